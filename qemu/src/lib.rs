@@ -1,0 +1,1 @@
+//! Guest images and a typed driver for QEMU/OVMF machines.

@@ -1,0 +1,1 @@
+//! Abide keeps image-based Linux machines on systemd-boot bootable through every update.
