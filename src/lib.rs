@@ -1,1 +1,7 @@
 //! Abide keeps image-based Linux machines on systemd-boot bootable through every update.
+//!
+//! The crate is a house of floors; each imports only from those below it:
+//! `cli` → `stage` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
+
+pub mod error;
+pub mod root;
