@@ -1,0 +1,85 @@
+# Build, install and prove Abide. `make` alone builds both executables.
+
+SHELL      := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PREFIX  ?= /usr
+DESTDIR ?=
+CARGO   ?= cargo
+INSTALL ?= install
+
+# musl where rustc has it, else glibc, static either way.
+ARCH    := $(shell uname -m)
+SYSROOT := $(shell rustc --print sysroot)
+ifneq ($(wildcard $(SYSROOT)/lib/rustlib/$(ARCH)-unknown-linux-musl/lib/libstd-*.rlib),)
+TARGET  ?= $(ARCH)-unknown-linux-musl
+else
+TARGET  ?= $(ARCH)-unknown-linux-gnu
+endif
+STATIC_FLAGS := $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
+
+OUT           := target/out
+FULL          := $(OUT)/abide
+INITRAMFS     := $(OUT)/abide-initramfs
+# Bytes; an executable that reaches its limit fails the build.
+FULL_MAX      := $(shell echo $$((6 * 1024 * 1024)))
+INITRAMFS_MAX := $(shell echo $$((3 * 512 * 1024)))
+
+BINDIR    := $(DESTDIR)$(PREFIX)/bin
+UNITDIR   := $(DESTDIR)$(PREFIX)/lib/systemd/system
+PRESETDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system-preset
+MODULEDIR := $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90abide
+DRACUTCONFDIR := $(DESTDIR)$(PREFIX)/lib/dracut/dracut.conf.d
+DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
+
+SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -lE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
+
+.PHONY: all build deps install lint test clean
+
+all: build
+
+build: deps
+	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --bin abide
+	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --bin abide \
+		--no-default-features --target-dir target/initramfs
+	mkdir -p $(OUT)
+	cp -f target/$(TARGET)/release/abide $(FULL)
+	cp -f target/initramfs/$(TARGET)/release/abide $(INITRAMFS)
+	@packaging/check-executable $(FULL) $(FULL_MAX)
+	@packaging/check-executable $(INITRAMFS) $(INITRAMFS_MAX)
+
+# The Debian packages that the build and the tests take; at once when they are there.
+deps:
+	@packaging/install-build-deps
+
+# Installs what `make` built; builds nothing itself, so that it can run as another user.
+install:
+	@test -x $(FULL) -a -x $(INITRAMFS) || { echo "install: no executables in $(OUT): run 'make' first" >&2; exit 1; }
+	$(INSTALL) -D -m 755 $(FULL) $(BINDIR)/abide
+	$(INSTALL) -D -m 755 dracut-module/90abide/module-setup.sh $(MODULEDIR)/module-setup.sh
+	$(INSTALL) -m 755 dracut-module/90abide/system-shutdown.sh $(MODULEDIR)/system-shutdown.sh
+	$(INSTALL) -m 644 $(filter-out %.sh,$(wildcard dracut-module/90abide/*)) $(MODULEDIR)/
+	$(INSTALL) -m 755 $(INITRAMFS) $(MODULEDIR)/abide-initramfs
+	$(INSTALL) -D -m 644 dracut-module/90-abide.conf $(DRACUTCONFDIR)/90-abide.conf
+	@[ ! -d systemd-units ] || find systemd-units -type f ! -name '*.preset' ! -name 'README*' -printf '%P\n' | while read -r unit; do \
+		$(INSTALL) -D -m 644 "systemd-units/$$unit" "$(UNITDIR)/$$unit"; \
+	done
+	@for preset in systemd-units/*.preset; do \
+		[ ! -e "$$preset" ] || $(INSTALL) -D -m 644 "$$preset" "$(PRESETDIR)/$${preset##*/}"; \
+	done
+	@for doc in README.md packaging/abide.toml.example; do \
+		[ ! -e "$$doc" ] || $(INSTALL) -D -m 644 "$$doc" "$(DOCDIR)/$${doc##*/}"; \
+	done
+
+lint: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --locked --no-default-features --bin abide -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "lint: no shellcheck, shell scripts not checked" >&2; fi
+
+test: deps
+	$(CARGO) test --locked --workspace
+
+clean:
+	$(CARGO) clean
