@@ -3,5 +3,8 @@
 //! The crate is a house of floors; each imports only from those below it:
 //! `cli` → `stage` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
 
+pub mod disk;
 pub mod error;
+pub mod hex;
 pub mod root;
+pub mod state;

@@ -1,0 +1,136 @@
+//! What this boot is: found out in the initramfs, handed over in `/run`.
+
+use std::fs;
+
+use log::warn;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::SlotName;
+use crate::error::{OrError, Result};
+use crate::root::Root;
+
+const NOTE: &str = "/run/abide/boot.json";
+/// Exists on a trial boot; what the units' conditions look at.
+const TRIAL: &str = "/run/abide/trial";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The kinds of boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BootKind {
+    /// A system that was kept.
+    Committed,
+    /// An update under test.
+    Trial,
+    /// The system before a failed trial.
+    Fallback,
+    /// None of these could be told.
+    Unknown,
+}
+
+/// The initramfs stage's finding, which survives switch-root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootNote {
+    /// The kernel's id of the boot that this speaks of.
+    pub boot_id: String,
+    /// What this boot is.
+    pub kind: BootKind,
+    /// Which try, from 1; on a trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Tries that the update was given; on a trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// The slot that this boot came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<SlotName>,
+    /// The version that this boot must carry; on a trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How it was told, for the log and for `status`.
+    #[serde(default)]
+    pub because: String,
+}
+
+impl BootNote {
+    /// The note of this very boot; one from another boot does not count.
+    #[must_use]
+    pub fn read(root: &Root) -> Option<Self> {
+        let path = root.path(NOTE);
+        let text = fs::read_to_string(&path).ok()?;
+        let note: Self = match serde_json::from_str(&text) {
+            Ok(note) => note,
+            Err(e) => {
+                warn!("{}: not understood: {e}", path.display());
+                return None;
+            }
+        };
+        (note.boot_id == boot_id(root)).then_some(note)
+    }
+
+    /// Leaves the note for the system that boots next, and the marker for the units on a trial.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Failed`] if `/run/abide` cannot be written.
+    pub fn write(&self, root: &Root) -> Result<()> {
+        let path = root.path(NOTE);
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
+        }
+        let text = serde_json::to_string(self).or_failed(|| "cannot encode the boot note")?;
+        fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))?;
+        let marker = root.path(TRIAL);
+        if self.kind == BootKind::Trial {
+            fs::write(&marker, "").or_failed(|| format!("{}: cannot write", marker.display()))?;
+        } else if marker.exists() {
+            fs::remove_file(&marker).or_failed(|| format!("{}: cannot remove", marker.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The kernel's random id of this boot; empty where it cannot be read.
+#[must_use]
+pub fn boot_id(root: &Root) -> String {
+    fs::read_to_string(root.path(BOOT_ID)).map(|t| t.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn note(boot_id: &str) -> BootNote {
+        BootNote {
+            boot_id: boot_id.into(),
+            kind: BootKind::Trial,
+            attempt: Some(1),
+            attempts: Some(3),
+            slot: Some(SlotName::B),
+            version: Some("2.0".into()),
+            because: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_note_of_another_boot_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        fs::create_dir_all(dir.path().join("proc/sys/kernel/random")).unwrap();
+        fs::write(dir.path().join("proc/sys/kernel/random/boot_id"), "this\n").unwrap();
+        note("this").write(&root).unwrap();
+        assert_eq!(BootNote::read(&root), Some(note("this")));
+        note("that").write(&root).unwrap();
+        assert_eq!(BootNote::read(&root), None);
+    }
+
+    #[test]
+    fn only_a_trial_leaves_the_marker_for_the_units() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        note("").write(&root).unwrap();
+        assert!(dir.path().join("run/abide/trial").exists());
+        BootNote { kind: BootKind::Committed, ..note("") }.write(&root).unwrap();
+        assert!(!dir.path().join("run/abide/trial").exists());
+    }
+}

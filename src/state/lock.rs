@@ -1,0 +1,71 @@
+//! One writer at a time on a machine.
+
+use std::fs::{self, File, OpenOptions};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::error::{Error, OrError, Result};
+use crate::root::Root;
+
+const PATH: &str = "/run/abide/lock";
+
+/// Held while something is changed; released when dropped or when the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Takes the lock, or says at once that someone else has it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another Abide holds it, [`Error::Failed`] if `/run/abide` cannot be written.
+    pub fn take(root: &Root) -> Result<Self> {
+        Self::flock(root, FlockArg::LockExclusiveNonblock)
+    }
+
+    /// Takes the lock once whoever has it is done; for the units, which must not lose a race with a reader.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if `/run/abide` cannot be written.
+    pub fn wait(root: &Root) -> Result<Self> {
+        Self::flock(root, FlockArg::LockExclusive)
+    }
+
+    fn flock(root: &Root, how: FlockArg) -> Result<Self> {
+        let path = root.path(PATH);
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .or_failed(|| format!("{}: cannot open", path.display()))?;
+        match Flock::lock(file, how) {
+            Ok(file) => Ok(Self { _file: file }),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                Err(Error::Busy("another abide is at work; try again when it is done".into()))
+            }
+            Err((_, e)) => Err(Error::Failed(format!("{}: cannot lock: {e}", path.display()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_second_writer_is_turned_away_until_the_first_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        let first = Lock::take(&root).unwrap();
+        assert_eq!(Lock::take(&root).unwrap_err().exit_code(), 8);
+        drop(first);
+        assert!(Lock::take(&root).is_ok());
+    }
+}

@@ -1,0 +1,14 @@
+//! What is remembered: on the ESP across boots, and in `/run` for this boot.
+
+pub mod boot_note;
+pub mod lock;
+pub mod model;
+pub mod store;
+
+pub use boot_note::{BootKind, BootNote};
+pub use lock::Lock;
+pub use model::{
+    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Stage, State, TrialBoot, Uki,
+    Update, Verdict,
+};
+pub use store::Store;

@@ -1,0 +1,350 @@
+//! The facts that must outlive a reboot, as plain data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::SlotName;
+
+/// How many failure records are kept; the oldest go first. A record that has
+/// gone no longer blocks its image.
+pub const MAX_FAILURES: usize = 16;
+
+/// The longest reason that is kept, in bytes; longer ones are cut at a character.
+pub const MAX_REASON: usize = 512;
+
+/// Everything Abide remembers on the ESP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// The update in flight, or the last one that came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+    /// Images that failed, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+    /// What slot `a` is known to hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub a: Option<Installed>,
+    /// What slot `b` is known to hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub b: Option<Installed>,
+    /// How the last committed system looked, for checks that compare with it.
+    pub baseline: Baseline,
+}
+
+/// A committed system in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// The image's version.
+    pub version: String,
+    /// SHA-256 of the published image, where it was Abide that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Id of its boot entry. Its file name may say `+0-0` after a downgrade and
+    /// the entry be good all the same: this record is what tells.
+    pub entry: String,
+}
+
+/// What passed and what had already failed on the last committed boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Baseline {
+    /// Names of the checks that passed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passed_checks: Vec<String>,
+    /// Units that were in the failed state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_units: Vec<String>,
+}
+
+/// Where an update is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// The target slot is being overwritten; what it holds is worth nothing.
+    Writing,
+    /// Written and verified, not bootable.
+    Staged,
+    /// Bootable, on trial from the next boot.
+    Applied,
+    /// Booted at least once, being assessed.
+    Testing,
+    /// Kept.
+    Committed,
+    /// Given up.
+    Failed,
+}
+
+/// How far a boot got; ordered from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The boot loader selected the entry; nothing of it was heard after that.
+    Loader,
+    /// The initramfs stage ran.
+    Initramfs,
+    /// The root was mounted and found right; the switch to it was next.
+    SwitchRoot,
+    /// The new system's own user space ran.
+    Userspace,
+    /// The health checks ran.
+    Checks,
+}
+
+impl Phase {
+    /// The word used in machine-readable output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loader => "loader",
+            Self::Initramfs => "initramfs",
+            Self::SwitchRoot => "switch-root",
+            Self::Userspace => "userspace",
+            Self::Checks => "checks",
+        }
+    }
+}
+
+/// One image on its way through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// `IMAGE_ID` (else `ID`) of the image.
+    pub image_id: String,
+    /// `IMAGE_VERSION` (else `VERSION_ID`) of the image.
+    pub version: String,
+    /// SHA-256 of the published image; none when a system that was there before is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The slot it is written to.
+    pub slot: SlotName,
+    /// How far it has come. What is on the disk may be one step ahead or behind
+    /// after a power cut; `reconcile` finds out.
+    pub stage: Stage,
+    /// The staged UKI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uki: Option<Uki>,
+    /// The value of `root=` on the UKI's command line, by which a boot of it is recognised.
+    #[serde(default)]
+    pub root: String,
+    /// Id of its boot entry; empty until it is applied.
+    #[serde(default)]
+    pub entry: String,
+    /// Boots it is given.
+    #[serde(default)]
+    pub tries: u32,
+    /// The committed system that it is to replace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+    /// Its trial boots so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boots: Vec<TrialBoot>,
+    /// Why it was given up. Set before the entry is marked bad, so that a power
+    /// cut between the two is finished and not forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// When it came to its end, RFC 3339 UTC by the machine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+/// A UKI as it was verified when it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uki {
+    /// SHA-256 of the file, lower-case hexadecimal.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The committed system beside a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previous {
+    /// Its slot.
+    pub slot: SlotName,
+    /// Id of its boot entry.
+    pub entry: String,
+    /// Its version, where the entry tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether its entry is renamed to `+0-0` for the trial.
+    #[serde(default)]
+    pub demoted: bool,
+}
+
+/// One boot of an update on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialBoot {
+    /// The kernel's random id of this boot.
+    pub boot_id: String,
+    /// Which try it was, from 1, as the loader counted.
+    pub attempt: u32,
+    /// The furthest it got.
+    pub phase: Phase,
+    /// How it ended, where that is known; a boot that says nothing was cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<BootEnd>,
+}
+
+/// How a trial boot ended when it had the time to say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootEnd {
+    /// An orderly reboot or power-off before the assessment was over.
+    Orderly,
+    /// The assessment failed, and the configuration asks for another try.
+    Failed(Verdict),
+}
+
+/// Why an image was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How far its boot got.
+    pub phase: Phase,
+    /// One sentence for people.
+    pub reason: String,
+    /// The checks that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<FailedCheck>,
+}
+
+/// A health check that failed a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedCheck {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it said.
+    pub reason: String,
+}
+
+/// A failure record: this image is refused until someone says `forget`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Version of the image.
+    pub version: String,
+    /// SHA-256 of the published image, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Boots that it was given.
+    pub attempts: u32,
+    /// The furthest that any of them got.
+    pub phase: Phase,
+    /// One sentence for people.
+    pub reason: String,
+    /// The checks that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<FailedCheck>,
+    /// RFC 3339 UTC, by the machine's clock; for people only.
+    pub time: String,
+}
+
+impl State {
+    /// What `slot` is known to hold.
+    #[must_use]
+    pub fn installed(&self, slot: SlotName) -> Option<&Installed> {
+        match slot {
+            SlotName::A => self.a.as_ref(),
+            SlotName::B => self.b.as_ref(),
+        }
+    }
+
+    /// Remembers what `slot` holds from now on.
+    pub fn set_installed(&mut self, slot: SlotName, what: Option<Installed>) {
+        match slot {
+            SlotName::A => self.a = what,
+            SlotName::B => self.b = what,
+        }
+    }
+
+    /// The record that forbids an image of this version or with this digest.
+    #[must_use]
+    pub fn failure_of(&self, version: Option<&str>, digest: Option<&str>) -> Option<&Failure> {
+        self.failures.iter().rev().find(|f| {
+            version.is_some_and(|v| f.version == v)
+                || digest
+                    .is_some_and(|d| f.digest.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(d)))
+        })
+    }
+
+    /// Keeps a failure, in place of an older one of the same image.
+    pub fn remember(&mut self, mut failure: Failure) {
+        truncate(&mut failure.reason);
+        for check in &mut failure.checks {
+            truncate(&mut check.reason);
+        }
+        self.failures.retain(|f| !(f.version == failure.version && f.digest == failure.digest));
+        self.failures.push(failure);
+        let excess = self.failures.len().saturating_sub(MAX_FAILURES);
+        self.failures.drain(..excess);
+    }
+
+    /// Whether the entry is known to be a committed system's, whatever its name says.
+    #[must_use]
+    pub fn is_known_good(&self, entry: &str) -> bool {
+        [&self.a, &self.b].into_iter().flatten().any(|i| i.entry == entry)
+    }
+}
+
+fn truncate(text: &mut String) {
+    if text.len() > MAX_REASON {
+        let end = (0..=MAX_REASON).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        text.truncate(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn failure(version: &str, digest: Option<&str>) -> Failure {
+        Failure {
+            version: version.into(),
+            digest: digest.map(Into::into),
+            attempts: 3,
+            phase: Phase::Loader,
+            reason: "it never came up".into(),
+            checks: vec![],
+            time: "2026-01-02T03:04:05Z".into(),
+        }
+    }
+
+    #[test]
+    fn a_failure_is_found_by_version_and_by_digest() {
+        let mut state = State::default();
+        state.remember(failure("3.0", Some("ab")));
+        assert!(state.failure_of(Some("3.0"), None).is_some());
+        assert!(state.failure_of(Some("3.1"), Some("AB")).is_some());
+        assert!(state.failure_of(Some("3.1"), Some("cd")).is_none());
+    }
+
+    #[test]
+    fn the_same_image_failing_again_keeps_one_record() {
+        let mut state = State::default();
+        state.remember(failure("3.0", Some("ab")));
+        state.remember(failure("3.0", Some("ab")));
+        assert_eq!(state.failures.len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_record_goes_when_there_are_too_many() {
+        let mut state = State::default();
+        for n in 0..=MAX_FAILURES {
+            state.remember(failure(&n.to_string(), None));
+        }
+        assert_eq!(state.failures.len(), MAX_FAILURES);
+        assert!(state.failure_of(Some("0"), None).is_none());
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        let mut state = State::default();
+        let mut long = failure("3.0", None);
+        long.reason = "é".repeat(MAX_REASON);
+        state.remember(long);
+        assert_eq!(state.failures.first().unwrap().reason.len(), MAX_REASON);
+    }
+
+    #[test]
+    fn phases_are_ordered_by_how_far_a_boot_got() {
+        assert!(Phase::Loader < Phase::Initramfs && Phase::SwitchRoot < Phase::Userspace);
+    }
+}
