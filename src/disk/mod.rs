@@ -1,5 +1,10 @@
-//! Partitions and the slots that they make up.
+//! Block devices: the two slots, and the partition table they stand in.
 
+mod root_arg;
+mod running;
+pub mod slot;
 pub mod slot_name;
 
+pub use root_arg::RootArg;
+pub use slot::{Slot, Slots};
 pub use slot_name::SlotName;

@@ -1,0 +1,211 @@
+//! What a kernel command line says about the root, as text; nothing is read here.
+
+/// The device that a command line names as the root of the system.
+///
+/// The spellings are those of `systemd-fstab-generator(8)` and of the kernel
+/// (`init/do_mounts.c`), plus `boot_uuid=`, by which Intel's Edge Microvisor
+/// Toolkit names the root below its dm-verity device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootArg {
+    /// `root=PARTUUID=…`: the partition's UUID, in lower case.
+    PartUuid(String),
+    /// `root=PARTLABEL=…`: the partition's label.
+    PartLabel(String),
+    /// `root=UUID=…`: the file system's UUID, in lower case.
+    FsUuid(String),
+    /// `root=LABEL=…`: the file system's label.
+    FsLabel(String),
+    /// `boot_uuid=…`: a file system's or a partition's UUID, in lower case.
+    BootUuid(String),
+    /// `roothash=…`: a dm-verity root hash, in lower case. By the Discoverable Partitions
+    /// Specification its first 128 bits are the UUID of the root partition.
+    RootHash(String),
+    /// `root=/dev/…`: any other device node.
+    Node(String),
+    /// Something that names no partition: `root=tmpfs`, `root=nfs:…`.
+    Other(String),
+}
+
+impl RootArg {
+    /// Reads the root out of a command line; the last mention counts, as for the kernel.
+    /// `roothash=` goes before `boot_uuid=`, and that before `root=`: the latter then
+    /// only names the device-mapper node on top.
+    #[must_use]
+    pub fn parse(cmdline: &str) -> Option<Self> {
+        let last = |key: &str| {
+            words(cmdline)
+                .filter_map(|w| w.strip_prefix(key).and_then(|w| w.strip_prefix('=')).map(unquoted))
+                .filter(|v| !v.is_empty())
+                .last()
+        };
+        if let Some(hash) = last("roothash") {
+            return Some(Self::RootHash(hash.to_ascii_lowercase()));
+        }
+        if let Some(uuid) = last("boot_uuid") {
+            return Some(Self::BootUuid(uuid.to_ascii_lowercase()));
+        }
+        last("root").map(Self::device)
+    }
+
+    /// Reads one device, as it stands after `root=`.
+    #[must_use]
+    pub fn device(value: &str) -> Self {
+        let tag = |tag: &str, dir: &str| {
+            let by_dir = || value.strip_prefix("/dev/disk/").and_then(|v| v.strip_prefix(dir));
+            value.strip_prefix(tag).or_else(by_dir).map(unquoted)
+        };
+        if let Some(v) = tag("PARTUUID=", "by-partuuid/") {
+            Self::PartUuid(v.to_ascii_lowercase())
+        } else if let Some(v) = tag("PARTLABEL=", "by-partlabel/") {
+            Self::PartLabel(udev_decoded(v))
+        } else if let Some(v) = tag("UUID=", "by-uuid/") {
+            Self::FsUuid(v.to_ascii_lowercase())
+        } else if let Some(v) = tag("LABEL=", "by-label/") {
+            Self::FsLabel(udev_decoded(v))
+        } else if value.starts_with("/dev/") {
+            Self::Node(value.to_owned())
+        } else {
+            Self::Other(value.to_owned())
+        }
+    }
+
+    /// The UUID that the root partition must have for this root to be found, if one follows
+    /// from it: of `PARTUUID=`, or the first half of a 256-bit `roothash=`.
+    #[must_use]
+    pub fn partition_uuid(&self) -> Option<String> {
+        match self {
+            Self::PartUuid(uuid) => Some(uuid.clone()),
+            Self::RootHash(hash) => uuid_of_half(hash.get(..32)?),
+            _ => None,
+        }
+    }
+
+    /// The UUID that the dm-verity hash partition must have: the last 128 bits of `roothash=`.
+    #[must_use]
+    pub fn verity_uuid(&self) -> Option<String> {
+        match self {
+            Self::RootHash(hash) => uuid_of_half(hash.get(hash.len().checked_sub(32)?..)?),
+            _ => None,
+        }
+    }
+}
+
+/// Splits a command line at blanks, but not inside double quotes, as the kernel does.
+fn words(cmdline: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    cmdline
+        .split(move |c: char| {
+            if c == '"' {
+                quoted = !quoted;
+            }
+            !quoted && (c.is_whitespace() || c == '\0')
+        })
+        .filter(|w| !w.is_empty())
+        // A word may be quoted as a whole: "root=PARTLABEL=my root".
+        .map(unquoted)
+        // What stands after `--` is for init, not for the kernel.
+        .take_while(|w| *w != "--")
+}
+
+fn unquoted(word: &str) -> &str {
+    word.strip_prefix('"').map_or(word, |w| w.strip_suffix('"').unwrap_or(w))
+}
+
+fn uuid_of_half(hex: &str) -> Option<String> {
+    if hex.len() != 32 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let part = |from, to| hex.get(from..to).unwrap_or_default();
+    Some(format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)))
+}
+
+/// Undoes udev's escapes of link names (`\x20` for a blank).
+pub(super) fn udev_decoded(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(at) = rest.find("\\x") {
+        let (before, after) = rest.split_at(at);
+        bytes.extend_from_slice(before.as_bytes());
+        match after.get(2..4).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(4..).unwrap_or_default();
+            }
+            None => {
+                bytes.extend_from_slice(b"\\x");
+                rest = after.get(2..).unwrap_or_default();
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(cmdline: &str) -> Option<RootArg> {
+        RootArg::parse(cmdline)
+    }
+
+    #[test]
+    fn every_spelling_of_a_root_is_understood() {
+        let cases = [
+            ("ro root=PARTUUID=ABCD-1 quiet", RootArg::PartUuid("abcd-1".into())),
+            ("root=PARTLABEL=rootfs_b", RootArg::PartLabel("rootfs_b".into())),
+            ("root=\"PARTLABEL=my root\" ro", RootArg::PartLabel("my root".into())),
+            ("root=/dev/disk/by-partlabel/my\\x20root", RootArg::PartLabel("my root".into())),
+            ("root=/dev/disk/by-partuuid/AB", RootArg::PartUuid("ab".into())),
+            ("root=UUID=1F\n", RootArg::FsUuid("1f".into())),
+            ("root=LABEL=os", RootArg::FsLabel("os".into())),
+            ("root=/dev/vda2\0", RootArg::Node("/dev/vda2".into())),
+            ("root=tmpfs", RootArg::Other("tmpfs".into())),
+        ];
+        for (cmdline, want) in cases {
+            assert_eq!(parse(cmdline), Some(want), "{cmdline}");
+        }
+    }
+
+    #[test]
+    fn a_whole_quoted_word_is_understood() {
+        assert_eq!(parse("\"root=PARTLABEL=my root\""), Some(RootArg::PartLabel("my root".into())));
+    }
+
+    #[test]
+    fn the_last_root_counts() {
+        assert_eq!(parse("root=/dev/sda1 root=LABEL=x"), Some(RootArg::FsLabel("x".into())));
+    }
+
+    #[test]
+    fn other_words_that_end_in_root_are_not_the_root() {
+        assert_eq!(parse("nfsroot=/x rootflags=ro rootwait"), None);
+        assert_eq!(parse("quiet -- root=/dev/sda1"), None);
+    }
+
+    #[test]
+    fn the_device_below_a_verity_mapping_goes_first() {
+        let emt = "root=/dev/mapper/rootfs_verity boot_uuid=ABC";
+        assert_eq!(parse(emt), Some(RootArg::BootUuid("abc".into())));
+    }
+
+    #[test]
+    fn a_root_hash_gives_both_partition_uuids() {
+        let hash = "00112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100";
+        let arg = parse(&format!("roothash={hash}"));
+        assert_eq!(
+            arg.as_ref().and_then(RootArg::partition_uuid).as_deref(),
+            Some("00112233-4455-6677-8899-aabbccddeeff")
+        );
+        assert_eq!(
+            arg.as_ref().and_then(RootArg::verity_uuid).as_deref(),
+            Some("ffeeddcc-bbaa-9988-7766-554433221100")
+        );
+    }
+
+    #[test]
+    fn a_short_or_odd_root_hash_gives_no_uuid() {
+        assert_eq!(parse("roothash=12").and_then(|r| r.partition_uuid()), None);
+        assert_eq!(parse("roothash=äöü").and_then(|r| r.verity_uuid()), None);
+    }
+}
