@@ -1,0 +1,201 @@
+//! A file server on the host for guests to fetch images from.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tiny_http::{Header, Request, Response, Server, StatusCode};
+
+use crate::{Error, Result};
+
+/// Serves the files of one folder, on 127.0.0.1 only; understands `Range: bytes=N-` and `N-M`.
+/// Guests reach it as 10.0.2.2. It ends when it is dropped.
+pub struct FileServer {
+    server: Arc<Server>,
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FileServer {
+    /// Serves `folder` on a free port.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub fn new(folder: &Path) -> Result<FileServer> {
+        let failed = |cause: String| Error::Io {
+            what: "serve files on 127.0.0.1".into(),
+            source: std::io::Error::other(cause),
+        };
+        let server = Server::http("127.0.0.1:0").map_err(|error| failed(error.to_string()))?;
+        let address = server
+            .server_addr()
+            .to_ip()
+            .ok_or_else(|| failed("no IP address".into()))?;
+        let (server, requests) = (Arc::new(server), Arc::new(Mutex::new(Vec::new())));
+        let (listener, log) = (Arc::clone(&server), Arc::clone(&requests));
+        let folder = folder.to_path_buf();
+        let thread = std::thread::spawn(move || {
+            for request in listener.incoming_requests() {
+                log.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(format!("{} {}", request.method(), request.url()));
+                let folder = folder.clone();
+                // One thread for each request: a guest whose power is cut never reads the rest.
+                std::thread::spawn(move || answer(&folder, request));
+            }
+        });
+        Ok(FileServer {
+            server,
+            address,
+            requests,
+            thread: Some(thread),
+        })
+    }
+
+    /// The URL of a file as the guest sees it.
+    pub fn url(&self, file: &str) -> String {
+        format!("http://10.0.2.2:{}/{file}", self.address.port())
+    }
+
+    /// The URL of a file as the host sees it.
+    pub fn local_url(&self, file: &str) -> String {
+        format!("http://{}/{file}", self.address)
+    }
+
+    /// The requests so far, as `METHOD /path`.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Drop for FileServer {
+    fn drop(&mut self) {
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+fn answer(folder: &Path, request: Request) {
+    let range = request
+        .headers()
+        .iter()
+        .find(|header| header.field.equiv("Range"))
+        .map(|header| header.value.to_string());
+    let content = local(folder, request.url()).map(|path| Content::open(&path, range.as_deref()));
+    // The client may hang up at any time; that is its right.
+    match content {
+        Some(Ok(content)) => request.respond(content.response()).ok(),
+        _ => request.respond(Response::empty(404)).ok(),
+    };
+}
+
+/// The file that a request names; `None` when the path leads out of the folder.
+fn local(folder: &Path, url: &str) -> Option<PathBuf> {
+    let path = Path::new(url.split('?').next()?.trim_start_matches('/'));
+    let inside = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    inside.then(|| folder.join(path))
+}
+
+/// What is sent: a part of a file.
+struct Content {
+    status: u16,
+    file: File,
+    start: u64,
+    length: u64,
+    size: u64,
+}
+
+impl Content {
+    fn open(path: &Path, range: Option<&str>) -> std::io::Result<Content> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let (status, start, length) = match range.map(|range| parse_range(range, size)) {
+            None => (200, 0, size),
+            Some(Some((start, end))) => (206, start, end - start),
+            Some(None) => (416, 0, 0),
+        };
+        file.seek(SeekFrom::Start(start))?;
+        Ok(Content {
+            status,
+            file,
+            start,
+            length,
+            size,
+        })
+    }
+
+    fn response(self) -> Response<impl Read> {
+        let mut headers = Vec::new();
+        headers.extend(Header::from_bytes("Accept-Ranges", "bytes"));
+        let (start, size) = (self.start, self.size);
+        let described = match self.status {
+            206 => Some(format!("bytes {start}-{}/{size}", start + self.length - 1)),
+            416 => Some(format!("bytes */{size}")),
+            _ => None,
+        };
+        if let Some(described) = described {
+            headers.extend(Header::from_bytes("Content-Range", described));
+        }
+        let length = usize::try_from(self.length).ok();
+        let body = self.file.take(self.length);
+        Response::new(StatusCode(self.status), headers, body, length, None)
+            .with_chunked_threshold(usize::MAX)
+    }
+}
+
+/// `bytes=N-` or `bytes=N-M` as a half-open range within the file.
+fn parse_range(range: &str, size: u64) -> Option<(u64, u64)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let start = first.parse().ok()?;
+    let end = match last {
+        "" => size,
+        last => last.parse::<u64>().ok()?.checked_add(1)?.min(size),
+    };
+    (start < end).then_some((start, end))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    fn get(server: &FileServer, path: &str, range: &str) -> String {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{range}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn whole_files_and_ranges_are_served_and_nothing_outside_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("image"), "0123456789").unwrap();
+        let server = FileServer::new(folder.path()).unwrap();
+        let whole = get(&server, "/image", "");
+        assert!(whole.starts_with("HTTP/1.1 200"), "{whole}");
+        assert!(whole.ends_with("0123456789"), "{whole}");
+        let part = get(&server, "/image", "Range: bytes=4-6\r\n");
+        assert!(part.starts_with("HTTP/1.1 206"), "{part}");
+        assert!(part.contains("Content-Range: bytes 4-6/10"), "{part}");
+        assert!(part.ends_with("\r\n\r\n456"), "{part}");
+        assert!(get(&server, "/image", "Range: bytes=10-\r\n").starts_with("HTTP/1.1 416"));
+        assert!(get(&server, "/../image", "").starts_with("HTTP/1.1 404"));
+        assert!(get(&server, "/none", "").starts_with("HTTP/1.1 404"));
+        assert_eq!(server.requests().len(), 5);
+    }
+}
