@@ -3,6 +3,7 @@
 //! The crate is a house of floors; each imports only from those below it:
 //! `cli` → `stage` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
 
+pub mod config;
 pub mod disk;
 pub mod error;
 pub mod hex;

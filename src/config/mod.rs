@@ -1,0 +1,123 @@
+//! The configuration: found, read, merged, resolved.
+//!
+//! Files are read into trees ([`tree`]) in which each value remembers where it was written, the
+//! trees are merged by a pure function, and what comes out is read once, by a reader that knows
+//! exactly the keys that are asked for ([`section`]). So an unknown key is an error with a place.
+
+pub mod assess;
+#[cfg(feature = "full")]
+pub mod check;
+pub mod duration;
+pub mod files;
+#[cfg(feature = "full")]
+pub mod kinds;
+pub mod section;
+#[cfg(feature = "full")]
+pub mod size;
+pub mod slots;
+pub mod tree;
+
+use std::fs;
+use std::path::Path;
+
+pub use assess::{Assess, OnFailure};
+#[cfg(feature = "full")]
+pub use check::{CheckConfig, CheckKind};
+pub use slots::SlotLabels;
+
+use crate::error::{Error, OrError, Result};
+use crate::root::Root;
+use section::Section;
+use tree::Tree;
+
+/// Everything that can be configured, with the defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[assess]`: how long a new system is tried, and what happens if it fails.
+    pub assess: Assess,
+    /// `[[check]]`, in the order written; without any, the one check of kind `system`.
+    #[cfg(feature = "full")]
+    pub checks: Vec<CheckConfig>,
+    /// `[slots]`: the partition labels of the two roots; `None` leaves finding them to Abide.
+    pub slots: Option<SlotLabels>,
+}
+
+impl Default for Config {
+    /// What is in force where nothing is configured.
+    fn default() -> Self {
+        Self {
+            assess: Assess::default(),
+            #[cfg(feature = "full")]
+            checks: vec![CheckConfig::default()],
+            slots: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration of `root`. `main` replaces both main files, not the fragments;
+    /// it is a path as the user typed it and is not looked up below `root`.
+    ///
+    /// The initramfs build reads `[assess]` and `[slots]` only and does not look at other keys:
+    /// a boot must not end there because a check is misspelt.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a file that cannot be read or understood, with file and line.
+    pub fn load(root: &Root, main: Option<&Path>) -> Result<Self> {
+        Self::from_tree(&load_tree(root, main)?)
+    }
+
+    /// Resolves one file's text; `name` is how errors call it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        Self::from_tree(&Tree::parse(name, text)?)
+    }
+
+    fn from_tree(tree: &Tree) -> Result<Self> {
+        let mut top = Section::top(tree);
+        let config = Self {
+            assess: top.table("assess", Assess::read)?,
+            #[cfg(feature = "full")]
+            checks: check::read_all(&mut top)?,
+            slots: top.optional_table("slots", SlotLabels::read)?,
+        };
+        #[cfg(feature = "full")]
+        top.finish()?;
+        Ok(config)
+    }
+}
+
+/// The merged tree of all configuration files, each value with its origin.
+///
+/// # Errors
+/// As [`Config::load`].
+pub fn load_tree(root: &Root, main: Option<&Path>) -> Result<Tree> {
+    let mut merged = Tree::default();
+    for file in files::find(root, main)? {
+        let name = file.display().to_string();
+        let text = fs::read(&file).or_usage(|| format!("{name}: cannot read the configuration"))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| Error::Usage(format!("{name}: not UTF-8; TOML must be saved as UTF-8")))?;
+        merged.merge(Tree::parse(&name, &text)?);
+    }
+    Ok(merged)
+}
+
+#[cfg(all(test, feature = "full"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn no_configuration_is_the_default_configuration() {
+        assert_eq!(Config::parse("f", "").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_table_is_refused() {
+        let error = Config::parse("f", "[asess]\ntries = 3\n").unwrap_err();
+        assert_eq!(error.to_string(), "f:1: unknown key 'asess'; did you mean 'assess'?");
+    }
+}
