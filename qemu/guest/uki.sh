@@ -1,0 +1,83 @@
+# The parts of a version: its root and its UKI; sourced after lib.sh.
+# shellcheck shell=bash disable=SC2154 # here and cache: lib.sh
+
+# Kernel settings of every version. The quiet console, no mitigations and no
+# address-space randomisation are for speed without KVM; `panic=` is what a machine
+# needs that must come back by itself.
+base_cmdline='console=ttyS0 quiet panic=1 ro rootfstype=erofs fsck.mode=skip net.ifnames=0 mitigations=off nokaslr audit=0 lsm=capability random.trust_cpu=on systemd.show_status=false systemd.gpt_auto=0'
+
+# os_release VERSION: the os-release of that version, on stdout.
+os_release() {
+	cat <<-TEXT
+		NAME=Edge
+		ID=edge
+		VERSION_ID=$1
+		IMAGE_ID=edge
+		IMAGE_VERSION=$1
+		PRETTY_NAME="Edge $1"
+	TEXT
+}
+
+# make_parts VERSION VARIANT DIR: DIR/root.erofs and DIR/uki.efi. The variant's file
+# is sourced; it may define
+#   variant_root DIR    changes the root's files
+#   variant_initrd DIR  puts files into DIR, unpacked over the initramfs
+#   variant_uki FILE    damages the finished UKI
+#   variant_erofs FILE  damages the finished root
+# and set `cmdline` (appended) and `release_version` (in the root's os-release).
+make_parts() {
+	local version=$1 variant=$2 dir=$3 cmdline='' release_version=$1
+	# shellcheck source=/dev/null
+	. "$here/variants/$variant"
+
+	cp -al "$cache/root" "$dir/root"
+	rm -f "$dir/root/usr/lib/os-release"
+	os_release "$release_version" >"$dir/root/usr/lib/os-release"
+	if declare -F variant_root >/dev/null; then variant_root "$dir/root"; fi
+	mkfs.erofs --quiet -zlz4 -T 1767225600 -U "$(disk_uuid "$version.$variant.erofs")" \
+		"$dir/root.erofs" "$dir/root" 2>/dev/null
+	truncate -s "$(($(mib "$dir/root.erofs") * MIB))" "$dir/root.erofs"
+	if declare -F variant_erofs >/dev/null; then variant_erofs "$dir/root.erofs"; fi
+
+	local initrd=$cache/initramfs.img
+	if declare -F variant_initrd >/dev/null; then
+		mkdir "$dir/initrd"
+		variant_initrd "$dir/initrd"
+		(cd "$dir/initrd" && find . | LC_ALL=C sort | cpio --quiet --reproducible -o -H newc) >"$dir/extra.cpio"
+		cat "$initrd" "$dir/extra.cpio" >"$dir/initramfs.img"
+		initrd=$dir/initramfs.img
+	fi
+	os_release "$version" >"$dir/osrel"
+	echo -n "root=PARTUUID=$(root_uuid "$version" "$variant") $base_cmdline $cmdline" >"$dir/cmdline"
+	cp "$cache/kernel-release" "$dir/uname"
+	make_uki "$dir/uki.efi" .osrel "$dir/osrel" .cmdline "$dir/cmdline" .uname "$dir/uname" \
+		.initrd "$initrd" .linux "$cache/vmlinuz"
+	if declare -F variant_uki >/dev/null; then variant_uki "$dir/uki.efi"; fi
+}
+
+# make_uki FILE [SECTION CONTENT]...: systemd's stub with these sections behind its own,
+# each at the next aligned address. The kernel goes last: it may grow when it unpacks.
+make_uki() {
+	local file=$1 stub=$cache/linuxx64.efi.stub align next arguments=()
+	shift
+	align=$((16#$(objdump -p "$stub" | awk '$1 == "SectionAlignment" { print $2 }')))
+	next=$(objdump -h "$stub" | awk 'NF == 7 { size = $3; address = $4 } END { print "0x" size " + 0x" address }')
+	while [ $# -gt 0 ]; do
+		next=$(((next + align - 1) / align * align))
+		arguments+=(--add-section "$1=$2" --change-section-vma "$1=$next" --set-section-flags "$1=data,readonly")
+		next=$((next + $(stat -L -c %s "$2")))
+		shift 2
+	done
+	objcopy "${arguments[@]}" "$stub" "$file"
+}
+
+# make_esp DISK MIB SECTORS-PER-CLUSTER: an ESP of that size at 1 MiB in the disk, with the
+# loader in both places.
+make_esp() {
+	mkfs.fat -F 32 -s "$3" -S 512 -n ESP --offset 2048 -i 0ab1de00 --invariant "$1" $(($2 * 1024)) >/dev/null 2>&1
+	mmd -i "$1@@1M" ::EFI ::EFI/BOOT ::EFI/systemd ::EFI/Linux ::loader ::loader/entries
+	mcopy -i "$1@@1M" "$cache/systemd-bootx64.efi" ::EFI/BOOT/BOOTX64.EFI
+	mcopy -i "$1@@1M" "$cache/systemd-bootx64.efi" ::EFI/systemd/systemd-bootx64.efi
+	echo 'timeout 0' | mcopy -i "$1@@1M" - ::loader/loader.conf
+	echo 'type1' | mcopy -i "$1@@1M" - ::loader/entries.srel
+}
