@@ -8,4 +8,5 @@ pub mod disk;
 pub mod error;
 pub mod hex;
 pub mod root;
+pub mod stage;
 pub mod state;

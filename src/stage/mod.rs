@@ -1,0 +1,3 @@
+//! What runs at boot: in the initramfs, and beside the boot of a system on trial.
+
+pub mod hooks;
