@@ -4,9 +4,11 @@
 //! `cli` → `stage` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
 
 pub mod config;
+pub mod boot;
 pub mod disk;
 pub mod error;
 pub mod hex;
 pub mod root;
 pub mod stage;
 pub mod state;
+pub mod sys;

@@ -1,0 +1,150 @@
+//! Reading the entries of both types from both partitions.
+
+use std::io::Read;
+
+use log::{debug, warn};
+
+use super::entry::{CONF_DIR, Entry, Kind, Partition, Starts, UKI_DIR};
+use super::esp::BootDirs;
+use super::loader_conf::LoaderConf;
+use super::name::{EntryName, Suffix};
+use super::type1;
+use super::uki::{self, Profile};
+use super::volume::{Item, Volume};
+use crate::error::{OrError, Result};
+
+/// The largest text file that is read; the loader has no limit, but no reason for more.
+const MOST_BYTES: u64 = 256 << 10;
+
+/// All entries, in the order in which the loader comes across them: ESP before
+/// XBOOTLDR, Type #2 before Type #1 (`config_load_all_entries`).
+pub(super) fn read(dirs: &BootDirs) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for partition in [Partition::Esp, Partition::Xbootldr] {
+        let Ok(volume) = dirs.volume(partition) else { continue };
+        for (item, name) in files(volume, partition, UKI_DIR, Suffix::Efi)? {
+            entries.extend(read_uki(volume, partition, &item, &name));
+        }
+        for (item, name) in files(volume, partition, CONF_DIR, Suffix::Conf)? {
+            entries.extend(read_conf(volume, partition, &item, &name));
+        }
+    }
+    Ok(entries)
+}
+
+/// `loader.conf` of the ESP. It is empty where there is none.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if it is there and cannot be read.
+pub fn loader_conf(dirs: &BootDirs, single_quotes: bool) -> Result<LoaderConf> {
+    let path = "loader/loader.conf";
+    let is_there = dirs
+        .esp
+        .list("loader")
+        .or_boot(|| "loader: cannot read")?
+        .iter()
+        .any(|i| i.name.eq_ignore_ascii_case("loader.conf") && !i.is_dir);
+    if !is_there {
+        return Ok(LoaderConf::default());
+    }
+    let text = read_text(dirs.esp.as_ref(), path).or_boot(|| format!("{path}: cannot read"))?;
+    Ok(LoaderConf::parse(&text, single_quotes))
+}
+
+fn files(
+    volume: &dyn Volume,
+    partition: Partition,
+    dir: &str,
+    suffix: Suffix,
+) -> Result<Vec<(Item, EntryName)>> {
+    let items = volume.list(dir).or_boot(|| format!("{dir} on the {}: cannot read", partition.as_str()))?;
+    let named = |item: Item| {
+        let name = EntryName::parse(&item.name).filter(|n| n.suffix() == suffix && !item.is_dir)?;
+        Some((item, name))
+    };
+    Ok(items.into_iter().filter_map(named).collect())
+}
+
+fn read_text(volume: &dyn Volume, path: &str) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    volume.open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn read_uki(volume: &dyn Volume, partition: Partition, item: &Item, name: &EntryName) -> Vec<Entry> {
+    let path = format!("{UKI_DIR}/{}", item.name);
+    let uki = volume.open(&path).map_err(|e| e.to_string());
+    let uki = match uki.and_then(|file| uki::read(file).map_err(|e| e.to_string())) {
+        Ok(uki) => uki,
+        Err(e) => {
+            warn!("{path}: no boot entry: {e}");
+            return Vec::new();
+        }
+    };
+    let profiles = std::iter::once(&uki.main).chain(&uki.others).zip(0..);
+    profiles.filter_map(|(profile, n)| uki_entry(partition, item, name, profile, n)).collect()
+}
+
+fn uki_entry(
+    partition: Partition,
+    item: &Item,
+    name: &EntryName,
+    profile: &Profile,
+    number: u32,
+) -> Option<Entry> {
+    let osrel = profile.osrel.as_ref()?;
+    let Some(title) = osrel.entry_title() else {
+        debug!("{name}: its os-release has no name, so that the loader does not show it");
+        return None;
+    };
+    let own = |text: Option<&str>| text.map(str::to_owned);
+    let title = match (&profile.title, &profile.id, number) {
+        (Some(t), _, _) => format!("{title} ({t})"),
+        (None, _, 0) => title.to_owned(),
+        (None, Some(id), _) => format!("{title} ({id})"),
+        (None, None, n) => format!("{title} (Profile #{})", n + 1),
+    };
+    Some(Entry {
+        name: name.clone(),
+        partition,
+        kind: Kind::Uki,
+        title: Some(title),
+        sort_key: own(osrel.entry_sort_key()),
+        machine_id: None,
+        version: own(osrel.entry_version()),
+        options: profile.cmdline.clone(),
+        profile: number,
+        profile_id: profile.id.clone(),
+        read_only: item.read_only,
+    })
+}
+
+fn read_conf(volume: &dyn Volume, partition: Partition, item: &Item, name: &EntryName) -> Option<Entry> {
+    let path = format!("{CONF_DIR}/{}", item.name);
+    let text = match read_text(volume, &path) {
+        Ok(text) => text,
+        Err(e) => {
+            warn!("{path}: no boot entry: {e}");
+            return None;
+        }
+    };
+    let it = type1::parse(&text)?;
+    // The loader does not show an entry whose file is not there.
+    if it.starts != Starts::UkiUrl && volume.open(&it.target).is_err() {
+        debug!("{path}: {} is not there, so that the loader does not show it", it.target);
+        return None;
+    }
+    Some(Entry {
+        name: name.clone(),
+        partition,
+        kind: Kind::Conf(it.starts),
+        title: it.title,
+        sort_key: it.sort_key,
+        machine_id: it.machine_id,
+        version: it.version,
+        options: it.options,
+        profile: it.profile,
+        profile_id: None,
+        read_only: item.read_only,
+    })
+}

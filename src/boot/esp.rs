@@ -1,0 +1,129 @@
+//! The boot partitions: finding them, and changing their entries so that a power
+//! cut between any two steps leaves every entry either as it was or as it will be.
+
+use std::io::Read;
+
+use super::entry::{Entry, Partition};
+use super::loader_vars::LoaderVars;
+use super::name::EntryName;
+use super::volume::Volume;
+use super::{entries, locate};
+use crate::error::{Error, OrError, Result};
+use crate::root::Root;
+
+/// Whether the ESP is opened to be changed. Mounting vfat writable marks it
+/// dirty, so that reading should not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only look.
+    Read,
+    /// Entries or state will change.
+    Write,
+}
+
+/// The partitions that the loader reads.
+#[derive(Debug)]
+pub struct BootDirs {
+    /// The ESP that the loader came from.
+    pub esp: Box<dyn Volume>,
+    /// The extended boot loader partition, if there is one.
+    pub xbootldr: Option<Box<dyn Volume>>,
+}
+
+impl BootDirs {
+    /// Finds the ESP and XBOOTLDR of `root`.
+    ///
+    /// Live, only the ESP that `LoaderDevicePartUUID` names counts; where it is not
+    /// mounted, it is mounted privately for as long as this value lives. In a tree,
+    /// it is whichever of `efi`, `boot/efi` and `boot` holds `EFI`.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if there is no ESP or it cannot be mounted.
+    pub fn find(root: &Root, vars: &LoaderVars, access: Access) -> Result<Self> {
+        locate::find(root, vars, access)
+    }
+
+    /// The volume of one partition.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if there is no XBOOTLDR.
+    pub fn volume(&self, partition: Partition) -> Result<&dyn Volume> {
+        match partition {
+            Partition::Esp => Ok(self.esp.as_ref()),
+            Partition::Xbootldr => {
+                let missing = || Error::Boot("there is no XBOOTLDR partition".into());
+                self.xbootldr.as_deref().ok_or_else(missing)
+            }
+        }
+    }
+
+    /// All entries of both types on both partitions, in the order in which the
+    /// loader comes across them (not the order of the menu).
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if a folder cannot be read; an entry that cannot be read is
+    /// left out, as the loader does, and logged.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        entries::read(self)
+    }
+
+    /// Renames an entry's file, never over another, and makes that durable.
+    ///
+    /// # Errors
+    /// [`Error::Boot`]; if the rename itself succeeded and only the sync failed, too.
+    pub fn rename(&self, entry: &Entry, name: &EntryName) -> Result<Entry> {
+        let to = entry.renamed(name.clone());
+        if entry.name == *name {
+            return Ok(to);
+        }
+        let volume = self.volume(entry.partition)?;
+        volume
+            .rename(&entry.path(), &to.path())
+            .or_boot(|| format!("{}: cannot rename to {name}", entry.path()))?;
+        sync_dir(volume, entry.kind.dir())?;
+        Ok(to)
+    }
+
+    /// Removes an entry's file and makes that durable.
+    ///
+    /// # Errors
+    /// [`Error::Boot`].
+    pub fn remove(&self, entry: &Entry) -> Result<()> {
+        let volume = self.volume(entry.partition)?;
+        volume.remove(&entry.path()).or_boot(|| format!("{}: cannot remove", entry.path()))?;
+        sync_dir(volume, entry.kind.dir())
+    }
+
+    /// Writes a file of `len` bytes at `path`, durable before it appears under
+    /// that name. An unfinished one is called `PATH.tmp`, which no loader shows.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if there is no room, if `path` exists, or writing fails.
+    pub fn write_new(&self, partition: Partition, path: &str, len: u64, data: &mut dyn Read) -> Result<()> {
+        let volume = self.volume(partition)?;
+        let free = volume.free_bytes().or_boot(|| format!("{}: free space unknown", partition.as_str()))?;
+        if free < len {
+            return Err(Error::Boot(format!(
+                "{path}: needs {len} bytes, but only {free} are free on the {}; remove old entries",
+                partition.as_str()
+            )));
+        }
+        let (dir, _) = path.rsplit_once('/').unwrap_or(("", path));
+        let tmp = format!("{path}.tmp");
+        volume.create_dir(dir).or_boot(|| format!("{dir}: cannot create"))?;
+        let wrote = volume
+            .write(&tmp, data)
+            .and_then(|n| volume.sync_file(&tmp).map(|()| n))
+            .or_boot(|| format!("{tmp}: cannot write"))?;
+        if wrote != len {
+            return Err(Error::Boot(format!("{tmp}: wrote {wrote} bytes instead of {len}")));
+        }
+        volume.rename(&tmp, path).or_boot(|| format!("{tmp}: cannot rename to {path}"))?;
+        sync_dir(volume, dir)
+    }
+}
+
+/// Makes renames and removals in a folder durable.
+fn sync_dir(volume: &dyn Volume, dir: &str) -> Result<()> {
+    volume.sync_dir(dir).or_boot(|| format!("{dir}: cannot sync"))
+}

@@ -1,0 +1,25 @@
+//! The boot loader's world: entries and their counters, the loader's choice,
+//! EFI variables and the ESP.
+//!
+//! Everything that decides is pure; the effects are the methods of
+//! [`volume::Volume`] (files on ESP and XBOOTLDR) and [`efivars::EfiVars`].
+
+pub mod choice;
+mod conf_file;
+pub mod counter;
+pub mod efivars;
+pub mod entries;
+pub mod entry;
+pub mod esp;
+pub mod glob;
+pub mod loader_conf;
+pub mod loader_vars;
+mod locate;
+pub mod name;
+pub mod order;
+pub mod osrel;
+pub mod quirks;
+pub mod type1;
+pub mod uki;
+pub mod version;
+pub mod volume;

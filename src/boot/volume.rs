@@ -1,0 +1,201 @@
+//! The effects on a boot partition, one function for each, and nothing else:
+//! whoever implements [`Volume`] stands in for the disk.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::statvfs::statvfs;
+
+/// An open file, for reading.
+pub trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The name, as it is written on the disk.
+    pub name: String,
+    /// A folder rather than a file.
+    pub is_dir: bool,
+    /// Bytes; 0 for folders.
+    pub len: u64,
+    /// The read-only attribute is set (no write permission at all).
+    pub read_only: bool,
+}
+
+/// A file system as the firmware sees it. Paths are relative to its root, with
+/// `/` between the parts, and are looked up in any case, as on vfat.
+///
+/// Nothing here syncs by itself except where it is said to: after the writes, the file;
+/// after a rename or removal, the folder, last (Linux, vfat: only `fsync` flushes
+/// the disk's cache; `syncfs` does not).
+pub trait Volume: Debug {
+    /// The names in a folder, in the order of the disk. A missing folder is empty.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    fn list(&self, dir: &str) -> io::Result<Vec<Item>>;
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// If there is no such file or it cannot be read.
+    fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>>;
+    /// Makes a folder and those above it; those that are there are left alone.
+    ///
+    /// # Errors
+    /// If one cannot be made.
+    fn create_dir(&self, dir: &str) -> io::Result<()>;
+    /// Writes a new file, or a file anew, and returns its length in bytes.
+    ///
+    /// # Errors
+    /// If reading or writing fails; what was written so far stays.
+    fn write(&self, path: &str, data: &mut dyn Read) -> io::Result<u64>;
+    /// Overwrites bytes of a file in place; the file keeps its clusters.
+    ///
+    /// # Errors
+    /// If the range is not inside the file, or writing fails.
+    fn overwrite(&self, path: &str, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Flushes a file's data, size and clusters to the disk, past its cache.
+    ///
+    /// # Errors
+    /// If the disk says so.
+    fn sync_file(&self, path: &str) -> io::Result<()>;
+    /// Renames inside one volume; never replaces.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if `to` is there, and whatever the disk says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// If it is not there or cannot be removed.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Flushes a folder's entries to the disk, past its cache.
+    ///
+    /// # Errors
+    /// If the disk says so.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Bytes that can still be written.
+    ///
+    /// # Errors
+    /// If the file system does not tell.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// A volume that is a folder of this system: a mount point, or part of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    dir: PathBuf,
+}
+
+impl Folder {
+    /// The volume whose root is `dir`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The root of the volume.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where `path` lies. Parts that are there in another case are found;
+    /// vfat would find them itself, a plain folder does not.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        path.split('/').filter(|p| !p.is_empty() && *p != "." && *p != "..").fold(
+            self.dir.clone(),
+            |dir, part| {
+                let exact = dir.join(part);
+                if exact.symlink_metadata().is_ok() {
+                    return exact;
+                }
+                find_no_case(&dir, part).unwrap_or(exact)
+            },
+        )
+    }
+}
+
+/// The path of the name in `dir` that equals `name` but for its case.
+pub(super) fn find_no_case(dir: &Path, name: &str) -> Option<PathBuf> {
+    let found = fs::read_dir(dir).ok()?.filter_map(Result::ok);
+    found
+        .filter(|e| e.file_name().to_str().is_some_and(|n| n.eq_ignore_ascii_case(name)))
+        .map(|e| e.path())
+        .min()
+}
+
+impl Volume for Folder {
+    fn list(&self, dir: &str) -> io::Result<Vec<Item>> {
+        let found = match fs::read_dir(self.path(dir)) {
+            Ok(found) => found,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let mut items = Vec::new();
+        for entry in found {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // A torn directory may hold names that cannot be looked up; the others count.
+            let Ok(meta) = fs::metadata(entry.path()) else { continue };
+            let len = if meta.is_dir() { 0 } else { meta.len() };
+            items.push(Item { name, is_dir: meta.is_dir(), len, read_only: meta.permissions().readonly() });
+        }
+        Ok(items)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
+        Ok(Box::new(File::open(self.path(path))?))
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        fs::create_dir_all(self.path(dir))
+    }
+
+    fn write(&self, path: &str, data: &mut dyn Read) -> io::Result<u64> {
+        let mut file = File::create(self.path(path))?;
+        io::copy(data, &mut file)
+    }
+
+    fn overwrite(&self, path: &str, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(self.path(path))?;
+        let end = offset.checked_add(data.len() as u64);
+        if end.is_none_or(|end| end > file.metadata().map_or(0, |m| m.len())) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "beyond the end of the file"));
+        }
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(data)
+    }
+
+    fn sync_file(&self, path: &str) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.path(path))?.sync_all()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from), self.path(to));
+        match renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE) {
+            // Some file systems below a `--root` folder cannot do it in one step.
+            Err(nix::errno::Errno::EINVAL) if to.symlink_metadata().is_err() => fs::rename(from, to),
+            Err(nix::errno::Errno::EINVAL) => Err(io::ErrorKind::AlreadyExists.into()),
+            other => Ok(other?),
+        }
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.path(path))
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        File::open(self.path(dir))?.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = statvfs(&self.dir)?;
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+}
