@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::timeline::{Boot, Event, Timeline};
 
 /// The name of the virtio-serial port.
-pub const PORT: &str = "org.abide.agent";
+pub const PORT: &str = "abide.agent";
 
 /// What a command in the guest came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +53,7 @@ pub(crate) fn follow(stream: UnixStream, timeline: &Arc<Timeline>) {
         match line.strip_prefix("READY ") {
             Some(rest) => {
                 let (id, version) = rest.split_once(' ').unwrap_or((rest, ""));
-                timeline.push(Event::Ready(Boot {
-                    id: id.to_owned(),
-                    version: version.to_owned(),
-                }));
+                timeline.push(Event::Ready(Boot { id: id.to_owned(), version: version.to_owned() }));
             }
             None if line.is_empty() => {}
             None => timeline.push(Event::Answer(line.to_owned())),
@@ -73,10 +70,7 @@ pub(crate) fn request(command: &str) -> String {
 pub(crate) fn answer(line: &str) -> Option<Output> {
     let (status, text) = line.split_once(' ').unwrap_or((line, ""));
     let bytes = STANDARD.decode(text.trim()).ok()?;
-    Some(Output {
-        status: status.parse().ok()?,
-        text: String::from_utf8_lossy(&bytes).into_owned(),
-    })
+    Some(Output { status: status.parse().ok()?, text: String::from_utf8_lossy(&bytes).into_owned() })
 }
 
 #[cfg(test)]
@@ -85,22 +79,13 @@ mod tests {
 
     #[test]
     fn a_request_is_one_line_of_base64() {
-        assert_eq!(
-            request("echo hello\necho you"),
-            "ZWNobyBoZWxsbwplY2hvIHlvdQ==\n"
-        );
+        assert_eq!(request("echo hello\necho you"), "ZWNobyBoZWxsbwplY2hvIHlvdQ==\n");
     }
 
     #[test]
     fn an_answer_holds_status_and_text() {
         let output = answer("3 aGVsbG8K");
-        assert_eq!(
-            output,
-            Some(Output {
-                status: 3,
-                text: "hello\n".into()
-            })
-        );
+        assert_eq!(output, Some(Output { status: 3, text: "hello\n".into() }));
     }
 
     #[test]

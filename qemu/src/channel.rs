@@ -54,14 +54,10 @@ impl Channel {
             let stream = self.listener.accept().map(|(stream, _)| stream);
             sender.send(stream).ok();
         });
-        let stream = accepted
-            .recv()
-            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        let stream = accepted.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
         if stream.is_err() {
             // Wakes the thread that still waits, so that it ends.
-            SocketAddr::from_abstract_name(&name)
-                .and_then(|address| UnixStream::connect_addr(&address))
-                .ok();
+            SocketAddr::from_abstract_name(&name).and_then(|address| UnixStream::connect_addr(&address)).ok();
         }
         stream.map_err(Error::doing(format!("wait for QEMU to connect to {name}")))
     }

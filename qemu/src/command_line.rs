@@ -115,25 +115,17 @@ impl Config {
         if self.firmware.management_mode {
             qemu.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
         }
-        qemu.arg("-accel")
-            .arg(format!("tcg,thread=multi,tb-size={}", self.translations));
+        qemu.arg("-accel").arg(format!("tcg,thread=multi,tb-size={}", self.translations));
         qemu.args(["-smp", &self.processors.to_string()]);
         qemu.args(["-m", &self.memory.to_string()]);
-        qemu.arg("-drive").arg(format!(
-            "if=pflash,format=raw,unit=0,readonly=on,file={}",
-            escaped(&self.firmware.code)
-        ));
-        qemu.arg("-drive").arg(format!(
-            "if=pflash,format=raw,unit=1,file={}",
-            escaped(files.variables)
-        ));
+        qemu.arg("-drive")
+            .arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={}", escaped(&self.firmware.code)));
+        qemu.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={}", escaped(files.variables)));
         for (disk, format) in files.disks {
             // The host outlives its tests: what QEMU has written is safe in the page cache, and
             // a flush of the guest need not reach the host's disk.
-            qemu.arg("-drive").arg(format!(
-                "if=virtio,format={format},cache=unsafe,discard=unmap,file={}",
-                escaped(disk)
-            ));
+            qemu.arg("-drive")
+                .arg(format!("if=virtio,format={format},cache=unsafe,discard=unmap,file={}", escaped(disk)));
         }
         qemu.args(["-chardev", "stdio,id=console,signal=off"]);
         qemu.args(["-serial", "chardev:console"]);
@@ -141,14 +133,8 @@ impl Config {
         qemu.args(["-mon", "chardev=monitor,mode=control"]);
         qemu.arg("-chardev").arg(&files.agent);
         qemu.args(["-device", "virtio-serial-pci"]);
-        qemu.arg("-device")
-            .arg(format!("virtserialport,chardev=agent,name={PORT}"));
-        qemu.args([
-            "-object",
-            "rng-builtin,id=rng0",
-            "-device",
-            "virtio-rng-pci,rng=rng0",
-        ]);
+        qemu.arg("-device").arg(format!("virtserialport,chardev=agent,name={PORT}"));
+        qemu.args(["-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0"]);
         self.add_network(&mut qemu);
         if self.watchdog {
             qemu.args(["-device", "i6300esb"]);
@@ -158,8 +144,7 @@ impl Config {
             qemu.arg("-smbios").arg(format!("type=11,value={text}"));
         }
         if let Some(state) = files.incoming {
-            qemu.arg("-incoming")
-                .arg(format!("exec:cat {}", quoted(state)));
+            qemu.arg("-incoming").arg(format!("exec:cat {}", quoted(state)));
         }
         qemu.args(&self.extra);
         qemu
@@ -169,21 +154,15 @@ impl Config {
         let Some(network) = &self.network else {
             return;
         };
-        let mut user = format!(
-            "user,id=user0,restrict={}",
-            if network.restrict { "on" } else { "off" }
-        );
+        let mut user = format!("user,id=user0,restrict={}", if network.restrict { "on" } else { "off" });
         for (host, guest) in &network.forwards {
             user += &format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
         }
         qemu.arg("-netdev").arg(user);
-        qemu.arg("-device").arg(format!(
-            "virtio-net-pci,netdev=user0,id={NETWORK_CARD},romfile="
-        ));
+        qemu.arg("-device").arg(format!("virtio-net-pci,netdev=user0,id={NETWORK_CARD},romfile="));
         // The firmware shall not try to boot from the network.
         for name in ["IPv4PXESupport", "IPv6PXESupport"] {
-            qemu.arg("-fw_cfg")
-                .arg(format!("name=opt/org.tianocore/{name},string=n"));
+            qemu.arg("-fw_cfg").arg(format!("name=opt/org.tianocore/{name},string=n"));
         }
     }
 }
@@ -213,9 +192,7 @@ mod tests {
         };
         let command = config.command(&files);
         let words = command.get_args();
-        words
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect()
+        words.map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
     #[test]
@@ -227,15 +204,8 @@ mod tests {
 
     #[test]
     fn commas_in_paths_and_strings_are_doubled() {
-        let words = arguments(&Config {
-            smbios: vec!["a=b,c".into()],
-            ..Config::default()
-        });
-        assert!(
-            words
-                .iter()
-                .any(|word| word.ends_with("file=/a,,b/disk.raw"))
-        );
+        let words = arguments(&Config { smbios: vec!["a=b,c".into()], ..Config::default() });
+        assert!(words.iter().any(|word| word.ends_with("file=/a,,b/disk.raw")));
         assert!(words.contains(&"type=11,value=a=b,,c".to_owned()));
     }
 

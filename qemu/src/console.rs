@@ -83,10 +83,7 @@ mod tests {
     #[test]
     fn lines_lose_colours_and_carriage_returns() {
         let mut lines = Lines::default();
-        assert_eq!(
-            lines.take(b"\x1b[1;31mBdsDxe\x1b[0m: loading\r\nnext"),
-            ["BdsDxe: loading"]
-        );
+        assert_eq!(lines.take(b"\x1b[1;31mBdsDxe\x1b[0m: loading\r\nnext"), ["BdsDxe: loading"]);
         assert_eq!(lines.take(b" one\n\r\n"), ["next one"]);
     }
 
@@ -99,9 +96,6 @@ mod tests {
 
     #[test]
     fn moving_the_cursor_ends_a_line() {
-        assert_eq!(
-            Lines::default().take(b"menu\x1b[01;01Hnext\n"),
-            ["menu", "next"]
-        );
+        assert_eq!(Lines::default().take(b"menu\x1b[01;01Hnext\n"), ["menu", "next"]);
     }
 }

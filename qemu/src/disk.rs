@@ -32,30 +32,18 @@ impl Slice {
     }
 
     fn of_type(disk: &Path, kind: &Type) -> Result<Slice> {
-        let bad = |cause: String| Error::Disk {
-            disk: disk.display().to_string(),
-            cause,
-        };
-        let table = GptConfig::new()
-            .open(disk)
-            .map_err(|error| bad(format!("no readable GPT: {error}")))?;
+        let bad = |cause: String| Error::Disk { disk: disk.display().to_string(), cause };
+        let table = GptConfig::new().open(disk).map_err(|error| bad(format!("no readable GPT: {error}")))?;
         let partition = table
             .partitions()
             .values()
             .find(|partition| partition.part_type_guid.guid == kind.guid)
             .ok_or_else(|| bad(format!("no partition of type {}", kind.guid)))?;
         let size = LogicalBlockSize::Lb512;
-        let range = partition
-            .bytes_start(size)
-            .and_then(|start| Ok((start, partition.bytes_len(size)?)));
+        let range = partition.bytes_start(size).and_then(|start| Ok((start, partition.bytes_len(size)?)));
         let (start, length) = range.map_err(|error| bad(error.to_string()))?;
         let file = OpenOptions::new().read(true).write(true).open(disk);
-        Ok(Slice {
-            file: file.map_err(Error::at("open", disk))?,
-            start,
-            length,
-            position: 0,
-        })
+        Ok(Slice { file: file.map_err(Error::at("open", disk))?, start, length, position: 0 })
     }
 
     fn clip(&self, wanted: usize) -> usize {
@@ -73,9 +61,7 @@ impl Read for Slice {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.go()?;
         let count = self.clip(buffer.len());
-        let count = self
-            .file
-            .read(buffer.get_mut(..count).unwrap_or_default())?;
+        let count = self.file.read(buffer.get_mut(..count).unwrap_or_default())?;
         self.position += count as u64;
         Ok(count)
     }
@@ -112,10 +98,7 @@ impl Seek for Slice {
 /// # Errors
 /// When the file cannot be written.
 pub fn create_with_esp(disk: &Path, mebibytes: u64) -> Result<()> {
-    let bad = |cause: String| Error::Disk {
-        disk: disk.display().to_string(),
-        cause,
-    };
+    let bad = |cause: String| Error::Disk { disk: disk.display().to_string(), cause };
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -96,10 +96,7 @@ impl Error {
     /// An [`Error::Io`] about a path.
     pub(crate) fn at(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = PathBuf::from(path);
-        move |source| Error::Io {
-            what: format!("{verb} {}", path.display()),
-            source,
-        }
+        move |source| Error::Io { what: format!("{verb} {}", path.display()), source }
     }
 
     /// An [`Error::Io`] about anything else.

@@ -3,10 +3,29 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use fatfs::{Dir, FileSystem, FsOptions};
+use fatfs::{Date, DateTime, Dir, FileSystem, FsOptions, Time, TimeProvider};
 
 use crate::disk::Slice;
 use crate::{Error, Result};
+
+/// The time that files are given.
+///
+/// It has to be a real date: the firmware refuses to rename a file whose dates are zero, and then
+/// systemd-boot does not count down.
+#[derive(Debug)]
+struct BuildTime;
+
+static BUILT: BuildTime = BuildTime;
+
+impl TimeProvider for BuildTime {
+    fn get_current_date(&self) -> Date {
+        Date { year: 2026, month: 1, day: 2 }
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        DateTime { date: self.get_current_date(), time: Time { hour: 3, min: 4, sec: 6, millis: 0 } }
+    }
+}
 
 /// The FAT file system on the EFI system partition of a disk image. Paths are relative to its
 /// top and use `/`.
@@ -21,11 +40,8 @@ impl Esp {
     /// # Errors
     /// When there is no GPT, no EFI system partition, or no FAT in that.
     pub fn open(disk: &Path) -> Result<Esp> {
-        let fat = FileSystem::new(Slice::esp(disk)?, FsOptions::new());
-        Ok(Esp {
-            disk: disk.display().to_string(),
-            fat: fat.map_err(Error::at("read the ESP of", disk))?,
-        })
+        let fat = FileSystem::new(Slice::esp(disk)?, FsOptions::new().time_provider(&BUILT));
+        Ok(Esp { disk: disk.display().to_string(), fat: fat.map_err(Error::at("read the ESP of", disk))? })
     }
 
     /// The names in a folder, sorted; empty when there is no such folder.
@@ -85,21 +101,12 @@ impl Esp {
     /// When there is no room.
     pub fn write(&self, path: &str, content: &[u8]) -> Result<()> {
         let mut folder = String::new();
-        for part in path
-            .split('/')
-            .rev()
-            .skip(1)
-            .collect::<Vec<_>>()
-            .iter()
-            .rev()
-        {
+        for part in path.split('/').rev().skip(1).collect::<Vec<_>>().iter().rev() {
             if !folder.is_empty() {
                 folder.push('/');
             }
             folder.push_str(part);
-            self.root()
-                .create_dir(&folder)
-                .map_err(self.at("create", &folder))?;
+            self.root().create_dir(&folder).map_err(self.at("create", &folder))?;
         }
         let written = self.root().create_file(path).and_then(|mut file| {
             file.truncate()?;
@@ -123,8 +130,7 @@ impl Esp {
     /// When the old name does not exist or the new one does.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
         let root = self.root();
-        root.rename(from, &root, to)
-            .map_err(self.at("rename", from))
+        root.rename(from, &root, to).map_err(self.at("rename", from))
     }
 
     /// Writes everything back; dropping does the same but cannot say whether it worked.
@@ -133,9 +139,7 @@ impl Esp {
     /// When the disk image cannot be written.
     pub fn close(self) -> Result<()> {
         let disk = self.disk;
-        self.fat
-            .unmount()
-            .map_err(Error::doing(format!("close the ESP of {disk}")))
+        self.fat.unmount().map_err(Error::doing(format!("close the ESP of {disk}")))
     }
 
     fn root(&self) -> Dir<'_, Slice> {

@@ -31,29 +31,23 @@ impl FileServer {
             source: std::io::Error::other(cause),
         };
         let server = Server::http("127.0.0.1:0").map_err(|error| failed(error.to_string()))?;
-        let address = server
-            .server_addr()
-            .to_ip()
-            .ok_or_else(|| failed("no IP address".into()))?;
+        let address = server.server_addr().to_ip().ok_or_else(|| failed("no IP address".into()))?;
         let (server, requests) = (Arc::new(server), Arc::new(Mutex::new(Vec::new())));
         let (listener, log) = (Arc::clone(&server), Arc::clone(&requests));
         let folder = folder.to_path_buf();
         let thread = std::thread::spawn(move || {
             for request in listener.incoming_requests() {
-                log.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(format!("{} {}", request.method(), request.url()));
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(format!(
+                    "{} {}",
+                    request.method(),
+                    request.url()
+                ));
                 let folder = folder.clone();
                 // One thread for each request: a guest whose power is cut never reads the rest.
                 std::thread::spawn(move || answer(&folder, request));
             }
         });
-        Ok(FileServer {
-            server,
-            address,
-            requests,
-            thread: Some(thread),
-        })
+        Ok(FileServer { server, address, requests, thread: Some(thread) })
     }
 
     /// The URL of a file as the guest sees it.
@@ -68,10 +62,7 @@ impl FileServer {
 
     /// The requests so far, as `METHOD /path`.
     pub fn requests(&self) -> Vec<String> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -101,9 +92,7 @@ fn answer(folder: &Path, request: Request) {
 /// The file that a request names; `None` when the path leads out of the folder.
 fn local(folder: &Path, url: &str) -> Option<PathBuf> {
     let path = Path::new(url.split('?').next()?.trim_start_matches('/'));
-    let inside = path
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
+    let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
     inside.then(|| folder.join(path))
 }
 
@@ -126,13 +115,7 @@ impl Content {
             Some(None) => (416, 0, 0),
         };
         file.seek(SeekFrom::Start(start))?;
-        Ok(Content {
-            status,
-            file,
-            start,
-            length,
-            size,
-        })
+        Ok(Content { status, file, start, length, size })
     }
 
     fn response(self) -> Response<impl Read> {
@@ -149,8 +132,7 @@ impl Content {
         }
         let length = usize::try_from(self.length).ok();
         let body = self.file.take(self.length);
-        Response::new(StatusCode(self.status), headers, body, length, None)
-            .with_chunked_threshold(usize::MAX)
+        Response::new(StatusCode(self.status), headers, body, length, None).with_chunked_threshold(usize::MAX)
     }
 }
 

@@ -35,11 +35,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Io`] when `cp` cannot be started, [`Error::Tool`] when it fails.
 pub fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
-    run(Command::new("cp")
-        .args(["--sparse=always", "--reflink=auto", "--"])
-        .arg(from)
-        .arg(to))
-    .map(drop)
+    run(Command::new("cp").args(["--sparse=always", "--reflink=auto", "--"]).arg(from).arg(to)).map(drop)
 }
 
 /// Runs a program to its end and returns what it wrote to standard output.
@@ -48,9 +44,7 @@ pub fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
 /// [`Error::Io`] when it cannot be started, [`Error::Tool`] when its exit status is not 0.
 pub fn run(command: &mut Command) -> Result<Vec<u8>> {
     let shown = format!("{command:?}");
-    let output = command
-        .output()
-        .map_err(Error::doing(format!("start {shown}")))?;
+    let output = command.output().map_err(Error::doing(format!("start {shown}")))?;
     if output.status.success() {
         return Ok(output.stdout);
     }

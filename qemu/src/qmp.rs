@@ -24,9 +24,7 @@ pub struct Monitor {
 impl Monitor {
     /// Takes the connection, greets QEMU and starts to record its events.
     pub fn new(machine: &str, stream: UnixStream, timeline: Arc<Timeline>) -> Result<Monitor> {
-        let reader = stream
-            .try_clone()
-            .map_err(Error::doing("share the monitor's socket"))?;
+        let reader = stream.try_clone().map_err(Error::doing("share the monitor's socket"))?;
         let (sender, replies) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(reader).lines() {
@@ -41,11 +39,7 @@ impl Monitor {
                 }
             }
         });
-        let mut monitor = Monitor {
-            machine: machine.to_owned(),
-            stream,
-            replies,
-        };
+        let mut monitor = Monitor { machine: machine.to_owned(), stream, replies };
         monitor.execute("qmp_capabilities", json!({}))?;
         Ok(monitor)
     }
@@ -61,13 +55,8 @@ impl Monitor {
             reply,
         };
         let line = json!({"execute": command, "arguments": arguments}).to_string() + "\n";
-        self.stream
-            .write_all(line.as_bytes())
-            .map_err(|error| refused(error.to_string()))?;
-        let reply = self
-            .replies
-            .recv_timeout(ANSWER)
-            .map_err(|_| refused("no answer".to_owned()))?;
+        self.stream.write_all(line.as_bytes()).map_err(|error| refused(error.to_string()))?;
+        let reply = self.replies.recv_timeout(ANSWER).map_err(|_| refused("no answer".to_owned()))?;
         match reply.get("return") {
             Some(value) => Ok(value.clone()),
             None => Err(refused(reply.to_string())),
@@ -99,9 +88,6 @@ mod tests {
         let off = json!({"event": "SHUTDOWN", "data": {"guest": false, "reason": "host-qmp-quit"}});
         assert_eq!(event(&reset), Event::Reset(true));
         assert_eq!(event(&off), Event::Shutdown(false));
-        assert_eq!(
-            event(&json!({"event": "RTC_CHANGE"})),
-            Event::Monitor("RTC_CHANGE".into())
-        );
+        assert_eq!(event(&json!({"event": "RTC_CHANGE"})), Event::Monitor("RTC_CHANGE".into()));
     }
 }

@@ -71,8 +71,7 @@ impl Running {
         let complaints = append(&machine.dir.join("qemu.log"))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(complaints);
-        let mut child =
-            spawn(command).map_err(Error::doing("start qemu-system-x86_64 through setpriv"))?;
+        let mut child = spawn(command).map_err(Error::doing("start qemu-system-x86_64 through setpriv"))?;
 
         let timeline = Arc::new(Timeline::default());
         if let Some(stdout) = child.stdout.take() {
@@ -135,12 +134,10 @@ impl Running {
     /// # Errors
     /// [`Error::Late`] at the deadline, [`Error::Ended`] when QEMU ends before.
     pub fn wait_for_line(&mut self, part: &str, limit: Duration) -> Result<String> {
-        let found = self
-            .timeline
-            .wait(self.seen.lines, limit, |event| match event {
-                Event::Line(text) if text.contains(part) => Some(text.clone()),
-                _ => None,
-            });
+        let found = self.timeline.wait(self.seen.lines, limit, |event| match event {
+            Event::Line(text) if text.contains(part) => Some(text.clone()),
+            _ => None,
+        });
         let (text, next) =
             found.map_err(|missed| self.missed(missed, format!("the line `{part}`"), limit))?;
         self.seen.lines = next;
@@ -169,12 +166,10 @@ impl Running {
     /// [`Error::Late`] at the deadline, [`Error::Ended`] when QEMU ends before.
     pub fn wait_for_boot(&mut self, limit: Duration) -> Result<Boot> {
         let last = self.seen.last_boot.clone();
-        let found = self
-            .timeline
-            .wait(self.seen.boots, limit, |event| match event {
-                Event::Ready(boot) if Some(boot) != last.as_ref() => Some(boot.clone()),
-                _ => None,
-            });
+        let found = self.timeline.wait(self.seen.boots, limit, |event| match event {
+            Event::Ready(boot) if Some(boot) != last.as_ref() => Some(boot.clone()),
+            _ => None,
+        });
         let (boot, next) =
             found.map_err(|missed| self.missed(missed, "the guest's next boot".into(), limit))?;
         self.seen.boots = next;
@@ -206,10 +201,9 @@ impl Running {
         });
         let what = || format!("the end of `{command}` in the guest");
         match found.map_err(|missed| self.missed(missed, what(), limit))? {
-            (Some(line), _) => agent::answer(&line).ok_or_else(|| Error::Agent {
-                machine: self.name.clone(),
-                line,
-            }),
+            (Some(line), _) => {
+                agent::answer(&line).ok_or_else(|| Error::Agent { machine: self.name.clone(), line })
+            }
             (None, _) => Err(Error::Rebooted {
                 machine: self.name.clone(),
                 command: command.to_owned(),
@@ -237,13 +231,8 @@ impl Running {
         let Some(stdin) = &mut self.child.stdin else {
             return Ok(());
         };
-        let typed = stdin
-            .write_all(text.as_bytes())
-            .and_then(|()| stdin.flush());
-        typed.map_err(Error::doing(format!(
-            "type on the console of {}",
-            self.name
-        )))
+        let typed = stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush());
+        typed.map_err(Error::doing(format!("type on the console of {}", self.name)))
     }
 
     /// Presses the reset button.
@@ -285,8 +274,7 @@ impl Running {
     /// # Errors
     /// When QEMU cannot be killed.
     pub fn cut_power(mut self) -> Result<Machine> {
-        self.kill()
-            .map_err(Error::doing(format!("kill the QEMU of {}", self.name)))?;
+        self.kill().map_err(Error::doing(format!("kill the QEMU of {}", self.name)))?;
         self.into_machine()
     }
 
@@ -295,13 +283,10 @@ impl Running {
     /// # Errors
     /// [`Error::Late`] at the deadline.
     pub fn wait_for_power_off(mut self, limit: Duration) -> Result<Machine> {
-        let ended = self.timeline.wait(self.seen.events, limit, |event| {
-            (*event == Event::Exited).then_some(())
-        });
+        let ended =
+            self.timeline.wait(self.seen.events, limit, |event| (*event == Event::Exited).then_some(()));
         ended.map_err(|missed| self.missed(missed, "power-off".into(), limit))?;
-        self.child
-            .wait()
-            .map_err(Error::doing(format!("wait for the QEMU of {}", self.name)))?;
+        self.child.wait().map_err(Error::doing(format!("wait for the QEMU of {}", self.name)))?;
         self.into_machine()
     }
 
@@ -320,24 +305,11 @@ impl Running {
     fn missed(&self, missed: Missed, waited_for: String, limit: Duration) -> Error {
         let (machine, log) = (self.name.clone(), self.log.display().to_string());
         let lines = self.console();
-        let tail = lines
-            .get(lines.len().saturating_sub(12)..)
-            .unwrap_or_default();
+        let tail = lines.get(lines.len().saturating_sub(12)..).unwrap_or_default();
         let tail = tail.join("\n");
         match missed {
-            Missed::Late => Error::Late {
-                machine,
-                waited_for,
-                limit,
-                log,
-                tail,
-            },
-            Missed::Ended => Error::Ended {
-                machine,
-                waited_for,
-                log,
-                tail,
-            },
+            Missed::Late => Error::Late { machine, waited_for, limit, log, tail },
+            Missed::Ended => Error::Ended { machine, waited_for, log, tail },
         }
     }
 }
@@ -362,9 +334,7 @@ fn connect(
     let monitor = monitor.accept(START, timeline)?;
     let monitor = Monitor::new(&machine.name, monitor, Arc::clone(timeline))?;
     let agent = agent.accept(START, timeline)?;
-    let reader = agent
-        .try_clone()
-        .map_err(Error::doing("share the agent's socket"))?;
+    let reader = agent.try_clone().map_err(Error::doing("share the agent's socket"))?;
     let timeline = Arc::clone(timeline);
     thread::spawn(move || agent::follow(reader, &timeline));
     Ok((monitor, agent))

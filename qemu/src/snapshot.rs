@@ -37,19 +37,10 @@ impl Running {
         self.skip_to_now();
         self.monitor("stop", json!({}))?;
         let capability = json!({"capability": "events", "state": true});
-        self.monitor(
-            "migrate-set-capabilities",
-            json!({"capabilities": [capability]}),
-        )?;
+        self.monitor("migrate-set-capabilities", json!({"capabilities": [capability]}))?;
         // Bytes per second; the default is meant for networks.
-        self.monitor(
-            "migrate-set-parameters",
-            json!({"max-bandwidth": 8_u64 << 30}),
-        )?;
-        self.monitor(
-            "migrate",
-            json!({"uri": format!("exec:cat > {}", quoted(&state))}),
-        )?;
+        self.monitor("migrate-set-parameters", json!({"max-bandwidth": 8_u64 << 30}))?;
+        self.monitor("migrate", json!({"uri": format!("exec:cat > {}", quoted(&state))}))?;
         let completed = self.wait_for("the saved state", SAVE, |event| match event {
             Event::Migration(status) if status == "completed" => Some(true),
             Event::Migration(status) if status == "failed" => Some(false),
@@ -71,12 +62,7 @@ impl Running {
         }
         let variables = dir.join("vars.fd");
         fs::rename(machine.variables(), &variables).map_err(Error::at("move", &variables))?;
-        let snapshot = Snapshot {
-            config: machine.config.clone(),
-            disks,
-            variables,
-            state,
-        };
+        let snapshot = Snapshot { config: machine.config.clone(), disks, variables, state };
         Ok(snapshot)
     }
 }

@@ -96,11 +96,7 @@ impl Timeline {
             if left.is_zero() {
                 return Err(Missed::Late);
             }
-            events = self
-                .changed
-                .wait_timeout(events, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            events = self.changed.wait_timeout(events, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -139,23 +135,14 @@ mod tests {
     fn waiting_ends_with_the_machine() {
         let timeline = Timeline::default();
         timeline.push(Event::Exited);
-        assert_eq!(
-            timeline.wait(0, Duration::from_secs(60), line),
-            Err(Missed::Ended)
-        );
-        assert_eq!(
-            timeline.wait(1, Duration::from_secs(60), line),
-            Err(Missed::Ended)
-        );
+        assert_eq!(timeline.wait(0, Duration::from_secs(60), line), Err(Missed::Ended));
+        assert_eq!(timeline.wait(1, Duration::from_secs(60), line), Err(Missed::Ended));
     }
 
     #[test]
     fn waiting_ends_at_the_deadline() {
         let timeline = Timeline::default();
         timeline.push(Event::Reset(true));
-        assert_eq!(
-            timeline.wait(0, Duration::from_millis(5), line),
-            Err(Missed::Late)
-        );
+        assert_eq!(timeline.wait(0, Duration::from_millis(5), line), Err(Missed::Late));
     }
 }

@@ -1,5 +1,5 @@
 //! The VM driver itself, tried on the firmware's own shell.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;
 
@@ -15,8 +15,7 @@ fn shell(name: &str, script: &str) -> Machine {
     disk::create_with_esp(&image, 34).unwrap();
     let machine = Machine::new(name).unwrap().disk_copy(&image).unwrap();
     let esp = machine.esp().unwrap();
-    esp.write("startup.nsh", script.replace('\n', "\r\n").as_bytes())
-        .unwrap();
+    esp.write("startup.nsh", script.replace('\n', "\r\n").as_bytes()).unwrap();
     esp.close().unwrap();
     machine
 }
@@ -43,24 +42,18 @@ fn power_can_be_cut_and_the_machine_started_again() {
     let machine = vm.cut_power().unwrap();
     let esp = machine.esp().unwrap();
     esp.rename("startup.nsh", "old.nsh").unwrap();
-    esp.write("startup.nsh", b"echo second-time\r\nreset -w\r\n")
-        .unwrap();
+    esp.write("startup.nsh", b"echo second-time\r\nreset -w\r\n").unwrap();
     esp.close().unwrap();
     let mut vm = machine.start().unwrap();
     vm.wait_for_line("second-time", SOON).unwrap();
-    vm.wait_for("a reset by the guest", SOON, |event| {
-        (*event == Event::Reset(true)).then_some(())
-    })
-    .unwrap();
+    vm.wait_for("a reset by the guest", SOON, |event| (*event == Event::Reset(true)).then_some(())).unwrap();
     vm.wait_for_line("second-time", SOON).unwrap();
 }
 
 #[test]
 fn a_deadline_ends_a_wait_and_names_the_log() {
     let mut vm = Machine::new("driver-late").unwrap().start().unwrap();
-    let error = vm
-        .wait_for_line("never said", Duration::from_millis(10))
-        .unwrap_err();
+    let error = vm.wait_for_line("never said", Duration::from_millis(10)).unwrap_err();
     assert!(matches!(error, Error::Late { .. }));
     assert!(error.to_string().contains("driver-late/serial.log"));
 }
