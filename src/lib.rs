@@ -3,12 +3,15 @@
 //! The crate is a house of floors; each imports only from those below it:
 //! `cli` → `stage` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
 
-pub mod config;
 pub mod boot;
+pub mod cli;
+pub mod config;
 pub mod disk;
 pub mod error;
+pub mod health;
 pub mod hex;
 pub mod root;
 pub mod stage;
 pub mod state;
 pub mod sys;
+pub mod update;

@@ -1,2 +1,7 @@
 //! The `abide` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    abide::cli::main()
+}

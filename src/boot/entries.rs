@@ -11,7 +11,7 @@ use super::name::{EntryName, Suffix};
 use super::type1;
 use super::uki::{self, Profile};
 use super::volume::{Item, Volume};
-use crate::error::{OrError, Result};
+use crate::error::{Error, OrError, Result};
 
 /// The largest text file that is read; the loader has no limit, but no reason for more.
 const MOST_BYTES: u64 = 256 << 10;
@@ -49,6 +49,18 @@ pub fn loader_conf(dirs: &BootDirs, single_quotes: bool) -> Result<LoaderConf> {
     }
     let text = read_text(dirs.esp.as_ref(), path).or_boot(|| format!("{path}: cannot read"))?;
     Ok(LoaderConf::parse(&text, single_quotes))
+}
+
+/// The UKI at `path` as the entry that it would be under `name` on the ESP.
+///
+/// # Errors
+/// [`Error::Boot`] if it is not a UKI that the loader would show.
+pub fn uki_at(esp: &dyn Volume, path: &str, name: &EntryName) -> Result<Entry> {
+    let file = esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
+    let uki = uki::read(file).or_boot(|| format!("{path}: not a UKI"))?;
+    let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
+    uki_entry(Partition::Esp, &item, name, &uki.main, 0)
+        .ok_or_else(|| Error::Boot(format!("{path}: its .osrel has no name; the boot loader would not show it")))
 }
 
 fn files(

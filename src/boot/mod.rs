@@ -23,3 +23,12 @@ pub mod type1;
 pub mod uki;
 pub mod version;
 pub mod volume;
+
+pub use counter::Counter;
+pub use efivars::EfiVars;
+pub use entry::{Entry, Partition};
+pub use esp::{Access, BootDirs};
+pub use loader_conf::LoaderConf;
+pub use loader_vars::LoaderVars;
+pub use quirks::Quirks;
+pub use volume::{Folder, Volume};

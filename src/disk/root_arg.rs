@@ -1,5 +1,7 @@
 //! What a kernel command line says about the root, as text; nothing is read here.
 
+use std::fmt;
+
 /// The device that a command line names as the root of the system.
 ///
 /// The spellings are those of `systemd-fstab-generator(8)` and of the kernel
@@ -24,6 +26,21 @@ pub enum RootArg {
     Node(String),
     /// Something that names no partition: `root=tmpfs`, `root=nfs:…`.
     Other(String),
+}
+
+impl fmt::Display for RootArg {
+    /// The word on a command line that [`RootArg::parse`] reads back as the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PartUuid(v) => write!(f, "root=PARTUUID={v}"),
+            Self::PartLabel(v) => write!(f, "\"root=PARTLABEL={v}\""),
+            Self::FsUuid(v) => write!(f, "root=UUID={v}"),
+            Self::FsLabel(v) => write!(f, "\"root=LABEL={v}\""),
+            Self::BootUuid(v) => write!(f, "boot_uuid={v}"),
+            Self::RootHash(v) => write!(f, "roothash={v}"),
+            Self::Node(v) | Self::Other(v) => write!(f, "\"root={v}\""),
+        }
+    }
 }
 
 impl RootArg {
@@ -207,5 +224,21 @@ mod tests {
     fn a_short_or_odd_root_hash_gives_no_uuid() {
         assert_eq!(parse("roothash=12").and_then(|r| r.partition_uuid()), None);
         assert_eq!(parse("roothash=äöü").and_then(|r| r.verity_uuid()), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_as_the_same_root() {
+        for root in [
+            RootArg::PartUuid("aa-bb".into()),
+            RootArg::PartLabel("my root".into()),
+            RootArg::FsUuid("cc".into()),
+            RootArg::FsLabel("x y".into()),
+            RootArg::BootUuid("dd".into()),
+            RootArg::RootHash("ee".into()),
+            RootArg::Node("/dev/sda2".into()),
+            RootArg::Other("tmpfs".into()),
+        ] {
+            assert_eq!(RootArg::parse(&root.to_string()), Some(root));
+        }
     }
 }

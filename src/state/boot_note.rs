@@ -11,7 +11,7 @@ use crate::root::Root;
 
 const NOTE: &str = "/run/abide/boot.json";
 /// Exists on a trial boot; what the units' conditions look at.
-const TRIAL: &str = "/run/abide/trial";
+pub const TRIAL: &str = "/run/abide/trial";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The kinds of boot.

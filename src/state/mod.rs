@@ -1,5 +1,6 @@
 //! What is remembered: on the ESP across boots, and in `/run` for this boot.
 
+mod baseline;
 pub mod boot_note;
 pub mod lock;
 pub mod model;
@@ -11,4 +12,4 @@ pub use model::{
     Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Stage, State, TrialBoot, Uki,
     Update, Verdict,
 };
-pub use store::Store;
+pub use store::{STATE_DIR, Store};

@@ -122,7 +122,8 @@ pub struct Update {
     /// The staged UKI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uki: Option<Uki>,
-    /// The value of `root=` on the UKI's command line, by which a boot of it is recognised.
+    /// The word of the UKI's command line that names its root, as
+    /// [`crate::disk::RootArg`] writes it; by it a boot of the image is recognised.
     #[serde(default)]
     pub root: String,
     /// Id of its boot entry; empty until it is applied.

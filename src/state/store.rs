@@ -4,50 +4,50 @@
 //! are allocated once, and a save overwrites the older one and flushes. Cut off
 //! in the middle, the newer one is still whole; its checksum says so.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Read;
 
 use log::{debug, warn};
 use sha2::{Digest, Sha256};
 
 use super::model::State;
+use crate::boot::Volume;
 use crate::error::{Error, OrError, Result};
 
 /// Size of a generation in bytes; allocated once, so that a full ESP cannot
 /// keep a failure from being recorded.
 pub const GENERATION_SIZE: usize = 16 * 1024;
 
-const NAMES: [&str; 2] = ["state.0", "state.1"];
+/// The folder on the ESP that is Abide's own.
+pub const STATE_DIR: &str = "EFI/abide";
+
+const FILES: [&str; 2] = ["EFI/abide/state.0", "EFI/abide/state.1"];
 const MAGIC: &str = "abide-state";
 const FORMAT: u32 = 1;
 
-/// The two generations in one folder.
-#[derive(Debug)]
+/// The newest generation that could be read, and where the next one goes.
+#[derive(Debug, Clone, Default)]
 pub struct Store {
-    dir: PathBuf,
     newest: Option<Generation>,
 }
 
 #[derive(Debug, Clone)]
 struct Generation {
-    slot: usize,
+    file: usize,
     sequence: u64,
     state: State,
 }
 
 impl Store {
-    /// Reads what is remembered in `dir` (`EFI/abide` on the ESP). Nothing readable
-    /// there means that nothing is remembered; that is never an error.
+    /// Reads what is remembered on the ESP. Nothing readable there means that
+    /// nothing is remembered; that is never an error.
     #[must_use]
-    pub fn open(dir: impl Into<PathBuf>) -> Self {
-        let dir = dir.into();
-        let newest = NAMES
+    pub fn open(esp: &dyn Volume) -> Self {
+        let newest = FILES
             .iter()
             .enumerate()
-            .filter_map(|(slot, name)| read_generation(&dir.join(name), slot))
+            .filter_map(|(file, path)| read_generation(esp, path, file))
             .max_by_key(|g| g.sequence);
-        Self { dir, newest }
+        Self { newest }
     }
 
     /// The newest valid generation, or an empty state.
@@ -61,55 +61,42 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Boot`] if the ESP cannot be written; the older generation then still counts.
-    pub fn save(&mut self, state: &State) -> Result<()> {
+    pub fn save(&mut self, esp: &dyn Volume, state: &State) -> Result<()> {
         if self.newest.as_ref().is_some_and(|g| g.state == *state) {
             return Ok(());
         }
-        let (slot, sequence) = self.newest.as_ref().map_or((0, 1), |g| (1 - g.slot.min(1), g.sequence + 1));
+        let (file, sequence) = self.newest.as_ref().map_or((0, 1), |g| (1 - g.file.min(1), g.sequence + 1));
         let bytes = encode(state, sequence)?;
-        self.allocate()?;
-        let path = self.dir.join(NAMES.get(slot).copied().unwrap_or("state.0"));
-        overwrite(&path, &bytes).or_boot(|| format!("{}: cannot save the state", path.display()))?;
-        debug!("state {sequence} saved in {}", path.display());
-        self.newest = Some(Generation { slot, sequence, state: state.clone() });
-        Ok(())
-    }
-
-    /// Creates whichever generation is missing or has the wrong size. The newest valid one is left alone.
-    fn allocate(&self) -> Result<()> {
-        let mut created = false;
-        if !self.dir.is_dir() {
-            fs::create_dir_all(&self.dir).or_boot(|| format!("{}: cannot create", self.dir.display()))?;
-            if let Some(parent) = self.dir.parent() {
-                sync_dir(parent)?;
-            }
-        }
-        for name in NAMES {
-            let path = self.dir.join(name);
-            let whole = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == GENERATION_SIZE as u64);
-            if !whole {
-                overwrite(&path, &vec![b'\n'; GENERATION_SIZE]).or_boot(|| {
-                    format!("{}: cannot make room for the state (is the ESP full?)", path.display())
-                })?;
-                created = true;
-            }
-        }
-        if created {
-            sync_dir(&self.dir)?;
-        }
+        allocate(esp)?;
+        let path = FILES.get(file).copied().unwrap_or(FILES[0]);
+        esp.overwrite(path, 0, &bytes)
+            .and_then(|()| esp.sync_file(path))
+            .or_boot(|| format!("{path}: cannot save the state"))?;
+        debug!("state {sequence} saved in {path}");
+        self.newest = Some(Generation { file, sequence, state: state.clone() });
         Ok(())
     }
 }
 
-fn overwrite(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    file.write_all(bytes)?;
-    file.set_len(bytes.len() as u64)?;
-    file.sync_all()
-}
-
-fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).or_boot(|| format!("{}: cannot flush", dir.display()))
+/// Creates whichever generation is missing or has the wrong size; a valid one is left alone.
+fn allocate(esp: &dyn Volume) -> Result<()> {
+    let there = esp.list(STATE_DIR).or_boot(|| format!("{STATE_DIR}: cannot read"))?;
+    let whole = |path: &str| {
+        there.iter().any(|i| path.ends_with(&format!("/{}", i.name)) && i.len == GENERATION_SIZE as u64)
+    };
+    let missing: Vec<&str> = FILES.into_iter().filter(|path| !whole(path)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    esp.create_dir(STATE_DIR).or_boot(|| format!("{STATE_DIR}: cannot create"))?;
+    for path in missing {
+        esp.write(path, &mut vec![b'\n'; GENERATION_SIZE].as_slice())
+            .and_then(|_| esp.sync_file(path))
+            .or_boot(|| format!("{path}: cannot make room for the state (is the ESP full?)"))?;
+    }
+    esp.sync_dir(STATE_DIR)
+        .and_then(|()| esp.sync_dir("EFI"))
+        .or_boot(|| format!("{STATE_DIR}: cannot flush"))
 }
 
 /// `abide-state FORMAT SEQUENCE LENGTH SHA256\n`, the state as JSON, padding.
@@ -140,18 +127,18 @@ fn checksum(sequence: u64, body: &[u8]) -> String {
     crate::hex::encode(&hash.finalize())
 }
 
-fn read_generation(path: &Path, slot: usize) -> Option<Generation> {
+fn read_generation(esp: &dyn Volume, path: &str, file: usize) -> Option<Generation> {
     let mut bytes = Vec::new();
-    let file = File::open(path).ok()?;
-    if let Err(e) = file.take(GENERATION_SIZE as u64).read_to_end(&mut bytes) {
-        warn!("{}: cannot read: {e}", path.display());
+    let reader = esp.open(path).ok()?;
+    if let Err(e) = reader.take(GENERATION_SIZE as u64).read_to_end(&mut bytes) {
+        warn!("{path}: cannot read: {e}");
         return None;
     }
     match decode(&bytes) {
-        Ok(Some((sequence, state))) => Some(Generation { slot, sequence, state }),
+        Ok(Some((sequence, state))) => Some(Generation { file, sequence, state }),
         Ok(None) => None,
         Err(why) => {
-            warn!("{}: {why}; the other generation counts", path.display());
+            warn!("{path}: {why}; the other generation counts");
             None
         }
     }
@@ -188,7 +175,9 @@ fn decode(bytes: &[u8]) -> std::result::Result<Option<(u64, State)>, String> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::boot::Folder;
     use crate::state::model::Baseline;
+    use std::fs;
 
     fn state(name: &str) -> State {
         State {
@@ -197,62 +186,69 @@ mod tests {
         }
     }
 
+    fn esp() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("EFI/abide")).unwrap();
+        let esp = Folder::new(dir.path());
+        (dir, esp)
+    }
+
     #[test]
     fn what_was_saved_is_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path().join("EFI/abide"));
+        let (_dir, esp) = esp();
+        let mut store = Store::open(&esp);
         for name in ["one", "two", "three"] {
-            store.save(&state(name)).unwrap();
-            assert_eq!(Store::open(dir.path().join("EFI/abide")).state(), state(name));
+            store.save(&esp, &state(name)).unwrap();
+            assert_eq!(Store::open(&esp).state(), state(name));
         }
     }
 
     #[test]
     fn a_damaged_generation_leaves_the_one_before_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path());
-        store.save(&state("one")).unwrap();
-        store.save(&state("two")).unwrap();
+        let (dir, esp) = esp();
+        let mut store = Store::open(&esp);
+        store.save(&esp, &state("one")).unwrap();
+        store.save(&esp, &state("two")).unwrap();
+        let newest = dir.path().join(FILES[1]);
+        let whole = fs::read(&newest).unwrap();
         for cut in [0, 1, 50, 100, 130] {
-            let mut bytes = fs::read(dir.path().join("state.1")).unwrap();
+            let mut bytes = whole.clone();
             bytes[cut] ^= 0x10;
-            let copy = tempfile::tempdir().unwrap();
-            fs::copy(dir.path().join("state.0"), copy.path().join("state.0")).unwrap();
-            fs::write(copy.path().join("state.1"), bytes).unwrap();
-            assert_eq!(Store::open(copy.path()).state(), state("one"), "byte {cut}");
+            fs::write(&newest, bytes).unwrap();
+            assert_eq!(Store::open(&esp).state(), state("one"), "byte {cut}");
         }
     }
 
     #[test]
     fn two_damaged_generations_mean_that_nothing_is_in_flight() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("state.0"), "rubbish").unwrap();
-        fs::write(dir.path().join("state.1"), vec![0xff; GENERATION_SIZE]).unwrap();
-        assert_eq!(Store::open(dir.path()).state(), State::default());
-        Store::open(dir.path()).save(&state("new")).unwrap();
-        assert_eq!(Store::open(dir.path()).state(), state("new"));
+        let (dir, esp) = esp();
+        fs::write(dir.path().join(FILES[0]), "rubbish").unwrap();
+        fs::write(dir.path().join(FILES[1]), vec![0xff; GENERATION_SIZE]).unwrap();
+        assert_eq!(Store::open(&esp).state(), State::default());
+        Store::open(&esp).save(&esp, &state("new")).unwrap();
+        assert_eq!(Store::open(&esp).state(), state("new"));
     }
 
     #[test]
     fn saving_overwrites_in_place_and_never_the_newest() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path());
-        store.save(&state("one")).unwrap();
-        let before = fs::read(dir.path().join("state.0")).unwrap();
-        store.save(&state("two")).unwrap();
-        assert_eq!(fs::read(dir.path().join("state.0")).unwrap(), before);
-        for name in NAMES {
-            assert_eq!(fs::metadata(dir.path().join(name)).unwrap().len(), GENERATION_SIZE as u64);
+        let (dir, esp) = esp();
+        let mut store = Store::open(&esp);
+        store.save(&esp, &state("one")).unwrap();
+        let before = fs::read(dir.path().join(FILES[0])).unwrap();
+        store.save(&esp, &state("two")).unwrap();
+        assert_eq!(fs::read(dir.path().join(FILES[0])).unwrap(), before);
+        for path in FILES {
+            assert_eq!(fs::metadata(dir.path().join(path)).unwrap().len(), GENERATION_SIZE as u64);
         }
     }
 
     #[test]
     fn saving_the_same_state_again_writes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path());
-        store.save(&state("one")).unwrap();
-        let before = fs::read(dir.path().join("state.1")).unwrap();
-        store.save(&state("one")).unwrap();
-        assert_eq!(fs::read(dir.path().join("state.1")).unwrap(), before);
+        let (dir, esp) = esp();
+        let mut store = Store::open(&esp);
+        store.save(&esp, &state("one")).unwrap();
+        let before = fs::read(dir.path().join(FILES[1])).unwrap();
+        store.save(&esp, &state("one")).unwrap();
+        assert_eq!(fs::read(dir.path().join(FILES[1])).unwrap(), before);
     }
 }

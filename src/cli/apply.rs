@@ -1,0 +1,33 @@
+//! `abide apply`
+
+use crate::error::Result;
+use crate::state::Lock;
+use crate::update::{apply, reboot};
+
+use super::Context;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Reboot into it at once
+    #[arg(long)]
+    reboot: bool,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let _lock = Lock::take(&context.root)?;
+    let config = context.load_config()?;
+    let mut machine = context.change(&config)?;
+    let applied = apply::apply(&mut machine, config.assess.tries)?;
+    println!(
+        "{} boots next, on trial: {} tries as {}{}",
+        applied.version,
+        config.assess.tries,
+        applied.file,
+        if applied.demoted { " (the running entry is demoted until then)" } else { "" }
+    );
+    drop(machine);
+    if args.reboot {
+        reboot::request(&context.root, reboot::Manner::Orderly)?;
+    }
+    Ok(())
+}

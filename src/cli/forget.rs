@@ -1,0 +1,28 @@
+//! `abide forget`
+
+use crate::error::Result;
+use crate::state::Lock;
+use crate::update::forget::{Which, forget};
+
+use super::Context;
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Args {
+    /// The version, or the beginning of the digest, as `abide status` shows them
+    #[arg(value_name = "VERSION|DIGEST")]
+    image: Option<String>,
+    /// Every record
+    #[arg(long)]
+    all: bool,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let _lock = Lock::take(&context.root)?;
+    let config = context.load_config()?;
+    let mut machine = context.change(&config)?;
+    let which = args.image.clone().map_or(Which::All, Which::Image);
+    let dropped = forget(&mut machine, &which)?;
+    println!("{dropped} failure record{} dropped", if dropped == 1 { "" } else { "s" });
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Where messages go: stderr, with priorities where the journal listens, and the
+//! kernel's log in the initramfs, where nobody else does.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::error::Error;
+
+/// In an initramfs made by dracut or mkosi, by their common convention.
+const INITRD_RELEASE: &str = "/etc/initrd-release";
+
+#[derive(Debug)]
+struct Logger {
+    journal: bool,
+    kmsg: bool,
+}
+
+/// Starts logging at the level that `-v` and `-q` ask for.
+pub fn start(verbose: u8, quiet: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => LevelFilter::Error,
+        (false, 0) => LevelFilter::Warn,
+        (false, 1) => LevelFilter::Info,
+        (false, _) => LevelFilter::Debug,
+    };
+    let logger = Logger {
+        journal: std::env::var_os("JOURNAL_STREAM").is_some(),
+        kmsg: Path::new(INITRD_RELEASE).exists(),
+    };
+    let level = if logger.kmsg { level.max(LevelFilter::Info) } else { level };
+    // A second logger is the only failure, and there is none.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// The one line that a failed command ends with.
+pub fn error(e: &Error) {
+    log::error!("{e}");
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level() && metadata.target().starts_with("abide")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        // syslog(3) priorities: err, warning, info, debug.
+        let (priority, word) = match record.level() {
+            Level::Error => (3, ""),
+            Level::Warn => (4, "warning: "),
+            Level::Info => (6, ""),
+            Level::Debug | Level::Trace => (7, ""),
+        };
+        let text = record.args().to_string().replace('\n', " ");
+        if self.kmsg {
+            let written = OpenOptions::new()
+                .write(true)
+                .open("/dev/kmsg")
+                .and_then(|mut kmsg| writeln!(kmsg, "<{priority}>abide: {word}{text}"));
+            if written.is_ok() {
+                return;
+            }
+        }
+        let prefix = if self.journal { format!("<{priority}>") } else { String::new() };
+        // There is nowhere left to complain to when stderr is gone.
+        writeln!(std::io::stderr(), "{prefix}abide: {word}{text}").unwrap_or_default();
+    }
+
+    fn flush(&self) {}
+}

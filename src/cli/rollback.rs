@@ -1,0 +1,43 @@
+//! `abide rollback`
+
+use crate::error::Result;
+use crate::state::{Lock, Phase, Verdict};
+use crate::update::{reboot, rollback};
+
+use super::Context;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Reboot at once
+    #[arg(long)]
+    reboot: bool,
+    /// Why the running trial is given up; for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let _lock = Lock::take(&context.root)?;
+    let config = context.load_config()?;
+    let mut machine = context.change(&config)?;
+    let verdict =
+        args.reason.clone().map(|reason| Verdict { phase: Phase::Userspace, reason, checks: vec![] });
+    let done = rollback::rollback(&mut machine, verdict, config.assess.tries)?;
+    match &done {
+        rollback::RolledBack::Trial(version) => {
+            println!("{version} is given up; the system before it boots next");
+        }
+        rollback::RolledBack::ToOther(version) => {
+            println!("{version} boots next, on trial: {} tries", config.assess.tries);
+        }
+    }
+    drop(machine);
+    if args.reboot {
+        let manner = match done {
+            rollback::RolledBack::Trial(_) => reboot::Manner::Forced,
+            rollback::RolledBack::ToOther(_) => reboot::Manner::Orderly,
+        };
+        reboot::request(&context.root, manner)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The initramfs stage: what is this boot, and may it go on?
+//!
+//! A committed boot is never stopped from here: whatever goes wrong is logged,
+//! and the boot goes on. On a trial the exit code counts; the units reboot on it.
+
+use std::fs;
+
+use log::{error, info, warn};
+
+use crate::boot::Access;
+use crate::boot::osrel::OsRelease;
+use crate::config::Config;
+use crate::disk::Slots;
+use crate::error::{Error, Result};
+use crate::root::Root;
+use crate::state::{BootKind, BootNote, Phase};
+use crate::update::reboot::{self, Manner};
+use crate::update::step::perform_all;
+use crate::update::{Machine, trial};
+
+use super::{hooks, watchdog};
+
+/// Where the initramfs mounts the root.
+const SYSROOT: &str = "/sysroot";
+const PANIC: &str = "/proc/sys/kernel/panic";
+
+/// Seconds after which a kernel that panics reboots, where its command line does not say.
+const PANIC_SECONDS: &str = "10";
+
+/// The parts of the stage, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// As soon as the ESP is there: what is this boot?
+    Early,
+    /// Once the root is mounted: is it the one that was staged?
+    Root,
+    /// The initramfs cannot go on: leave the reason behind.
+    Emergency,
+}
+
+/// Finds out what this boot is, leaves the note in `/run/abide`, and on a trial
+/// the breadcrumb on the ESP. Done once per boot; later calls do nothing.
+///
+/// # Errors
+/// Only on a trial that must not go on; the machine then reboots.
+pub fn early(root: &Root) -> Result<()> {
+    if BootNote::read(root).is_some() {
+        return Ok(());
+    }
+    match find_out(root) {
+        Ok(Outcome::GoOn) => Ok(()),
+        Ok(Outcome::Refuse(why)) => {
+            error!("this boot must not go on: {why}");
+            reboot::request(root, Manner::Immediate)
+        }
+        Err(e) => {
+            error!("{e}; the boot goes on as it is");
+            Ok(())
+        }
+    }
+}
+
+enum Outcome {
+    GoOn,
+    Refuse(String),
+}
+
+fn find_out(root: &Root) -> Result<Outcome> {
+    let looked = Machine::survey_boot(root, Access::Read)?;
+    let finding = looked.reconcile();
+    info!("{:?} boot: {}", finding.note.kind, finding.note.because);
+    if finding.steps.is_empty() && finding.refuse.is_none() {
+        finding.note.write(root)?;
+        return Ok(Outcome::GoOn);
+    }
+    drop(looked);
+    if finding.note.kind == BootKind::Trial {
+        // Before anything that can fail: from here on somebody else ends what hangs.
+        finding.note.write(root)?;
+        guard(root);
+    }
+    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    let done = perform_all(&mut machine, &finding.steps);
+    finding.note.write(root)?;
+    if let Err(e) = done {
+        error!("{e}");
+    }
+    Ok(finding.refuse.map_or(Outcome::GoOn, Outcome::Refuse))
+}
+
+/// What makes a trial that hangs or panics end by itself.
+fn guard(root: &Root) {
+    match fs::read_to_string(root.path(PANIC)) {
+        Ok(now) if now.trim() == "0" => {
+            if let Err(e) = fs::write(root.path(PANIC), PANIC_SECONDS) {
+                warn!("{PANIC}: cannot write: {e}; a kernel panic will hang");
+            }
+        }
+        Ok(_) => {}
+        Err(e) => warn!("{PANIC}: cannot read: {e}"),
+    }
+    if let Err(e) = watchdog::arm(root) {
+        warn!("{e}");
+    }
+}
+
+/// Checks on a trial that the mounted root is the staged one, and hands over to
+/// the units of the new system.
+///
+/// # Errors
+/// On a trial whose root is not the staged one; the machine then reboots.
+pub fn root(root: &Root) -> Result<()> {
+    early(root)?;
+    let Some(note) = BootNote::read(root) else {
+        warn!("what this boot is was not found out");
+        return Ok(());
+    };
+    if note.kind != BootKind::Trial {
+        return Ok(());
+    }
+    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    if let Err(why) = verify_root(root, &note) {
+        error!("{why}");
+        give_up(&mut machine, Phase::Initramfs, &why.to_string());
+        return reboot::request(root, Manner::Immediate);
+    }
+    trial::reach(&mut machine, Phase::SwitchRoot)?;
+    let sysroot = Root::at(root.path(SYSROOT));
+    let config = Config::load(&sysroot, None).unwrap_or_else(|e| {
+        warn!("{e}; the defaults hold for this trial");
+        Config::default()
+    });
+    hooks::install(root, config.assess.deadline)
+}
+
+/// Leaves the reason why a trial ends in the initramfs.
+///
+/// # Errors
+/// If the ESP cannot be written.
+pub fn emergency(root: &Root) -> Result<()> {
+    let Some(note) = BootNote::read(root) else { return Ok(()) };
+    if note.kind != BootKind::Trial {
+        return Ok(());
+    }
+    warn!("the initramfs cannot go on; this try is lost");
+    Ok(())
+}
+
+/// The root must be the slot's partition and carry the version that was staged.
+fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
+    if let (true, Some(slot)) = (root.is_live(), note.slot) {
+        let slots = Slots::find(root, None).ok();
+        let mounted = slots.map(|s| s.mounted_at(root, SYSROOT)).transpose()?.flatten();
+        if mounted.is_some_and(|mounted| mounted != slot) {
+            return Err(Error::Failed(format!("the mounted root is not slot {slot}")));
+        }
+    }
+    let Some(staged) = &note.version else { return Ok(()) };
+    let sysroot = Root::at(root.path(SYSROOT));
+    let release = ["/etc/os-release", "/usr/lib/os-release"]
+        .into_iter()
+        .find_map(|p| fs::read_to_string(sysroot.resolve(p).ok()?).ok())
+        .ok_or_else(|| Error::Failed("the mounted root has no os-release".into()))?;
+    let carried = OsRelease::parse(&release).image_version().unwrap_or_default().to_owned();
+    if carried == *staged {
+        return Ok(());
+    }
+    Err(Error::Failed(format!("the mounted root is version {carried:?}, but {staged} was staged")))
+}
+
+fn give_up(machine: &mut Machine, phase: Phase, reason: &str) {
+    let verdict = crate::state::Verdict { phase, reason: reason.to_owned(), checks: vec![] };
+    if let Err(e) = crate::update::rollback::rollback(machine, Some(verdict), 0) {
+        error!("{e}; this try is lost");
+    }
+}

@@ -1,0 +1,147 @@
+//! `apply`: the staged update boots next, on trial.
+
+use log::info;
+
+use crate::boot::Entry;
+use crate::error::{Error, Result};
+use crate::state::{Previous, Stage, State, Update};
+
+use super::machine::Machine;
+use super::reconcile::{find, rename};
+use super::step::{Step, perform_all};
+use super::switch::{Loader, Switch, free_stem, plan_switch, remember_running};
+
+/// The EFI variables that override the counters and that Abide may delete.
+const OVERRIDES: [&str; 3] = ["LoaderEntryOneShot", "LoaderEntryPreferred", "LoaderEntryDefault"];
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Version on trial from the next boot.
+    pub version: String,
+    /// File name of its entry.
+    pub file: String,
+    /// Whether the running entry was demoted for it.
+    pub demoted: bool,
+}
+
+/// Makes the staged update bootable, with the configured tries.
+///
+/// # Errors
+/// [`Error::Nothing`] if nothing is staged, [`Error::Refused`] if the loader would
+/// not do what is meant or the running system is itself on trial,
+/// [`Error::Unverified`] if the staged UKI is no longer what was written,
+/// [`Error::Boot`] if the ESP cannot be changed.
+pub fn apply(machine: &mut Machine, tries: u32) -> Result<Applied> {
+    machine.refuse_on_trial()?;
+    let state = machine.state();
+    let update = pending(&state)?;
+    if let Some(failure) = state.failure_of(Some(&update.version), update.digest.as_deref()) {
+        return Err(Error::Refused(format!(
+            "{} failed before ({}); `abide forget {}` allows it again",
+            update.version, failure.reason, failure.version
+        )));
+    }
+    let running = machine.running_entry()?;
+    let installed = find(&machine.entries, &update.entry).filter(|_| update.stage == Stage::Applied).cloned();
+    let new = match installed {
+        // Cut off after the entry appeared: finish from there.
+        Some(entry) => entry.renamed(entry.name.with_counter(None)),
+        None => {
+            machine.verify_staged(update)?;
+            let stem = free_stem(&update.image_id, &update.version, |stem| running.id() == entry_id(stem))?;
+            machine.staged_entry(&stem)?
+        }
+    };
+    let settings = machine.settings_for_trial();
+    let loader = Loader { settings: &settings, quirks: &machine.quirks };
+    let switch = plan_switch(loader, &machine.entries, &new, &running.id(), tries)?;
+    let steps = plan(&state, update, machine, &switch, &running, tries);
+    perform_all(machine, &steps)?;
+    info!("{} is on trial from the next boot as {}", update.version, switch.entry.name);
+    Ok(Applied {
+        version: update.version.clone(),
+        file: switch.entry.path(),
+        demoted: switch.demoted.is_some(),
+    })
+}
+
+fn entry_id(stem: &str) -> String {
+    format!("{stem}.efi").to_lowercase()
+}
+
+/// The update that is there to be applied.
+fn pending(state: &State) -> Result<&Update> {
+    match &state.update {
+        Some(update) if matches!(update.stage, Stage::Staged | Stage::Applied) => Ok(update),
+        Some(update) if update.stage == Stage::Writing => Err(Error::Nothing(format!(
+            "writing {} was cut off; run `abide write` again before `abide apply`",
+            update.version
+        ))),
+        _ => Err(Error::Nothing("no update is staged; `abide write IMAGE` stages one".into())),
+    }
+}
+
+/// The steps in the order that makes each of them safe to be the last.
+fn plan(
+    state: &State,
+    update: &Update,
+    machine: &Machine,
+    switch: &Switch,
+    running: &Entry,
+    tries: u32,
+) -> Vec<Step> {
+    let mut steps = overrides_to_clear(machine);
+    // The state before the entry: a trial that boots must find out that it is one.
+    let mut next = remember_running(state, update.slot.other(), running);
+    next.update = Some(Update {
+        stage: Stage::Applied,
+        entry: switch.entry.id(),
+        tries,
+        boots: vec![],
+        verdict: None,
+        previous: Some(Previous {
+            slot: update.slot.other(),
+            entry: running.id(),
+            version: running.version.clone(),
+            demoted: switch.demoted.is_some(),
+        }),
+        ..update.clone()
+    });
+    steps.push(Step::Save(Box::new(next)));
+    steps.extend(install(&machine.entries, &switch.entry));
+    // Last, the switching point: only now does the loader prefer the new entry.
+    steps.extend(demote(&machine.entries, switch));
+    steps
+}
+
+/// The steps that leave exactly one form of the new entry.
+fn install(entries: &[Entry], new: &Entry) -> Vec<Step> {
+    let same: Vec<&Entry> = entries.iter().filter(|e| e.id() == new.id()).collect();
+    match same.as_slice() {
+        [one] if one.name == new.name => vec![],
+        [one] => vec![rename(one, &new.name.to_string())],
+        _ => {
+            let mut steps: Vec<Step> =
+                same.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }).collect();
+            steps.push(Step::InstallStaged { to: new.name.to_string() });
+            steps
+        }
+    }
+}
+
+/// The step that demotes the running entry, where the switch needs it and it is not done yet.
+pub(super) fn demote(entries: &[Entry], switch: &Switch) -> Option<Step> {
+    let demoted = switch.demoted.as_ref()?;
+    let now = find(entries, &demoted.id())?;
+    (now.name != demoted.name).then(|| rename(now, &demoted.name.to_string()))
+}
+
+/// The steps that delete whatever would override the counters.
+pub(super) fn overrides_to_clear(machine: &Machine) -> Vec<Step> {
+    OVERRIDES
+        .into_iter()
+        .filter(|name| machine.is_override_set(name))
+        .map(|name| Step::ClearVariable { name })
+        .collect()
+}

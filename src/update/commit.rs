@@ -1,0 +1,69 @@
+//! `commit`: the running trial is kept.
+
+use crate::boot::Entry;
+use crate::error::{Error, Result};
+use crate::state::{Baseline, Stage, State, Update};
+
+use super::clock;
+use super::machine::Machine;
+use super::reconcile::{committed_state, find, rename};
+use super::step::{Step, perform_all};
+
+/// Keeps the running trial: its entry loses the counter, and the state remembers it.
+/// Returns the version that was kept. Saying it again changes nothing.
+///
+/// # Errors
+/// [`Error::Nothing`] unless the running slot is the one on trial;
+/// [`Error::Boot`] if the entry cannot be renamed.
+pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<String> {
+    let state = machine.state();
+    let update = on_trial(&state, machine)?;
+    let steps = plan(&state, update, &machine.entries, baseline, &clock::now())?;
+    let version = update.version.clone();
+    perform_all(machine, &steps)?;
+    Ok(version)
+}
+
+fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
+    let update = state
+        .update
+        .as_ref()
+        .filter(|u| matches!(u.stage, Stage::Applied | Stage::Testing))
+        .ok_or_else(|| Error::Nothing("no update is on trial; nothing to commit".into()))?;
+    if !machine.runs(update) {
+        return Err(Error::Nothing(format!(
+            "the running system is not the one on trial ({}); nothing to commit",
+            update.version
+        )));
+    }
+    if let Some(verdict) = &update.verdict {
+        return Err(Error::Nothing(format!("{} was given up: {}", update.version, verdict.reason)));
+    }
+    Ok(update)
+}
+
+/// The steps of a commit. The rename is the commit; the rest can be redone after it.
+///
+/// # Errors
+/// [`Error::Boot`] if the update's entry has disappeared.
+pub fn plan(
+    state: &State,
+    update: &Update,
+    entries: &[Entry],
+    baseline: Option<Baseline>,
+    now: &str,
+) -> Result<Vec<Step>> {
+    let entry = find(entries, &update.entry).ok_or_else(|| {
+        Error::Boot(format!("the boot entry {} is not on the ESP any more; cannot commit it", update.entry))
+    })?;
+    let mut steps = vec![];
+    if entry.name.counter().is_some() {
+        steps.push(rename(entry, &entry.name.with_counter(None).to_string()));
+    }
+    let mut next = committed_state(state, update, now);
+    if let Some(baseline) = baseline {
+        next.baseline = baseline;
+    }
+    steps.push(Step::Save(Box::new(next)));
+    Ok(steps)
+}

@@ -1,0 +1,326 @@
+//! Everything that decisions are made from, read once; and the effects that carry them out.
+
+use std::io::Read;
+
+use log::debug;
+use sha2::{Digest, Sha256};
+
+use crate::boot::choice::Settings;
+use crate::boot::entry::UKI_DIR;
+use crate::boot::name::{EntryName, Suffix, fold_id};
+use crate::boot::{Access, BootDirs, EfiVars, Entry, LoaderVars, Partition, Quirks, entries};
+use crate::config::Config;
+use crate::disk::{RootArg, SlotName, Slots};
+use crate::error::{Error, OrError, Result};
+use crate::root::Root;
+use crate::state::boot_note::boot_id;
+use crate::state::{BootKind, BootNote, STATE_DIR, Stage, State, Store, Update};
+
+use super::STAGED_UKI;
+use super::clock;
+use super::reconcile::{Evidence, Finding, find};
+use super::step::{Effects, Step};
+
+const CMDLINE: &str = "/proc/cmdline";
+
+/// The machine as it was found, kept up to date with what is done to it.
+#[derive(Debug)]
+pub struct Machine {
+    /// The tree it lives in.
+    pub root: Root,
+    /// ESP and XBOOTLDR.
+    pub dirs: BootDirs,
+    /// Every boot entry on them.
+    pub entries: Vec<Entry>,
+    /// The loader's EFI variables.
+    pub vars: LoaderVars,
+    /// What steers the loader's choice.
+    pub settings: Settings,
+    /// The loader's version, as far as it matters.
+    pub quirks: Quirks,
+    /// The kernel's command line of this boot.
+    pub cmdline: String,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// What the initramfs stage found, if it ran.
+    pub note: Option<BootNote>,
+    /// The slots; none where the disk does not show them.
+    pub slots: Option<Slots>,
+    store: Store,
+    efi: EfiVars,
+}
+
+impl Machine {
+    /// Reads everything. Slots that cannot be found are not an error here, only
+    /// where they are needed.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if the ESP cannot be found or read.
+    pub fn survey(root: &Root, config: &Config, access: Access) -> Result<Self> {
+        let mut machine = Self::survey_boot(root, access)?;
+        let labels = config.slots.as_ref().map(|s| (s.a.as_str(), s.b.as_str()));
+        machine.slots = match Slots::find(root, labels) {
+            Ok(slots) => Some(slots),
+            Err(e) => {
+                debug!("{e}");
+                None
+            }
+        };
+        Ok(machine)
+    }
+
+    /// Reads what the initramfs has: everything but the slots.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if the ESP cannot be found or read.
+    pub fn survey_boot(root: &Root, access: Access) -> Result<Self> {
+        let efi = EfiVars::new(root);
+        let vars = LoaderVars::read(&efi);
+        let dirs = BootDirs::find(root, &vars, access)?;
+        let quirks = vars.quirks();
+        let settings = Settings::new(entries::loader_conf(&dirs, quirks.single_quotes)?, &vars);
+        let cmdline = std::fs::read_to_string(root.path(CMDLINE)).unwrap_or_default();
+        Ok(Self {
+            root: root.clone(),
+            entries: dirs.entries()?,
+            settings,
+            quirks,
+            vars,
+            cmdline,
+            boot_id: boot_id(root),
+            note: BootNote::read(root),
+            slots: None,
+            store: Store::open(dirs.esp.as_ref()),
+            dirs,
+            efi,
+        })
+    }
+
+    /// What is remembered on the ESP.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.store.state()
+    }
+
+    /// What this boot is and what is left to do, from what is on the disk.
+    #[must_use]
+    pub fn reconcile(&self) -> Finding {
+        let (state, root, selected) = (self.state(), RootArg::parse(&self.cmdline), self.selected());
+        let evidence = Evidence {
+            state: &state,
+            entries: &self.entries,
+            root: root.as_ref(),
+            selected: selected.as_deref(),
+            boot_id: &self.boot_id,
+            now: &clock::now(),
+        };
+        evidence.reconcile()
+    }
+
+    /// Whether this boot came from the slot of `update`.
+    #[must_use]
+    pub fn runs(&self, update: &Update) -> bool {
+        let root = RootArg::parse(&self.cmdline);
+        let other = self.selected().is_some_and(|id| update.previous.as_ref().is_some_and(|p| p.entry == id));
+        root.is_some() && root == RootArg::parse(&update.root) && !other
+    }
+
+    /// Id of the entry that the loader says it booted.
+    #[must_use]
+    pub fn selected(&self) -> Option<String> {
+        self.vars.selected.as_deref().map(fold_id)
+    }
+
+    /// The slot that runs.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there are no slots or the running one cannot be told.
+    pub fn running_slot(&self) -> Result<SlotName> {
+        let slots = self.slots()?;
+        if let Some(slot) = slots.running(&self.root, "/")? {
+            return Ok(slot);
+        }
+        let by_entry = self.selected().and_then(|id| find(&self.entries, &id));
+        by_entry.and_then(|e| slots.of_cmdline(e.options.as_deref()?)).ok_or_else(|| {
+            Error::Failed(
+                "cannot tell which slot is running: the kernel's root= names neither of them".into(),
+            )
+        })
+    }
+
+    /// Both slots.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there are no two.
+    pub fn slots(&self) -> Result<&Slots> {
+        self.slots.as_ref().ok_or_else(|| {
+            Error::Failed(
+                "there are no two slots here; label the root partitions rootfs_a and rootfs_b, \
+                 or name them under [slots] in the configuration"
+                    .into(),
+            )
+        })
+    }
+
+    /// The entry that this system was booted from.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it is not among the entries.
+    pub fn running_entry(&self) -> Result<Entry> {
+        let root = RootArg::parse(&self.cmdline);
+        let same_root = |e: &&Entry| root.is_some() && e.options.as_deref().and_then(RootArg::parse) == root;
+        if let Some(entry) = self.selected().and_then(|id| find(&self.entries, &id)).filter(same_root) {
+            return Ok(entry.clone());
+        }
+        let slot = self.running_slot()?;
+        self.entry_of_slot(slot).ok_or_else(|| {
+            Error::Refused(format!(
+                "no boot entry on the ESP boots the running slot {slot}; there would be nothing to fall back to"
+            ))
+        })
+    }
+
+    /// The entry that boots a slot: a good one first, then the newest.
+    #[must_use]
+    pub fn entry_of_slot(&self, slot: SlotName) -> Option<Entry> {
+        let slots = self.slots.as_ref()?;
+        let of_slot = |e: &Entry| e.options.as_deref().and_then(|o| slots.of_cmdline(o)) == Some(slot);
+        let ordered = crate::boot::order::order(&self.entries, &self.quirks);
+        let mut found = ordered.into_iter().filter(of_slot);
+        let first = found.next()?;
+        Some(if first.name.counter().is_none() {
+            first
+        } else {
+            found.find(|e| e.name.counter().is_none()).unwrap_or(first)
+        })
+    }
+
+    /// Refuses while the running system is itself on trial.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with EVE's words for it.
+    pub fn refuse_on_trial(&self) -> Result<()> {
+        let finding = self.reconcile();
+        let noted = self.note.as_ref().is_some_and(|n| n.kind == BootKind::Trial);
+        let uncommitted = self.state().update.is_none_or(|u| u.stage != Stage::Committed);
+        if finding.note.kind == BootKind::Trial || (noted && uncommitted) {
+            return Err(Error::Refused(
+                "the running system is on trial: waiting for it to finish testing before updating again"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The loader's settings once the variables that Abide clears are gone.
+    #[must_use]
+    pub fn settings_for_trial(&self) -> Settings {
+        Settings { oneshot: None, preferred: None, default: None, ..self.settings.clone() }
+    }
+
+    /// Whether a variable that overrides the counters is set.
+    #[must_use]
+    pub fn is_override_set(&self, name: &str) -> bool {
+        match name {
+            "LoaderEntryOneShot" => self.settings.oneshot.is_some(),
+            "LoaderEntryPreferred" => self.settings.preferred.is_some(),
+            "LoaderEntryDefault" => self.settings.default.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Checks that the staged UKI is still what was verified when it was written.
+    ///
+    /// # Errors
+    /// [`Error::Unverified`] if it is not, [`Error::Nothing`] if it has gone.
+    pub fn verify_staged(&self, update: &Update) -> Result<()> {
+        let Some(known) = &update.uki else {
+            return Err(Error::Nothing("the staged update has no UKI; write it again".into()));
+        };
+        let mut file = self.dirs.esp.open(STAGED_UKI).map_err(|e| {
+            Error::Nothing(format!("the staged UKI {STAGED_UKI} cannot be opened ({e}); write it again"))
+        })?;
+        let mut hash = Sha256::new();
+        let mut size = 0_u64;
+        let mut block = vec![0_u8; 1 << 20];
+        loop {
+            let n = file.read(&mut block).or_boot(|| format!("{STAGED_UKI}: cannot read"))?;
+            let Some(part) = block.get(..n).filter(|p| !p.is_empty()) else { break };
+            hash.update(part);
+            size += n as u64;
+        }
+        if size != known.size || crate::hex::encode(&hash.finalize()) != known.sha256 {
+            return Err(Error::Unverified(format!(
+                "the staged UKI {STAGED_UKI} is not what was written any more; write the update again"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The staged UKI as the boot entry that it will be, without a counter.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if it cannot be read as a UKI.
+    pub fn staged_entry(&self, stem: &str) -> Result<Entry> {
+        let name = EntryName::new(stem, None, Suffix::Efi)
+            .ok_or_else(|| Error::Refused(format!("{stem} cannot be the name of a boot entry")))?;
+        entries::uki_at(self.dirs.esp.as_ref(), STAGED_UKI, &name)
+    }
+
+    fn reread(&mut self) -> Result<()> {
+        self.entries = self.dirs.entries()?;
+        Ok(())
+    }
+
+    fn entry_at(&self, partition: Partition, path: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.partition == partition && e.path() == path)
+    }
+}
+
+impl Effects for Machine {
+    fn perform(&mut self, step: &Step) -> Result<()> {
+        debug!("{step:?}");
+        match step {
+            Step::Save(state) => self.store.save(self.dirs.esp.as_ref(), state),
+            Step::Rename { partition, from, to } => {
+                let name = EntryName::parse(to)
+                    .ok_or_else(|| Error::Boot(format!("{to} cannot be the name of a boot entry")))?;
+                if let Some(entry) = self.entry_at(*partition, from).cloned() {
+                    self.dirs.rename(&entry, &name)?;
+                }
+                self.reread()
+            }
+            Step::Remove { partition, file } => {
+                if let Some(entry) = self.entry_at(*partition, file).cloned() {
+                    self.dirs.remove(&entry)?;
+                }
+                self.reread()
+            }
+            Step::InstallStaged { to } => {
+                let path = format!("{UKI_DIR}/{to}");
+                self.dirs.esp.create_dir(UKI_DIR).or_boot(|| "EFI/Linux: cannot create")?;
+                self.dirs
+                    .esp
+                    .rename(STAGED_UKI, &path)
+                    .and_then(|()| self.dirs.esp.sync_dir(UKI_DIR))
+                    .and_then(|()| self.dirs.esp.sync_dir(STATE_DIR))
+                    .or_boot(|| format!("{path}: cannot install the staged UKI"))?;
+                self.reread()
+            }
+            Step::ClearVariable { name } => {
+                self.efi.delete_loader(name).map_err(|e| {
+                    Error::Refused(format!(
+                        "the EFI variable {name} pins another boot entry and cannot be cleared ({e}); \
+                         clear it with bootctl or in the firmware"
+                    ))
+                })?;
+                match *name {
+                    "LoaderEntryOneShot" => self.settings.oneshot = None,
+                    "LoaderEntryPreferred" => self.settings.preferred = None,
+                    _ => self.settings.default = None,
+                }
+                Ok(())
+            }
+        }
+    }
+}

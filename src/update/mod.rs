@@ -1,0 +1,24 @@
+//! The life of one update: staged, applied, tried, committed or rolled back.
+//!
+//! What to do is decided by pure functions over what was read ([`reconcile`],
+//! [`switch`], the `plan` function of each command); [`step`] does it, one small
+//! operation at a time, each safe to be cut off after and to be repeated.
+
+pub mod apply;
+pub mod clock;
+pub mod commit;
+pub mod forget;
+pub mod machine;
+pub mod reboot;
+pub mod reconcile;
+pub mod report;
+pub mod rollback;
+pub mod step;
+pub mod switch;
+pub mod trial;
+
+pub use machine::Machine;
+pub use step::Step;
+
+/// Where the staged UKI waits, relative to the ESP: a name that no loader shows.
+pub const STAGED_UKI: &str = "EFI/abide/staged.uki";

@@ -1,0 +1,311 @@
+//! Where things stand, found out from what is on the disk.
+//!
+//! Runs at the start of every stage. Whatever happened since the state was saved
+//! (a power cut, the loader counting, another tool renaming an entry), this
+//! finds the truth and says what finishes or undoes it. Running it again on
+//! what it left changes nothing.
+
+use crate::boot::{Counter, Entry};
+use crate::disk::RootArg;
+use crate::state::{
+    BootEnd, BootKind, BootNote, Failure, Installed, Phase, Stage, State, TrialBoot, Update, Verdict,
+};
+
+use super::step::Step;
+
+/// What a boot can be told from.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// What is remembered.
+    pub state: &'a State,
+    /// Every boot entry on the ESP and XBOOTLDR.
+    pub entries: &'a [Entry],
+    /// The value of `root=` that this kernel was given; the UKI says it, so it
+    /// tells which system runs whatever the firmware claims.
+    pub root: Option<&'a RootArg>,
+    /// Id of the entry that the loader says it selected; a second witness, never the only one.
+    pub selected: Option<&'a str>,
+    /// The kernel's id of this boot.
+    pub boot_id: &'a str,
+    /// Now, for records.
+    pub now: &'a str,
+}
+
+/// What this boot is, and what must be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// For `/run/abide` and everything that runs later in this boot.
+    pub note: BootNote,
+    /// What brings the disk in line, in order; empty where nothing is left to do.
+    pub steps: Vec<Step>,
+    /// The reason not to go on with this boot: once the steps are done, reboot.
+    pub refuse: Option<String>,
+}
+
+impl Evidence<'_> {
+    /// Finds out what this boot is.
+    #[must_use]
+    pub fn reconcile(&self) -> Finding {
+        let Some(update) = &self.state.update else {
+            return self.committed(vec![], "no update in flight");
+        };
+        match update.stage {
+            Stage::Writing | Stage::Staged => self.committed(vec![], "an update is staged, not applied"),
+            Stage::Committed => self.committed(vec![], "the update was committed"),
+            Stage::Failed if self.runs(update) => self.found(
+                BootKind::Unknown,
+                update,
+                vec![],
+                "this image failed before; it was chosen by hand",
+            ),
+            Stage::Failed => self.committed(restore(update, self.entries), "the last update failed"),
+            Stage::Applied | Stage::Testing if self.runs(update) => self.on_trial_root(update),
+            Stage::Applied | Stage::Testing => self.beside_trial(update),
+        }
+    }
+
+    /// Whether this boot came from the slot that the update was written to.
+    #[must_use]
+    pub fn runs(&self, update: &Update) -> bool {
+        let by_root = self.root.is_some() && self.root == RootArg::parse(&update.root).as_ref();
+        let other_selected =
+            self.selected.is_some_and(|id| update.previous.as_ref().is_some_and(|p| p.entry == id));
+        by_root && !other_selected
+    }
+
+    fn on_trial_root(&self, update: &Update) -> Finding {
+        match find(self.entries, &update.entry).map(|e| e.name.counter()) {
+            None => self.found(BootKind::Unknown, update, vec![], "the entry on trial has disappeared"),
+            // Somebody, perhaps we ourselves before a power cut, has blessed it.
+            Some(None) => {
+                let state = committed_state(self.state, update, self.now);
+                self.committed(vec![Step::Save(Box::new(state))], "the entry carries no counter any more")
+            }
+            Some(Some(counter)) => self.trial(update, counter),
+        }
+    }
+
+    fn trial(&self, update: &Update, counter: Counter) -> Finding {
+        let known = update.boots.iter().position(|b| b.boot_id == self.boot_id);
+        let earlier = update.boots.len() - usize::from(known.is_some());
+        // Where the firmware cannot rename, the loader never counts; then our own record does.
+        let attempt = counter.done.max(u32::try_from(earlier).unwrap_or(u32::MAX).saturating_add(1));
+        if let Some(verdict) = &update.verdict {
+            let why = format!("{} {} was given up: {}", update.image_id, update.version, verdict.reason);
+            return self.refuse(update, attempt, vec![], &why);
+        }
+        if attempt > update.tries.max(1) {
+            let verdict = Verdict {
+                phase: furthest(update),
+                reason: format!(
+                    "all {} tries are used up and the boot loader does not count them",
+                    update.tries
+                ),
+                checks: vec![],
+            };
+            let state = failed_state(self.state, update, &verdict, attempt - 1, self.now);
+            let why = verdict.reason;
+            return self.refuse(update, attempt, vec![Step::Save(Box::new(state))], &why);
+        }
+        let mut next = update.clone();
+        next.stage = Stage::Testing;
+        if known.is_none() {
+            next.boots.push(TrialBoot {
+                boot_id: self.boot_id.to_owned(),
+                attempt,
+                phase: Phase::Initramfs,
+                end: None,
+            });
+        }
+        let state = State { update: Some(next), ..self.state.clone() };
+        let note = self.note(BootKind::Trial, Some(update), &format!("try {attempt} of {}", update.tries));
+        Finding {
+            note: BootNote { attempt: Some(attempt), attempts: Some(update.tries), ..note },
+            steps: vec![Step::Save(Box::new(state))],
+            refuse: None,
+        }
+    }
+
+    /// A boot of an image that was already given up: what was begun is finished, and the boot ends.
+    fn refuse(&self, update: &Update, attempt: u32, mut steps: Vec<Step>, why: &str) -> Finding {
+        steps.extend(mark_bad(update, self.entries));
+        steps.extend(restore(update, self.entries));
+        let note = self.note(BootKind::Trial, Some(update), why);
+        Finding {
+            note: BootNote { attempt: Some(attempt), attempts: Some(update.tries), ..note },
+            steps,
+            refuse: Some(why.to_owned()),
+        }
+    }
+
+    /// Not the slot on trial: a fallback, or the trial is still to come.
+    fn beside_trial(&self, update: &Update) -> Finding {
+        match find(self.entries, &update.entry).map(|e| e.name.counter()) {
+            None => self.committed(vec![], "the update was not yet made bootable"),
+            Some(None) => {
+                let state = committed_state(self.state, update, self.now);
+                self.committed(
+                    vec![Step::Save(Box::new(state))],
+                    "the update was blessed; this slot was chosen by hand",
+                )
+            }
+            Some(Some(counter)) if counter.left > 0 && counter.done == 0 && update.boots.is_empty() => {
+                self.committed(vec![], "an update waits for the next boot")
+            }
+            Some(Some(counter)) if counter.left > 0 && update.verdict.is_none() => {
+                self.committed(vec![], "the update on trial was passed over; it has tries left")
+            }
+            Some(Some(counter)) => self.fallback(update, counter),
+        }
+    }
+
+    fn fallback(&self, update: &Update, counter: Counter) -> Finding {
+        let verdict = update.verdict.clone().unwrap_or_else(|| autopsy(update, counter));
+        let mut state = failed_state(self.state, update, &verdict, tries_used(update, counter), self.now);
+        if let Some(done) = state.update.as_mut() {
+            done.stage = Stage::Failed;
+        }
+        // The record first: the renames can be found missing by any later boot.
+        let mut steps = vec![Step::Save(Box::new(state))];
+        if counter.left > 0 {
+            steps.extend(mark_bad(update, self.entries));
+        }
+        steps.extend(restore(update, self.entries));
+        self.found(BootKind::Fallback, update, steps, &verdict.reason)
+    }
+
+    fn committed(&self, steps: Vec<Step>, because: &str) -> Finding {
+        Finding { note: self.note(BootKind::Committed, None, because), steps, refuse: None }
+    }
+
+    fn found(&self, kind: BootKind, update: &Update, steps: Vec<Step>, because: &str) -> Finding {
+        Finding { note: self.note(kind, Some(update), because), steps, refuse: None }
+    }
+
+    fn note(&self, kind: BootKind, update: Option<&Update>, because: &str) -> BootNote {
+        let trial = update.filter(|_| kind == BootKind::Trial);
+        BootNote {
+            boot_id: self.boot_id.to_owned(),
+            kind,
+            attempt: None,
+            attempts: None,
+            slot: trial.map(|u| u.slot),
+            version: trial.map(|u| u.version.clone()),
+            because: because.to_owned(),
+        }
+    }
+}
+
+/// The entry with this id. Where a rename was cut off, FAT may show both names of
+/// one file: the plain one wins, then the one with fewer tries left, since every
+/// rename of ours goes that way.
+#[must_use]
+pub fn find<'a>(entries: &'a [Entry], id: &str) -> Option<&'a Entry> {
+    entries.iter().filter(|e| e.id() == id).min_by_key(|e| e.name.counter().map(|c| c.left))
+}
+
+/// The steps that leave the update's entry without tries; none if it has none.
+#[must_use]
+pub fn mark_bad(update: &Update, entries: &[Entry]) -> Vec<Step> {
+    let Some(entry) = find(entries, &update.entry) else { return vec![] };
+    match entry.name.counter() {
+        Some(counter) if counter.left > 0 => {
+            let bad = entry.name.with_counter(Some(counter.exhausted()));
+            vec![rename(entry, &bad.to_string())]
+        }
+        _ => vec![],
+    }
+}
+
+/// The steps that give the system before a failed trial its plain name back.
+#[must_use]
+pub fn restore(update: &Update, entries: &[Entry]) -> Vec<Step> {
+    let Some(previous) = update.previous.as_ref().filter(|p| p.demoted) else { return vec![] };
+    match find(entries, &previous.entry) {
+        Some(entry) if entry.name.counter().is_some() => {
+            vec![rename(entry, &entry.name.with_counter(None).to_string())]
+        }
+        _ => vec![],
+    }
+}
+
+/// The step that renames `entry` in its folder.
+#[must_use]
+pub fn rename(entry: &Entry, to: &str) -> Step {
+    Step::Rename { partition: entry.partition, from: entry.path(), to: to.to_owned() }
+}
+
+/// The state once the update is kept.
+#[must_use]
+pub fn committed_state(state: &State, update: &Update, now: &str) -> State {
+    let mut next = state.clone();
+    let mut update = update.clone();
+    update.stage = Stage::Committed;
+    update.ended = Some(now.to_owned());
+    next.set_installed(
+        update.slot,
+        Some(Installed {
+            version: update.version.clone(),
+            digest: update.digest.clone(),
+            entry: update.entry.clone(),
+        }),
+    );
+    next.update = Some(update);
+    next
+}
+
+/// The state once the update is given up for `verdict`; the stage stays until the old system runs again.
+#[must_use]
+pub fn failed_state(state: &State, update: &Update, verdict: &Verdict, attempts: u32, now: &str) -> State {
+    let mut next = state.clone();
+    if update.verdict.is_none() {
+        next.remember(Failure {
+            version: update.version.clone(),
+            digest: update.digest.clone(),
+            attempts,
+            phase: verdict.phase,
+            reason: verdict.reason.clone(),
+            checks: verdict.checks.clone(),
+            time: now.to_owned(),
+        });
+    }
+    let mut update = update.clone();
+    update.verdict = Some(verdict.clone());
+    update.ended = Some(now.to_owned());
+    next.update = Some(update);
+    next
+}
+
+/// Tries used up, as the loader counted or, where it could not, as we did.
+#[must_use]
+pub fn tries_used(update: &Update, counter: Counter) -> u32 {
+    counter.done.max(update.boots.last().map_or(0, |b| b.attempt))
+}
+
+fn furthest(update: &Update) -> Phase {
+    update.boots.iter().map(|b| b.phase).max().unwrap_or(Phase::Loader)
+}
+
+/// What the breadcrumbs prove when nobody was left to give a verdict.
+fn autopsy(update: &Update, counter: Counter) -> Verdict {
+    let told = update.boots.iter().rev().find_map(|b| match &b.end {
+        Some(BootEnd::Failed(verdict)) => Some(verdict.clone()),
+        _ => None,
+    });
+    let tries = tries_used(update, counter);
+    if let Some(verdict) = told {
+        return Verdict { reason: format!("{} (after {tries} tries)", verdict.reason), ..verdict };
+    }
+    let phase = furthest(update);
+    let what = match phase {
+        Phase::Loader => "its kernel or initramfs never reported",
+        Phase::Initramfs => "its initramfs started, but never had the root ready",
+        Phase::SwitchRoot => "its root was mounted, but its own user space never started",
+        Phase::Userspace => "its user space started, but never got to be checked",
+        Phase::Checks => "it was cut off while it was being checked",
+    };
+    let orderly = update.boots.iter().filter(|b| b.end == Some(BootEnd::Orderly)).count();
+    let orderly =
+        if orderly == 0 { String::new() } else { format!("; {orderly} of them ended in an orderly reboot") };
+    Verdict { phase, reason: format!("{tries} tries used up: {what}{orderly}"), checks: vec![] }
+}

@@ -1,0 +1,55 @@
+//! The single operations that change a machine. A plan is a list of them.
+
+use crate::boot::Partition;
+use crate::error::Result;
+use crate::state::State;
+
+/// One change, durable when it is done, harmless when it is repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make this the remembered state.
+    Save(Box<State>),
+    /// Give a boot entry another name in its folder; what steers the loader.
+    Rename {
+        /// The partition that the entry is on.
+        partition: Partition,
+        /// The folder and file name as it is, relative to the partition.
+        from: String,
+        /// The new file name.
+        to: String,
+    },
+    /// Remove a boot entry.
+    Remove {
+        /// The partition that the entry is on.
+        partition: Partition,
+        /// Its path relative to the partition.
+        file: String,
+    },
+    /// Move the staged UKI into `EFI/Linux` of the ESP under this file name.
+    InstallStaged {
+        /// The new file name.
+        to: String,
+    },
+    /// Delete an EFI variable of the loader that would override the counters.
+    ClearVariable {
+        /// Its name without the vendor's GUID.
+        name: &'static str,
+    },
+}
+
+/// What can carry out steps: a machine, or the disk of the simulator.
+pub trait Effects {
+    /// Does one step and makes it durable.
+    ///
+    /// # Errors
+    /// What failed; nothing after it has been done.
+    fn perform(&mut self, step: &Step) -> Result<()>;
+}
+
+/// Does the steps in order and stops at the first that fails.
+///
+/// # Errors
+/// As [`Effects::perform`].
+pub fn perform_all(effects: &mut dyn Effects, steps: &[Step]) -> Result<()> {
+    steps.iter().try_for_each(|step| effects.perform(step))
+}

@@ -1,0 +1,124 @@
+//! What a trial boot leaves on the ESP about itself: breadcrumbs, and its end.
+
+use std::fs;
+
+use log::{error, info};
+
+use crate::boot::Access;
+use crate::config::OnFailure;
+use crate::error::{OrError, Result};
+use crate::root::Root;
+use crate::state::boot_note::TRIAL;
+use crate::state::{BootEnd, Lock, Phase, Stage, TrialBoot, Verdict};
+
+use super::machine::Machine;
+use super::reboot::{self, Manner};
+use super::rollback::rollback;
+use super::step::{Effects, Step};
+
+/// Notes that this boot of the update on trial has reached `phase`. Does
+/// nothing on any other boot, or if it got further already.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn note_phase(root: &Root, phase: Phase) -> Result<()> {
+    let _lock = Lock::wait(root)?;
+    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    change(&mut machine, |boot| boot.phase = boot.phase.max(phase))
+}
+
+/// Notes that this boot of the update on trial ends in an orderly reboot before
+/// its assessment was over.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn interrupt_trial(root: &Root) -> Result<()> {
+    let _lock = Lock::wait(root)?;
+    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    change(&mut machine, |boot| boot.end = boot.end.take().or(Some(BootEnd::Orderly)))
+}
+
+/// Ends this trial boot for `verdict`: by `how`, gives the update up or leaves it its
+/// other tries; then reboots. Saying it twice only reboots again. A boot that is
+/// not, or no longer, an uncommitted trial is left alone.
+///
+/// What cannot be written does not keep the machine from rebooting: the loader
+/// has counted this try already.
+///
+/// # Errors
+/// [`crate::error::Error::Failed`] if the machine cannot be rebooted.
+pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure) -> Result<()> {
+    let on_trial = Lock::wait(root).and_then(|_lock| {
+        let mut machine = Machine::survey_boot(root, Access::Write)?;
+        end(&mut machine, verdict, how)
+    });
+    match on_trial {
+        Ok(false) => {
+            info!("this boot is not on trial; it goes on");
+            Ok(())
+        }
+        Ok(true) => reboot::request(root, Manner::Forced),
+        Err(e) => {
+            error!("{e}; this try is lost");
+            reboot::request(root, Manner::Forced)
+        }
+    }
+}
+
+/// Whether this was a trial, which has been ended now.
+fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<bool> {
+    let state = machine.state();
+    let open = state
+        .update
+        .as_ref()
+        .filter(|u| matches!(u.stage, Stage::Applied | Stage::Testing) && machine.runs(u));
+    match (open, how) {
+        (None, _) => return Ok(false),
+        (Some(update), _) if update.verdict.is_some() => {}
+        (Some(_), OnFailure::Rollback) => {
+            rollback(machine, Some(verdict), 0)?;
+        }
+        (Some(_), OnFailure::Retry) => {
+            change(machine, |boot| {
+                boot.phase = boot.phase.max(verdict.phase);
+                boot.end = Some(BootEnd::Failed(verdict));
+            })?;
+        }
+    }
+    Ok(true)
+}
+
+/// As [`note_phase`], where the machine has been surveyed already.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn reach(machine: &mut Machine, phase: Phase) -> Result<()> {
+    change(machine, |boot| boot.phase = boot.phase.max(phase))
+}
+
+fn change(machine: &mut Machine, edit: impl FnOnce(&mut TrialBoot)) -> Result<()> {
+    let mut state = machine.state();
+    let boot_id = machine.boot_id.clone();
+    let boot = state
+        .update
+        .as_mut()
+        .filter(|u| u.stage == Stage::Testing)
+        .and_then(|u| u.boots.iter_mut().find(|b| b.boot_id == boot_id));
+    let Some(boot) = boot else { return Ok(()) };
+    edit(boot);
+    machine.perform(&Step::Save(Box::new(state)))
+}
+
+/// Takes the marker away on which the units of a trial depend.
+///
+/// # Errors
+/// [`crate::error::Error::Failed`] if it cannot be removed.
+pub fn unmark(root: &Root) -> Result<()> {
+    let path = root.path(TRIAL);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).or_failed(|| format!("{}: cannot remove", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,211 @@
+//! Whole lives of updates on a machine that is a folder, with the loader's model in place of the loader.
+
+#![allow(clippy::indexing_slicing)]
+
+mod support;
+
+use support::Tree;
+
+#[test]
+fn an_update_that_is_committed_stays() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+3-0.efi"]);
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
+    assert_eq!(tree.status()["boot"]["kind"], "trial");
+    assert_eq!(tree.status()["boot"]["attempt"], 1);
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
+    assert_eq!(tree.status()["update"]["userStatus"], "UPDATED");
+    assert_eq!(tree.status()["boot"]["kind"], "committed");
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+    assert_eq!(tree.status()["boot"]["kind"], "committed");
+    assert_eq!(tree.status()["update"]["userStatus"], "UPDATED");
+}
+
+#[test]
+fn an_update_whose_kernel_never_reports_uses_up_its_tries_and_is_refused_from_then_on() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    for name in ["edge_2.0+2-1.efi", "edge_2.0+1-2.efi", "edge_2.0+0-3.efi"] {
+        assert_eq!(tree.boot(), name);
+    }
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    let status = tree.status();
+    assert_eq!(status["boot"]["kind"], "fallback");
+    assert_eq!(status["failures"][0]["version"], "2.0");
+    assert_eq!(status["failures"][0]["attempts"], 3);
+    assert_eq!(status["failures"][0]["phase"], "loader");
+    assert_eq!(status["update"]["userStatus"], "FAILED");
+    tree.boot_with_initrd("1.0");
+    assert_eq!(tree.status()["boot"]["kind"], "committed");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).fails(6);
+    tree.abide(&["forget", "2.0"]).ok();
+    tree.abide(&["apply"]).ok();
+}
+
+#[test]
+fn a_trial_that_is_rolled_back_does_not_use_up_its_tries() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["rollback", "--reboot", "--reason", "the uplink is gone"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-1.efi"]);
+    assert!(tree.path("run/abide/reboot-requested").exists());
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    let status = tree.status();
+    assert_eq!(status["boot"]["kind"], "fallback");
+    assert_eq!(status["failures"][0]["reason"], "the uplink is gone");
+    assert_eq!(status["failures"][0]["attempts"], 1);
+}
+
+#[test]
+fn the_root_that_was_mounted_must_carry_the_staged_version() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot();
+    tree.abide(&["initrd", "early"]).ok();
+    tree.mount_sysroot("1.9");
+    tree.abide(&["initrd", "root"]).ok();
+    assert!(tree.path("run/abide/reboot-requested").exists());
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-1.efi"]);
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    assert_eq!(tree.status()["failures"][0]["phase"], "initramfs");
+}
+
+#[test]
+fn a_downgrade_demotes_the_running_entry_and_a_rollback_gives_its_name_back() {
+    let mut tree = Tree::running("2.0");
+    tree.stage("1.5", "b");
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.5+3-0.efi", "edge_2.0+0-0.efi"]);
+    for name in ["edge_1.5+2-1.efi", "edge_1.5+1-2.efi", "edge_1.5+0-3.efi"] {
+        assert_eq!(tree.boot(), name);
+    }
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+0-1.efi");
+    assert_eq!(tree.status()["boot"]["kind"], "fallback");
+    assert_eq!(tree.entries(), ["edge_1.5+0-3.efi", "edge_2.0.efi"]);
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+}
+
+#[test]
+fn a_committed_downgrade_stays_and_the_newer_system_is_kept_in_reserve() {
+    let mut tree = Tree::running("2.0");
+    tree.stage("1.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("1.0");
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-0.efi"]);
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    tree.abide(&["rollback"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+3-0.efi"]);
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+}
+
+#[test]
+fn a_reinstall_of_the_running_version_gets_an_id_of_its_own_that_sorts_first() {
+    let mut tree = Tree::running("2.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.entries(), ["edge_2.0.efi", "edge_2.0_2+3-0.efi"]);
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0_2+2-1.efi");
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0_2.efi");
+}
+
+#[test]
+fn commit_refuses_unless_the_running_slot_is_the_one_on_trial() {
+    let mut tree = Tree::running("1.0");
+    tree.abide(&["commit"]).fails(5);
+    tree.stage("2.0", "b");
+    tree.abide(&["commit"]).fails(5);
+    tree.abide(&["apply"]).ok();
+    tree.abide(&["commit"]).fails(5);
+    for _ in 0..4 {
+        tree.boot();
+    }
+    tree.abide(&["commit"]).fails(5);
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-3.efi"]);
+}
+
+#[test]
+fn apply_refuses_while_the_running_system_is_on_trial() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["apply"]).fails(6);
+}
+
+#[test]
+fn apply_without_a_staged_update_has_nothing_to_do() {
+    Tree::running("1.0").abide(&["apply"]).fails(5);
+}
+
+#[test]
+fn apply_refuses_a_staged_uki_that_has_changed() {
+    let tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    std::fs::write(tree.path("efi/EFI/abide/staged.uki"), "something else").unwrap();
+    tree.abide(&["apply"]).fails(7);
+    assert_eq!(tree.entries(), ["edge_1.0.efi"]);
+}
+
+#[test]
+fn apply_clears_a_pinned_default_and_a_one_shot() {
+    let mut tree = Tree::running("1.0");
+    tree.set_variable("LoaderEntryDefault", "edge_1.0.efi");
+    tree.set_variable("LoaderEntryOneShot", "edge_1.0.efi");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.boot(), "edge_2.0+2-1.efi");
+}
+
+#[test]
+fn apply_refuses_a_default_that_loader_conf_pins() {
+    let tree = Tree::running("1.0");
+    std::fs::write(tree.path("efi/loader/loader.conf"), "default edge_1.0.efi\n").unwrap();
+    tree.stage("2.0", "b");
+    let run = tree.abide(&["apply"]).fails(6);
+    assert!(run.stderr.contains("default"), "{}", run.stderr);
+    assert_eq!(tree.entries(), ["edge_1.0.efi"]);
+}
+
+#[test]
+fn an_apply_that_was_cut_off_is_finished_by_saying_it_again() {
+    let mut tree = Tree::running("2.0");
+    tree.stage("1.0", "b");
+    tree.abide(&["apply"]).ok();
+    std::fs::rename(tree.entry("edge_2.0+0-0.efi"), tree.entry("edge_2.0.efi")).unwrap();
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.boot(), "edge_1.0+2-1.efi");
+}
+
+#[test]
+fn a_blessing_by_another_tool_is_understood() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    std::fs::rename(tree.entry("edge_2.0+2-1.efi"), tree.entry("edge_2.0.efi")).unwrap();
+    tree.boot_with_initrd("2.0");
+    assert_eq!(tree.status()["boot"]["kind"], "committed");
+    assert_eq!(tree.status()["update"]["userStatus"], "UPDATED");
+}
+
+#[test]
+fn a_committed_boot_with_no_update_in_flight_writes_nothing_to_the_esp() {
+    let mut tree = Tree::running("1.0");
+    tree.boot_with_initrd("1.0");
+    tree.status();
+    assert!(!tree.path("efi/EFI/abide").exists());
+    assert!(!tree.path("run/abide/trial").exists());
+}

@@ -1,0 +1,9 @@
+//! What the integration tests share.
+#![allow(dead_code, unused_imports, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod tree;
+pub mod uki;
+
+pub use tree::{Run, Tree};
+pub use uki::uki;

@@ -1,0 +1,224 @@
+//! A machine as a folder, for `--root`: an ESP, two slots, and what the kernel shows.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use abide::boot::choice::{Settings, boot};
+use abide::boot::{Access, BootDirs, EfiVars, LoaderVars};
+use abide::disk::RootArg;
+use abide::root::Root;
+use abide::state::{Stage, State, Store, Uki, Update};
+use sha2::{Digest, Sha256};
+
+use super::uki::uki;
+
+/// The EFI variables' GUID of systemd-boot.
+const GUID: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// The command must have succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The command must have failed with this exit code.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
+    }
+}
+
+pub struct Tree {
+    pub dir: tempfile::TempDir,
+    boots: u32,
+}
+
+impl Tree {
+    /// `edge` in `version`, committed, runs from slot a; slot b is empty.
+    pub fn running(version: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tree = Self { dir, boots: 0 };
+        for folder in ["efi/EFI/Linux", "efi/loader", "dev/disk/by-partlabel", "dev/disk/by-partuuid", "proc"] {
+            fs::create_dir_all(tree.path(folder)).unwrap();
+        }
+        for (slot, node) in [("a", "sda2"), ("b", "sda3")] {
+            fs::write(tree.path(&format!("dev/{node}")), vec![0; 1 << 20]).unwrap();
+            let links = [format!("by-partlabel/rootfs_{slot}"), format!("by-partuuid/{}", partuuid(slot))];
+            for link in links {
+                symlink(format!("../../{node}"), tree.path(&format!("dev/disk/{link}"))).unwrap();
+            }
+        }
+        fs::write(tree.entry(&format!("edge_{version}.efi")), uki("edge", version, &cmdline("a"))).unwrap();
+        tree.set_variable("LoaderInfo", "systemd-boot 257.13");
+        tree.boot();
+        tree
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    pub fn root(&self) -> Root {
+        Root::at(self.dir.path())
+    }
+
+    /// Where a UKI of this file name lies.
+    pub fn entry(&self, name: &str) -> PathBuf {
+        self.path("efi/EFI/Linux").join(name)
+    }
+
+    /// The file names of the entries, sorted.
+    pub fn entries(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.path("efi/EFI/Linux"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Runs the command on the tree.
+    pub fn abide(&self, words: &[&str]) -> Run {
+        let output = Command::new(env!("CARGO_BIN_EXE_abide"))
+            .arg("--root")
+            .arg(self.dir.path())
+            .args(words)
+            .env_remove("ABIDE_ROOT")
+            .output()
+            .unwrap();
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        self.abide(&["status", "--json"]).ok().json()
+    }
+
+    pub fn set_variable(&self, name: &str, text: &str) {
+        let mut bytes = vec![6, 0, 0, 0];
+        bytes.extend(text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+        let path = self.variable(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub fn variable(&self, name: &str) -> PathBuf {
+        self.path(&format!("sys/firmware/efi/efivars/{name}-{GUID}"))
+    }
+
+    /// Power off and on: the loader (its model) chooses, counts and renames; what it boots then
+    /// shows in `/proc` and the variables. Returns the entry's file name after the rename.
+    pub fn boot(&mut self) -> String {
+        if self.path("run").exists() {
+            fs::remove_dir_all(self.path("run")).unwrap();
+        }
+        let root = self.root();
+        let vars = LoaderVars::read(&EfiVars::new(&root));
+        let dirs = BootDirs::find(&root, &vars, Access::Write).unwrap();
+        let quirks = vars.quirks();
+        let conf = abide::boot::entries::loader_conf(&dirs, quirks.single_quotes).unwrap();
+        let next = boot(&dirs.entries().unwrap(), &Settings::new(conf, &vars), &quirks).expect("an entry");
+        let was = &next.choice.entry;
+        let now = next.entries.iter().find(|e| e.id() == was.id()).unwrap();
+        fs::rename(self.entry(was.name.file()), self.entry(now.name.file())).unwrap();
+        if was.name != now.name {
+            self.set_variable("LoaderBootCountPath", &format!("\\EFI\\Linux\\{}", now.name));
+        } else {
+            fs::remove_file(self.variable("LoaderBootCountPath")).unwrap_or_default();
+        }
+        self.set_variable("LoaderEntrySelected", &was.id());
+        self.boots += 1;
+        fs::create_dir_all(self.path("proc/sys/kernel/random")).unwrap();
+        fs::write(self.path("proc/sys/kernel/random/boot_id"), format!("boot-{}\n", self.boots)).unwrap();
+        fs::write(self.path("proc/cmdline"), was.options.clone().unwrap_or_default()).unwrap();
+        now.name.to_string()
+    }
+
+    /// Boots, and the initramfs stage runs to its end on a root of `version`.
+    pub fn boot_with_initrd(&mut self, version: &str) -> String {
+        let booted = self.boot();
+        self.abide(&["initrd", "early"]).ok();
+        self.mount_sysroot(version);
+        self.abide(&["initrd", "root"]).ok();
+        booted
+    }
+
+    pub fn mount_sysroot(&self, version: &str) {
+        fs::create_dir_all(self.path("sysroot/usr/lib")).unwrap();
+        fs::write(self.path("sysroot/usr/lib/os-release"), format!("ID=edge\nIMAGE_VERSION={version}\n")).unwrap();
+    }
+
+    /// The state on the ESP.
+    pub fn state(&self) -> State {
+        let root = self.root();
+        let vars = LoaderVars::read(&EfiVars::new(&root));
+        Store::open(BootDirs::find(&root, &vars, Access::Read).unwrap().esp.as_ref()).state()
+    }
+
+    /// What `abide write` leaves of an image with this UKI, without the image.
+    pub fn stage(&self, version: &str, slot: &str) {
+        let bytes = uki("edge", version, &cmdline(slot));
+        fs::create_dir_all(self.path("efi/EFI/abide")).unwrap();
+        fs::write(self.path("efi/EFI/abide/staged.uki"), &bytes).unwrap();
+        let root = self.root();
+        let vars = LoaderVars::read(&EfiVars::new(&root));
+        let dirs = BootDirs::find(&root, &vars, Access::Write).unwrap();
+        let mut store = Store::open(dirs.esp.as_ref());
+        let mut state = store.state();
+        state.update = Some(Update {
+            image_id: "edge".into(),
+            version: version.into(),
+            digest: Some(digest(version.as_bytes())),
+            slot: if slot == "a" { abide::disk::SlotName::A } else { abide::disk::SlotName::B },
+            stage: Stage::Staged,
+            uki: Some(Uki { sha256: digest(&bytes), size: bytes.len() as u64 }),
+            root: RootArg::parse(&cmdline(slot)).unwrap().to_string(),
+            entry: String::new(),
+            tries: 0,
+            previous: None,
+            boots: vec![],
+            verdict: None,
+            ended: None,
+        });
+        store.save(dirs.esp.as_ref(), &state).unwrap();
+    }
+}
+
+/// The command line that boots a slot of the tree.
+pub fn cmdline(slot: &str) -> String {
+    format!("root=PARTUUID={} panic=10 quiet", partuuid(slot))
+}
+
+/// The partition UUID of a slot of the tree.
+pub fn partuuid(slot: &str) -> String {
+    format!("00000000-0000-4000-8000-00000000000{slot}")
+}
+
+pub fn digest(bytes: &[u8]) -> String {
+    abide::hex::encode(&Sha256::digest(bytes))
+}
+
+/// A file's bytes.
+pub fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap()
+}
