@@ -10,6 +10,8 @@ pub mod disk;
 pub mod error;
 pub mod health;
 pub mod hex;
+#[cfg(feature = "full")]
+pub mod image;
 pub mod root;
 pub mod stage;
 pub mod state;

@@ -1,5 +1,7 @@
 //! Block devices: the two slots, and the partition table they stand in.
 
+#[cfg(feature = "full")]
+pub mod gpt;
 mod root_arg;
 mod running;
 pub mod slot;

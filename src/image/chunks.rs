@@ -1,0 +1,162 @@
+//! A source read ahead on a thread of its own, hashed on another.
+
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+/// Bytes read at once.
+const CHUNK: usize = 256 * 1024;
+
+/// Chunks that may wait for the decoder, and for the hash: 2 MiB at most.
+const QUEUE: usize = 8;
+
+type Chunk = Arc<Vec<u8>>;
+
+/// The bytes of a source, in order, as the decoder wants them.
+pub struct Chunks {
+    queue: Receiver<io::Result<Chunk>>,
+    current: Chunk,
+    at: usize,
+}
+
+/// What there is to know about the bytes that were read.
+pub struct Hashed {
+    digest: JoinHandle<[u8; 32]>,
+    count: Arc<AtomicU64>,
+}
+
+/// Starts reading and hashing.
+///
+/// # Errors
+/// If the threads cannot be started.
+pub fn start(source: Box<dyn Read + Send>) -> io::Result<(Chunks, Hashed)> {
+    let (to_decoder, queue) = sync_channel(QUEUE);
+    let (to_hash, hash_queue) = sync_channel::<Chunk>(QUEUE);
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&count);
+    let digest = thread::Builder::new().name("hash".into()).spawn(move || hash(&hash_queue))?;
+    thread::Builder::new()
+        .name("read".into())
+        .spawn(move || read(source, &to_decoder, &to_hash, &counter))?;
+    Ok((Chunks { queue, current: Chunk::default(), at: 0 }, Hashed { digest, count }))
+}
+
+/// Reads until the end, the first error, or until nobody listens any more.
+fn read(
+    mut source: Box<dyn Read + Send>,
+    to_decoder: &SyncSender<io::Result<Chunk>>,
+    to_hash: &SyncSender<Chunk>,
+    count: &AtomicU64,
+) {
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let read = source.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+        if let Err(e) = read {
+            // Nobody listening is as good as told.
+            drop(to_decoder.send(Err(e)));
+            return;
+        }
+        if chunk.is_empty() {
+            return;
+        }
+        count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        let chunk = Arc::new(chunk);
+        if to_hash.send(Arc::clone(&chunk)).is_err() || to_decoder.send(Ok(chunk)).is_err() {
+            return;
+        }
+    }
+}
+
+fn hash(queue: &Receiver<Chunk>) -> [u8; 32] {
+    // ring is linked for TLS anyway, and twice as fast as sha2 where the processor
+    // has no instructions for SHA.
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    while let Ok(chunk) = queue.recv() {
+        context.update(&chunk);
+    }
+    let mut digest = [0; 32];
+    for (to, from) in digest.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    digest
+}
+
+impl Hashed {
+    /// How many bytes were read from the source so far; shared with the reader.
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.count)
+    }
+
+    /// SHA-256 of everything that was read. To be called once the source is at its end.
+    ///
+    /// # Errors
+    /// If the hashing thread died.
+    pub fn digest(self) -> io::Result<[u8; 32]> {
+        self.digest.join().map_err(|_| io::Error::other("the hashing thread died"))
+    }
+}
+
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at >= self.current.len() {
+            self.at = 0;
+            // A reader that is gone has read everything.
+            self.current = match self.queue.recv() {
+                Ok(chunk) => chunk?,
+                Err(_) => Chunk::default(),
+            };
+        }
+        Ok(self.current.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let from = self.fill_buf()?;
+        let count = from.len().min(to.len());
+        for (to, from) in to.split_at_mut(count).0.iter_mut().zip(from) {
+            *to = *from;
+        }
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn what_is_read_is_what_is_hashed() {
+        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let (mut chunks, hashed) = start(Box::new(io::Cursor::new(bytes.clone()))).unwrap();
+        let mut read = Vec::new();
+        chunks.read_to_end(&mut read).unwrap();
+        assert!(read == bytes);
+        assert_eq!(hashed.counter().load(Ordering::Relaxed), 1_000_000);
+        assert_eq!(hashed.digest().unwrap()[..], Sha256::digest(&bytes)[..]);
+    }
+
+    #[test]
+    fn an_error_of_the_source_arrives_after_the_bytes_before_it() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("cable pulled"))
+            }
+        }
+        let whole = vec![7; CHUNK];
+        let (mut chunks, _) = start(Box::new(io::Cursor::new(whole).chain(Broken))).unwrap();
+        let mut read = Vec::new();
+        assert_eq!(chunks.read_to_end(&mut read).unwrap_err().to_string(), "cable pulled");
+        assert_eq!(read.len(), CHUNK);
+    }
+}

@@ -1,0 +1,20 @@
+//! An image's world: where it comes from, how it is packed, what is in it.
+//!
+//! An image is read once, from front to back, with bounded memory: [`Stream`] hashes the
+//! published bytes while it decodes them, [`Layout`] says which part is what, [`Esp`] keeps
+//! the image's ESP until the UKI in it has been copied.
+
+mod chunks;
+mod codec;
+mod esp;
+mod http;
+mod layout;
+mod source;
+mod spool;
+mod stream;
+
+pub use esp::Esp;
+pub use layout::{HEAD, Kind, Layout, Partition};
+pub use source::Source;
+pub use spool::Spool;
+pub use stream::Stream;

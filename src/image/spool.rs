@@ -1,0 +1,213 @@
+//! Bytes kept for a second look: the blocks that are not all zeros, in memory
+//! while they are few, else in a temporary file without a name.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+const BLOCK: usize = 64 * 1024;
+
+/// What is kept in memory before the file is used.
+pub const MAX_MEMORY: usize = 16 << 20;
+
+/// A sparse copy of a run of bytes; read-only once it is filled.
+#[derive(Debug)]
+pub struct Spool {
+    /// Folders for the file, the first one that works is used.
+    dirs: Vec<PathBuf>,
+    max_memory: usize,
+    blocks: BTreeMap<u64, Place>,
+    in_memory: usize,
+    file: Option<File>,
+    len: u64,
+    position: u64,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Box<[u8]>),
+    /// In the file, at the offset that it has in the original.
+    File,
+}
+
+impl Spool {
+    /// An empty one that may put a file into one of `dirs`.
+    #[must_use]
+    pub fn new(dirs: Vec<PathBuf>) -> Self {
+        Self {
+            dirs,
+            max_memory: MAX_MEMORY,
+            blocks: BTreeMap::new(),
+            in_memory: 0,
+            file: None,
+            len: 0,
+            position: 0,
+        }
+    }
+
+    /// Keeps `len` bytes, which `fill` gives (it fills the buffer, or fails).
+    ///
+    /// # Errors
+    /// Those of `fill`, and if the temporary file cannot be written.
+    pub fn keep_all(
+        &mut self,
+        len: u64,
+        mut fill: impl FnMut(&mut [u8]) -> crate::error::Result<()>,
+    ) -> crate::error::Result<()> {
+        use crate::error::OrError;
+        let mut block = vec![0; BLOCK];
+        let mut left = len;
+        while left > 0 {
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK);
+            let part = block.get_mut(..count).unwrap_or_default();
+            fill(part)?;
+            self.keep(part).or_image(|| "cannot keep the image's boot partition in a temporary file")?;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, block: &[u8]) -> io::Result<()> {
+        let index = self.len / BLOCK as u64;
+        let offset = self.len;
+        self.len += block.len() as u64;
+        if block.iter().all(|b| *b == 0) {
+            return Ok(());
+        }
+        if self.file.is_none() && self.in_memory + block.len() <= self.max_memory {
+            self.in_memory += block.len();
+            self.blocks.insert(index, Place::Memory(block.into()));
+            return Ok(());
+        }
+        if self.file.is_none() {
+            self.file = Some(unnamed_file(&self.dirs)?);
+        }
+        if let Some(file) = &self.file {
+            file.write_all_at(block, offset)?;
+        }
+        self.blocks.insert(index, Place::File);
+        Ok(())
+    }
+}
+
+/// A file that nobody else can open and that goes with the process.
+fn unnamed_file(dirs: &[PathBuf]) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut last = io::Error::other("no folder for temporary files");
+    for dir in dirs {
+        let opened = std::fs::create_dir_all(dir).and_then(|()| {
+            File::options().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)
+        });
+        match opened {
+            Ok(file) => return Ok(file),
+            Err(e) => last = io::Error::new(e.kind(), format!("{}: {e}", dir.display())),
+        }
+    }
+    Err(last)
+}
+
+impl Read for Spool {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let index = self.position / BLOCK as u64;
+        let inside = usize::try_from(self.position % BLOCK as u64).unwrap_or(0);
+        let left = usize::try_from(self.len.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let count = to.len().min(BLOCK - inside).min(left);
+        let to = to.get_mut(..count).unwrap_or_default();
+        match self.blocks.get(&index) {
+            None => to.fill(0),
+            Some(Place::Memory(block)) => {
+                let from = block.get(inside..inside + count).unwrap_or_default();
+                to.split_at_mut(from.len()).0.copy_from_slice(from);
+            }
+            Some(Place::File) => {
+                if let Some(file) = &self.file {
+                    file.read_exact_at(to, self.position)?;
+                }
+            }
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Spool {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(n) => Some(n),
+            SeekFrom::End(n) => self.len.checked_add_signed(n),
+            SeekFrom::Current(n) => self.position.checked_add_signed(n),
+        };
+        self.position = position
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a position before the start"))?;
+        Ok(self.position)
+    }
+}
+
+/// The FAT reader asks for this and does not use it.
+impl Write for Spool {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let mut bytes = vec![0; 10 * BLOCK + 100];
+        for (n, byte) in bytes.iter_mut().enumerate() {
+            // Every other block stays empty.
+            if (n / BLOCK).is_multiple_of(2) {
+                *byte = (n % 253) as u8;
+            }
+        }
+        bytes
+    }
+
+    fn filled(max_memory: usize, dir: &std::path::Path) -> Spool {
+        let mut spool = Spool::new(vec![dir.join("not/there"), dir.into()]);
+        spool.max_memory = max_memory;
+        let bytes = sample();
+        let mut from = io::Cursor::new(&bytes);
+        spool
+            .keep_all(bytes.len() as u64, |to| {
+                from.read_exact(to).unwrap();
+                Ok(())
+            })
+            .unwrap();
+        spool
+    }
+
+    #[test]
+    fn what_was_kept_is_read_again_from_memory_and_from_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for max_memory in [0, 2 * BLOCK, MAX_MEMORY] {
+            let mut spool = filled(max_memory, dir.path());
+            assert_eq!(spool.file.is_some(), max_memory < MAX_MEMORY);
+            let mut all = Vec::new();
+            spool.read_to_end(&mut all).unwrap();
+            assert!(all == sample());
+            spool.seek(SeekFrom::Start(2 * BLOCK as u64 - 10)).unwrap();
+            let mut part = [0; 20];
+            spool.read_exact(&mut part).unwrap();
+            assert_eq!(part, sample()[2 * BLOCK - 10..2 * BLOCK + 10]);
+        }
+    }
+
+    #[test]
+    fn empty_blocks_take_no_room_and_the_file_has_no_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = filled(0, dir.path());
+        assert_eq!(spool.blocks.len(), 6);
+        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["not"]);
+    }
+}
