@@ -1,9 +1,12 @@
 //! The few system calls that no safe wrapper exists for; the only module with `unsafe`.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 mod ioctl {
     #![allow(missing_docs)]
@@ -61,4 +64,105 @@ pub fn block_size64(file: &File) -> io::Result<u64> {
     // SAFETY: the descriptor is open, and the kernel writes one u64 to a valid pointer.
     unsafe { ioctl::blkgetsize64(file.as_raw_fd(), &raw mut bytes) }?;
     Ok(bytes)
+}
+
+/// Values of `linux/mount.h`.
+mod fs_api {
+    pub(super) const FSOPEN_CLOEXEC: libc::c_uint = 1;
+    pub(super) const FSPICK_CLOEXEC: libc::c_uint = 1;
+    pub(super) const FSPICK_EMPTY_PATH: libc::c_uint = 8;
+    pub(super) const FSMOUNT_CLOEXEC: libc::c_uint = 1;
+    pub(super) const SET_FLAG: libc::c_uint = 0;
+    pub(super) const SET_STRING: libc::c_uint = 1;
+    pub(super) const CMD_CREATE: libc::c_uint = 6;
+    pub(super) const CMD_RECONFIGURE: libc::c_uint = 7;
+    pub(super) const ATTR_RDONLY: libc::c_uint = 1;
+    pub(super) const ATTR_NOSUID: libc::c_uint = 2;
+    pub(super) const ATTR_NODEV: libc::c_uint = 4;
+    pub(super) const ATTR_NOEXEC: libc::c_uint = 8;
+}
+
+/// Mounts a vfat file system so that nobody else sees it: the mount has no place in any
+/// tree (reach it through `/proc/self/fd/N`) and ends with the descriptor, however
+/// the process ends. Needs Linux 5.2 and `CAP_SYS_ADMIN`.
+///
+/// # Errors
+/// If the device is busy or holds no such file system.
+pub fn mount_vfat(device: &Path, read_only: bool) -> io::Result<OwnedFd> {
+    mount_detached(c"vfat", device, &[(c"umask", c"0077")], read_only)
+}
+
+fn mount_detached(
+    kind: &CStr,
+    device: &Path,
+    options: &[(&CStr, &CStr)],
+    read_only: bool,
+) -> io::Result<OwnedFd> {
+    let busy = |e: &io::Error| e.raw_os_error() == Some(libc::EBUSY);
+    // A file system that is mounted already has one mode for all its mounts: EBUSY means
+    // that it is the other one.
+    match mount_in_mode(kind, device, options, read_only, read_only) {
+        Err(e) if busy(&e) && read_only => mount_in_mode(kind, device, options, false, true),
+        Err(e) if busy(&e) => {
+            let mount = mount_in_mode(kind, device, options, true, false)?;
+            make_writable(&mount)?;
+            Ok(mount)
+        }
+        other => other,
+    }
+}
+
+fn mount_in_mode(
+    kind: &CStr,
+    device: &Path,
+    options: &[(&CStr, &CStr)],
+    fs_read_only: bool,
+    mount_read_only: bool,
+) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a C string that outlives the call.
+    let fs = unsafe { fd(libc::syscall(libc::SYS_fsopen, kind.as_ptr(), fs_api::FSOPEN_CLOEXEC)) }?;
+    let source = CString::new(device.as_os_str().as_bytes())?;
+    fsconfig(&fs, fs_api::SET_STRING, Some(c"source"), Some(&source))?;
+    for (key, value) in options {
+        fsconfig(&fs, fs_api::SET_STRING, Some(key), Some(value))?;
+    }
+    if fs_read_only {
+        fsconfig(&fs, fs_api::SET_FLAG, Some(c"ro"), None)?;
+    }
+    fsconfig(&fs, fs_api::CMD_CREATE, None, None)?;
+    let attributes = fs_api::ATTR_NOSUID
+        | fs_api::ATTR_NODEV
+        | fs_api::ATTR_NOEXEC
+        | if mount_read_only { fs_api::ATTR_RDONLY } else { 0 };
+    // SAFETY: only numbers are passed.
+    unsafe { fd(libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), fs_api::FSMOUNT_CLOEXEC, attributes)) }
+}
+
+/// Makes the file system itself writable; the mount must allow it.
+fn make_writable(mount: &OwnedFd) -> io::Result<()> {
+    let flags = fs_api::FSPICK_CLOEXEC | fs_api::FSPICK_EMPTY_PATH;
+    // SAFETY: the path is a C string that outlives the call.
+    let fs = unsafe { fd(libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), flags)) }?;
+    fsconfig(&fs, fs_api::SET_FLAG, Some(c"rw"), None)?;
+    fsconfig(&fs, fs_api::CMD_RECONFIGURE, None, None)
+}
+
+fn fsconfig(fs: &OwnedFd, command: libc::c_uint, key: Option<&CStr>, value: Option<&CStr>) -> io::Result<()> {
+    let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: both are null or C strings that outlive the call.
+    let done = unsafe {
+        libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), command, pointer(key), pointer(value), 0)
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// # Safety
+/// `result` must be the result of a system call that returns a new descriptor, just made.
+unsafe fn fd(result: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = i32::try_from(result).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the caller says that it is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

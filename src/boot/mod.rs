@@ -18,6 +18,7 @@ mod locate;
 pub mod name;
 pub mod order;
 pub mod osrel;
+mod partitions;
 pub mod quirks;
 pub mod type1;
 pub mod uki;

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -86,16 +87,25 @@ pub trait Volume: Debug {
 }
 
 /// A volume that is a folder of this system: a mount point, or part of a tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Folder {
     dir: PathBuf,
+    /// A private mount ends when its last descriptor is closed.
+    _mount: Option<OwnedFd>,
 }
 
 impl Folder {
     /// The volume whose root is `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), _mount: None }
+    }
+
+    /// The volume that is mounted nowhere but in this descriptor.
+    #[must_use]
+    pub fn of_mount(mount: OwnedFd) -> Self {
+        let dir = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+        Self { dir, _mount: Some(mount) }
     }
 
     /// The root of the volume.
