@@ -173,9 +173,10 @@ mod tests {
     fn in_a_tree_the_esp_is_the_folder_that_holds_efi_in_any_case() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("boot/efi/efi/linux")).unwrap();
-        std::fs::create_dir_all(dir.path().join("boot/loader/entries")).unwrap();
+        std::fs::write(dir.path().join("boot/efi/efi/linux/a.efi"), "x").unwrap();
         let dirs = find(&Root::at(dir.path()), &LoaderVars::default(), Access::Read).unwrap();
-        assert!(dirs.xbootldr.is_none(), "boot holds efi, and so is the ESP or nothing");
+        assert_eq!(dirs.esp.list("EFI/Linux").unwrap().len(), 1);
+        assert!(dirs.xbootldr.is_none());
     }
 
     #[test]
