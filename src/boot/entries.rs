@@ -59,8 +59,9 @@ pub fn uki_at(esp: &dyn Volume, path: &str, name: &EntryName) -> Result<Entry> {
     let file = esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
     let uki = uki::read(file).or_boot(|| format!("{path}: not a UKI"))?;
     let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
-    uki_entry(Partition::Esp, &item, name, &uki.main, 0)
-        .ok_or_else(|| Error::Boot(format!("{path}: its .osrel has no name; the boot loader would not show it")))
+    uki_entry(Partition::Esp, &item, name, &uki.main, 0).ok_or_else(|| {
+        Error::Boot(format!("{path}: its .osrel has no name; the boot loader would not show it"))
+    })
 }
 
 fn files(

@@ -5,6 +5,7 @@ mod commit;
 mod context;
 mod forget;
 mod initrd;
+mod list;
 mod logger;
 mod rollback;
 mod status;
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// What runs, what each slot holds, the update in flight, what failed and why
     Status(status::Args),
+    /// The boot entries in the loader's order, which boots next, and why
+    List(list::Args),
     /// Make the staged update boot next, on trial
     Apply(apply::Args),
     /// Keep the running trial
@@ -60,6 +63,7 @@ impl Command {
     fn run(&self, context: &Context) -> Result<()> {
         match self {
             Self::Status(args) => status::run(context, args),
+            Self::List(args) => list::run(context, args),
             Self::Apply(args) => apply::run(context, args),
             Self::Commit(args) => commit::run(context, args),
             Self::Rollback(args) => rollback::run(context, args),
