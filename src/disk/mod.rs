@@ -1,7 +1,13 @@
 //! Block devices: the two slots, and the partition table they stand in.
 
 #[cfg(feature = "full")]
+pub mod direct;
+#[cfg(feature = "full")]
 pub mod gpt;
+#[cfg(feature = "full")]
+pub mod overwrite;
+#[cfg(feature = "full")]
+mod relabel;
 mod root_arg;
 mod running;
 pub mod slot;

@@ -209,7 +209,7 @@ fn is_sysupdate_root(label: &str) -> bool {
 
 /// The links in a folder below `/dev/disk`, each with the node it leads to, by name.
 /// A folder that is not there has none.
-fn links(root: &Root, dir: &str) -> Result<Vec<(String, String)>> {
+pub(super) fn links(root: &Root, dir: &str) -> Result<Vec<(String, String)>> {
     let real = root.path(dir);
     let entries = match fs::read_dir(&real) {
         Ok(entries) => entries,
@@ -228,7 +228,7 @@ fn links(root: &Root, dir: &str) -> Result<Vec<(String, String)>> {
 }
 
 /// The node that a path leads to, as the tree's own path (`/dev/sda2`).
-fn node_of(root: &Root, path: &str) -> Result<String> {
+pub(super) fn node_of(root: &Root, path: &str) -> Result<String> {
     let real = root.resolve(path)?;
     let inside = real.strip_prefix(root.path("/")).unwrap_or(&real);
     Ok(Path::new("/").join(inside).to_string_lossy().into_owned())

@@ -1,0 +1,399 @@
+//! Overwriting a device with a stream: only what differs, and read back.
+//!
+//! One thread gives blocks, two compare them with what is there and write what differs,
+//! one reads back behind them. A bounded number of blocks goes round.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, Builder};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::direct::{ALIGN, Block, DirectFile};
+use crate::error::{Error, OrError, Result};
+
+/// Bytes in a block.
+const BLOCK: usize = 1 << 20;
+
+/// Blocks that go round: 12 MiB.
+const POOL: usize = 12;
+
+const WRITERS: usize = 2;
+
+/// After so many blocks in which nothing was as it should be, the device is taken for one with
+/// other content, and only every [`PROBE`]th block is looked at before it is written.
+const STRANGERS: u32 = 16;
+const PROBE: u64 = 16;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Bytes of the stream.
+    pub bytes: u64,
+    /// Bytes written to the device.
+    pub written: u64,
+    /// Bytes made zero without sending them.
+    pub zeroed: u64,
+}
+
+/// Makes the first `len` bytes of `device` those that `fill` gives, flushed and read back equal.
+/// `fill` fills its whole buffer or fails. `tick` is told how many bytes have been given so far.
+///
+/// # Errors
+/// [`Error::Image`] if the device cannot be read or written, [`Error::Unverified`] if it
+/// reads back differently, and whatever `fill` fails with. The content of the
+/// device is then worth nothing.
+pub fn overwrite(
+    device: &DirectFile,
+    len: u64,
+    fill: impl FnMut(&mut [u8]) -> Result<()>,
+    tick: impl FnMut(u64),
+) -> Result<Report> {
+    let shared = &Shared::new(device);
+    let (free_in, free_out) = sync_channel(POOL);
+    let (work_in, work_out) = sync_channel(POOL);
+    let work_out = Mutex::new(work_out);
+    let (check_in, check_out) = channel();
+    for _ in 0..POOL {
+        free_in.send(Block::new(BLOCK)).or_failed(|| "cannot start writing")?;
+    }
+    let result = thread::scope(|scope| {
+        let cannot = || "cannot start writing";
+        let mut writers = Vec::new();
+        for _ in 0..WRITERS {
+            let (free, check, work, shared) = (free_in.clone(), check_in.clone(), &work_out, shared);
+            let writer = move || shared.write_blocks(work, &free, &check);
+            writers.push(Builder::new().name("write".into()).spawn_scoped(scope, writer).or_failed(cannot)?);
+        }
+        let checker = move || shared.check(check_out);
+        let checker =
+            Builder::new().name("read back".into()).spawn_scoped(scope, checker).or_failed(cannot)?;
+        let fed = shared.feed(len, fill, tick, &free_out, work_in);
+        let died = || Error::Failed("a writing thread died".into());
+        let mut result = fed;
+        for writer in writers {
+            result = writer.join().map_err(|_| died()).and_then(|r| r).and(result);
+        }
+        drop(check_in);
+        checker.join().map_err(|_| died()).and_then(|r| r).and(result)
+    });
+    result?;
+    Ok(Report {
+        bytes: len,
+        written: shared.written.load(Ordering::Relaxed),
+        zeroed: shared.zeroed.load(Ordering::Relaxed),
+    })
+}
+
+struct Job {
+    offset: u64,
+    len: usize,
+    block: Block,
+}
+
+/// A range that was written, and what it must read back as.
+struct Written {
+    offset: u64,
+    len: usize,
+    hash: u64,
+}
+
+struct Shared<'a> {
+    device: &'a DirectFile,
+    /// Somebody failed; the others stop.
+    stop: AtomicBool,
+    strangers: AtomicU32,
+    written: AtomicU64,
+    zeroed: AtomicU64,
+}
+
+impl<'a> Shared<'a> {
+    fn new(device: &'a DirectFile) -> Self {
+        Self {
+            device,
+            stop: AtomicBool::new(false),
+            strangers: AtomicU32::new(0),
+            written: AtomicU64::new(0),
+            zeroed: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes a failure, so that the others stop.
+    fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn feed(
+        &self,
+        len: u64,
+        mut fill: impl FnMut(&mut [u8]) -> Result<()>,
+        mut tick: impl FnMut(u64),
+        free: &Receiver<Block>,
+        work: SyncSender<Job>,
+    ) -> Result<()> {
+        let mut offset = 0;
+        while offset < len && !self.stop.load(Ordering::Relaxed) {
+            let count = usize::try_from(len - offset).unwrap_or(usize::MAX).min(BLOCK);
+            // Both ends of the queues are open as long as this runs.
+            let Ok(mut block) = free.recv() else { break };
+            self.noted(fill(block.get_mut(count)))?;
+            if work.send(Job { offset, len: count, block }).is_err() {
+                break;
+            }
+            offset += count as u64;
+            tick(offset);
+        }
+        Ok(())
+    }
+
+    fn write_blocks(
+        &self,
+        work: &Mutex<Receiver<Job>>,
+        free: &SyncSender<Block>,
+        check: &Sender<Written>,
+    ) -> Result<()> {
+        let mut old = Block::new(BLOCK);
+        let mut result = Ok(());
+        loop {
+            let job = match work.lock() {
+                Ok(queue) => queue.recv(),
+                Err(_) => return Err(Error::Failed("a writing thread died".into())),
+            };
+            let Ok(job) = job else { return result };
+            // After a failure the blocks still go round, or the feeding thread would wait for ever.
+            if result.is_ok() && !self.stop.load(Ordering::Relaxed) {
+                result = self.noted(self.write_block(&job, &mut old, check));
+            }
+            drop(free.send(job.block));
+        }
+    }
+
+    fn write_block(&self, job: &Job, old: &mut Block, check: &Sender<Written>) -> Result<()> {
+        let new = job.block.get(job.len);
+        let probe = self.strangers.load(Ordering::Relaxed) < STRANGERS
+            || (job.offset / BLOCK as u64).is_multiple_of(PROBE);
+        let ranges = if probe {
+            let old = old.get_mut(job.len);
+            self.device.read_at(old, job.offset).or_image(|| self.cannot("read", job.offset))?;
+            let ranges = differing(new, old);
+            if ranges.first().is_some_and(|r| r.len() == job.len) {
+                self.strangers.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.strangers.store(0, Ordering::Relaxed);
+            }
+            ranges
+        } else {
+            std::iter::once(0..job.len).collect()
+        };
+        for range in ranges {
+            let part = new.get(range.clone()).unwrap_or_default();
+            let offset = job.offset + range.start as u64;
+            if part.len() >= ALIGN && is_zero(part) && self.device.punch(offset, part.len()) {
+                self.zeroed.fetch_add(part.len() as u64, Ordering::Relaxed);
+            } else {
+                self.device.write_at(part, offset).or_image(|| self.cannot("write", offset))?;
+                self.written.fetch_add(part.len() as u64, Ordering::Relaxed);
+            }
+            let written = Written { offset, len: part.len(), hash: xxh3_64(part) };
+            check.send(written).or_failed(|| "a writing thread died")?;
+        }
+        Ok(())
+    }
+
+    /// Reads back what was written: behind the writers where that bypasses the page
+    /// cache, else once everything is flushed and the cache dropped.
+    fn check(&self, written: Receiver<Written>) -> Result<()> {
+        let mut block = Block::new(BLOCK);
+        let mut later = Vec::new();
+        for range in written {
+            if self.stop.load(Ordering::Relaxed) {
+                continue;
+            }
+            let whole = range.len.is_multiple_of(ALIGN) && range.offset.is_multiple_of(ALIGN as u64);
+            if self.device.is_direct() && whole {
+                self.noted(self.check_range(&range, &mut block))?;
+            } else {
+                later.push(range);
+            }
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let name = || format!("{}: cannot flush", self.device.path().display());
+        self.device.flush().or_image(name)?;
+        self.device.drop_cache().or_image(name)?;
+        later.iter().try_for_each(|range| self.check_range(range, &mut block))
+    }
+
+    fn check_range(&self, range: &Written, block: &mut Block) -> Result<()> {
+        let bytes = block.get_mut(range.len);
+        self.device.read_at(bytes, range.offset).or_image(|| self.cannot("read back", range.offset))?;
+        if xxh3_64(bytes) == range.hash {
+            return Ok(());
+        }
+        Err(Error::Unverified(format!(
+            "{}: what was written at byte {} reads back differently; the disk is failing",
+            self.device.path().display(),
+            range.offset
+        )))
+    }
+
+    fn cannot(&self, what: &str, offset: u64) -> String {
+        format!("{}: cannot {what} at byte {offset}", self.device.path().display())
+    }
+}
+
+/// The ranges, whole pages but for the end, in which two blocks of one length differ.
+fn differing(new: &[u8], old: &[u8]) -> Vec<Range<usize>> {
+    if new == old {
+        return Vec::new();
+    }
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for (page, (a, b)) in new.chunks(ALIGN).zip(old.chunks(ALIGN)).enumerate() {
+        if a == b {
+            continue;
+        }
+        let start = page * ALIGN;
+        match ranges.last_mut() {
+            Some(last) if last.end == start => last.end += a.len(),
+            _ => ranges.push(start..start + a.len()),
+        }
+    }
+    ranges
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (head, words, tail) = (bytes.len() % 16, bytes.chunks_exact(16), bytes.chunks_exact(16).remainder());
+    let zero = [0_u8; 16];
+    words.into_iter().all(|w| w == zero) && (head == 0 || tail.iter().all(|b| *b == 0))
+}
+
+/// For [`overwrite`]: fills buffers from a reader.
+///
+/// # Errors
+/// If the reader ends or fails.
+pub fn fill_from(reader: &mut impl io::Read) -> impl FnMut(&mut [u8]) -> Result<()> + '_ {
+    |to| reader.read_exact(to).or_image(|| "cannot read")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use std::io::Cursor;
+    use std::path::Path;
+
+    fn device(content: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        file
+    }
+
+    fn run(path: &Path, image: &[u8]) -> Result<Report> {
+        let device = DirectFile::open(path).unwrap();
+        overwrite(&device, image.len() as u64, fill_from(&mut Cursor::new(image)), |_| ())
+    }
+
+    /// Bytes without a page of zeros.
+    fn noise(len: usize, seed: u64) -> Vec<u8> {
+        let mut x = seed | 1;
+        (0..len)
+            .map(|_| {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                (x >> 32) as u8
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_device_holds_the_image_afterwards_and_what_lies_behind_it_is_left_alone() {
+        for len in [0, 1, 4096, BLOCK - 1, BLOCK, 3 * BLOCK + 4097, 20 * BLOCK] {
+            let image = noise(len, 7);
+            let file = device(&noise(len + 5000, 8));
+            let report = run(file.path(), &image).unwrap();
+            assert_eq!((report.bytes, report.written), (len as u64, len as u64));
+            let after = std::fs::read(file.path()).unwrap();
+            assert!(after[..len] == image);
+            assert!(after[len..] == noise(len + 5000, 8)[len..]);
+        }
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_written_again() {
+        let image = noise(5 * BLOCK + 100, 1);
+        let file = device(&image);
+        assert_eq!(run(file.path(), &image).unwrap().written, 0);
+        let mut changed = image.clone();
+        changed[BLOCK + 5000] ^= 1;
+        changed[3 * BLOCK - 1] ^= 1;
+        assert_eq!(run(file.path(), &changed).unwrap().written, 2 * ALIGN as u64);
+        assert!(std::fs::read(file.path()).unwrap() == changed);
+    }
+
+    #[test]
+    fn zeros_are_not_sent_to_the_device() {
+        let mut image = noise(40 * BLOCK, 2);
+        image[BLOCK..39 * BLOCK].fill(0);
+        let file = device(&noise(40 * BLOCK, 5));
+        let report = run(file.path(), &image).unwrap();
+        assert_eq!((report.written, report.zeroed), (2 * BLOCK as u64, 38 * BLOCK as u64));
+        assert!(std::fs::read(file.path()).unwrap() == image);
+    }
+
+    #[test]
+    fn a_source_that_breaks_ends_it_with_its_own_error() {
+        let file = device(&noise(30 * BLOCK, 1));
+        let device = DirectFile::open(file.path()).unwrap();
+        let image = noise(20 * BLOCK, 2);
+        let error = overwrite(&device, 30 * BLOCK as u64, fill_from(&mut Cursor::new(image)), |_| ());
+        assert_eq!(error.unwrap_err().exit_code(), 3);
+    }
+
+    #[test]
+    fn a_device_that_is_too_small_ends_it_with_an_error() {
+        let file = device(&noise(2 * BLOCK, 1));
+        assert_eq!(run(file.path(), &noise(30 * BLOCK, 2)).unwrap_err().exit_code(), 3);
+    }
+
+    #[test]
+    fn a_device_that_reads_back_differently_is_noticed() {
+        let file = device(&noise(BLOCK, 1));
+        let device = DirectFile::open(file.path()).unwrap();
+        let shared = Shared::new(&device);
+        let (send, receive) = channel();
+        send.send(Written { offset: 4096, len: 8192, hash: 1 }).unwrap();
+        drop(send);
+        assert_eq!(shared.check(receive).unwrap_err().exit_code(), 7);
+    }
+
+    #[test]
+    fn differing_pages_are_found_and_joined() {
+        let old = noise(5 * ALIGN + 10, 4);
+        let mut new = old.clone();
+        assert!(differing(&new, &old).is_empty());
+        for at in [ALIGN, 2 * ALIGN + 1, 5 * ALIGN + 9] {
+            new[at] ^= 1;
+        }
+        assert_eq!(differing(&new, &old), [ALIGN..3 * ALIGN, 5 * ALIGN..5 * ALIGN + 10]);
+    }
+
+    #[test]
+    fn zeros_are_told_from_nearly_zeros() {
+        for len in [0, 1, 15, 16, 17, 4096, 4100] {
+            let mut bytes = vec![0; len];
+            assert!(is_zero(&bytes));
+            if let Some(last) = bytes.last_mut() {
+                *last = 1;
+                assert!(!is_zero(&bytes));
+            }
+        }
+    }
+}

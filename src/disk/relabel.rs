@@ -1,0 +1,148 @@
+//! Giving the partition of a slot another UUID or label.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use log::info;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::Slot;
+use super::gpt::{Change, Table};
+use super::slot::{links, node_of};
+use crate::error::{Error, OrError, Result};
+use crate::root::Root;
+
+impl Slot {
+    /// Changes the partition's entry: on the running system in the disk's partition table, durable when
+    /// this returns; with `--root` the links below `DIR/dev/disk`, which stand for it.
+    ///
+    /// The running kernel keeps the old values of a disk in use until the next boot; udev reads the
+    /// table again when the disk is closed, and makes the links new.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if the partition table cannot be read or written, [`Error::Refused`]
+    /// if another partition of the disk has that UUID.
+    pub fn change(&self, root: &Root, change: &Change) -> Result<()> {
+        if root.is_live() { self.change_table(change) } else { self.change_links(root, change) }
+    }
+
+    fn change_table(&self, change: &Change) -> Result<()> {
+        let (disk_path, number) = self.disk()?;
+        let cannot = || format!("{}: cannot change its partition table", disk_path.display());
+        let disk = OpenOptions::new().read(true).write(true).open(&disk_path).or_image(cannot)?;
+        // udev and other tools keep their hands off a disk that is locked
+        // (systemd's "Locking Block Device Access").
+        let mut disk = Flock::lock(disk, FlockArg::LockExclusive).map_err(|(_, e)| e).or_image(cannot)?;
+        let table = Table::read(&mut *disk).or_image(cannot)?;
+        let taken = |uuid| {
+            table.partitions.iter().find(|(n, p)| **n != number && p.part_guid == uuid).map(|(n, _)| *n)
+        };
+        if let Some(other) = change.uuid.and_then(taken) {
+            return Err(Error::Refused(format!(
+                "{}: its partition {other} has the UUID that the image wants for slot {}",
+                disk_path.display(),
+                self.name
+            )));
+        }
+        if table.partitions.get(&number).is_some_and(|p| change.is_made(p)) {
+            return Ok(());
+        }
+        table.change(&mut *disk, number, change, |disk: &mut File| disk.sync_all()).or_image(cannot)?;
+        info!("{}: partition {number} changed: {change:?}", disk_path.display());
+        Ok(())
+    }
+
+    /// The disk that the partition is on, and its number there.
+    fn disk(&self) -> Result<(PathBuf, u32)> {
+        let cannot = || format!("{}: cannot find its disk", self.device.display());
+        let number = fs::metadata(&self.device).or_image(cannot)?.rdev();
+        let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+        let sys = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).or_image(cannot)?;
+        let number = fs::read_to_string(sys.join("partition")).or_image(cannot)?;
+        let number = number.trim().parse().or_image(cannot)?;
+        let disk = sys.parent().and_then(Path::file_name).ok_or_else(|| Error::Image(cannot()))?;
+        // sysfs has '!' where a device's name has '/'.
+        Ok((Path::new("/dev").join(disk.to_string_lossy().replace('!', "/")), number))
+    }
+
+    fn change_links(&self, root: &Root, change: &Change) -> Result<()> {
+        if let Some(uuid) = change.uuid {
+            self.replace_link(root, "/dev/disk/by-partuuid", &uuid.to_string())?;
+        }
+        if let Some(label) = &change.label {
+            self.replace_link(root, "/dev/disk/by-partlabel", label)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves `name` as the only link in `dir` that leads to this partition.
+    fn replace_link(&self, root: &Root, dir: &str, name: &str) -> Result<()> {
+        let folder = root.path(dir);
+        let cannot = || format!("{}: cannot change", folder.display());
+        fs::create_dir_all(&folder).or_image(cannot)?;
+        let link = folder.join(name);
+        if link.symlink_metadata().is_ok() && node_of(root, &format!("{dir}/{name}"))? != self.node {
+            return Err(Error::Refused(format!("{}: is another partition's", link.display())));
+        }
+        for (old, node) in links(root, dir)? {
+            if node == self.node && old != name {
+                fs::remove_file(folder.join(old)).or_image(cannot)?;
+            }
+        }
+        if link.symlink_metadata().is_err() {
+            let target = self.node.strip_prefix("/dev/").map(|n| format!("../../{n}"));
+            symlink(target.as_deref().unwrap_or(&self.node), &link).or_image(cannot)?;
+        }
+        File::open(&folder).and_then(|f| f.sync_all()).or_image(cannot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::disk::Slots;
+
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let dev = dir.path().join("dev");
+        for folder in ["disk/by-partlabel", "disk/by-partuuid"] {
+            fs::create_dir_all(dev.join(folder)).unwrap();
+        }
+        for (node, label, uuid) in [
+            ("sda2", "edge_1.0", "00000000-0000-0000-0000-00000000000a"),
+            ("sda3", "_empty", "00000000-0000-0000-0000-00000000000b"),
+        ] {
+            fs::write(dev.join(node), "x").unwrap();
+            symlink(format!("../../{node}"), dev.join("disk/by-partlabel").join(label)).unwrap();
+            symlink(format!("../../{node}"), dev.join("disk/by-partuuid").join(uuid)).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn in_a_tree_the_links_stand_for_the_partition_table() {
+        let dir = tree();
+        let root = Root::at(dir.path());
+        let slot = Slots::find(&root, None).unwrap().b;
+        let change = Change { uuid: Some(uuid::Uuid::from_u128(0xc)), label: Some("edge_2.0".into()) };
+        for _ in 0..2 {
+            slot.change(&root, &change).unwrap();
+            let slots = Slots::find(&root, None).unwrap();
+            assert_eq!(slots.b.label, "edge_2.0");
+            assert_eq!(slots.b.partuuid.as_deref(), Some("00000000-0000-0000-0000-00000000000c"));
+            assert_eq!(slots.b.node, "/dev/sda3");
+            assert_eq!(slots.a.label, "edge_1.0");
+        }
+    }
+
+    #[test]
+    fn a_uuid_that_another_partition_has_is_refused() {
+        let dir = tree();
+        let root = Root::at(dir.path());
+        let slot = Slots::find(&root, None).unwrap().b;
+        let change = Change { uuid: Some(uuid::Uuid::from_u128(0xa)), label: None };
+        assert_eq!(slot.change(&root, &change).unwrap_err().exit_code(), 6);
+    }
+}
