@@ -12,6 +12,7 @@ pub mod health;
 pub mod hex;
 #[cfg(feature = "full")]
 pub mod image;
+pub mod pattern;
 pub mod root;
 pub mod stage;
 pub mod state;

@@ -1,11 +1,14 @@
 //! Words in, words out: one file per command.
 
 mod apply;
+#[cfg(feature = "full")]
+mod assess;
+#[cfg(feature = "full")]
+mod check;
 mod commit;
 mod context;
 mod forget;
 mod initrd;
-mod list;
 mod logger;
 mod rollback;
 mod status;
@@ -44,8 +47,6 @@ struct Cli {
 enum Command {
     /// What runs, what each slot holds, the update in flight, what failed and why
     Status(status::Args),
-    /// The boot entries in the loader's order, which boots next, and why
-    List(list::Args),
     /// Make the staged update boot next, on trial
     Apply(apply::Args),
     /// Keep the running trial
@@ -54,6 +55,13 @@ enum Command {
     Rollback(rollback::Args),
     /// Drop a failure record, so that the image may be tried again
     Forget(forget::Args),
+    /// Run the health checks once, show each result, decide nothing
+    #[cfg(feature = "full")]
+    Check(check::Args),
+    /// Assess the system on trial; for its units
+    #[cfg(feature = "full")]
+    #[command(hide = true)]
+    Assess(assess::Args),
     /// The initramfs stage; for its units
     #[command(hide = true)]
     Initrd(initrd::Args),
@@ -63,11 +71,14 @@ impl Command {
     fn run(&self, context: &Context) -> Result<()> {
         match self {
             Self::Status(args) => status::run(context, args),
-            Self::List(args) => list::run(context, args),
             Self::Apply(args) => apply::run(context, args),
             Self::Commit(args) => commit::run(context, args),
             Self::Rollback(args) => rollback::run(context, args),
             Self::Forget(args) => forget::run(context, args),
+            #[cfg(feature = "full")]
+            Self::Check(args) => check::run(context, args),
+            #[cfg(feature = "full")]
+            Self::Assess(args) => assess::run(context, args),
             Self::Initrd(args) => initrd::run(context, args),
         }
     }

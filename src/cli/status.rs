@@ -27,9 +27,9 @@ struct Status<'a> {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config()?;
     let machine = context.look(&config)?;
-    let last = health::last_results(&context.root);
-    let report = report(&machine, &config, last.as_ref().and_then(|r| r.time_left))?;
-    let checks = last.map(|r| r.results).unwrap_or_default();
+    let last = health::Report::read(&context.root);
+    let report = report(&machine, &config, last.as_ref().and_then(|r| r.window_ends_in(&context.root)))?;
+    let checks = last.map(|r| r.checks).unwrap_or_default();
     if args.json {
         let status = Status { report: &report, checks: &checks };
         println!("{}", serde_json::to_string(&status).or_failed(|| "cannot encode the status")?);

@@ -1,5 +1,15 @@
 //! What runs at boot: in the initramfs, and beside the boot of a system on trial.
 
+#[cfg(feature = "full")]
+pub mod assess;
 pub mod hooks;
 pub mod initrd;
+#[cfg(feature = "full")]
+mod notify;
+#[cfg(feature = "full")]
+mod post_mortem;
+#[cfg(feature = "full")]
+mod progress;
+#[cfg(feature = "full")]
+mod terminate;
 mod watchdog;

@@ -55,7 +55,8 @@ impl Tree {
     pub fn running(version: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut tree = Self { dir, boots: 0 };
-        for folder in ["efi/EFI/Linux", "efi/loader", "dev/disk/by-partlabel", "dev/disk/by-partuuid", "proc"] {
+        for folder in ["efi/EFI/Linux", "efi/loader", "dev/disk/by-partlabel", "dev/disk/by-partuuid", "proc"]
+        {
             fs::create_dir_all(tree.path(folder)).unwrap();
         }
         for (slot, node) in [("a", "sda2"), ("b", "sda3")] {
@@ -165,7 +166,8 @@ impl Tree {
 
     pub fn mount_sysroot(&self, version: &str) {
         fs::create_dir_all(self.path("sysroot/usr/lib")).unwrap();
-        fs::write(self.path("sysroot/usr/lib/os-release"), format!("ID=edge\nIMAGE_VERSION={version}\n")).unwrap();
+        fs::write(self.path("sysroot/usr/lib/os-release"), format!("ID=edge\nIMAGE_VERSION={version}\n"))
+            .unwrap();
     }
 
     /// The state on the ESP.

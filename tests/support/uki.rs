@@ -5,13 +5,16 @@ const X86_64: u16 = 0x8664;
 /// A UKI of image `id` in `version` with this command line. Its `.linux` is no kernel.
 pub fn uki(id: &str, version: &str, cmdline: &str) -> Vec<u8> {
     let osrel = format!("ID={id}\nIMAGE_ID={id}\nIMAGE_VERSION={version}\nPRETTY_NAME=\"Edge {version}\"\n");
-    pe(X86_64, &[
-        (".osrel", osrel.as_bytes()),
-        (".cmdline", cmdline.as_bytes()),
-        (".uname", b"6.12.0-test"),
-        (".linux", &vec![0xc3; 8192]),
-        (".initrd", version.as_bytes()),
-    ])
+    pe(
+        X86_64,
+        &[
+            (".osrel", osrel.as_bytes()),
+            (".cmdline", cmdline.as_bytes()),
+            (".uname", b"6.12.0-test"),
+            (".linux", &vec![0xc3; 8192]),
+            (".initrd", version.as_bytes()),
+        ],
+    )
 }
 
 /// A PE32+ file for `machine` with these sections.

@@ -1,0 +1,114 @@
+//! `abide check`
+
+use std::io::IsTerminal;
+
+use serde::Serialize;
+
+use crate::boot::Access;
+use crate::error::{Error, OrError, Result};
+use crate::health::clock::Clock;
+use crate::health::runner::{Runner, prepare};
+use crate::health::{CheckResult, Outcome};
+use crate::state::Baseline;
+use crate::update::Machine;
+
+use super::Context;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// For machines
+    #[arg(long)]
+    json: bool,
+    /// The slowest check first
+    #[arg(long)]
+    slowest: bool,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    schema: u32,
+    healthy: bool,
+    checks: &'a [CheckResult],
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let config = context.load_config()?;
+    let checks = prepare(&config, &baseline(context), &context.root);
+    let mut results = Runner::new(checks, Clock::new(&context.root)).once();
+    if args.slowest {
+        results.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    }
+    let failed: Vec<&str> =
+        results.iter().filter(|r| r.required && r.result != Outcome::Pass).map(|r| r.name.as_str()).collect();
+    if args.json {
+        let answer = Answer { schema: 1, healthy: failed.is_empty(), checks: &results };
+        println!("{}", serde_json::to_string(&answer).or_failed(|| "cannot encode the results")?);
+    } else {
+        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        print!("{}", table(&results, colours));
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Failed(format!("not healthy: {} failed", failed.join(", ")))),
+    }
+}
+
+/// What the last committed system was like; without an ESP to read it from, everything is required.
+fn baseline(context: &Context) -> Baseline {
+    match Machine::survey_boot(&context.root, Access::Read) {
+        Ok(machine) => machine.state().baseline,
+        Err(e) => {
+            log::info!("{e}; what had failed before is not known");
+            Baseline::default()
+        }
+    }
+}
+
+fn table(results: &[CheckResult], colours: bool) -> String {
+    let width = results.iter().map(|r| r.name.chars().count()).max().unwrap_or(0).max("CHECK".len());
+    let mut text = format!("{:width$}  RESULT     TIME  REASON\n", "CHECK");
+    for result in results {
+        let word = match (result.result, result.required) {
+            (Outcome::Pass, _) => "pass",
+            (_, true) => "FAIL",
+            (_, false) => "fail",
+        };
+        let colour = match word {
+            "pass" => "32", // green
+            "FAIL" => "31", // red
+            _ => "33",      // yellow
+        };
+        let word = if colours { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
+        let wanted = if result.required { "" } else { "(wanted) " };
+        let row =
+            format!("{:width$}  {word}    {:>5.1} s  {wanted}{}", result.name, result.seconds, result.reason);
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(name: &str, required: bool, result: Outcome, reason: &str) -> CheckResult {
+        CheckResult { name: name.into(), required, result, reason: reason.into(), seconds: 0.25 }
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_check() {
+        let results = [
+            result("uplink", true, Outcome::Fail, "no default route"),
+            result("app", true, Outcome::Pass, ""),
+            result("orchestrator", false, Outcome::Fail, "status 503"),
+        ];
+        assert_eq!(
+            table(&results, false),
+            "CHECK         RESULT     TIME  REASON\n\
+             uplink        FAIL      0.2 s  no default route\n\
+             app           pass      0.2 s\n\
+             orchestrator  fail      0.2 s  (wanted) status 503\n"
+        );
+    }
+}

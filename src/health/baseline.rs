@@ -1,0 +1,34 @@
+//! How a healthy system looks right now: what its successor is compared with.
+
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::runner::{Runner, prepare};
+use super::systemd::Systemctl;
+use super::{CheckResult, Outcome};
+use crate::config::Config;
+use crate::root::Root;
+use crate::state::Baseline;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs the checks once on the committed system, right before an update is applied. `before` is what
+/// was remembered so far.
+#[must_use]
+pub fn take(root: &Root, config: &Config, before: &Baseline) -> Baseline {
+    let results = Runner::new(prepare(config, before, root), Clock::new(root)).once();
+    of_results(root, &results)
+}
+
+/// The baseline that `results` amount to, with the units that have failed by now.
+#[must_use]
+pub fn of_results(root: &Root, results: &[CheckResult]) -> Baseline {
+    let passed = results.iter().filter(|r| r.result == Outcome::Pass).map(|r| r.name.clone());
+    let failed = Systemctl::new(root, LIMIT).failed_units();
+    Baseline {
+        passed_checks: passed.collect(),
+        failed_units: failed
+            .inspect_err(|e| log::warn!("cannot tell which units have failed: {e}"))
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,91 @@
+//! What an assessment says while it goes on: to the journal what changes, to `systemctl status` and
+//! `abide status` how things stand.
+
+use log::{info, warn};
+
+use super::notify::Notifier;
+use crate::config::Assess;
+use crate::config::duration::format;
+use crate::health::clock::Clock;
+use crate::health::window::Standing;
+use crate::health::{CheckResult, Outcome, Report};
+use crate::root::Root;
+
+/// Remembers what was said last.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    root: &'a Root,
+    assess: &'a Assess,
+    clock: Clock,
+    notifier: Notifier,
+    checks: Vec<CheckResult>,
+    was_healthy: bool,
+    can_write: bool,
+}
+
+impl<'a> Progress<'a> {
+    /// Nothing has been said yet.
+    #[must_use]
+    pub fn new(root: &'a Root, assess: &'a Assess, clock: Clock) -> Self {
+        let (notifier, checks) = (Notifier::new(), Vec::new());
+        Self { root, assess, clock, notifier, checks, was_healthy: false, can_write: true }
+    }
+
+    /// Takes in how things stand now.
+    pub fn show(&mut self, standing: &Standing, checks: &[CheckResult]) {
+        self.log_checks(checks);
+        self.log_window(standing);
+        self.notifier.status(&status(standing, checks, &self.clock));
+        let report = Report::new(self.root, self.assess.deadline, standing, checks);
+        if let Err(e) = report.write(self.root)
+            && std::mem::take(&mut self.can_write)
+        {
+            warn!("{e}; `abide status` will not show the checks");
+        }
+        self.checks = checks.to_vec();
+    }
+
+    fn log_checks(&self, checks: &[CheckResult]) {
+        for check in checks {
+            let before = self.checks.iter().find(|c| c.name == check.name);
+            let is_news = before.is_none_or(|b| (b.result, &b.reason) != (check.result, &check.reason));
+            match check.result {
+                Outcome::Pass if is_news => info!("check {check}"),
+                Outcome::Fail if is_news => warn!("check {check}"),
+                Outcome::Pass | Outcome::Fail | Outcome::Pending => {}
+            }
+        }
+    }
+
+    fn log_window(&mut self, standing: &Standing) {
+        let is_healthy = matches!(standing, Standing::Healthy { .. } | Standing::LastRound { .. });
+        match (self.was_healthy, is_healthy) {
+            (false, true) => {
+                let length = format(self.assess.test_window);
+                info!("all required checks have passed; the test window of {length} begins");
+            }
+            (true, false) if *standing == Standing::Unhealthy => {
+                warn!("the test window is broken and begins anew once all required checks have passed");
+            }
+            _ => {}
+        }
+        self.was_healthy = is_healthy;
+    }
+}
+
+/// One line for `systemctl status`.
+fn status(standing: &Standing, checks: &[CheckResult], clock: &Clock) -> String {
+    match standing {
+        Standing::Healthy { until } => {
+            let left = until.saturating_sub(clock.now()).as_secs_f64().ceil();
+            format!("Testing for {left} more seconds")
+        }
+        Standing::LastRound { .. } => "The test window has held; checking once more".into(),
+        Standing::Passed => "The system on trial is healthy".into(),
+        Standing::Failed(failure) => format!("The trial has failed: {}", failure.reason),
+        Standing::Unhealthy => {
+            let open = checks.iter().find(|c| c.required && c.result != Outcome::Pass);
+            format!("Waiting for check {}", open.map(ToString::to_string).unwrap_or_default())
+        }
+    }
+}
