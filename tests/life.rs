@@ -2,7 +2,7 @@
 
 #![allow(clippy::indexing_slicing)]
 
-mod support;
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use support::Tree;
 

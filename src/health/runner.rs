@@ -414,8 +414,11 @@ mod tests {
 
     #[test]
     fn a_check_that_never_passes_fails_the_system_at_the_deadline() {
-        let (end, _) =
-            assess(&check("a", "", "echo not up; exit 1"), Duration::from_millis(100), Duration::from_secs(1));
+        let (end, _) = assess(
+            &check("a", "", "echo not up; exit 1"),
+            Duration::from_millis(100),
+            Duration::from_secs(1),
+        );
         let End::Failed(failure) = end else { panic!("{end:?}") };
         assert_eq!(failure.checks, [("a".into(), "/bin/sh exited with status 1: not up".into())]);
     }
