@@ -1,8 +1,8 @@
 //! Whole lives of updates on a machine that is a folder, with the loader's model in place of the loader.
 
-#![allow(clippy::indexing_slicing)]
-
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+mod support;
 
 use support::Tree;
 
