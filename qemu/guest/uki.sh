@@ -4,7 +4,7 @@
 # Kernel settings of every version. The quiet console, no mitigations and no
 # address-space randomisation are for speed without KVM; `panic=` is what a machine
 # needs that must come back by itself.
-base_cmdline='console=ttyS0 quiet panic=1 ro rootfstype=erofs fsck.mode=skip net.ifnames=0 mitigations=off nokaslr audit=0 lsm=capability random.trust_cpu=on systemd.show_status=false systemd.gpt_auto=0'
+base_cmdline='console=ttyS0 quiet panic=1 ro rootfstype=erofs fsck.mode=skip net.ifnames=0 mitigations=off nokaslr audit=0 lsm=capability init_on_alloc=0 random.trust_cpu=on systemd.show_status=false systemd.gpt_auto=0'
 
 # os_release VERSION: the os-release of that version, on stdout.
 os_release() {
