@@ -55,6 +55,26 @@ fn flags(file: &File) -> io::Result<Option<libc::c_int>> {
     }
 }
 
+/// Renames a file, never over another. A system call by number, since not every C library has it.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if `to` is there; `EINVAL` where the file system cannot do it.
+pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (CString::new(from.as_os_str().as_bytes())?, CString::new(to.as_os_str().as_bytes())?);
+    // SAFETY: both paths are C strings that outlive the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            from.as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The size of a block device in bytes.
 ///
 /// # Errors

@@ -7,8 +7,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::statvfs::statvfs;
+
+use crate::sys;
 
 /// An open file, for reading.
 pub trait ReadSeek: Read + Seek {}
@@ -188,11 +189,13 @@ impl Volume for Folder {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.path(from), self.path(to));
-        match renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE) {
+        match sys::rename_no_replace(&from, &to) {
             // Some file systems below a `--root` folder cannot do it in one step.
-            Err(nix::errno::Errno::EINVAL) if to.symlink_metadata().is_err() => fs::rename(from, to),
-            Err(nix::errno::Errno::EINVAL) => Err(io::ErrorKind::AlreadyExists.into()),
-            other => Ok(other?),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) && to.symlink_metadata().is_err() => {
+                fs::rename(from, to)
+            }
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Err(io::ErrorKind::AlreadyExists.into()),
+            other => other,
         }
     }
 

@@ -1,26 +1,39 @@
 //! Words in, words out: one file per command.
 
+#[cfg(feature = "full")]
 mod apply;
 #[cfg(feature = "full")]
 mod assess;
 #[cfg(feature = "full")]
 mod check;
+#[cfg(feature = "full")]
+mod command;
+#[cfg(not(feature = "full"))]
+#[path = "command_initramfs.rs"]
+mod command;
+#[cfg(feature = "full")]
 mod commit;
 mod context;
+#[cfg(feature = "full")]
 mod forget;
 mod initrd;
+#[cfg(feature = "full")]
+mod list;
 mod logger;
+#[cfg(feature = "full")]
 mod rollback;
+#[cfg(feature = "full")]
 mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::root::Root;
 
+use command::Command;
 pub use context::Context;
 
 /// Keeps image-based Linux machines on systemd-boot bootable through every update.
@@ -41,47 +54,6 @@ struct Cli {
     quiet: bool,
     #[command(subcommand)]
     command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// What runs, what each slot holds, the update in flight, what failed and why
-    Status(status::Args),
-    /// Make the staged update boot next, on trial
-    Apply(apply::Args),
-    /// Keep the running trial
-    Commit(commit::Args),
-    /// Give up the running trial, or go back to the other slot's good system
-    Rollback(rollback::Args),
-    /// Drop a failure record, so that the image may be tried again
-    Forget(forget::Args),
-    /// Run the health checks once, show each result, decide nothing
-    #[cfg(feature = "full")]
-    Check(check::Args),
-    /// Assess the system on trial; for its units
-    #[cfg(feature = "full")]
-    #[command(hide = true)]
-    Assess(assess::Args),
-    /// The initramfs stage; for its units
-    #[command(hide = true)]
-    Initrd(initrd::Args),
-}
-
-impl Command {
-    fn run(&self, context: &Context) -> Result<()> {
-        match self {
-            Self::Status(args) => status::run(context, args),
-            Self::Apply(args) => apply::run(context, args),
-            Self::Commit(args) => commit::run(context, args),
-            Self::Rollback(args) => rollback::run(context, args),
-            Self::Forget(args) => forget::run(context, args),
-            #[cfg(feature = "full")]
-            Self::Check(args) => check::run(context, args),
-            #[cfg(feature = "full")]
-            Self::Assess(args) => assess::run(context, args),
-            Self::Initrd(args) => initrd::run(context, args),
-        }
-    }
 }
 
 /// Parses the command line, runs the command and turns its result into an exit code.

@@ -1,0 +1,50 @@
+//! The commands of the full executable.
+
+use clap::Subcommand;
+
+use super::{Context, apply, assess, check, commit, forget, initrd, list, rollback, status};
+use crate::error::Result;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What runs, what each slot holds, the update in flight, what failed and why
+    Status(status::Args),
+    /// The boot entries in the order the loader would try them, and which boots next
+    List(list::Args),
+    /// Make the staged update boot next, on trial
+    Apply(apply::Args),
+    /// Keep the running trial
+    Commit(commit::Args),
+    /// Give up the running trial, or go back to the other slot's good system
+    Rollback(rollback::Args),
+    /// Drop a failure record, so that the image may be tried again
+    Forget(forget::Args),
+    /// Run the health checks once, show each result, decide nothing
+    Check(check::Args),
+    /// Assess the system on trial; for its units
+    #[command(hide = true)]
+    Assess(assess::Args),
+    /// The initramfs stage; for its units
+    #[command(hide = true)]
+    Initrd(initrd::Args),
+}
+
+impl Command {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// As the command.
+    pub fn run(&self, context: &Context) -> Result<()> {
+        match self {
+            Self::Status(args) => status::run(context, args),
+            Self::List(args) => list::run(context, args),
+            Self::Apply(args) => apply::run(context, args),
+            Self::Commit(args) => commit::run(context, args),
+            Self::Rollback(args) => rollback::run(context, args),
+            Self::Forget(args) => forget::run(context, args),
+            Self::Check(args) => check::run(context, args),
+            Self::Assess(args) => assess::run(context, args),
+            Self::Initrd(args) => initrd::run(context, args),
+        }
+    }
+}
