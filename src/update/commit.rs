@@ -4,7 +4,6 @@ use crate::boot::Entry;
 use crate::error::{Error, Result};
 use crate::state::{Baseline, Stage, State, Update};
 
-use super::clock;
 use super::machine::Machine;
 use super::reconcile::{committed_state, find, rename};
 use super::step::{Step, perform_all};
@@ -18,7 +17,7 @@ use super::step::{Step, perform_all};
 pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<String> {
     let state = machine.state();
     let update = on_trial(&state, machine)?;
-    let steps = plan(&state, update, &machine.entries, baseline, &clock::now())?;
+    let steps = plan(&state, update, &machine.entries, baseline, &machine.now)?;
     let version = update.version.clone();
     perform_all(machine, &steps)?;
     Ok(version)

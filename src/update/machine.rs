@@ -46,8 +46,29 @@ pub struct Machine {
     pub note: Option<BootNote>,
     /// The slots; none where the disk does not show them.
     pub slots: Option<Slots>,
+    /// When it was surveyed, for records.
+    pub now: String,
     store: Store,
     efi: EfiVars,
+}
+
+/// What a machine is surveyed from. The volumes may be those of a simulated disk.
+#[derive(Debug)]
+pub struct Sources {
+    /// ESP and XBOOTLDR.
+    pub dirs: BootDirs,
+    /// The loader's EFI variables.
+    pub vars: LoaderVars,
+    /// The kernel's command line of this boot.
+    pub cmdline: String,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// What the initramfs stage found, if it ran.
+    pub note: Option<BootNote>,
+    /// The slots; none where the disk does not show them.
+    pub slots: Option<Slots>,
+    /// The time, for records.
+    pub now: String,
 }
 
 impl Machine {
@@ -74,25 +95,40 @@ impl Machine {
     /// # Errors
     /// [`Error::Boot`] if the ESP cannot be found or read.
     pub fn survey_boot(root: &Root, access: Access) -> Result<Self> {
-        let efi = EfiVars::new(root);
-        let vars = LoaderVars::read(&efi);
-        let dirs = BootDirs::find(root, &vars, access)?;
-        let quirks = vars.quirks();
-        let settings = Settings::new(entries::loader_conf(&dirs, quirks.single_quotes)?, &vars);
-        let cmdline = std::fs::read_to_string(root.path(CMDLINE)).unwrap_or_default();
-        Ok(Self {
-            root: root.clone(),
-            entries: dirs.entries()?,
-            settings,
-            quirks,
+        let vars = LoaderVars::read(&EfiVars::new(root));
+        let sources = Sources {
+            dirs: BootDirs::find(root, &vars, access)?,
             vars,
-            cmdline,
+            cmdline: std::fs::read_to_string(root.path(CMDLINE)).unwrap_or_default(),
             boot_id: boot_id(root),
             note: BootNote::read(root),
             slots: None,
+            now: clock::now(),
+        };
+        Self::survey_sources(root, sources)
+    }
+
+    /// Reads the entries, the loader's settings and the state from `sources`.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if the ESP cannot be read.
+    pub fn survey_sources(root: &Root, sources: Sources) -> Result<Self> {
+        let Sources { dirs, vars, cmdline, boot_id, note, slots, now } = sources;
+        let quirks = vars.quirks();
+        Ok(Self {
+            root: root.clone(),
+            entries: dirs.entries()?,
+            settings: Settings::new(entries::loader_conf(&dirs, quirks.single_quotes)?, &vars),
+            quirks,
+            vars,
+            cmdline,
+            boot_id,
+            note,
+            slots,
+            now,
             store: Store::open(dirs.esp.as_ref()),
             dirs,
-            efi,
+            efi: EfiVars::new(root),
         })
     }
 
@@ -112,7 +148,7 @@ impl Machine {
             root: root.as_ref(),
             selected: selected.as_deref(),
             boot_id: &self.boot_id,
-            now: &clock::now(),
+            now: &self.now,
         };
         evidence.reconcile()
     }

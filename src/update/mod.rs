@@ -17,7 +17,7 @@ pub mod step;
 pub mod switch;
 pub mod trial;
 
-pub use machine::Machine;
+pub use machine::{Machine, Sources};
 pub use step::Step;
 
 /// Where the staged UKI waits, relative to the ESP: a name that no loader shows.

@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::state::{Phase, Previous, Stage, State, Update, Verdict};
 
 use super::apply::{demote, overrides_to_clear};
-use super::clock;
 use super::machine::Machine;
 use super::reconcile::{failed_state, find, mark_bad, rename, restore, tries_used};
 use super::step::{Step, perform_all};
@@ -39,7 +38,7 @@ pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> 
             reason: "rolled back by hand".into(),
             checks: vec![],
         });
-        let steps = plan_give_up(&state, update, &machine.entries, &verdict, &clock::now());
+        let steps = plan_give_up(&state, update, &machine.entries, &verdict, &machine.now);
         perform_all(machine, &steps)?;
         return Ok(RolledBack::Trial(update.version.clone()));
     }

@@ -23,8 +23,7 @@ use super::step::{Effects, Step};
 /// [`crate::error::Error::Boot`] if the state cannot be saved.
 pub fn note_phase(root: &Root, phase: Phase) -> Result<()> {
     let _lock = Lock::wait(root)?;
-    let mut machine = Machine::survey_boot(root, Access::Write)?;
-    change(&mut machine, |boot| boot.phase = boot.phase.max(phase))
+    reach(&mut Machine::survey_boot(root, Access::Write)?, phase)
 }
 
 /// Notes that this boot of the update on trial ends in an orderly reboot before
@@ -34,8 +33,15 @@ pub fn note_phase(root: &Root, phase: Phase) -> Result<()> {
 /// [`crate::error::Error::Boot`] if the state cannot be saved.
 pub fn interrupt_trial(root: &Root) -> Result<()> {
     let _lock = Lock::wait(root)?;
-    let mut machine = Machine::survey_boot(root, Access::Write)?;
-    change(&mut machine, |boot| boot.end = boot.end.take().or(Some(BootEnd::Orderly)))
+    interrupt(&mut Machine::survey_boot(root, Access::Write)?)
+}
+
+/// As [`interrupt_trial`], where the machine has been surveyed already.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn interrupt(machine: &mut Machine) -> Result<()> {
+    change(machine, |boot| boot.end = boot.end.take().or(Some(BootEnd::Orderly)))
 }
 
 /// Ends this trial boot for `verdict`: by `how`, gives the update up or leaves it its
@@ -65,8 +71,11 @@ pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure) -> Result<()> {
     }
 }
 
-/// Whether this was a trial, which has been ended now.
-fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<bool> {
+/// Ends this trial boot for `verdict`, up to the reboot. Whether it was one.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the ESP cannot be changed.
+pub fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<bool> {
     let state = machine.state();
     let open = state
         .update
