@@ -153,7 +153,7 @@ fn apply_without_a_staged_update_has_nothing_to_do() {
 fn apply_refuses_a_staged_uki_that_has_changed() {
     let tree = Tree::running("1.0");
     tree.stage("2.0", "b");
-    std::fs::write(tree.path("efi/EFI/abide/staged.uki"), "something else").unwrap();
+    std::fs::write(tree.path("efi/EFI/Linux/staged.uki"), "something else").unwrap();
     tree.abide(&["apply"]).fails(7);
     assert_eq!(tree.entries(), ["edge_1.0.efi"]);
 }

@@ -14,7 +14,7 @@ use crate::disk::{RootArg, SlotName, Slots};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 use crate::state::boot_note::boot_id;
-use crate::state::{BootKind, BootNote, STATE_DIR, Stage, State, Store, Update};
+use crate::state::{BootKind, BootNote, Stage, State, Store, Update};
 
 use super::STAGED_UKI;
 use super::clock;
@@ -339,7 +339,6 @@ impl Effects for Machine {
                     .esp
                     .rename(STAGED_UKI, &path)
                     .and_then(|()| self.dirs.esp.sync_dir(UKI_DIR))
-                    .and_then(|()| self.dirs.esp.sync_dir(STATE_DIR))
                     .or_boot(|| format!("{path}: cannot install the staged UKI"))?;
                 self.reread()
             }

@@ -20,5 +20,9 @@ pub mod trial;
 pub use machine::{Machine, Sources};
 pub use step::Step;
 
-/// Where the staged UKI waits, relative to the ESP: a name that no loader shows.
-pub const STAGED_UKI: &str = "EFI/abide/staged.uki";
+/// Where the staged UKI waits, relative to the ESP, under a name that no loader shows.
+///
+/// In the folder in which it will be an entry: a rename from one folder to another
+/// changes two sectors, and a power cut between the two leaves both names for one
+/// file. Replacing the staged UKI would then free the clusters of the system that runs.
+pub const STAGED_UKI: &str = "EFI/Linux/staged.uki";

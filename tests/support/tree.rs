@@ -90,6 +90,7 @@ impl Tree {
         let mut names: Vec<String> = fs::read_dir(self.path("efi/EFI/Linux"))
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".efi"))
             .collect();
         names.sort();
         names
@@ -181,7 +182,7 @@ impl Tree {
     pub fn stage(&self, version: &str, slot: &str) {
         let bytes = uki("edge", version, &cmdline(slot));
         fs::create_dir_all(self.path("efi/EFI/abide")).unwrap();
-        fs::write(self.path("efi/EFI/abide/staged.uki"), &bytes).unwrap();
+        fs::write(self.path("efi/EFI/Linux/staged.uki"), &bytes).unwrap();
         let root = self.root();
         let vars = LoaderVars::read(&EfiVars::new(&root));
         let dirs = BootDirs::find(&root, &vars, Access::Write).unwrap();
