@@ -35,7 +35,6 @@ impl Running {
         make_dir(dir)?;
         let state = dir.join("state");
         self.skip_to_now();
-        self.monitor("stop", json!({}))?;
         let capability = json!({"capability": "events", "state": true});
         self.monitor("migrate-set-capabilities", json!({"capabilities": [capability]}))?;
         // Bytes per second; the default is meant for networks.
