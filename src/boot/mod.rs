@@ -12,6 +12,7 @@ pub mod entries;
 pub mod entry;
 pub mod esp;
 pub mod glob;
+pub mod listing;
 pub mod loader_conf;
 pub mod loader_vars;
 mod locate;
@@ -24,6 +25,11 @@ pub mod type1;
 pub mod uki;
 pub mod version;
 pub mod volume;
+
+#[cfg(test)]
+mod choice_tests;
+#[cfg(test)]
+mod tests;
 
 pub use counter::Counter;
 pub use efivars::EfiVars;

@@ -167,6 +167,23 @@ impl Machine {
         self.vars.selected.as_deref().map(fold_id)
     }
 
+    /// The entry that the loader booted: the one that it names if that boots this root,
+    /// else the only one that boots this root.
+    #[must_use]
+    pub fn booted_entry(&self) -> Option<&Entry> {
+        let root = RootArg::parse(&self.cmdline);
+        let same_root = |e: &&Entry| root.is_some() && e.options.as_deref().and_then(RootArg::parse) == root;
+        let selected = self.selected();
+        let mut named: Vec<&Entry> = self.entries.iter().filter(|e| Some(e.id()) == selected).collect();
+        // Of two with one id the loader says which it counted.
+        named.sort_by_key(|e| Some(e.path()) != self.vars.boot_count_path);
+        if let Some(entry) = named.iter().find(|e| same_root(e) || e.options.is_none()) {
+            return Some(entry);
+        }
+        let mut of_root = self.entries.iter().filter(same_root);
+        of_root.next().filter(|_| of_root.next().is_none())
+    }
+
     /// The slot that runs.
     ///
     /// # Errors

@@ -1,0 +1,27 @@
+//! `abide list`
+
+use crate::boot::Access;
+use crate::boot::listing::Listing;
+use crate::error::{OrError, Result};
+use crate::update::Machine;
+
+use super::Context;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let machine = Machine::survey_boot(&context.root, Access::Read)?;
+    let running = machine.booted_entry();
+    let listing = Listing::new(&machine.entries, &machine.settings, &machine.quirks, running);
+    if args.json {
+        println!("{}", serde_json::to_string(&listing).or_failed(|| "cannot encode the list")?);
+    } else {
+        print!("{}", listing.text());
+    }
+    Ok(())
+}
