@@ -190,3 +190,126 @@ impl VarWriter for EfiVars {
 }
 
 impl VarManager for EfiVars {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use efivar::boot::{BootVarReader, BootVarWriter};
+
+    use super::super::loader_vars::{LoaderVars, decode_text};
+    use super::*;
+
+    fn tree() -> (tempfile::TempDir, EfiVars) {
+        let dir = tempfile::tempdir().unwrap();
+        let vars = EfiVars::new(&Root::at(dir.path()));
+        fs::create_dir_all(&vars.dir).unwrap();
+        (dir, vars)
+    }
+
+    fn file(vars: &EfiVars, name: &str) -> PathBuf {
+        vars.dir.join(format!("{name}-{LOADER_GUID}"))
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_with_its_attributes_in_front() {
+        let (_dir, vars) = tree();
+        vars.write_loader("LoaderEntryDefault", "edge_ä.efi").unwrap();
+        let bytes = fs::read(file(&vars, "LoaderEntryDefault")).unwrap();
+        assert_eq!(bytes[..4], [7, 0, 0, 0]);
+        assert_eq!(bytes[bytes.len() - 2..], [0, 0]);
+        let read = vars.read_loader("LoaderEntryDefault").unwrap().unwrap();
+        assert_eq!(decode_text(&read), "edge_ä.efi");
+    }
+
+    #[test]
+    fn a_shorter_value_leaves_nothing_of_the_longer_one() {
+        let (_dir, vars) = tree();
+        vars.write_loader("X", "longer than that").unwrap();
+        vars.write_loader("X", "short").unwrap();
+        assert_eq!(decode_text(&vars.read_loader("X").unwrap().unwrap()), "short");
+        assert_eq!(fs::read(file(&vars, "X")).unwrap().len(), 4 + 12);
+    }
+
+    #[test]
+    fn an_unchanged_value_is_not_written_again() {
+        let (_dir, vars) = tree();
+        vars.write_loader("X", "same").unwrap();
+        let before = fs::metadata(file(&vars, "X")).unwrap().modified().unwrap();
+        let past = before - Duration::from_secs(100);
+        File::options().write(true).open(file(&vars, "X")).unwrap().set_modified(past).unwrap();
+        vars.write_loader("X", "same").unwrap();
+        assert_eq!(fs::metadata(file(&vars, "X")).unwrap().modified().unwrap(), past);
+    }
+
+    #[test]
+    fn a_missing_or_empty_variable_is_none_and_deleting_it_no_error() {
+        let (_dir, vars) = tree();
+        assert_eq!(vars.read_loader("X").unwrap(), None);
+        fs::write(file(&vars, "X"), "").unwrap();
+        assert_eq!(vars.read_loader("X").unwrap(), None);
+        vars.delete_loader("X").unwrap();
+        vars.delete_loader("X").unwrap();
+        assert!(!file(&vars, "X").exists());
+    }
+
+    #[test]
+    fn an_interrupted_call_is_tried_again_and_given_up_in_the_end() {
+        let mut calls = 0;
+        let result = retry(|| {
+            calls += 1;
+            if calls < 3 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(calls) }
+        });
+        assert_eq!(result.unwrap(), 3);
+        let error = retry(|| Err::<(), _>(io::ErrorKind::Interrupted.into())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn the_loaders_variables_are_read_in_their_encodings() {
+        let (_dir, vars) = tree();
+        let set = |name: &str, data: &[u8]| {
+            fs::write(file(&vars, name), [&[6, 0, 0, 0], data].concat()).unwrap();
+        };
+        set("LoaderInfo", &encode_text("systemd-boot 257.13-1~deb13u1"));
+        set("LoaderFeatures", &0x10_u64.to_le_bytes());
+        set("LoaderEntrySelected", &encode_text("edge_2.0.efi"));
+        set("LoaderBootCountPath", &encode_text("\\EFI\\Linux\\edge_2.0+2-1.efi"));
+        set("LoaderDevicePartUUID", &encode_text("AAAAAAAA-0000-4000-8000-00000000000B"));
+        set("LoaderEntries", &[encode_text("edge_2.0.efi"), encode_text("auto-reboot")].concat());
+        let it = LoaderVars::read(&vars);
+        assert_eq!(it.boot_counting(), Some(true));
+        assert_eq!(it.boot_count_path.as_deref(), Some("EFI/Linux/edge_2.0+2-1.efi"));
+        assert_eq!(it.device_partuuid.as_deref(), Some("aaaaaaaa-0000-4000-8000-00000000000b"));
+        assert_eq!(it.entries, ["edge_2.0.efi", "auto-reboot"]);
+        assert_eq!(it.selected.as_deref(), Some("edge_2.0.efi"));
+        assert_eq!((it.oneshot, it.unreadable), (None, false));
+    }
+
+    #[test]
+    fn an_unreadable_variable_is_none_and_the_others_are_read() {
+        let (_dir, vars) = tree();
+        fs::create_dir(file(&vars, "LoaderInfo")).unwrap();
+        vars.write_loader("LoaderEntryOneShot", "x").unwrap();
+        let it = LoaderVars::read(&vars);
+        assert!(it.unreadable && it.info.is_none());
+        assert_eq!(it.oneshot.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn without_efi_there_are_no_variables_and_that_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let it = LoaderVars::read(&EfiVars::new(&Root::at(dir.path())));
+        assert_eq!(it, LoaderVars::default());
+    }
+
+    #[test]
+    fn the_firmwares_boot_order_can_be_changed_through_the_crates_trait() {
+        let (_dir, mut vars) = tree();
+        vars.set_boot_order(vec![1, 0x2001]).unwrap();
+        assert_eq!(vars.get_boot_order().unwrap(), [1, 0x2001]);
+        let names: Vec<String> = vars.get_all_vars().unwrap().map(|v| v.name().to_owned()).collect();
+        assert_eq!(names, ["BootOrder"]);
+        vars.delete(&Variable::new("BootOrder")).unwrap();
+        assert!(vars.read(&Variable::new("BootOrder")).is_err());
+    }
+}

@@ -161,3 +161,62 @@ fn read_conf(volume: &dyn Volume, partition: Partition, item: &Item, name: &Entr
         read_only: item.read_only,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::rc::Rc;
+
+    use super::super::tests::{Recorder, fixture};
+    use super::*;
+
+    fn read(files: &[(&str, &[u8])]) -> Vec<Entry> {
+        let recorder = Rc::new(Recorder::with(files));
+        BootDirs { esp: Box::new(recorder), xbootldr: None }.entries().unwrap()
+    }
+
+    #[test]
+    fn entries_of_both_types_are_read_from_both_partitions() {
+        let uki = fixture::uki("edge", "2.0", "root=/dev/sda2");
+        let esp = Rc::new(Recorder::with(&[("EFI/Linux/edge_2.0+2-1.efi", &uki)]));
+        let conf = b"title Old\nsort-key edge\nversion 1.0\nlinux /linux\noptions a\noptions b\n";
+        let xbootldr = Rc::new(Recorder::with(&[("loader/entries/old.conf", conf), ("linux", b"x")]));
+        let dirs = BootDirs { esp: Box::new(esp), xbootldr: Some(Box::new(xbootldr)) };
+        let entries = dirs.entries().unwrap();
+        let paths: Vec<String> = entries.iter().map(Entry::path).collect();
+        assert_eq!(paths, ["EFI/Linux/edge_2.0+2-1.efi", "loader/entries/old.conf"]);
+        let options: Vec<Option<&str>> = entries.iter().map(|e| e.options.as_deref()).collect();
+        assert_eq!(options, [Some("root=/dev/sda2"), Some("a b")]);
+        let partitions: Vec<Partition> = entries.iter().map(|e| e.partition).collect();
+        assert_eq!(partitions, [Partition::Esp, Partition::Xbootldr]);
+        assert_eq!(entries.first().unwrap().title.as_deref(), Some("Edge 2.0"));
+    }
+
+    #[test]
+    fn a_broken_file_does_not_hide_the_others() {
+        let uki = fixture::uki("edge", "1.0", "");
+        let entries = read(&[
+            ("EFI/Linux/broken.efi", b"MZ, or not"),
+            ("EFI/Linux/edge_1.0.efi", &uki),
+            ("EFI/Linux/edge_2.0+3-0.efi.tmp", &uki),
+            ("loader/entries/nothing.conf", b"title only\n"),
+            ("loader/entries/gone.conf", b"linux /gone\n"),
+        ]);
+        assert_eq!(entries.len(), 1);
+    }
+
+    #[test]
+    fn a_uki_whose_osrel_has_no_name_is_not_shown() {
+        let bytes = fixture::pe(0x8664, &[(".osrel", b"VERSION_ID=1\n")]);
+        assert!(read(&[("EFI/Linux/x.efi", &bytes)]).is_empty());
+    }
+
+    #[test]
+    fn the_loaders_settings_are_read_from_the_esp() {
+        let esp = Rc::new(Recorder::with(&[("loader/loader.conf", b"default edge*\n")]));
+        let dirs = BootDirs { esp: Box::new(esp), xbootldr: None };
+        assert_eq!(loader_conf(&dirs, true).unwrap().default.as_deref(), Some("edge*"));
+        let dirs = BootDirs { esp: Box::new(Rc::new(Recorder::with(&[]))), xbootldr: None };
+        assert_eq!(loader_conf(&dirs, true).unwrap(), LoaderConf::default());
+    }
+}

@@ -127,3 +127,98 @@ impl BootDirs {
 fn sync_dir(volume: &dyn Volume, dir: &str) -> Result<()> {
     volume.sync_dir(dir).or_boot(|| format!("{dir}: cannot sync"))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::rc::Rc;
+
+    use super::super::counter::Counter;
+    use super::super::tests::{Recorder, uki};
+    use super::*;
+
+    fn dirs(recorder: Recorder) -> (Rc<Recorder>, BootDirs) {
+        let recorder = Rc::new(recorder);
+        (Rc::clone(&recorder), BootDirs { esp: Box::new(recorder), xbootldr: None })
+    }
+
+    fn effects(recorder: &Recorder) -> Vec<String> {
+        recorder.effects.borrow().clone()
+    }
+
+    #[test]
+    fn a_rename_ends_with_the_sync_of_its_folder() {
+        let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e+2-1.efi", b"x")]));
+        let entry = uki("e+2-1.efi", "1");
+        let renamed = dirs.rename(&entry, &entry.name.with_counter(None)).unwrap();
+        assert_eq!(renamed.path(), "EFI/Linux/e.efi");
+        assert_eq!(effects(&disk), ["rename EFI/Linux/e+2-1.efi EFI/Linux/e.efi", "syncdir EFI/Linux"]);
+    }
+
+    #[test]
+    fn a_rename_to_the_same_name_touches_nothing() {
+        let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e.efi", b"x")]));
+        let entry = uki("e.efi", "1");
+        dirs.rename(&entry, &entry.name).unwrap();
+        assert!(effects(&disk).is_empty());
+    }
+
+    #[test]
+    fn a_rename_never_replaces_another_entry() {
+        let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e+2-1.efi", b"x"), ("EFI/Linux/e.efi", b"y")]));
+        let entry = uki("e+2-1.efi", "1");
+        let error = dirs.rename(&entry, &entry.name.with_counter(None)).unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert_eq!(disk.files.borrow().len(), 2);
+    }
+
+    #[test]
+    fn a_removal_ends_with_the_sync_of_its_folder() {
+        let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e.efi", b"x")]));
+        dirs.remove(&uki("e.efi", "1")).unwrap();
+        assert_eq!(effects(&disk), ["remove EFI/Linux/e.efi", "syncdir EFI/Linux"]);
+    }
+
+    #[test]
+    fn a_new_file_is_durable_before_it_has_its_name() {
+        let (disk, dirs) = dirs(Recorder::with(&[]));
+        let name = uki("e.efi", "1").name.with_counter(Some(Counter::fresh(3)));
+        dirs.write_new(Partition::Esp, &format!("EFI/Linux/{name}"), 3, &mut &b"abc"[..]).unwrap();
+        assert_eq!(
+            effects(&disk),
+            [
+                "mkdir EFI/Linux",
+                "write EFI/Linux/e+3-0.efi.tmp",
+                "sync EFI/Linux/e+3-0.efi.tmp",
+                "rename EFI/Linux/e+3-0.efi.tmp EFI/Linux/e+3-0.efi",
+                "syncdir EFI/Linux"
+            ]
+        );
+        assert!(EntryName::parse("e+3-0.efi.tmp").is_none(), "no loader shows the unfinished one");
+    }
+
+    #[test]
+    fn whatever_fails_a_half_written_file_never_gets_its_name() {
+        for fails_at in 0..4 {
+            let (disk, dirs) = dirs(Recorder { fails_at: Some(fails_at), ..Recorder::with(&[]) });
+            let error = dirs.write_new(Partition::Esp, "EFI/Linux/e.efi", 3, &mut &b"abc"[..]).unwrap_err();
+            assert_eq!(error.exit_code(), 4);
+            assert!(!disk.files.borrow().contains_key("EFI/Linux/e.efi"), "failed at {fails_at}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_is_not_begun() {
+        let (disk, dirs) = dirs(Recorder { free: 2, ..Recorder::with(&[]) });
+        let error = dirs.write_new(Partition::Esp, "EFI/Linux/e.efi", 3, &mut &b"abc"[..]).unwrap_err();
+        assert!(error.to_string().contains("only 2 are free"), "{error}");
+        assert!(effects(&disk).is_empty());
+    }
+
+    #[test]
+    fn a_source_that_ends_early_is_noticed() {
+        let (disk, dirs) = dirs(Recorder::with(&[]));
+        assert!(dirs.write_new(Partition::Esp, "EFI/Linux/e.efi", 4, &mut &b"abc"[..]).is_err());
+        assert!(!disk.files.borrow().contains_key("EFI/Linux/e.efi"));
+    }
+}

@@ -10,12 +10,17 @@ use super::version;
 /// The entries that this loader shows, in its order.
 ///
 /// Equal ones (the same id with and without a counter) keep the order in which they
-/// were read, as in the loader's own stable sort.
+/// were read. With these the comparison is no total order, so that the outcome depends
+/// on the algorithm: it is the loader's own, insertion from the end
+/// (252: `util.c`, 257 and 262: `util.c`, `sort_pointer_array`).
 #[must_use]
 pub fn order(entries: &[Entry], quirks: &Quirks) -> Vec<Entry> {
-    let mut shown: Vec<Entry> = entries.iter().filter(|e| is_shown(e, quirks)).cloned().collect();
-    shown.sort_by(|a, b| compare(a, b, quirks));
-    shown
+    let mut sorted: Vec<Entry> = Vec::with_capacity(entries.len());
+    for entry in entries.iter().filter(|e| is_shown(e, quirks)) {
+        let before = sorted.iter().rposition(|other| compare(other, entry, quirks).is_le());
+        sorted.insert(before.map_or(0, |at| at + 1), entry.clone());
+    }
+    sorted
 }
 
 /// Whether this version shows the entry at all.

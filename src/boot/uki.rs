@@ -142,3 +142,93 @@ fn fill(base: Profile, sections: &[Section]) -> Profile {
         ..Profile::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::io::{Cursor, SeekFrom};
+
+    use super::super::tests::fixture::{pe, uki};
+    use super::*;
+
+    const X86_64: u16 = 0x8664;
+
+    fn parse(bytes: &[u8]) -> Result<Uki, UkiError> {
+        read(Cursor::new(bytes))
+    }
+
+    #[test]
+    fn the_small_sections_are_read() {
+        let it = parse(&uki("edge", "2.0", "root=PARTUUID=1 quiet\n\0")).unwrap();
+        assert_eq!(it.main.cmdline.as_deref(), Some("root=PARTUUID=1 quiet"));
+        assert_eq!(it.main.uname.as_deref(), Some("6.12.0-test"));
+        assert_eq!(it.main.osrel.unwrap().entry_version(), Some("2.0"));
+        assert!(it.has_linux && it.others.is_empty());
+        assert_eq!(it.machine, X86_64);
+    }
+
+    #[test]
+    fn a_kernel_that_is_cut_off_is_noticed() {
+        let whole = uki("edge", "2.0", "quiet");
+        let it = parse(&whole[..whole.len() - 4096]).unwrap();
+        assert!(!it.has_linux);
+    }
+
+    #[test]
+    fn profiles_replace_what_is_common() {
+        let bytes = pe(
+            X86_64,
+            &[
+                (".osrel", b"ID=edge\n"),
+                (".cmdline", b"common"),
+                (".profile", b"ID=main\n"),
+                (".profile", b"ID=factory\nTITLE=Factory reset\n"),
+                (".cmdline", b"reset"),
+            ],
+        );
+        let it = parse(&bytes).unwrap();
+        assert_eq!((it.main.id.as_deref(), it.main.cmdline.as_deref()), (Some("main"), Some("common")));
+        assert_eq!(it.others.len(), 1);
+        assert_eq!(it.others[0].title.as_deref(), Some("Factory reset"));
+        assert_eq!(it.others[0].cmdline.as_deref(), Some("reset"));
+        assert_eq!(it.others[0].osrel, it.main.osrel);
+    }
+
+    #[test]
+    fn a_text_of_a_megabyte_is_refused() {
+        let large = vec![b'x'; (1 << 20) + 1];
+        assert_eq!(parse(&pe(X86_64, &[(".cmdline", &large)])), Err(UkiError::Section(".cmdline")));
+    }
+
+    #[test]
+    fn other_files_are_no_uki() {
+        for bytes in [&b""[..], b"MZ", b"#!/bin/sh\n", &[0; 4096], b"\x7fELF"] {
+            assert!(matches!(parse(bytes), Err(UkiError::NotPe(_))));
+        }
+    }
+
+    /// Counts what is read.
+    struct Metered<'a>(Cursor<&'a [u8]>, &'a std::cell::Cell<u64>);
+
+    impl Read for Metered<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let n = self.0.read(buffer)?;
+            self.1.set(self.1.get() + n as u64);
+            Ok(n)
+        }
+    }
+
+    impl Seek for Metered<'_> {
+        fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn the_kernel_itself_is_not_read() {
+        let bytes = pe(X86_64, &[(".osrel", b"ID=edge\n"), (".linux", &vec![0xc3; 1 << 20])]);
+        let read_bytes = std::cell::Cell::new(0);
+        assert!(read(Metered(Cursor::new(&bytes), &read_bytes)).unwrap().has_linux);
+        assert!(read_bytes.get() < 4096, "{} bytes", read_bytes.get());
+    }
+}
