@@ -60,10 +60,10 @@ impl Log for Logger {
         };
         let text = record.args().to_string().replace('\n', " ");
         if self.kmsg {
-            let written = OpenOptions::new()
-                .write(true)
-                .open("/dev/kmsg")
-                .and_then(|mut kmsg| writeln!(kmsg, "<{priority}>abide: {word}{text}"));
+            // One write is one record.
+            let line = format!("<{priority}>abide: {word}{text}\n");
+            let written =
+                OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut k| k.write_all(line.as_bytes()));
             if written.is_ok() {
                 return;
             }
