@@ -53,7 +53,7 @@ pub const NETWORK_CARD: &str = "net0";
 
 /// Everything about a machine that QEMU is told on its command line.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct Hardware {
     /// Virtual processors.
     pub processors: u32,
     /// Memory in MiB.
@@ -72,9 +72,9 @@ pub struct Config {
     pub extra: Vec<String>,
 }
 
-impl Default for Config {
-    fn default() -> Config {
-        Config {
+impl Default for Hardware {
+    fn default() -> Hardware {
+        Hardware {
             processors: 1,
             memory: 512,
             translations: 256,
@@ -101,7 +101,7 @@ pub struct Attachments<'a> {
     pub incoming: Option<&'a Path>,
 }
 
-impl Config {
+impl Hardware {
     /// The whole command; the console is on standard input and output.
     pub fn command(&self, files: &Attachments<'_>) -> Command {
         let mut qemu = Command::new("setpriv");
@@ -181,7 +181,7 @@ pub fn quoted(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn arguments(config: &Config) -> Vec<String> {
+    fn arguments(config: &Hardware) -> Vec<String> {
         let disks = [(PathBuf::from("/a,b/disk.raw"), "raw")];
         let files = Attachments {
             disks: &disks,
@@ -197,20 +197,20 @@ mod tests {
 
     #[test]
     fn a_machine_is_always_translated_never_virtualised() {
-        let words = arguments(&Config::default());
+        let words = arguments(&Hardware::default());
         assert!(words.iter().any(|word| word.starts_with("tcg,")));
         assert!(!words.iter().any(|word| word.contains("kvm")));
     }
 
     #[test]
     fn commas_in_paths_and_strings_are_doubled() {
-        let words = arguments(&Config { smbios: vec!["a=b,c".into()], ..Config::default() });
+        let words = arguments(&Hardware { smbios: vec!["a=b,c".into()], ..Hardware::default() });
         assert!(words.iter().any(|word| word.ends_with("file=/a,,b/disk.raw")));
         assert!(words.contains(&"type=11,value=a=b,,c".to_owned()));
     }
 
     #[test]
     fn without_a_network_there_is_no_card() {
-        assert!(!arguments(&Config::default()).contains(&"-netdev".to_owned()));
+        assert!(!arguments(&Hardware::default()).contains(&"-netdev".to_owned()));
     }
 }

@@ -1,11 +1,12 @@
 //! A file server on the host for guests to fetch images from.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Take};
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
@@ -17,6 +18,7 @@ pub struct FileServer {
     server: Arc<Server>,
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    gate: Arc<Gate>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -28,13 +30,15 @@ impl FileServer {
     pub fn new(folder: &Path) -> Result<FileServer> {
         let failed = |cause: String| Error::Io {
             what: "serve files on 127.0.0.1".into(),
-            source: std::io::Error::other(cause),
+            source: io::Error::other(cause),
         };
         let server = Server::http("127.0.0.1:0").map_err(|error| failed(error.to_string()))?;
         let address = server.server_addr().to_ip().ok_or_else(|| failed("no IP address".into()))?;
         let (server, requests) = (Arc::new(server), Arc::new(Mutex::new(Vec::new())));
         let (listener, log) = (Arc::clone(&server), Arc::clone(&requests));
         let folder = folder.to_path_buf();
+        let gate = Arc::new(Gate::default());
+        let barrier = Arc::clone(&gate);
         let thread = std::thread::spawn(move || {
             for request in listener.incoming_requests() {
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(format!(
@@ -42,12 +46,12 @@ impl FileServer {
                     request.method(),
                     request.url()
                 ));
-                let folder = folder.clone();
+                let (folder, gate) = (folder.clone(), Arc::clone(&barrier));
                 // One thread for each request: a guest whose power is cut never reads the rest.
-                std::thread::spawn(move || answer(&folder, request));
+                std::thread::spawn(move || answer(&folder, request, gate));
             }
         });
-        Ok(FileServer { server, address, requests, thread: Some(thread) })
+        Ok(FileServer { server, address, requests, gate, thread: Some(thread) })
     }
 
     /// The URL of a file as the guest sees it.
@@ -60,6 +64,21 @@ impl FileServer {
         format!("http://{}/{file}", self.address)
     }
 
+    /// From now on each answer stops after `bytes` of the file, until [`FileServer::go_on`].
+    pub fn stall_after(&self, bytes: u64) {
+        self.gate.change(|state| state.limit = Some(bytes));
+    }
+
+    /// Waits until an answer has stopped; false when none did within `limit`.
+    pub fn wait_for_stall(&self, limit: Duration) -> bool {
+        self.gate.wait(limit, |state| state.stalled)
+    }
+
+    /// Lets the answers go on that have stopped.
+    pub fn go_on(&self) {
+        self.gate.change(|state| *state = GateState::default());
+    }
+
     /// The requests so far, as `METHOD /path`.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -68,6 +87,7 @@ impl FileServer {
 
 impl Drop for FileServer {
     fn drop(&mut self) {
+        self.go_on();
         self.server.unblock();
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
@@ -75,7 +95,7 @@ impl Drop for FileServer {
     }
 }
 
-fn answer(folder: &Path, request: Request) {
+fn answer(folder: &Path, request: Request, gate: Arc<Gate>) {
     let range = request
         .headers()
         .iter()
@@ -84,7 +104,7 @@ fn answer(folder: &Path, request: Request) {
     let content = local(folder, request.url()).map(|path| Content::open(&path, range.as_deref()));
     // The client may hang up at any time; that is its right.
     match content {
-        Some(Ok(content)) => request.respond(content.response()).ok(),
+        Some(Ok(content)) => request.respond(content.response(gate)).ok(),
         _ => request.respond(Response::empty(404)).ok(),
     };
 }
@@ -106,7 +126,7 @@ struct Content {
 }
 
 impl Content {
-    fn open(path: &Path, range: Option<&str>) -> std::io::Result<Content> {
+    fn open(path: &Path, range: Option<&str>) -> io::Result<Content> {
         let mut file = File::open(path)?;
         let size = file.metadata()?.len();
         let (status, start, length) = match range.map(|range| parse_range(range, size)) {
@@ -118,7 +138,7 @@ impl Content {
         Ok(Content { status, file, start, length, size })
     }
 
-    fn response(self) -> Response<impl Read> {
+    fn response(self, gate: Arc<Gate>) -> Response<impl Read> {
         let mut headers = Vec::new();
         headers.extend(Header::from_bytes("Accept-Ranges", "bytes"));
         let (start, size) = (self.start, self.size);
@@ -131,8 +151,66 @@ impl Content {
             headers.extend(Header::from_bytes("Content-Range", described));
         }
         let length = usize::try_from(self.length).ok();
-        let body = self.file.take(self.length);
+        let body = Gated { content: self.file.take(self.length), sent: 0, gate };
         Response::new(StatusCode(self.status), headers, body, length, None).with_chunked_threshold(usize::MAX)
+    }
+}
+
+/// What can hold answers up.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    limit: Option<u64>,
+    stalled: bool,
+}
+
+impl Gate {
+    fn change(&self, change: impl FnOnce(&mut GateState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, limit: Duration, done: impl Fn(&GateState) -> bool) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(state, limit, |state| !done(state));
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// How many of `wanted` bytes may follow after `sent`; holds the caller up at the limit.
+    fn pass(&self, sent: u64, wanted: usize) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.limit.map(|limit| limit.saturating_sub(sent)) {
+            None => wanted,
+            Some(0) => {
+                drop(state);
+                self.change(|state| state.stalled = true);
+                self.wait(Duration::MAX, |state| state.limit.is_none());
+                wanted
+            }
+            Some(left) => usize::try_from(left).map_or(wanted, |left| left.min(wanted)),
+        }
+    }
+}
+
+/// A file that is read no further than the gate allows.
+struct Gated {
+    content: Take<File>,
+    sent: u64,
+    gate: Arc<Gate>,
+}
+
+impl Read for Gated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let allowed = self.gate.pass(self.sent, buffer.len());
+        let buffer = buffer.get_mut(..allowed).unwrap_or_default();
+        let count = self.content.read(buffer)?;
+        self.sent += count as u64;
+        Ok(count)
     }
 }
 
@@ -179,5 +257,20 @@ mod tests {
         assert!(get(&server, "/../image", "").starts_with("HTTP/1.1 404"));
         assert!(get(&server, "/none", "").starts_with("HTTP/1.1 404"));
         assert_eq!(server.requests().len(), 5);
+    }
+
+    #[test]
+    fn an_answer_can_be_held_up_in_the_middle() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("image"), vec![7; 100_000]).unwrap();
+        let server = FileServer::new(folder.path()).unwrap();
+        server.stall_after(60_000);
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| get(&server, "/image", ""));
+            assert!(server.wait_for_stall(Duration::from_secs(60)));
+            server.go_on();
+            assert!(client.join().unwrap().len() > 100_000);
+        });
+        assert!(!server.wait_for_stall(Duration::from_millis(1)));
     }
 }

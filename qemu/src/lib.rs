@@ -28,7 +28,7 @@ mod timeline;
 pub mod tiny;
 
 pub use agent::Output;
-pub use command_line::{Firmware, Network};
+pub use command_line::{Firmware, Hardware, Network};
 pub use error::{Error, Result};
 pub use machine::Machine;
 pub use running::Running;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::command_line::{Config, Firmware, Network};
+use crate::command_line::{Firmware, Hardware, Network};
 use crate::esp::Esp;
 use crate::paths::{copy_sparse, make_dir, run};
 use crate::running::Running;
@@ -18,7 +18,7 @@ use crate::{Error, Result, paths};
 pub struct Machine {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
-    pub(crate) config: Config,
+    pub(crate) hardware: Hardware,
     pub(crate) disks: Vec<(PathBuf, &'static str)>,
     /// A saved state that the next start continues from.
     pub(crate) incoming: Option<PathBuf>,
@@ -41,7 +41,7 @@ impl Machine {
         Ok(Machine {
             name: name.to_owned(),
             dir,
-            config: Config::default(),
+            hardware: Hardware::default(),
             disks: Vec::new(),
             incoming: None,
         })
@@ -54,13 +54,19 @@ impl Machine {
     /// When the folder or the copies of the snapshot's disks cannot be made.
     pub fn from_snapshot(name: &str, snapshot: &Snapshot) -> Result<Machine> {
         let mut machine = Machine::new(name)?;
-        machine.config = snapshot.config.clone();
-        for (disk, _) in &snapshot.disks {
+        machine.hardware = snapshot.hardware.clone();
+        for disk in &snapshot.disks {
             machine = machine.disk_copy(disk)?;
         }
         copy_sparse(&snapshot.variables, &machine.variables())?;
         machine.incoming = Some(snapshot.state.clone());
         Ok(machine)
+    }
+
+    /// Sets all of the hardware at once.
+    pub fn hardware(mut self, hardware: Hardware) -> Machine {
+        self.hardware = hardware;
+        self
     }
 
     /// Adds a disk: a copy of a raw image, with its holes. The first one is `/dev/vda`.
@@ -91,50 +97,50 @@ impl Machine {
 
     /// Sets the number of virtual processors.
     pub fn processors(mut self, count: u32) -> Machine {
-        self.config.processors = count;
+        self.hardware.processors = count;
         self
     }
 
     /// Sets the memory, in MiB.
     pub fn memory(mut self, mebibytes: u32) -> Machine {
-        self.config.memory = mebibytes;
+        self.hardware.memory = mebibytes;
         self
     }
 
     /// Sets the size of the translator's code cache, in MiB: 256 suits a tiny guest, 1024 a full
     /// one.
     pub fn translations(mut self, mebibytes: u32) -> Machine {
-        self.config.translations = mebibytes;
+        self.hardware.translations = mebibytes;
         self
     }
 
     /// Sets the firmware; has to come before the first start.
     pub fn firmware(mut self, firmware: Firmware) -> Machine {
-        self.config.firmware = firmware;
+        self.hardware.firmware = firmware;
         self
     }
 
     /// Adds a network card.
     pub fn network(mut self, network: Network) -> Machine {
-        self.config.network = Some(network);
+        self.hardware.network = Some(network);
         self
     }
 
     /// Adds an i6300esb watchdog; when it expires the machine is reset.
     pub fn watchdog(mut self) -> Machine {
-        self.config.watchdog = true;
+        self.hardware.watchdog = true;
         self
     }
 
     /// Adds an SMBIOS type 11 string, such as `io.systemd.credential:NAME=VALUE`.
     pub fn smbios(mut self, text: &str) -> Machine {
-        self.config.smbios.push(text.to_owned());
+        self.hardware.smbios.push(text.to_owned());
         self
     }
 
     /// Adds an argument to QEMU's command line.
     pub fn argument(mut self, word: &str) -> Machine {
-        self.config.extra.push(word.to_owned());
+        self.hardware.extra.push(word.to_owned());
         self
     }
 
@@ -183,7 +189,7 @@ impl Machine {
     /// When the copy of the template cannot be replaced.
     pub fn wipe_variables(&self) -> Result<()> {
         let variables = self.variables();
-        fs::copy(&self.config.firmware.variables, &variables)
+        fs::copy(&self.hardware.firmware.variables, &variables)
             .map(drop)
             .map_err(Error::at("write the EFI variables", &variables))
     }

@@ -55,7 +55,7 @@ impl Running {
     pub(crate) fn start(mut machine: Machine) -> Result<Running> {
         let (monitor, agent) = (Channel::new("monitor")?, Channel::new("agent")?);
         let incoming = machine.incoming.take();
-        let mut command = machine.config.command(&Attachments {
+        let mut command = machine.hardware.command(&Attachments {
             disks: &machine.disks,
             variables: &machine.variables(),
             monitor: monitor.chardev("monitor"),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::command_line::{Config, quoted};
-use crate::paths::{copy_sparse, make_dir};
+use crate::command_line::{Hardware, quoted};
+use crate::paths::make_dir;
 use crate::running::Running;
 use crate::timeline::Event;
 use crate::{Error, Result};
@@ -18,8 +18,8 @@ const SAVE: Duration = Duration::from_secs(300);
 /// Memory, devices, disks and EFI variables of a machine at one instant.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub(crate) config: Config,
-    pub(crate) disks: Vec<(PathBuf, &'static str)>,
+    pub(crate) hardware: Hardware,
+    pub(crate) disks: Vec<PathBuf>,
     pub(crate) variables: PathBuf,
     pub(crate) state: PathBuf,
 }
@@ -53,28 +53,34 @@ impl Running {
             });
         }
         let machine = self.cut_power()?;
-        let mut disks = Vec::new();
-        for (index, (disk, format)) in machine.disks.iter().enumerate() {
-            let copy = dir.join(format!("disk{index}.raw"));
-            fs::rename(disk, &copy).map_err(Error::at("move", disk))?;
-            disks.push((copy, *format));
+        let snapshot = Snapshot::new(dir, machine.hardware.clone(), machine.disks.len());
+        let kept = machine.disks.iter().map(|(disk, _)| disk.clone());
+        let kept = kept.chain([machine.variables()]);
+        for (file, copy) in kept.zip(snapshot.disks.iter().chain([&snapshot.variables])) {
+            fs::rename(&file, copy).map_err(Error::at("move", &file))?;
         }
-        let variables = dir.join("vars.fd");
-        fs::rename(machine.variables(), &variables).map_err(Error::at("move", &variables))?;
-        let snapshot = Snapshot { config: machine.config.clone(), disks, variables, state };
         Ok(snapshot)
     }
 }
 
 impl Snapshot {
-    /// A copy of the snapshot's disks and variables that can be changed without harm to it.
-    ///
-    /// # Errors
-    /// When a file cannot be copied.
-    pub fn copy_disk(&self, to: &Path) -> Result<()> {
-        match self.disks.first() {
-            Some((disk, _)) => copy_sparse(disk, to),
-            None => Ok(()),
+    fn new(dir: &Path, hardware: Hardware, disks: usize) -> Snapshot {
+        let disks = (0..disks).map(|index| dir.join(format!("disk{index}.raw")));
+        Snapshot {
+            hardware,
+            disks: disks.collect(),
+            variables: dir.join("vars.fd"),
+            state: dir.join("state"),
         }
+    }
+
+    /// A snapshot that an earlier process saved into `dir`, of a machine with one disk and the
+    /// same hardware. `None` when there is none.
+    pub fn find(dir: &Path, hardware: Hardware) -> Option<Snapshot> {
+        let snapshot = Snapshot::new(dir, hardware, 1);
+        let complete = snapshot.state.exists()
+            && snapshot.variables.exists()
+            && snapshot.disks.iter().all(|disk| disk.exists());
+        complete.then_some(snapshot)
     }
 }
