@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::statvfs::statvfs;
 
 use crate::sys;
@@ -45,6 +46,14 @@ pub trait Volume: Debug {
     /// # Errors
     /// If there is no such file or it cannot be read.
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>>;
+    /// Opens a file so that what is read comes from the disk and not from the page cache.
+    /// What was not synced before may still come from there.
+    ///
+    /// # Errors
+    /// As [`Volume::open`].
+    fn open_on_disk(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
+        self.open(path)
+    }
     /// Makes a folder and those above it; those that are there are left alone.
     ///
     /// # Errors
@@ -162,6 +171,12 @@ impl Volume for Folder {
 
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
         Ok(Box::new(File::open(self.path(path))?))
+    }
+
+    fn open_on_disk(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
+        let file = File::open(self.path(path))?;
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        Ok(Box::new(file))
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Context, apply, assess, check, commit, forget, initrd, list, rollback, status};
+use super::{Context, apply, assess, check, commit, forget, initrd, list, rollback, status, write};
 use crate::error::Result;
 
 #[derive(Debug, Subcommand)]
@@ -11,6 +11,8 @@ pub enum Command {
     Status(status::Args),
     /// The boot entries in the order the loader would try them, and which boots next
     List(list::Args),
+    /// Write an image into the other slot and verify it; nothing boots it yet
+    Write(write::Args),
     /// Make the staged update boot next, on trial
     Apply(apply::Args),
     /// Keep the running trial
@@ -38,6 +40,7 @@ impl Command {
         match self {
             Self::Status(args) => status::run(context, args),
             Self::List(args) => list::run(context, args),
+            Self::Write(args) => write::run(context, args),
             Self::Apply(args) => apply::run(context, args),
             Self::Commit(args) => commit::run(context, args),
             Self::Rollback(args) => rollback::run(context, args),

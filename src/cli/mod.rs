@@ -24,6 +24,8 @@ mod logger;
 mod rollback;
 #[cfg(feature = "full")]
 mod status;
+#[cfg(feature = "full")]
+mod write;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -79,6 +79,12 @@ impl Table {
         Ok(Self { sector: sector.as_u64(), partitions, header })
     }
 
+    /// Where the disk ends, in bytes, by what the table says.
+    #[must_use]
+    pub fn disk_len(&self) -> u64 {
+        self.header.backup_lba.saturating_add(1).saturating_mul(self.sector)
+    }
+
     /// Changes the entry of partition `number` in both copies on the disk.
     ///
     /// The second copy goes first and is flushed by `flush` before the first is touched, and each copy

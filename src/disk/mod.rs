@@ -14,5 +14,5 @@ pub mod slot;
 pub mod slot_name;
 
 pub use root_arg::RootArg;
-pub use slot::{Slot, Slots};
+pub use slot::{Slot, Slots, is_sysupdate_root};
 pub use slot_name::SlotName;

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
+use gpt::partition::Partition;
 use log::info;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -24,7 +25,39 @@ impl Slot {
     /// [`Error::Image`] if the partition table cannot be read or written, [`Error::Refused`]
     /// if another partition of the disk has that UUID.
     pub fn change(&self, root: &Root, change: &Change) -> Result<()> {
+        if *change == Change::default() {
+            return Ok(());
+        }
         if root.is_live() { self.change_table(change) } else { self.change_links(root, change) }
+    }
+
+    /// Whether [`Slot::change`] would be refused; changes nothing.
+    ///
+    /// # Errors
+    /// As [`Slot::change`].
+    pub fn check_change(&self, root: &Root, change: &Change) -> Result<()> {
+        if *change == Change::default() {
+            return Ok(());
+        }
+        if !root.is_live() {
+            return self.check_links(root, change);
+        }
+        let (disk_path, number) = self.disk()?;
+        let cannot = || format!("{}: cannot read its partition table", disk_path.display());
+        let mut disk = File::open(&disk_path).or_image(cannot)?;
+        self.check_table(&disk_path, &Table::read(&mut disk).or_image(cannot)?, number, change)
+    }
+
+    fn check_table(&self, disk: &Path, table: &Table, number: u32, change: &Change) -> Result<()> {
+        let taken = |(n, p): &(&u32, &Partition)| **n != number && change.uuid == Some(p.part_guid);
+        match table.partitions.iter().find(taken) {
+            None => Ok(()),
+            Some((other, _)) => Err(Error::Refused(format!(
+                "{}: its partition {other} has the UUID that the image wants for slot {}",
+                disk.display(),
+                self.name
+            ))),
+        }
     }
 
     fn change_table(&self, change: &Change) -> Result<()> {
@@ -35,16 +68,7 @@ impl Slot {
         // (systemd's "Locking Block Device Access").
         let mut disk = Flock::lock(disk, FlockArg::LockExclusive).map_err(|(_, e)| e).or_image(cannot)?;
         let table = Table::read(&mut *disk).or_image(cannot)?;
-        let taken = |uuid| {
-            table.partitions.iter().find(|(n, p)| **n != number && p.part_guid == uuid).map(|(n, _)| *n)
-        };
-        if let Some(other) = change.uuid.and_then(taken) {
-            return Err(Error::Refused(format!(
-                "{}: its partition {other} has the UUID that the image wants for slot {}",
-                disk_path.display(),
-                self.name
-            )));
-        }
+        self.check_table(&disk_path, &table, number, change)?;
         if table.partitions.get(&number).is_some_and(|p| change.is_made(p)) {
             return Ok(());
         }
@@ -66,7 +90,20 @@ impl Slot {
         Ok((Path::new("/dev").join(disk.to_string_lossy().replace('!', "/")), number))
     }
 
+    fn check_links(&self, root: &Root, change: &Change) -> Result<()> {
+        let uuid = change.uuid.map(|uuid| format!("/dev/disk/by-partuuid/{uuid}"));
+        let label = change.label.as_ref().map(|label| format!("/dev/disk/by-partlabel/{label}"));
+        for link in uuid.into_iter().chain(label) {
+            let path = root.path(&link);
+            if path.symlink_metadata().is_ok() && node_of(root, &link)? != self.node {
+                return Err(Error::Refused(format!("{}: is another partition's", path.display())));
+            }
+        }
+        Ok(())
+    }
+
     fn change_links(&self, root: &Root, change: &Change) -> Result<()> {
+        self.check_links(root, change)?;
         if let Some(uuid) = change.uuid {
             self.replace_link(root, "/dev/disk/by-partuuid", &uuid.to_string())?;
         }
@@ -82,9 +119,6 @@ impl Slot {
         let cannot = || format!("{}: cannot change", folder.display());
         fs::create_dir_all(&folder).or_image(cannot)?;
         let link = folder.join(name);
-        if link.symlink_metadata().is_ok() && node_of(root, &format!("{dir}/{name}"))? != self.node {
-            return Err(Error::Refused(format!("{}: is another partition's", link.display())));
-        }
         for (old, node) in links(root, dir)? {
             if node == self.node && old != name {
                 fs::remove_file(folder.join(old)).or_image(cannot)?;

@@ -192,7 +192,8 @@ fn choose(found: &[Partition]) -> Result<(Partition, Partition)> {
 
 /// Whether systemd-sysupdate would label the root of a slot so: `_empty`, or `<image>_<version>`
 /// with a version that holds a digit; not the verity partitions beside it.
-fn is_sysupdate_root(label: &str) -> bool {
+#[must_use]
+pub fn is_sysupdate_root(label: &str) -> bool {
     if label == "_empty" {
         return true;
     }

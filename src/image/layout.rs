@@ -71,6 +71,8 @@ impl Partition {
 pub struct Layout {
     /// All of them.
     pub partitions: Vec<Partition>,
+    /// Bytes of the whole image, by its partition table.
+    pub disk_len: u64,
 }
 
 impl Layout {
@@ -114,7 +116,7 @@ impl Layout {
                 first.label, second.label
             )));
         }
-        Ok(Self { partitions })
+        Ok(Self { partitions, disk_len: table.disk_len() })
     }
 
     /// The ESP.
@@ -182,7 +184,7 @@ mod tests {
     }
 
     fn root_of(partitions: Vec<Partition>) -> std::result::Result<String, String> {
-        Layout { partitions }.root("x").map(|p| p.label.clone()).map_err(|e| e.to_string())
+        Layout { partitions, disk_len: 0 }.root("x").map(|p| p.label.clone()).map_err(|e| e.to_string())
     }
 
     #[test]

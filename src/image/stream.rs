@@ -16,6 +16,9 @@ pub struct Stream {
     decoder: Decoder,
     hashed: Hashed,
     position: u64,
+    /// Bytes that were looked at and not yet read, and how many of them have been since.
+    peeked: Vec<u8>,
+    peeked_read: usize,
 }
 
 impl Stream {
@@ -27,7 +30,7 @@ impl Stream {
         let Source { name, len, reader, .. } = source;
         let (packed, hashed) = chunks::start(reader).or_image(|| format!("{name}: cannot read"))?;
         let decoder = Decoder::open(packed, &name)?;
-        Ok(Self { name, packed_len: len, decoder, hashed, position: 0 })
+        Ok(Self { name, packed_len: len, decoder, hashed, position: 0, peeked: Vec::new(), peeked_read: 0 })
     }
 
     /// What the user calls it.
@@ -59,7 +62,7 @@ impl Stream {
     /// # Errors
     /// [`crate::error::Error::Image`] if the source cannot be read or is damaged.
     pub fn fill(&mut self, to: &mut [u8]) -> Result<usize> {
-        let mut done = 0;
+        let mut done = self.fill_from_peeked(to);
         while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match self.decoder.read(rest) {
                 Ok(0) => break,
@@ -76,6 +79,38 @@ impl Stream {
         Ok(done)
     }
 
+    fn fill_from_peeked(&mut self, to: &mut [u8]) -> usize {
+        let peeked = self.peeked.get(self.peeked_read..).unwrap_or_default();
+        let count = peeked.len().min(to.len());
+        to.split_at_mut(count).0.copy_from_slice(peeked.split_at(count).0);
+        self.peeked_read += count;
+        self.position += count as u64;
+        count
+    }
+
+    /// Looks at the first `len` bytes, or as many as there are, without reading them.
+    ///
+    /// # Errors
+    /// As [`Stream::fill`].
+    pub fn peek(&mut self, len: usize) -> Result<&[u8]> {
+        if self.position == 0 && self.peeked.is_empty() {
+            let mut head = vec![0; len];
+            let count = self.fill(&mut head)?;
+            head.truncate(count);
+            self.peeked = head;
+            self.position = 0;
+        }
+        Ok(&self.peeked)
+    }
+
+    /// Fills all of `to`; the image is expected to reach to decoded byte `wanted` at least.
+    ///
+    /// # Errors
+    /// As [`Stream::fill`], and if the image ends before.
+    pub fn fill_all(&mut self, to: &mut [u8], wanted: u64) -> Result<()> {
+        if self.fill(to)? < to.len() { Err(self.ends_early(wanted)) } else { Ok(()) }
+    }
+
     /// Reads on to decoded byte `position`, which must not lie behind.
     ///
     /// # Errors
@@ -85,9 +120,7 @@ impl Stream {
         while self.position < position {
             let want = usize::try_from(position - self.position).unwrap_or(usize::MAX).min(scratch.len());
             let part = scratch.get_mut(..want).unwrap_or_default();
-            if self.fill(part)? < want {
-                return Err(self.ends_early(position));
-            }
+            self.fill_all(part, position)?;
         }
         Ok(())
     }
@@ -101,21 +134,33 @@ impl Stream {
         ))
     }
 
-    /// Reads the rest and gives the SHA-256 of all published bytes. With `decode` the rest is
-    /// unpacked too, so that damage in it is noticed even where no digest is known.
+    /// Decodes the rest, so that damage in it is noticed even where no digest is known. The image
+    /// must end at decoded byte `end`.
     ///
     /// # Errors
-    /// [`crate::error::Error::Image`] as [`Stream::fill`].
-    pub fn finish(mut self, decode: bool) -> Result<[u8; 32]> {
+    /// [`crate::error::Error::Image`] as [`Stream::fill`], and if it does not.
+    pub fn decode_rest(&mut self, end: u64) -> Result<()> {
         let mut scratch = vec![0; 256 * 1024];
-        if decode {
-            while self.fill(&mut scratch)? > 0 {}
+        while self.fill(&mut scratch)? > 0 {
+            if self.position > end {
+                return Err(crate::error::Error::Image(format!(
+                    "{}: goes on after byte {end}, where its partition table says it ends",
+                    self.name
+                )));
+            }
         }
-        let mut rest = self.decoder.into_inner();
+        if self.position < end { Err(self.ends_early(end)) } else { Ok(()) }
+    }
+
+    /// Reads what is left, without decoding it, and gives the SHA-256 of all published bytes.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Image`] if the source cannot be read.
+    pub fn digest(self) -> Result<[u8; 32]> {
         let cannot = || format!("{}: cannot read", self.name);
+        let mut rest = self.decoder.into_inner();
         io::copy(&mut rest, &mut io::sink()).or_image(cannot)?;
         drop(rest);
-        let digest = self.hashed.digest().or_image(cannot)?;
-        Ok(digest)
+        self.hashed.digest().or_image(cannot)
     }
 }

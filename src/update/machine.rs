@@ -254,9 +254,13 @@ impl Machine {
     /// [`Error::Refused`] with EVE's words for it.
     pub fn refuse_on_trial(&self) -> Result<()> {
         let finding = self.reconcile();
-        let noted = self.note.as_ref().is_some_and(|n| n.kind == BootKind::Trial);
-        let uncommitted = self.state().update.is_none_or(|u| u.stage != Stage::Committed);
-        if finding.note.kind == BootKind::Trial || (noted && uncommitted) {
+        let update = self.state().update;
+        // An update for the other slot can only have come after this boot was committed.
+        let uncommitted = |slot: Option<SlotName>| {
+            update.is_none_or(|u| u.stage != Stage::Committed && slot.is_none_or(|slot| slot == u.slot))
+        };
+        let noted = self.note.as_ref().is_some_and(|n| n.kind == BootKind::Trial && uncommitted(n.slot));
+        if finding.note.kind == BootKind::Trial || noted {
             return Err(Error::Refused(
                 "the running system is on trial: waiting for it to finish testing before updating again"
                     .into(),

@@ -16,6 +16,8 @@ pub mod rollback;
 pub mod step;
 pub mod switch;
 pub mod trial;
+#[cfg(feature = "full")]
+pub mod write;
 
 pub use machine::{Machine, Sources};
 pub use step::Step;

@@ -2,8 +2,12 @@
 #![allow(dead_code, unused_imports, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod image;
+pub mod server;
 pub mod tree;
 pub mod uki;
 
+pub use image::Image;
+pub use server::{Answer, serve};
 pub use tree::{Run, Tree};
 pub use uki::uki;

@@ -178,6 +178,14 @@ impl Tree {
         Store::open(BootDirs::find(&root, &vars, Access::Read).unwrap().esp.as_ref()).state()
     }
 
+    /// Puts a state on the ESP.
+    pub fn save(&self, state: &State) {
+        let root = self.root();
+        let vars = LoaderVars::read(&EfiVars::new(&root));
+        let dirs = BootDirs::find(&root, &vars, Access::Write).unwrap();
+        Store::open(dirs.esp.as_ref()).save(dirs.esp.as_ref(), state).unwrap();
+    }
+
     /// What `abide write` leaves of an image with this UKI, without the image.
     pub fn stage(&self, version: &str, slot: &str) {
         let bytes = uki("edge", version, &cmdline(slot));

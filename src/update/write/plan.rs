@@ -1,0 +1,286 @@
+//! Whether an image fits this machine, and what to change before it is written. Pure.
+
+use super::opened::Described;
+use super::refuse_failed;
+use super::stage::Room;
+use crate::boot::Entry;
+use crate::boot::name::{EntryName, Suffix};
+use crate::boot::uki::Uki;
+use crate::disk::gpt::{Change, MAX_LABEL};
+use crate::disk::{RootArg, Slot, SlotName, Slots, is_sysupdate_root};
+use crate::error::{Error, Result};
+use crate::state::{Stage, State, Update};
+use crate::update::reconcile::restore;
+use crate::update::step::Step;
+use crate::update::switch::free_stem;
+
+/// What systemd-sysupdate labels a slot that holds nothing.
+const EMPTY: &str = "_empty";
+
+/// Bytes that must stay free on the ESP beside the UKI, for the state and for the
+/// FAT itself.
+const SPARE: u64 = 128 * 1024;
+
+/// The PE machine type and the names that stand for this machine's architecture
+/// (PE format, "Machine Types"; Discoverable Partitions Specification).
+const NATIVE: (u16, &str) = if cfg!(target_arch = "x86_64") {
+    (0x8664, "x86-64")
+} else if cfg!(target_arch = "aarch64") {
+    (0xaa64, "arm64")
+} else if cfg!(target_arch = "riscv64") {
+    (0x5064, "riscv64")
+} else if cfg!(target_arch = "arm") {
+    (0x01c2, "arm")
+} else {
+    (0x014c, "x86")
+};
+
+/// What the decision is made from.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    pub image: Described,
+    /// Of the published file, where it is known beforehand.
+    pub digest: Option<&'a str>,
+    pub state: &'a State,
+    pub entries: &'a [Entry],
+    pub slots: &'a Slots,
+    pub running: SlotName,
+    /// Id of the entry of the running system.
+    pub running_entry: &'a str,
+    pub room: Room,
+}
+
+/// What is to be done before and after the slot is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Makes the slot unbootable and says so in the state, in this order.
+    pub clear: Vec<Step>,
+    /// The update as it is remembered while it is written.
+    pub update: Update,
+    /// Of the slot's partition, before its first byte is overwritten.
+    pub before: Change,
+    /// Of the slot's partition, once everything is verified.
+    pub after: Change,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+impl Facts<'_> {
+    /// Refuses, or says what to do.
+    pub fn plan(&self) -> Result<Plan> {
+        let target = self.slots.get(self.running.other());
+        let uki = &self.image.uki;
+        check_machine(uki, self.image.root_arch)?;
+        let (image_id, version) = identity(uki)?;
+        refuse_failed(self.state, Some(&version), self.digest)?;
+        if self.image.root_len > target.size {
+            return Err(Error::Refused(format!(
+                "the root of {version} takes {} bytes, but slot {} ({}) has only {}",
+                self.image.root_len, target.name, target.node, target.size
+            )));
+        }
+        let root = self.root_arg()?;
+        let label = format!("{image_id}_{version}");
+        let after = fit(&root, target, self.slots.get(self.running), &label)?;
+        let doomed = self.doomed(&image_id, &version)?;
+        self.check_room(&doomed)?;
+
+        let update = Update {
+            image_id,
+            version,
+            digest: self.digest.map(Into::into),
+            slot: target.name,
+            stage: Stage::Writing,
+            uki: None,
+            root: root.to_string(),
+            entry: String::new(),
+            tries: 0,
+            previous: None,
+            boots: vec![],
+            verdict: None,
+            ended: None,
+        };
+        let sysupdate = is_sysupdate_root(&target.label) && target.label != EMPTY;
+        Ok(Plan {
+            clear: self.clear(&doomed, &update),
+            before: Change { label: sysupdate.then(|| EMPTY.to_owned()), uuid: None },
+            after,
+            warnings: warnings(uki),
+            update,
+        })
+    }
+
+    /// The root that every profile of the UKI boots.
+    fn root_arg(&self) -> Result<RootArg> {
+        let uki = &self.image.uki;
+        let of = |cmdline: &Option<String>| cmdline.as_deref().and_then(RootArg::parse);
+        let root = of(&uki.main.cmdline).ok_or_else(|| {
+            Error::Refused(
+                "the image's UKI names no root on its command line; build it with root=PARTUUID=… of its \
+                 root partition"
+                    .into(),
+            )
+        })?;
+        if uki.others.iter().any(|profile| of(&profile.cmdline).as_ref() != Some(&root)) {
+            return Err(Error::Refused("the profiles of the image's UKI boot different roots".into()));
+        }
+        Ok(root)
+    }
+
+    /// The entries that go: those that boot the target slot, those that the state says are its, and
+    /// every form of the entry that the image will get; never the running one.
+    fn doomed(&self, image_id: &str, version: &str) -> Result<Vec<&Entry>> {
+        let target = self.running.other();
+        let known = [
+            self.state.installed(target).map(|installed| installed.entry.clone()),
+            self.state.update.as_ref().filter(|u| u.slot == target).map(|u| u.entry.clone()),
+        ];
+        let id_of = |stem: &str| format!("{stem}.efi").to_lowercase();
+        let new = id_of(&free_stem(image_id, version, |stem| id_of(stem) == self.running_entry)?);
+        let is_doomed = |entry: &&Entry| {
+            let id = entry.id();
+            let boots_target =
+                entry.options.as_deref().and_then(|o| self.slots.of_cmdline(o)) == Some(target);
+            id != self.running_entry
+                && (boots_target || id == new || known.iter().flatten().any(|k| *k == id))
+        };
+        Ok(self.entries.iter().filter(is_doomed).collect())
+    }
+
+    fn check_room(&self, doomed: &[&Entry]) -> Result<()> {
+        let size = |entry: &&Entry| {
+            let on_esp = entry.partition == crate::boot::Partition::Esp;
+            let found = self.room.ukis.iter().find(|(path, _)| on_esp && *path == entry.path());
+            found.map_or(0, |(_, len)| *len)
+        };
+        let free = doomed.iter().map(size).fold(self.room.free, u64::saturating_add);
+        let needed = self.image.uki_size.saturating_add(SPARE);
+        if free < needed {
+            return Err(Error::Refused(format!(
+                "the image's UKI needs {needed} bytes on the ESP, but even without the other slot's entry only \
+                 {free} are free; remove what does not belong there"
+            )));
+        }
+        Ok(())
+    }
+
+    fn clear(&self, doomed: &[&Entry], update: &Update) -> Vec<Step> {
+        let mut steps = Vec::new();
+        // Where the running entry had stepped back for an update that never ran, its name comes
+        // back before that update's entry goes: one of the two must always boot.
+        if let Some(old) = self.state.update.as_ref().filter(|u| u.stage == Stage::Applied) {
+            steps.extend(restore(old, self.entries));
+        }
+        steps.extend(doomed.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }));
+        let mut state = self.state.clone();
+        state.set_installed(update.slot, None);
+        state.update = Some(update.clone());
+        steps.push(Step::Save(Box::new(state)));
+        steps
+    }
+}
+
+fn check_machine(uki: &Uki, root_arch: Option<&str>) -> Result<()> {
+    let (machine, name) = NATIVE;
+    if uki.machine != machine || root_arch.is_some_and(|arch| arch != name) {
+        return Err(Error::Refused(format!(
+            "the image is for another architecture (its UKI's machine type is {:#06x}, its root is for {}); \
+             this machine is {name}",
+            uki.machine,
+            root_arch.unwrap_or("any")
+        )));
+    }
+    if !uki.has_linux {
+        return Err(Error::Image("the image's UKI holds no kernel, or is truncated".into()));
+    }
+    Ok(())
+}
+
+/// Image id and version, such that they can make up a file name.
+fn identity(uki: &Uki) -> Result<(String, String)> {
+    let osrel = uki.main.osrel.as_ref();
+    let id = osrel.and_then(|o| o.image_id.as_deref().or(o.id.as_deref()));
+    let version = osrel.and_then(|o| o.image_version());
+    let (Some(id), Some(version)) = (id, version) else {
+        return Err(Error::Image(
+            "the os-release in the image's UKI names no version; it needs IMAGE_ID and IMAGE_VERSION".into(),
+        ));
+    };
+    let stem = format!("{id}_{version}");
+    if stem.contains('+') || EntryName::new(&stem, None, Suffix::Efi).is_none() {
+        return Err(Error::Refused(format!(
+            "'{stem}' cannot be the name of a boot entry; IMAGE_ID and IMAGE_VERSION must hold no '+' or '/'"
+        )));
+    }
+    Ok((id.to_owned(), version.to_owned()))
+}
+
+/// What to make of the target's partition so that `root` finds it, and it alone.
+fn fit(root: &RootArg, target: &Slot, running: &Slot, label: &str) -> Result<Change> {
+    if running.is(root) {
+        return Err(Error::Refused(format!(
+            "the image boots {root}, which is the running slot {}; it needs an image built for slot {}",
+            running.name, target.name
+        )));
+    }
+    let mut change = Change::default();
+    match root {
+        RootArg::PartUuid(uuid) | RootArg::BootUuid(uuid) => {
+            let uuid = uuid::Uuid::try_parse(uuid).map_err(|_| {
+                Error::Refused(format!("the image boots {root}, which is no UUID of a GPT partition"))
+            })?;
+            change.uuid = Some(uuid);
+        }
+        RootArg::PartLabel(wanted) if *wanted == target.label => {}
+        RootArg::PartLabel(wanted) if is_sysupdate_root(&target.label) && wanted == label => {}
+        RootArg::PartLabel(_) => {
+            return Err(Error::Refused(format!(
+                "the image boots {root}, but the slot it would be written to is labelled '{}'",
+                target.label
+            )));
+        }
+        RootArg::Node(_) if target.is(root) => {}
+        RootArg::RootHash(_) => {
+            return Err(Error::Refused("images with dm-verity (roothash=) cannot be written yet".into()));
+        }
+        _ => {
+            return Err(Error::Refused(format!(
+                "the image boots {root}, which cannot be made to mean slot {}; build it with root=PARTUUID=…",
+                target.name
+            )));
+        }
+    }
+    if is_sysupdate_root(&target.label) {
+        if label.encode_utf16().count() > MAX_LABEL {
+            return Err(Error::Refused(format!(
+                "'{label}' is too long for a partition label, which has at most {MAX_LABEL} characters"
+            )));
+        }
+        change.label = Some(label.to_owned());
+    }
+    Ok(change)
+}
+
+fn warnings(uki: &Uki) -> Vec<String> {
+    let panics = |cmdline: &str| {
+        cmdline
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix("panic="))
+            .next_back()
+            .is_some_and(|n| n != "0")
+    };
+    let mut warnings = Vec::new();
+    if !uki.main.cmdline.as_deref().is_some_and(panics) {
+        warnings.push(
+            "its UKI has no panic= on its command line: if the kernel panics before the initramfs, the \
+             machine stands still instead of falling back; add panic=10"
+                .to_owned(),
+        );
+    }
+    if !uki.others.is_empty() {
+        warnings.push(
+            "its UKI has several profiles; systemd-boot 257 may choose another than the first".to_owned(),
+        );
+    }
+    warnings
+}
