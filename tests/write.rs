@@ -46,7 +46,7 @@ fn untouched(tree: &Tree) {
     assert!(read(&tree.path("dev/sda3")) == before(), "the slot was changed");
     assert_eq!(tree.entries(), ["edge_0.9.efi", "edge_1.0.efi"]);
     assert_eq!(tree.state().update, None);
-    assert!(!tree.path("efi/EFI/abide/staged.uki").exists());
+    assert!(!tree.path("efi/EFI/Linux/staged.uki").exists());
 }
 
 /// The slot was given up: nothing boots it and nothing is staged; the running system is as it was.
@@ -63,7 +63,7 @@ fn unbootable(tree: &Tree) {
 fn staged(tree: &Tree, image: &Image, published: &[u8]) {
     assert!(read(&tree.path("dev/sda3")) == image.in_slot(&before()), "the slot holds something else");
     assert_eq!(tree.entries(), ["edge_1.0.efi"]);
-    assert_eq!(Some(read(&tree.path("efi/EFI/abide/staged.uki"))), image.uki);
+    assert_eq!(Some(read(&tree.path("efi/EFI/Linux/staged.uki"))), image.uki);
     let update = tree.state().update.unwrap();
     assert_eq!((update.stage, update.slot), (Stage::Staged, SlotName::B));
     assert_eq!(update.digest, Some(digest(published)));

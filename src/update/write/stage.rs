@@ -9,7 +9,7 @@ use crate::boot::Volume;
 use crate::boot::entry::UKI_DIR;
 use crate::error::{Error, OrError, Result};
 use crate::hex;
-use crate::state::{STATE_DIR, Uki};
+use crate::state::Uki;
 use crate::update::STAGED_UKI;
 
 /// What there is room for on the ESP.
@@ -25,21 +25,19 @@ impl Room {
     /// Looks at the ESP.
     pub fn of(esp: &dyn Volume) -> Result<Self> {
         let cannot = || "cannot read the ESP";
-        let old = esp.list(STATE_DIR).or_boot(cannot)?;
+        let items = esp.list(UKI_DIR).or_boot(cannot)?;
+        let ukis: Vec<_> =
+            items.into_iter().map(|item| (format!("{UKI_DIR}/{}", item.name), item.len)).collect();
         let old =
-            old.iter().find(|item| STAGED_UKI.ends_with(&format!("/{}", item.name))).map_or(0, |i| i.len);
-        let ukis = esp.list(UKI_DIR).or_boot(cannot)?;
-        Ok(Self {
-            free: esp.free_bytes().or_boot(cannot)?.saturating_add(old),
-            ukis: ukis.into_iter().map(|item| (format!("{UKI_DIR}/{}", item.name), item.len)).collect(),
-        })
+            ukis.iter().find(|(path, _)| path.eq_ignore_ascii_case(STAGED_UKI)).map_or(0, |(_, len)| *len);
+        Ok(Self { free: esp.free_bytes().or_boot(cannot)?.saturating_add(old), ukis })
     }
 }
 
 /// Removes the staged UKI of an earlier update.
 pub fn remove(esp: &dyn Volume) -> Result<()> {
     match esp.remove(STAGED_UKI) {
-        Ok(()) => esp.sync_dir(STATE_DIR).or_boot(|| format!("{STATE_DIR}: cannot sync")),
+        Ok(()) => esp.sync_dir(UKI_DIR).or_boot(|| format!("{UKI_DIR}: cannot sync")),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e).or_boot(|| format!("{STAGED_UKI}: cannot remove")),
     }
@@ -49,10 +47,10 @@ pub fn remove(esp: &dyn Volume) -> Result<()> {
 pub fn uki(esp: &dyn Volume, from: &mut impl Read) -> Result<Uki> {
     let mut from = Hashing { from, hash: Sha256::new() };
     let cannot = || format!("{STAGED_UKI}: cannot write (is the ESP full?)");
-    esp.create_dir(STATE_DIR).or_boot(cannot)?;
+    esp.create_dir(UKI_DIR).or_boot(cannot)?;
     let size = esp.write(STAGED_UKI, &mut from).or_boot(cannot)?;
     esp.sync_file(STAGED_UKI).or_boot(cannot)?;
-    esp.sync_dir(STATE_DIR).or_boot(cannot)?;
+    esp.sync_dir(UKI_DIR).or_boot(cannot)?;
     let written = Uki { sha256: hex::encode(&from.hash.finalize()), size };
     let read = esp.open_on_disk(STAGED_UKI).and_then(|mut file| sha256(&mut file));
     if read.or_boot(|| format!("{STAGED_UKI}: cannot read back"))? != written {
