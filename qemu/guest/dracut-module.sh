@@ -13,4 +13,6 @@ install() {
 		case $unit in '' | '#'*) continue ;; esac
 		ln -sfn /dev/null "${initdir:?}/etc/systemd/system/$unit"
 	done <"${moddir:?}/mask"
+	# A shell script that only repeats what systemd-fstab-generator does with root=PARTUUID.
+	rm -f "$initdir/usr/lib/systemd/system-generators/dracut-rootfs-generator"
 }
