@@ -8,7 +8,9 @@ base_cmdline='console=ttyS0 quiet panic=1 ro rootfstype=erofs fsck.mode=skip net
 base_cmdline+=' systemd.show_status=false systemd.gpt_auto=0'
 base_cmdline+=' norandmaps nokaslr mitigations=off init_on_alloc=0 randomize_kstack_offset=off hardened_usercopy=off'
 base_cmdline+=' audit=0 lsm=capability random.trust_cpu=on cryptomgr.notests tsc=reliable no_timer_check'
-base_cmdline+=' rcupdate.rcu_expedited=1'
+base_cmdline+=' rcupdate.rcu_expedited=1 udev.children_max=2'
+# Self-tests of random number generators.
+base_cmdline+=' initcall_blacklist=jent_mod_init,crypto_kdf108_init,init_encrypted'
 
 # os_release VERSION: the os-release of that version, on stdout.
 os_release() {
