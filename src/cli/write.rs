@@ -28,7 +28,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
     let mut shown = Shown::new();
-    let written = write(&mut machine, &args.image, args.sha256.as_deref(), |p| shown.show(p));
+    let sha256 = args.sha256.as_deref();
+    let written = write(&mut machine, &args.image, sha256, &config.download, |p| shown.show(p));
     shown.clear();
     let written = written?;
     println!(

@@ -7,6 +7,8 @@
 pub mod assess;
 #[cfg(feature = "full")]
 pub mod check;
+#[cfg(feature = "full")]
+pub mod download;
 pub mod duration;
 pub mod files;
 #[cfg(feature = "full")]
@@ -23,6 +25,8 @@ use std::path::Path;
 pub use assess::{Assess, OnFailure};
 #[cfg(feature = "full")]
 pub use check::{CheckConfig, CheckKind};
+#[cfg(feature = "full")]
+pub use download::Download;
 pub use slots::SlotLabels;
 
 use crate::error::{Error, OrError, Result};
@@ -38,6 +42,9 @@ pub struct Config {
     /// `[[check]]`, in the order written; without any, the one check of kind `system`.
     #[cfg(feature = "full")]
     pub checks: Vec<CheckConfig>,
+    /// `[download]`: how images are fetched.
+    #[cfg(feature = "full")]
+    pub download: Download,
     /// `[slots]`: the partition labels of the two roots; `None` leaves finding them to Abide.
     pub slots: Option<SlotLabels>,
 }
@@ -49,6 +56,8 @@ impl Default for Config {
             assess: Assess::default(),
             #[cfg(feature = "full")]
             checks: vec![CheckConfig::default()],
+            #[cfg(feature = "full")]
+            download: Download::default(),
             slots: None,
         }
     }
@@ -81,6 +90,8 @@ impl Config {
             assess: top.table("assess", Assess::read)?,
             #[cfg(feature = "full")]
             checks: check::read_all(&mut top)?,
+            #[cfg(feature = "full")]
+            download: top.table("download", Download::read)?,
             slots: top.optional_table("slots", SlotLabels::read)?,
         };
         #[cfg(feature = "full")]

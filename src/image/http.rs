@@ -1,14 +1,19 @@
-//! Images from a web server.
+//! Images from a web server, gone on with where the connection broke.
 
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use ureq::Agent;
+use log::warn;
+use ureq::http::{HeaderMap, StatusCode, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, BodyReader};
 
 use super::Source;
-use crate::error::{Error, Result};
+use crate::config::Download;
+use crate::error::{Error, OrError, Result};
 
 /// Where distributions keep the certificates they trust; the first one found counts.
 const TRUST_STORES: [&str; 4] = [
@@ -20,65 +25,278 @@ const TRUST_STORES: [&str; 4] = [
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a server may stay silent in the middle of an image.
+/// How long a server may stay silent in the middle of an image before it is asked again.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Between two attempts; doubled each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// Opens `url` for reading from its beginning.
-pub fn open(url: &str) -> Result<Source> {
-    let cannot = |why: String| Error::Image(format!("{url}: cannot download: {why}"));
-    let response = agent().get(url).call().map_err(|e| match e {
-        ureq::Error::StatusCode(404) => cannot("the server has no such image (404)".into()),
-        ureq::Error::StatusCode(code) => cannot(format!("the server answered {code}")),
-        e => cannot(e.to_string()),
-    })?;
-    let len = response.body().content_length();
-    let reader = response.into_body().into_with_config().limit(u64::MAX).reader();
-    Ok(Source { name: url.to_owned(), len, repeatable: false, reader: Box::new(Whole { reader, left: len }) })
+pub fn open(url: &str, limits: &Download) -> Result<Source> {
+    let mut transfer = Transfer::new(url, limits)?;
+    transfer.connect().or_image(|| format!("{url}: cannot download"))?;
+    let len = transfer.len;
+    Ok(Source { name: url.to_owned(), len, repeatable: false, reader: Box::new(transfer) })
 }
 
-fn agent() -> Agent {
-    Agent::config_builder()
-        .tls_config(TlsConfig::builder().root_certs(root_certs()).build())
+/// A download that reconnects.
+struct Transfer {
+    agent: Agent,
+    url: String,
+    limits: Download,
+    body: Option<BodyReader<'static>>,
+    /// Bytes that were given on.
+    position: u64,
+    /// Bytes of the whole image.
+    len: Option<u64>,
+    /// What tells this version of the image from another: its ETag or date.
+    version: Option<String>,
+    started: Instant,
+    /// When the last byte came, or was asked for.
+    alive: Instant,
+}
+
+impl Transfer {
+    fn new(url: &str, limits: &Download) -> Result<Self> {
+        let now = Instant::now();
+        Ok(Self {
+            agent: agent(limits)?,
+            url: url.to_owned(),
+            limits: limits.clone(),
+            body: None,
+            position: 0,
+            len: None,
+            version: None,
+            started: now,
+            alive: now,
+        })
+    }
+
+    /// Asks for the image from the present position on. Errors of the kind
+    /// [`io::ErrorKind::Other`] and [`io::ErrorKind::InvalidData`] are final.
+    fn connect(&mut self) -> io::Result<()> {
+        let mut request = self.agent.get(&self.url);
+        if self.position > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", self.position));
+            if let Some(version) = &self.version {
+                request = request.header(header::IF_RANGE, version);
+            }
+        }
+        let response = request.call().map_err(into_io)?;
+        let (status, headers) = (response.status(), response.headers());
+        if !status.is_success() {
+            return Err(refusal(status));
+        }
+        let version = version(headers);
+        let rest = response.body().content_length();
+        let (start, len) = match status {
+            StatusCode::PARTIAL_CONTENT => content_range(headers)
+                .ok_or_else(|| io::Error::other("the server's answer makes no sense"))?,
+            _ => (0, rest),
+        };
+        if self.position > 0 && (version != self.version || len != self.len) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the image on the server changed in the middle of the download",
+            ));
+        }
+        (self.version, self.len) = (version, len);
+        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        // A server that knows no ranges sends everything once more.
+        let skip = self
+            .position
+            .checked_sub(start)
+            .ok_or_else(|| io::Error::other("the server sent another part of the image than asked for"))?;
+        if io::copy(&mut body.by_ref().take(skip), &mut io::sink()).map_err(broken)? < skip {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.body = Some(body);
+        Ok(())
+    }
+
+    /// Tries to go on after `error`, until that is given up.
+    fn reconnect(&mut self, mut error: io::Error) -> io::Result<()> {
+        let mut pause = FIRST_PAUSE;
+        self.body = None;
+        while !is_final(&error) {
+            let left = self.limits.give_up_after.saturating_sub(self.alive.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            warn!("{}: {error}; trying to go on from byte {}", self.url, self.position);
+            sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            match self.connect() {
+                Ok(()) => return Ok(()),
+                Err(next) => error = next,
+            }
+        }
+        Err(error)
+    }
+
+    fn read_once(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let Some(body) = &mut self.body else { return Err(io::ErrorKind::NotConnected.into()) };
+        let count = body.read(to).map_err(broken)?;
+        match self.len {
+            Some(len) if count == 0 && self.position < len => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("the server ended the connection with {} bytes to go", len - self.position),
+            )),
+            _ => Ok(count),
+        }
+    }
+
+    /// Waits as long as the rate limit wants it.
+    fn slow_down(&self) {
+        if let Some(rate) = self.limits.rate_limit {
+            let due = Duration::from_secs_f64(self.position as f64 / rate.max(1) as f64);
+            sleep(due.saturating_sub(self.started.elapsed()));
+        }
+    }
+}
+
+impl Read for Transfer {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if to.is_empty() {
+            return Ok(0);
+        }
+        // Whatever time has passed since the last read was not the server's.
+        self.alive = Instant::now();
+        loop {
+            match self.read_once(to) {
+                Ok(count) => {
+                    self.position += count as u64;
+                    self.slow_down();
+                    return Ok(count);
+                }
+                Err(e) => self.reconnect(e)?,
+            }
+        }
+    }
+}
+
+/// Whether asking again would change nothing.
+fn is_final(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::InvalidData)
+}
+
+/// An error in the middle of an answer; another attempt may do better.
+fn broken(error: io::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, error)
+}
+
+/// Errors of the network may pass; those of the request do not.
+fn into_io(error: ureq::Error) -> io::Error {
+    match error {
+        ureq::Error::Io(e) => io::Error::new(io::ErrorKind::ConnectionAborted, e),
+        e @ (ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => {
+            io::Error::new(io::ErrorKind::ConnectionAborted, e.to_string())
+        }
+        e => io::Error::other(e.to_string()),
+    }
+}
+
+/// What a status means: "not now" may pass (RFC 9110, 15.5.9, 15.5.20 and 15.6; RFC 6585), the others do not.
+fn refusal(status: StatusCode) -> io::Error {
+    let code = status.as_u16();
+    match code {
+        404 | 410 => io::Error::other(format!("the server has no such image ({code})")),
+        408 | 429 | 500..=599 => {
+            io::Error::new(io::ErrorKind::ConnectionRefused, format!("the server answered {code}"))
+        }
+        _ => io::Error::other(format!("the server answered {code}")),
+    }
+}
+
+/// A strong ETag, else the date of the last change (RFC 9110, 13.1.5: what If-Range may hold).
+fn version(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    text(header::ETAG).filter(|tag| !tag.starts_with("W/")).or_else(|| text(header::LAST_MODIFIED))
+}
+
+/// The first byte and, where it is told, the whole length in `bytes FIRST-LAST/LENGTH`.
+fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let (range, len) =
+        headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, len.parse().ok()))
+}
+
+fn agent(limits: &Download) -> Result<Agent> {
+    Ok(Agent::config_builder()
+        .http_status_as_error(false)
+        .tls_config(TlsConfig::builder().root_certs(root_certs(limits.ca.as_deref())?).build())
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(READ_TIMEOUT))
         .timeout_per_read(Some(READ_TIMEOUT))
         .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")))
         .build()
-        .new_agent()
+        .new_agent())
 }
 
-/// The system's own trust store; where it has none, Mozilla's list as it was when this was built.
-fn root_certs() -> RootCerts {
-    let named = std::env::var("SSL_CERT_FILE").ok();
-    let pem = named.iter().map(String::as_str).chain(TRUST_STORES).find_map(|path| std::fs::read(path).ok());
-    let Some(pem) = pem else { return RootCerts::WebPki };
+/// The configured certificates, else the system's own; where it has none, Mozilla's list as it was
+/// when this was built.
+fn root_certs(pinned: Option<&Path>) -> Result<RootCerts> {
+    let pem = match pinned {
+        Some(path) => Some(std::fs::read(path).or_usage(|| format!("{}: cannot read", path.display()))?),
+        None => {
+            let named = std::env::var("SSL_CERT_FILE").ok();
+            let mut stores = named.iter().map(String::as_str).chain(TRUST_STORES);
+            stores.find_map(|path| std::fs::read(path).ok())
+        }
+    };
+    let Some(pem) = pem else { return Ok(RootCerts::WebPki) };
     let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
             _ => None,
         })
         .collect();
-    RootCerts::Specific(Arc::new(certificates))
+    if let (Some(path), true) = (pinned, certificates.is_empty()) {
+        return Err(Error::Usage(format!("{}: holds no certificate in PEM form", path.display())));
+    }
+    Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
-/// Makes an end that comes before the announced length an error.
-struct Whole<R> {
-    reader: R,
-    left: Option<u64>,
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use ureq::http::HeaderValue;
 
-impl<R: Read> Read for Whole<R> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(to)?;
-        if let Some(left) = &mut self.left {
-            if count == 0 && *left > 0 && !to.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("the server ended the connection with {left} bytes to go"),
-                ));
-            }
-            *left = left.saturating_sub(count as u64);
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_range_of_an_answer_is_understood() {
+        let range = |text| content_range(&headers(&[(header::CONTENT_RANGE, text)]));
+        assert_eq!(range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(range("bytes 5-9/*"), Some((5, None)));
+        assert_eq!(range("bytes */10"), None);
+        assert_eq!(range("pages 5-9/10"), None);
+    }
+
+    #[test]
+    fn a_weak_tag_does_not_tell_versions_apart_byte_by_byte() {
+        let both = [(header::ETAG, "W/\"1\""), (header::LAST_MODIFIED, "Mon")];
+        assert_eq!(version(&headers(&both)).as_deref(), Some("Mon"));
+        assert_eq!(version(&headers(&[(header::ETAG, "\"1\"")])).as_deref(), Some("\"1\""));
+    }
+
+    #[test]
+    fn only_errors_that_may_pass_are_tried_again() {
+        let codes =
+            [(404, true), (403, true), (416, true), (408, false), (429, false), (500, false), (503, false)];
+        for (code, end) in codes {
+            assert_eq!(is_final(&refusal(StatusCode::from_u16(code).unwrap())), end, "{code}");
         }
-        Ok(count)
+    }
+
+    #[test]
+    fn a_pinned_certificate_must_be_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(root_certs(Some(file.path())).unwrap_err().exit_code(), 2);
+        assert_eq!(root_certs(Some(Path::new("/no/such/file"))).unwrap_err().exit_code(), 2);
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use crate::config::Download;
 use crate::error::{Error, OrError, Result};
 
 /// A place to read an image from.
@@ -19,14 +20,14 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens `image`: an `http://` or `https://` URL, `-` for standard input, or a path.
+    /// Opens `image`, a download within the limits of `download`: an `http://` or `https://` URL, `-` for standard input, or a path.
     ///
     /// # Errors
     /// [`Error::Image`] if it cannot be opened.
-    pub fn open(image: &str) -> Result<Self> {
+    pub fn open(image: &str, download: &Download) -> Result<Self> {
         let scheme = image.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
-            Some("http" | "https") => super::http::open(image),
+            Some("http" | "https") => super::http::open(image, download),
             Some("file") => Self::file(image.split_once("://").map_or(image, |(_, path)| path)),
             Some(other) if !Path::new(image).exists() => {
                 Err(Error::Image(format!("{image}: '{other}' is not supported; use http, https or a path")))

@@ -13,6 +13,10 @@ pub enum Answer {
     Status(u16),
     /// The file's length is announced, but the connection ends after so many bytes.
     CutAfter(usize, Vec<u8>),
+    /// Every connection ends after so many bytes; ranges are honoured as long as the file is the same.
+    Drops(usize, Vec<u8>),
+    /// As before, but each answer is of another version of the file.
+    Changes(usize, Vec<u8>),
     /// A redirect to this URL.
     Redirect(String),
 }
@@ -22,19 +26,23 @@ pub fn serve(answer: Answer) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/edge.raw", listener.local_addr().unwrap());
     thread::spawn(move || {
-        for stream in listener.incoming() {
+        for (number, stream) in listener.incoming().enumerate() {
             let Ok(stream) = stream else { continue };
             // Whoever asked may be gone already.
-            drop(respond(stream, &answer));
+            drop(respond(stream, number, &answer));
         }
     });
     url
 }
 
-fn respond(mut stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
+fn respond(mut stream: TcpStream, number: usize, answer: &Answer) -> std::io::Result<()> {
     let mut request = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
+    let mut start = 0;
     while request.read_line(&mut line)? > 2 {
+        if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
+            start = range.trim().trim_end_matches('-').parse().unwrap();
+        }
         line.clear();
     }
     match answer {
@@ -49,6 +57,8 @@ fn respond(mut stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
             stream.write_all(&file[..*count])
         }
+        Answer::Drops(count, file) => part(&mut stream, start, *count, file, "one"),
+        Answer::Changes(count, file) => part(&mut stream, start, *count, file, &number.to_string()),
         Answer::Redirect(url) => {
             write!(
                 stream,
@@ -56,4 +66,17 @@ fn respond(mut stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
             )
         }
     }
+}
+
+fn part(stream: &mut TcpStream, start: usize, count: usize, file: &[u8], tag: &str) -> std::io::Result<()> {
+    let rest = &file[start..];
+    let (last, len) = (file.len() - 1, file.len());
+    let status = if start == 0 {
+        "200 OK".into()
+    } else {
+        format!("206 Part\r\nContent-Range: bytes {start}-{last}/{len}")
+    };
+    let head = format!("HTTP/1.1 {status}\r\nETag: \"{tag}\"\r\nContent-Length: {}\r\n", rest.len());
+    write!(stream, "{head}Connection: close\r\n\r\n")?;
+    stream.write_all(&rest[..count.min(rest.len())])
 }

@@ -11,6 +11,7 @@ mod stage;
 
 use log::{info, warn};
 
+use crate::config::Download;
 use crate::disk::SlotName;
 use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Report, overwrite};
@@ -51,7 +52,7 @@ pub struct Written {
 }
 
 /// Writes the image `source` (a path, a URL, or `-`) into the slot that is not running and stages it.
-/// `sha256` is the digest of the published file, where it is known.
+/// `sha256` is the digest of the published file, where it is known; `download` limits a download.
 ///
 /// # Errors
 /// [`Error::Refused`] if the image does not fit the machine or failed before, or the running system
@@ -63,6 +64,7 @@ pub fn write(
     machine: &mut Machine,
     source: &str,
     sha256: Option<&str>,
+    download: &Download,
     mut progress: impl FnMut(Progress),
 ) -> Result<Written> {
     let sha256 = sha256.map(parse_digest).transpose()?;
@@ -73,7 +75,7 @@ pub fn write(
     let running_entry = machine.running_entry()?.id();
     let spool_dirs = SPOOL_DIRS.map(|dir| machine.root.path(dir)).to_vec();
 
-    let mut image = Opened::open(source, &spool_dirs)?;
+    let mut image = Opened::open(source, download, &spool_dirs)?;
     let esp = machine.dirs.esp.as_ref();
     let plan = Facts {
         image: image.described()?,

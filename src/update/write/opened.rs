@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use crate::boot::uki;
+use crate::config::Download;
 use crate::error::{Error, OrError, Result};
 use crate::hex;
 use crate::image::{Esp, HEAD, Kind, Layout, Partition, Source, Spool, Stream};
@@ -40,8 +41,8 @@ pub struct Opened {
 impl Opened {
     /// Reads up to the end of the ESP. Where the root comes first in an image, a plain
     /// file is read twice; anything else cannot be.
-    pub fn open(image: &str, spool_dirs: &[PathBuf]) -> Result<Self> {
-        let source = Source::open(image)?;
+    pub fn open(image: &str, download: &Download, spool_dirs: &[PathBuf]) -> Result<Self> {
+        let source = Source::open(image, download)?;
         let (name, repeatable) = (source.name.clone(), source.repeatable);
         let mut stream = Stream::open(source)?;
         let layout = Layout::parse(stream.peek(HEAD)?, &name)?;
@@ -55,7 +56,7 @@ impl Opened {
         }
         let kept = keep(&mut stream, &esp, spool_dirs)?;
         if twice {
-            stream = Stream::open(Source::open(image)?)?;
+            stream = Stream::open(Source::open(image, download)?)?;
             if Layout::parse(stream.peek(HEAD)?, &name)? != layout {
                 return Err(changed(&name));
             }
