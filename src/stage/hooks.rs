@@ -33,6 +33,15 @@ const GRACE: Duration = Duration::from_secs(2);
 /// into emergency mode: the trial cannot succeed any more.
 const ON_FAILURE: &str = "[Unit]\nOnFailure=abide-rollback.service\n";
 
+/// Where systemd looks for changes to its own configuration; a file of another name in `/etc` that
+/// sorts later still wins.
+const MANAGER: &str = "/run/systemd/system.conf.d/00-abide.conf";
+
+/// What the initramfs stage has started, somebody must keep fed: systemd does that only where it is
+/// told to, and would else be reset by the hardware's own time limit in the middle of a good trial.
+const FEED_WATCHDOG: &str = "[Manager]\nRuntimeWatchdogSec=1min\n";
+const WATCHDOG: &str = "/dev/watchdog";
+
 /// Has the system that boots next start the assessment, the commit and the deadline.
 /// `deadline` counts from the start of the kernel.
 ///
@@ -43,8 +52,11 @@ pub fn install(root: &Root, deadline: Duration) -> Result<()> {
     let seconds = (deadline + GRACE).as_secs();
     // The empty assignment drops the unit's own value.
     let timer = format!("[Timer]\nOnBootSec=\nOnBootSec={seconds}s\n");
-    write(root, "abide-deadline.timer.d/10-trial.conf", &timer)?;
-    write(root, "boot-complete.target.d/10-trial.conf", ON_FAILURE)?;
+    write(root, &format!("{RUN}/abide-deadline.timer.d/10-trial.conf"), &timer)?;
+    write(root, &format!("{RUN}/boot-complete.target.d/10-trial.conf"), ON_FAILURE)?;
+    if root.path(WATCHDOG).exists() {
+        write(root, MANAGER, FEED_WATCHDOG)?;
+    }
     for (folder, unit) in LINKS {
         link(root, folder, unit)?;
     }
@@ -52,7 +64,7 @@ pub fn install(root: &Root, deadline: Duration) -> Result<()> {
 }
 
 fn write(root: &Root, name: &str, text: &str) -> Result<()> {
-    let path = root.path(Path::new(RUN).join(name));
+    let path = root.path(name);
     create_parent(&path)?;
     fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))
 }
@@ -83,6 +95,19 @@ mod tests {
         install(&Root::at(dir.path()), Duration::from_secs(600)).unwrap();
         let drop_in = dir.path().join("run/systemd/system/abide-deadline.timer.d/10-trial.conf");
         assert_eq!(fs::read_to_string(drop_in).unwrap(), "[Timer]\nOnBootSec=\nOnBootSec=602s\n");
+    }
+
+    #[test]
+    fn a_hardware_watchdog_is_fed_by_the_new_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        install(&root, Duration::from_secs(1)).unwrap();
+        let file = dir.path().join("run/systemd/system.conf.d/00-abide.conf");
+        assert!(!file.exists());
+        fs::create_dir(dir.path().join("dev")).unwrap();
+        fs::write(dir.path().join("dev/watchdog"), "").unwrap();
+        install(&root, Duration::from_secs(1)).unwrap();
+        assert!(file.exists());
     }
 
     #[test]

@@ -1,0 +1,144 @@
+//! The configuration as the command reads it: files, order, fragments, masks, mistakes.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use abide::config::{CheckKind, Config, OnFailure};
+use support::Tree;
+
+fn write(tree: &Tree, path: &str, text: &str) {
+    let path = tree.path(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn load(tree: &Tree) -> Config {
+    Config::load(&tree.root(), None).unwrap()
+}
+
+#[test]
+fn without_any_file_the_defaults_hold() {
+    assert_eq!(load(&Tree::running("1.0")), Config::default());
+}
+
+#[test]
+fn the_administrators_file_changes_single_keys_of_the_vendors() {
+    let tree = Tree::running("1.0");
+    write(&tree, "usr/lib/abide/abide.toml", "[assess]\ntest_window = '5min'\ntries = 5\n");
+    write(&tree, "etc/abide/abide.toml", "[assess]\ntries = 2\n");
+    let assess = load(&tree).assess;
+    assert_eq!((assess.test_window, assess.tries), (Duration::from_secs(300), 2));
+}
+
+#[test]
+fn fragments_are_read_by_name_whatever_folder_they_are_in() {
+    let tree = Tree::running("1.0");
+    write(&tree, "etc/abide/abide.toml", "[assess]\ntries = 1\n");
+    write(&tree, "etc/abide/abide.d/10-first.toml", "[assess]\ntries = 2\non_failure = 'retry'\n");
+    write(&tree, "usr/lib/abide/abide.d/20-second.toml", "[assess]\ntries = 3\n");
+    write(&tree, "etc/abide/abide.d/30-no.conf", "not even TOML");
+    let assess = load(&tree).assess;
+    assert_eq!((assess.tries, assess.on_failure), (3, OnFailure::Retry));
+}
+
+#[test]
+fn of_fragments_with_one_name_etc_wins_over_run_over_usr() {
+    let tree = Tree::running("1.0");
+    for (folder, tries) in [("usr/lib", 1), ("run", 2), ("etc", 3)] {
+        write(&tree, &format!("{folder}/abide/abide.d/x.toml"), &format!("[assess]\ntries = {tries}\n"));
+        assert_eq!(load(&tree).assess.tries, tries);
+    }
+}
+
+#[test]
+fn a_link_to_dev_null_masks_a_fragment() {
+    let tree = Tree::running("1.0");
+    write(&tree, "usr/lib/abide/abide.d/x.toml", "[assess]\ntries = 7\n");
+    fs::create_dir_all(tree.path("etc/abide/abide.d")).unwrap();
+    symlink("/dev/null", tree.path("etc/abide/abide.d/x.toml")).unwrap();
+    assert_eq!(load(&tree).assess.tries, Config::default().assess.tries);
+}
+
+#[test]
+fn a_fragment_changes_one_key_of_a_check_and_switches_another_off() {
+    let tree = Tree::running("1.0");
+    write(
+        &tree,
+        "usr/lib/abide/abide.toml",
+        "[[check]]\nname = 'app'\nkind = 'unit'\nunits = 'app.service'\ninterval = '1min'\n\
+         [[check]]\nname = 'net'\nkind = 'network'\n",
+    );
+    write(
+        &tree,
+        "etc/abide/abide.d/site.toml",
+        "[[check]]\nname = 'app'\ninterval = '5s'\n[[check]]\nname = 'net'\nenabled = false\n",
+    );
+    let checks = load(&tree).checks;
+    assert_eq!(checks.len(), 1);
+    assert_eq!(checks[0].interval, Duration::from_secs(5));
+    assert!(matches!(&checks[0].kind, CheckKind::Unit(unit) if unit.units == ["app.service"]));
+}
+
+#[test]
+fn the_config_option_replaces_the_main_files_but_not_the_fragments() {
+    let tree = Tree::running("1.0");
+    write(&tree, "etc/abide/abide.toml", "[assess]\ntries = 1\n");
+    write(&tree, "etc/abide/abide.d/x.toml", "[assess]\non_failure = 'retry'\n");
+    write(&tree, "tmp/mine.toml", "[assess]\ntest_window = '1min'\n");
+    let assess = Config::load(&tree.root(), Some(&tree.path("tmp/mine.toml"))).unwrap().assess;
+    assert_eq!((assess.tries, assess.on_failure), (Config::default().assess.tries, OnFailure::Retry));
+    assert_eq!(assess.test_window, Duration::from_secs(60));
+}
+
+#[test]
+fn a_mistake_is_an_error_of_usage_that_names_file_line_and_remedy() {
+    let tree = Tree::running("1.0");
+    write(&tree, "etc/abide/abide.d/site.toml", "[assess]\n\ntest_windw = '5min'\n");
+    let run = tree.abide(&["check"]).fails(2);
+    let file = tree.path("etc/abide/abide.d/site.toml");
+    assert_eq!(
+        run.stderr,
+        format!(
+            "abide: {}:3: unknown key 'test_windw' in [assess]; did you mean 'test_window'?\n",
+            file.display()
+        )
+    );
+}
+
+#[test]
+fn a_file_that_was_named_and_is_not_there_is_an_error() {
+    let tree = Tree::running("1.0");
+    let run = tree.abide(&["--config", "/no/such.toml", "check"]).fails(2);
+    assert!(run.stderr.starts_with("abide: /no/such.toml: cannot read"), "{}", run.stderr);
+}
+
+#[test]
+fn every_mistake_in_a_check_is_told_with_its_line() {
+    for (keys, problem) in [
+        ("kind = 'unit'", "f:1: [[check]]: a check of kind unit needs units = [\"NAME.service\"]"),
+        ("kind = 'unit'\nunits = 'app'", "f:4: units: 'app' is not the name of a unit"),
+        ("kind = 'untit'", "f:3: kind: 'untit' is not known; did you mean 'unit'?"),
+        ("kind = 'network'\nconnect = 'host'", "f:4: connect: 'host' is not HOST:PORT"),
+        ("kind = 'command'", "f:1: [[check]]: a check of kind command needs command"),
+        ("kind = 'system'\ntimeout = 'infinity'", "f:4: timeout: must be a span of time that ends"),
+        ("kind = 'system'\ntimeout = 0", "f:4: timeout: must be longer than nothing"),
+        ("kind = 'system'\ninterval = '1ms'", "f:4: interval: must be at least 100ms"),
+        ("kind = 'system'\nunits = 'a.service'", "f:4: unknown key 'units' in [[check]]"),
+        ("", "f:1: [[check]]: has no kind"),
+    ] {
+        let error = Config::parse("f", &format!("[[check]]\nname = 'x'\n{keys}\n")).unwrap_err().to_string();
+        assert!(error.starts_with(problem), "{keys}: {error}");
+    }
+}
+
+#[test]
+fn two_checks_of_one_name_in_one_file_are_refused() {
+    let check = "[[check]]\nname = 'x'\nkind = 'system'\n";
+    let error = Config::parse("f", &format!("{check}{check}")).unwrap_err().to_string();
+    assert_eq!(error, "f:5: name: is the name of another check as well");
+}
