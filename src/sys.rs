@@ -186,3 +186,19 @@ unsafe fn fd(result: libc::c_long) -> io::Result<OwnedFd> {
     // SAFETY: the caller says that it is new, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// By how much the kernel thinks that the clock may be wrong at most; `None` if nothing keeps
+/// it right (adjtimex(2)).
+///
+/// # Errors
+/// If the kernel does not tell.
+pub fn clock_error() -> io::Result<Option<std::time::Duration>> {
+    // SAFETY: all zeros is a valid value of this structure of numbers; it asks for nothing to be set.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel reads and writes one structure behind a valid pointer.
+    match unsafe { libc::adjtimex(&raw mut state) } {
+        -1 => Err(io::Error::last_os_error()),
+        libc::TIME_ERROR => Ok(None),
+        _ => Ok(Some(std::time::Duration::from_micros(u64::try_from(state.maxerror).unwrap_or(u64::MAX)))),
+    }
+}

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Context, apply, assess, check, commit, forget, initrd, list, rollback, status, write};
+use super::{Context, apply, assess, check, commit, confirm, forget, initrd, list, rollback, status, write};
 use crate::error::Result;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +23,10 @@ pub enum Command {
     Forget(forget::Args),
     /// Run the health checks once, show each result, decide nothing
     Check(check::Args),
+    /// Say that the system on trial is well: the answer that a check of kind confirm waits for
+    Confirm(confirm::ConfirmArgs),
+    /// Say that it is not
+    Deny(confirm::DenyArgs),
     /// Assess the system on trial; for its units
     #[command(hide = true)]
     Assess(assess::Args),
@@ -46,6 +50,8 @@ impl Command {
             Self::Rollback(args) => rollback::run(context, args),
             Self::Forget(args) => forget::run(context, args),
             Self::Check(args) => check::run(context, args),
+            Self::Confirm(args) => confirm::confirm(context, args),
+            Self::Deny(args) => confirm::deny(context, args),
             Self::Assess(args) => assess::run(context, args),
             Self::Initrd(args) => initrd::run(context, args),
         }

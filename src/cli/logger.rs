@@ -62,8 +62,10 @@ impl Log for Logger {
         if self.kmsg {
             // One write is one record.
             let line = format!("<{priority}>abide: {word}{text}\n");
-            let written =
-                OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut k| k.write_all(line.as_bytes()));
+            let written = OpenOptions::new()
+                .write(true)
+                .open("/dev/kmsg")
+                .and_then(|mut k| k.write_all(line.as_bytes()));
             if written.is_ok() {
                 return;
             }

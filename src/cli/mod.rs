@@ -13,6 +13,8 @@ mod command;
 mod command;
 #[cfg(feature = "full")]
 mod commit;
+#[cfg(feature = "full")]
+mod confirm;
 mod context;
 #[cfg(feature = "full")]
 mod forget;

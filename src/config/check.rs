@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::kinds::{CommandCheck, NetworkCheck, SystemCheck, UnitCheck};
+use super::kinds::{
+    ClockCheck, CommandCheck, ConfirmCheck, DiskCheck, FileCheck, HttpCheck, KernelCheck, MountCheck,
+    NetworkCheck, ProcessCheck, SystemCheck, UnitCheck,
+};
 use super::section::Section;
 use crate::error::Result;
 
@@ -39,27 +42,32 @@ pub enum CheckKind {
     Network(NetworkCheck),
     /// A program exits with status 0.
     Command(CommandCheck),
+    /// A server gives the right answer.
+    Http(HttpCheck),
+    /// A process runs.
+    Process(ProcessCheck),
+    /// A file is as it should be.
+    File(FileCheck),
+    /// A file system is mounted.
+    Mount(MountCheck),
+    /// A file system has room and can be written.
+    Disk(DiskCheck),
+    /// The kernel has not crashed, and nothing has locked up.
+    Kernel(KernelCheck),
+    /// The clock is synchronised.
+    Clock(ClockCheck),
+    /// Somebody says that all is well.
+    Confirm(ConfirmCheck),
 }
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 impl CheckKind {
-    /// The word in the configuration.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::System(_) => "system",
-            Self::Unit(_) => "unit",
-            Self::Network(_) => "network",
-            Self::Command(_) => "command",
-        }
-    }
-
     fn default_timeout(&self) -> Duration {
         Duration::from_secs(match self {
             Self::Network(_) => 5,
-            Self::System(_) | Self::Unit(_) => 10,
             Self::Command(_) => 30,
+            _ => 10,
         })
     }
 }
@@ -117,28 +125,30 @@ impl CheckConfig {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Word {
-    System,
-    Unit,
-    Network,
-    Command,
-}
+/// Reads the keys of one kind.
+type Read = fn(&mut Section<'_>) -> Result<CheckKind>;
+
+/// The kinds, by the word in the configuration.
+const KINDS: [(&str, Read); 12] = [
+    ("system", |s| SystemCheck::read(s).map(CheckKind::System)),
+    ("unit", |s| UnitCheck::read(s).map(CheckKind::Unit)),
+    ("network", |s| NetworkCheck::read(s).map(CheckKind::Network)),
+    ("command", |s| CommandCheck::read(s).map(CheckKind::Command)),
+    ("http", |s| HttpCheck::read(s).map(CheckKind::Http)),
+    ("process", |s| ProcessCheck::read(s).map(CheckKind::Process)),
+    ("file", |s| FileCheck::read(s).map(CheckKind::File)),
+    ("mount", |s| MountCheck::read(s).map(CheckKind::Mount)),
+    ("disk", |s| DiskCheck::read(s).map(CheckKind::Disk)),
+    ("kernel", |s| KernelCheck::read(s).map(CheckKind::Kernel)),
+    ("clock", |s| ClockCheck::read(s).map(CheckKind::Clock)),
+    ("confirm", |s| ConfirmCheck::read(s).map(CheckKind::Confirm)),
+];
 
 fn read_kind(section: &mut Section<'_>) -> Result<CheckKind> {
-    let words = [
-        ("system", Word::System),
-        ("unit", Word::Unit),
-        ("network", Word::Network),
-        ("command", Word::Command),
-    ];
-    Ok(match section.word("kind", &words)? {
-        Some(Word::System) => CheckKind::System(SystemCheck::read(section)?),
-        Some(Word::Unit) => CheckKind::Unit(UnitCheck::read(section)?),
-        Some(Word::Network) => CheckKind::Network(NetworkCheck::read(section)?),
-        Some(Word::Command) => CheckKind::Command(CommandCheck::read(section)?),
-        None => return Err(section.error("has no kind")),
-    })
+    match section.word("kind", &KINDS)? {
+        Some(read) => read(section),
+        None => Err(section.error("has no kind")),
+    }
 }
 
 /// All `[[check]]` of the file, or the one that stands for none.

@@ -60,6 +60,29 @@ impl<'t> Section<'t> {
             .transpose()
     }
 
+    /// An absolute path.
+    ///
+    /// # Errors
+    /// As [`Section::text`].
+    #[cfg(feature = "full")]
+    pub fn path(&mut self, key: &'static str) -> Result<Option<String>> {
+        match self.text(key)? {
+            Some(path) if !path.starts_with('/') => {
+                Err(self.error_at(key, &format!("'{path}' is not an absolute path")))
+            }
+            path => Ok(path),
+        }
+    }
+
+    /// An absolute path that must be there.
+    ///
+    /// # Errors
+    /// As [`Section::text`].
+    #[cfg(feature = "full")]
+    pub fn needed_path(&mut self, key: &'static str) -> Result<String> {
+        self.path(key)?.ok_or_else(|| self.error(&format!("needs {key} = \"/…\"")))
+    }
+
     /// `true` or `false`.
     ///
     /// # Errors
@@ -171,6 +194,44 @@ impl<'t> Section<'t> {
                 suggestion(text, &names)
             ))),
         }
+    }
+
+    /// A list of words out of `words`; a single word is a list of one.
+    ///
+    /// # Errors
+    /// As [`Section::word`].
+    #[cfg(feature = "full")]
+    pub fn words<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&'static str, T)],
+    ) -> Result<Option<Vec<T>>> {
+        let Some(texts) = self.texts(key)? else { return Ok(None) };
+        let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
+        let find = |text: &String| match words.iter().find(|(name, _)| name == text) {
+            Some((_, value)) => Ok(*value),
+            None => Err(self.error_at(key, &format!("'{text}' is not known; {}", suggestion(text, &names)))),
+        };
+        texts.iter().map(find).collect::<Result<_>>().map(Some)
+    }
+
+    /// A list of whole numbers within `range`; a single number is a list of one.
+    ///
+    /// # Errors
+    /// As [`Section::text`], and if one is out of range.
+    #[cfg(feature = "full")]
+    pub fn numbers(&mut self, key: &'static str, range: RangeInclusive<u16>) -> Result<Option<Vec<u16>>> {
+        let Some(node) = self.get(key) else { return Ok(None) };
+        let number = |node: &Node| match &node.value {
+            Value::Integer(n) => u16::try_from(*n).ok().filter(|n| range.contains(n)),
+            _ => None,
+        };
+        let list: Option<Vec<u16>> = match &node.value {
+            Value::List(list) => list.iter().map(number).collect(),
+            _ => number(node).map(|n| vec![n]),
+        };
+        let (low, high) = (range.start(), range.end());
+        list.map(Some).ok_or_else(|| wrong(node, key, &format!("a list of numbers from {low} to {high}")))
     }
 
     /// Reads the table at `key` with `read`; a missing table is read as an empty one.

@@ -4,8 +4,16 @@ use std::time::Duration;
 
 use super::Finding;
 use super::command::CommandProbe;
+use super::confirm::ConfirmProbe;
+use super::disk::DiskProbe;
+use super::file::FileProbe;
+use super::http::HttpProbe;
+use super::kernel::KernelProbe;
+use super::mount::MountProbe;
 use super::network::NetworkProbe;
+use super::process::ProcessProbe;
 use super::system::SystemProbe;
+use super::time_sync::ClockProbe;
 use super::unit::UnitProbe;
 use crate::config::{CheckConfig, CheckKind};
 use crate::root::Root;
@@ -22,6 +30,22 @@ pub enum Probe {
     Network(NetworkProbe),
     /// `kind = "command"`
     Command(CommandProbe),
+    /// `kind = "http"`
+    Http(HttpProbe),
+    /// `kind = "process"`
+    Process(ProcessProbe),
+    /// `kind = "file"`
+    File(FileProbe),
+    /// `kind = "mount"`
+    Mount(MountProbe),
+    /// `kind = "disk"`
+    Disk(DiskProbe),
+    /// `kind = "kernel"`
+    Kernel(KernelProbe),
+    /// `kind = "clock"`
+    Clock(ClockProbe),
+    /// `kind = "confirm"`
+    Confirm(ConfirmProbe),
 }
 
 impl Probe {
@@ -33,6 +57,14 @@ impl Probe {
             CheckKind::Unit(kind) => Self::Unit(UnitProbe::new(kind, root)),
             CheckKind::Network(kind) => Self::Network(NetworkProbe::new(kind, root)),
             CheckKind::Command(kind) => Self::Command(CommandProbe::new(&config.name, kind, root)),
+            CheckKind::Http(kind) => Self::Http(HttpProbe::new(kind, root)),
+            CheckKind::Process(kind) => Self::Process(ProcessProbe::new(kind, root)),
+            CheckKind::File(kind) => Self::File(FileProbe::new(kind, root)),
+            CheckKind::Mount(kind) => Self::Mount(MountProbe::new(kind, root)),
+            CheckKind::Disk(kind) => Self::Disk(DiskProbe::new(kind, root)),
+            CheckKind::Kernel(kind) => Self::Kernel(KernelProbe::new(kind, root)),
+            CheckKind::Clock(kind) => Self::Clock(ClockProbe::new(kind, root)),
+            CheckKind::Confirm(kind) => Self::Confirm(ConfirmProbe::new(kind, root)),
         }
     }
 
@@ -43,6 +75,14 @@ impl Probe {
             Self::Unit(probe) => probe.run(limit),
             Self::Network(probe) => probe.run(limit),
             Self::Command(probe) => probe.run(limit),
+            Self::Http(probe) => probe.run(limit),
+            Self::Process(probe) => probe.run(limit),
+            Self::File(probe) => probe.run(limit),
+            Self::Mount(probe) => probe.run(limit),
+            Self::Disk(probe) => probe.run(limit),
+            Self::Kernel(probe) => probe.run(limit),
+            Self::Clock(probe) => probe.run(limit),
+            Self::Confirm(probe) => probe.run(limit),
         }
     }
 }

@@ -1,0 +1,35 @@
+//! `abide confirm` and `abide deny`
+
+use crate::error::{Error, Result};
+use crate::health::confirm::Answer;
+use crate::state::{BootKind, BootNote};
+
+use super::Context;
+
+/// `abide confirm` takes nothing.
+#[derive(Debug, clap::Args)]
+pub struct ConfirmArgs {}
+
+/// `abide deny`
+#[derive(Debug, clap::Args)]
+pub struct DenyArgs {
+    /// Why; for the record
+    #[arg(value_name = "REASON")]
+    reason: Option<String>,
+}
+
+pub fn confirm(context: &Context, _: &ConfirmArgs) -> Result<()> {
+    answer(context, true, "")
+}
+
+pub fn deny(context: &Context, args: &DenyArgs) -> Result<()> {
+    answer(context, false, args.reason.as_deref().unwrap_or_default())
+}
+
+fn answer(context: &Context, confirmed: bool, reason: &str) -> Result<()> {
+    let root = &context.root;
+    if BootNote::read(root).is_none_or(|note| note.kind != BootKind::Trial) {
+        return Err(Error::Nothing("this boot is not on trial; there is nothing to confirm or deny".into()));
+    }
+    Answer::new(root, confirmed, reason).write(root)
+}
