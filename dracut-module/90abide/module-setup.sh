@@ -42,25 +42,30 @@ installkernel() {
 # called by dracut
 install() {
     local unit
+    # dracut-ng 112 no longer sets all of these.
+    local units=${systemdsystemunitdir:-/usr/lib/systemd/system}
+    local settings=${systemdsystemconfdir:-/etc/systemd/system}
+    local rules=${udevdir:-/usr/lib/udev}/rules.d
+    local systemd=${systemdutildir:-/usr/lib/systemd}
 
     inst_simple "$moddir/abide-initramfs" /usr/bin/abide
     for unit in abide-initrd.service abide-initrd-root.service \
         abide-initrd-reboot.service abide-initrd-timeout.timer; do
-        inst_simple "$moddir/$unit" "${systemdsystemunitdir:?}/$unit"
+        inst_simple "$moddir/$unit" "$units/$unit"
     done
     for unit in abide-initrd-root.service abide-initrd-timeout.timer; do
         $SYSTEMCTL -q --root "${initdir:?}" add-wants initrd.target "$unit"
     done
     for unit in emergency.service dracut-emergency.service rescue.service; do
         inst_simple "$moddir/emergency-drop-in.conf" \
-            "$systemdsystemunitdir/$unit.d/50-abide.conf"
+            "$units/$unit.d/50-abide.conf"
     done
-    inst_simple "$moddir/91-abide.rules" "${udevdir:?}/rules.d/91-abide.rules"
-    inst_simple "$moddir/system-shutdown.sh" "${systemdutildir:?}/system-shutdown/abide"
+    inst_simple "$moddir/91-abide.rules" "$rules/91-abide.rules"
+    inst_simple "$moddir/system-shutdown.sh" "$systemd/system-shutdown/abide"
 
     # Administrators' drop-ins, the time limit for instance.
     inst_multiple -o \
-        "${systemdsystemconfdir:?}/abide-initrd*.service.d/*.conf" \
-        "$systemdsystemconfdir/abide-initrd-timeout.timer.d/*.conf"
+        "$settings/abide-initrd*.service.d/*.conf" \
+        "$settings/abide-initrd-timeout.timer.d/*.conf"
     inst_multiple systemctl
 }
