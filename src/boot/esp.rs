@@ -17,6 +17,9 @@ use crate::root::Root;
 pub enum Access {
     /// Only look.
     Read,
+    /// Only look, and where nobody has it mounted without mounting it: for the initramfs, where
+    /// a committed boot should not even load the module.
+    Glance,
     /// Entries or state will change.
     Write,
 }

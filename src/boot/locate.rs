@@ -4,6 +4,7 @@ use log::{debug, info, warn};
 use procfs::process::{MountInfo, Process};
 
 use super::esp::{Access, BootDirs};
+use super::fat::FatVolume;
 use super::loader_vars::LoaderVars;
 use super::partitions::{self, ESP_TYPE, Part, XBOOTLDR_TYPE};
 use super::volume::{Folder, Volume};
@@ -105,7 +106,7 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
             continue;
         }
         let writable = !mount.mount_options.contains_key("ro") && !mount.super_options.contains_key("ro");
-        if writable || access == Access::Read {
+        if writable || access != Access::Write {
             debug!("/dev/{} is mounted at {}", part.name, mount.mount_point.display());
             return Ok(Box::new(Folder::new(&mount.mount_point)));
         }
@@ -121,6 +122,10 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
         )));
     }
     let node = part.node(root);
+    if access == Access::Glance {
+        let fat = FatVolume::open(&node).or_boot(|| format!("{}: cannot read as FAT", node.display()))?;
+        return Ok(Box::new(fat));
+    }
     let mount = sys::mount_vfat(&node, access == Access::Read)
         .or_boot(|| format!("{}: cannot mount as vfat", node.display()))?;
     debug!("/dev/{} is mounted privately", part.name);

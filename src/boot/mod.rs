@@ -11,6 +11,7 @@ pub mod efivars;
 pub mod entries;
 pub mod entry;
 pub mod esp;
+pub mod fat;
 pub mod glob;
 pub mod listing;
 pub mod loader_conf;

@@ -66,7 +66,7 @@ enum Outcome {
 }
 
 fn find_out(root: &Root) -> Result<Outcome> {
-    let looked = Machine::survey_boot(root, Access::Read)?;
+    let looked = Machine::survey_boot(root, Access::Glance)?;
     let finding = looked.reconcile();
     info!("{:?} boot: {}", finding.note.kind, finding.note.because);
     if finding.steps.is_empty() && finding.refuse.is_none() {
