@@ -48,7 +48,9 @@ impl Volume for FatVolume {
             len: if entry.is_dir() { 0 } else { entry.len() },
             read_only: entry.attributes().contains(FileAttributes::READ_ONLY),
         };
-        dir.iter().map(|entry| entry.map(item)).collect()
+        let own = |name: &str| name != "." && name != "..";
+        let items: io::Result<Vec<Item>> = dir.iter().map(|entry| entry.map(item)).collect();
+        Ok(items?.into_iter().filter(|i| own(&i.name)).collect())
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
