@@ -68,7 +68,7 @@ install:
 	@for preset in systemd-units/*.preset; do \
 		[ ! -e "$$preset" ] || $(INSTALL) -D -m 644 "$$preset" "$(PRESETDIR)/$${preset##*/}"; \
 	done
-	@for doc in README.md packaging/abide.toml.example; do \
+	@for doc in README.md docs/*.md packaging/abide.toml.example; do \
 		[ ! -e "$$doc" ] || $(INSTALL) -D -m 644 "$$doc" "$(DOCDIR)/$${doc##*/}"; \
 	done
 

@@ -1,6 +1,6 @@
 //! The configuration as the command reads it: files, order, fragments, masks, mistakes.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 
@@ -141,4 +141,92 @@ fn two_checks_of_one_name_in_one_file_are_refused() {
     let check = "[[check]]\nname = 'x'\nkind = 'system'\n";
     let error = Config::parse("f", &format!("{check}{check}")).unwrap_err().to_string();
     assert_eq!(error, "f:5: name: is the name of another check as well");
+}
+
+#[test]
+fn a_check_that_waits_longer_than_the_deadline_is_refused() {
+    let text = "[[check]]\nname = 'operator'\nkind = 'confirm'\nwait = '20min'\n";
+    let error = Config::parse("f", text).unwrap_err().to_string();
+    assert_eq!(error, "configuration: check 'operator': waits until the deadline of 20min or longer");
+}
+
+/// The TOML blocks of a page.
+fn examples(page: &str) -> Vec<String> {
+    page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_example_in_the_documentation_is_understood() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let vendors = "[[check]]\nname = 'uplink'\nkind = 'network'\n\
+                   [[check]]\nname = 'orchestrator'\nkind = 'http'\nurl = 'http://x'\n";
+    let mut count = 0;
+    for page in ["README.md", "docs/configuration.md", "docs/checks.md"] {
+        let Ok(text) = fs::read_to_string(folder.join(page)) else { continue };
+        for example in examples(&text) {
+            let tree = Tree::running("1.0");
+            // A fragment changes checks that are written elsewhere.
+            if example.contains("abide.d/") {
+                write(&tree, "usr/lib/abide/abide.toml", vendors);
+            }
+            write(&tree, "etc/abide/abide.d/x.toml", &example);
+            Config::load(&tree.root(), None).unwrap_or_else(|e| panic!("{page}: {e}\n{example}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 3);
+}
+
+/// `| `key` | `"default"` | …`
+fn documented(page: &str, heading: &str) -> Vec<(String, String)> {
+    let section = page.split(heading).nth(1).unwrap();
+    let section = section.split("\n#").next().unwrap();
+    section
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.trim_matches('|').split('|').map(str::trim);
+            let key = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+            Some((key.to_owned(), cells.next()?.trim_matches('`').to_owned()))
+        })
+        .collect()
+}
+
+#[test]
+fn the_documented_defaults_of_the_trial_are_the_real_ones() {
+    let page = include_str!("../docs/configuration.md");
+    let keys = documented(page, "## `[assess]`");
+    assert_eq!(keys.len(), 4);
+    let text: String = keys.iter().map(|(key, default)| format!("{key} = {default}\n")).collect();
+    assert_eq!(Config::parse("f", &format!("[assess]\n{text}")).unwrap(), Config::default());
+}
+
+#[test]
+fn every_key_that_a_kind_of_check_has_is_documented() {
+    let page = include_str!("../docs/configuration.md");
+    for (kind, needed) in [
+        ("system", ""),
+        ("unit", "units = 'a.service'"),
+        ("network", ""),
+        ("command", "command = 'true'"),
+        ("http", "url = 'http://x'"),
+        ("process", "program = 'x'"),
+        ("file", "path = '/x'"),
+        ("mount", "path = '/x'"),
+        ("disk", "path = '/x'"),
+        ("kernel", ""),
+        ("clock", ""),
+        ("confirm", ""),
+    ] {
+        let check = format!("[[check]]\nname = 'x'\nkind = '{kind}'\n{needed}\nno_such_key = 1\n");
+        let error = Config::parse("f", &check).unwrap_err().to_string();
+        let known = error.split("known are: ").nth(1).unwrap_or_else(|| panic!("{error}"));
+        let mut documented = documented(page, &format!("### `kind = \"{kind}\"`"));
+        documented.extend(self::documented(page, "## `[[check]]`"));
+        let mut documented: Vec<&str> = documented.iter().map(|(key, _)| key.as_str()).collect();
+        let mut known: Vec<&str> = known.split(", ").collect();
+        documented.sort_unstable();
+        known.sort_unstable();
+        known.dedup();
+        assert_eq!(documented, known, "{kind}");
+    }
 }

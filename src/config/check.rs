@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::assess::Assess;
+use super::duration::format;
 use super::kinds::{
     ClockCheck, CommandCheck, ConfirmCheck, DiskCheck, FileCheck, HttpCheck, KernelCheck, MountCheck,
     NetworkCheck, ProcessCheck, SystemCheck, UnitCheck,
 };
 use super::section::Section;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One health check.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +94,22 @@ impl CheckConfig {
             failures_allowed: 0,
             only_if_passed_before: false,
             kind,
+        }
+    }
+
+    /// Refuses what could never pass before the deadline.
+    pub(super) fn fits(&self, assess: &Assess) -> Result<()> {
+        let wait = match &self.kind {
+            CheckKind::Confirm(ConfirmCheck { wait: Some(wait), .. }) => *wait,
+            _ => Duration::ZERO,
+        };
+        match self.required && self.start_delay + wait >= assess.deadline {
+            true => Err(Error::Usage(std::format!(
+                "configuration: check '{}': waits until the deadline of {} or longer",
+                self.name,
+                format(assess.deadline)
+            ))),
+            false => Ok(()),
         }
     }
 

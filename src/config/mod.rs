@@ -95,7 +95,12 @@ impl Config {
             slots: top.optional_table("slots", SlotLabels::read)?,
         };
         #[cfg(feature = "full")]
-        top.finish()?;
+        {
+            top.finish()?;
+            for check in &config.checks {
+                check.fits(&config.assess)?;
+            }
+        }
         Ok(config)
     }
 }

@@ -90,8 +90,8 @@ pub struct Runner {
     receiver: Receiver<Message>,
 }
 
-/// The checks of `config`. Where none of them decides, the default check is added: a commit needs
-/// evidence.
+/// The checks of `config`. Where none of them decides by what it sees, the default check is added: a
+/// commit needs evidence.
 #[must_use]
 pub fn prepare(config: &Config, baseline: &Baseline, root: &Root) -> Vec<Check> {
     let mut checks: Vec<Check> = config
@@ -104,11 +104,17 @@ pub fn prepare(config: &Config, baseline: &Baseline, root: &Root) -> Vec<Check> 
             config: check.clone(),
         })
         .collect();
-    if !checks.iter().any(|check| check.required) {
+    if !checks.iter().any(|check| check.required && !check.is_answer()) {
         let config = CheckConfig::default();
         checks.push(Check { required: true, probe: Probe::new(&config, baseline, root), config });
     }
     checks
+}
+
+impl Check {
+    fn is_answer(&self) -> bool {
+        matches!(self.probe, Probe::Confirm(_))
+    }
 }
 
 /// What a [`Window`] must know of `checks`, in their order.
@@ -118,6 +124,7 @@ pub fn rules(checks: &[Check]) -> Vec<Rule> {
         name: check.config.name.clone(),
         required: check.required,
         failures_allowed: check.config.failures_allowed,
+        is_answer: check.is_answer(),
     };
     checks.iter().map(rule).collect()
 }

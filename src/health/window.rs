@@ -17,6 +17,9 @@ pub struct Rule {
     pub required: bool,
     /// How many failed runs in a row are overlooked.
     pub failures_allowed: u32,
+    /// Whether it is someone's answer, which the test window need not wait for: it must have come by
+    /// the end.
+    pub is_answer: bool,
 }
 
 /// How things stand.
@@ -123,13 +126,16 @@ impl Window {
                 checks: vec![(check.rule.name.clone(), check.problem())],
             });
         }
+        if check.rule.is_answer {
+            return;
+        }
         let broken = (!check.is_healthy()).then(|| check.sentence());
         match (broken, self.healthy_since) {
             (Some(sentence), Some(_)) => {
                 self.healthy_since = None;
                 self.broken_by = Some(sentence);
             }
-            (None, None) if self.required().all(Check::is_healthy) => self.healthy_since = Some(now),
+            (None, None) if self.watched().all(Check::is_healthy) => self.healthy_since = Some(now),
             _ => {}
         }
     }
@@ -146,7 +152,7 @@ impl Window {
         let end = since.saturating_add(self.length);
         if now < end {
             Standing::Healthy { until: end }
-        } else if self.required().all(|check| check.last_start.is_some_and(|start| start >= end)) {
+        } else if self.required().all(|c| c.is_healthy() && c.last_start.is_some_and(|start| start >= end)) {
             Standing::Passed
         } else {
             Standing::LastRound { since: end }
@@ -165,6 +171,11 @@ impl Window {
 
     fn required(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.rule.required)
+    }
+
+    /// Those that the test window begins with.
+    fn watched(&self) -> impl Iterator<Item = &Check> {
+        self.required().filter(|check| !check.rule.is_answer)
     }
 
     /// The deadline has passed, or it is certain that it will before the window could end: then
@@ -206,7 +217,7 @@ mod tests {
     }
 
     fn rule(name: &str, required: bool, failures_allowed: u32) -> Rule {
-        Rule { name: name.into(), required, failures_allowed }
+        Rule { name: name.into(), required, failures_allowed, is_answer: false }
     }
 
     /// A window of 60 s before a deadline of 300 s.
@@ -356,6 +367,30 @@ mod tests {
         assert!(
             failure(&mut w, 252).reason.starts_with("the test window was broken by check 'link': not up; "),
         );
+    }
+
+    #[test]
+    fn an_answer_may_come_while_the_window_runs_or_after_it() {
+        let answer = Rule { is_answer: true, ..rule("operator", true, 0) };
+        let mut w = window(vec![rule("a", true, 0), answer]);
+        pass(&mut w, 0, 10);
+        not_yet(&mut w, 1, 11);
+        assert_eq!(w.standing(s(12)), Standing::Healthy { until: s(70) });
+        pass(&mut w, 0, 70);
+        not_yet(&mut w, 1, 71);
+        assert_eq!(w.standing(s(280)), Standing::LastRound { since: s(70) });
+        pass(&mut w, 1, 290);
+        assert_eq!(w.standing(s(290)), Standing::Passed);
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_fails_at_the_deadline() {
+        let answer = Rule { is_answer: true, ..rule("operator", true, 0) };
+        let mut w = window(vec![rule("a", true, 0), answer]);
+        pass(&mut w, 0, 10);
+        pass(&mut w, 0, 70);
+        not_yet(&mut w, 1, 71);
+        assert_eq!(failure(&mut w, 300).reason, "the deadline of 5min has passed: check 'operator': not up");
     }
 
     #[test]
