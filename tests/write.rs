@@ -5,10 +5,14 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::process::{Child, Command, Stdio};
 
 use abide::disk::SlotName;
 use abide::state::{Failure, Phase, Stage, State};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::image::{front, noise, zst};
 use support::tree::{cmdline, digest, partuuid, read};
 use support::uki::{pe, uki};
@@ -378,7 +382,7 @@ fn a_flipped_bit_in_a_packed_image_is_an_error() {
 fn checked_zst(image: &Image) -> Vec<u8> {
     let mut encoder = zstd::stream::write::Encoder::new(vec![], 1).unwrap();
     encoder.include_checksum(true).unwrap();
-    std::io::Write::write_all(&mut encoder, &image.bytes()).unwrap();
+    encoder.write_all(&image.bytes()).unwrap();
     encoder.finish().unwrap()
 }
 
@@ -428,6 +432,56 @@ fn a_web_server_that_fails_is_an_error() {
         tree.abide(&["write", &serve(Answer::CutAfter(image.len() * tenth / 10, image.clone()))]).fails(3);
         if tree.entries().len() == 2 { untouched(&tree) } else { unbootable(&tree) }
     }
+}
+
+#[test]
+fn an_image_comes_from_standard_input_too() {
+    let image = Image::new("2.0", "b");
+    let tree = machine();
+    let mut writer = start(&tree);
+    writer.stdin.take().unwrap().write_all(&image.gz()).unwrap();
+    assert!(writer.wait().unwrap().success());
+    staged(&tree, &image, &image.gz());
+}
+
+#[test]
+fn a_write_that_is_cut_off_anywhere_is_simply_repeated() {
+    let image = Image::new("2.0", "b");
+    let bytes = image.bytes();
+    for tenth in 0..10 {
+        for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+            let tree = machine();
+            let mut writer = start(&tree);
+            let mut input = writer.stdin.take().unwrap();
+            input.write_all(&bytes[..bytes.len() * tenth / 10]).unwrap();
+            // From the sixth tenth on there is root to be written: be sure that it has begun.
+            while tenth >= 6 && tree.state().update.is_none() {
+                std::thread::yield_now();
+            }
+            kill(Pid::from_raw(i32::try_from(writer.id()).unwrap()), signal).unwrap();
+            assert!(!writer.wait().unwrap().success());
+            drop(input);
+            if tree.entries().len() == 2 {
+                untouched(&tree)
+            } else {
+                unbootable(&tree)
+            }
+            write(&tree, &image).ok();
+            staged(&tree, &image, &bytes);
+        }
+    }
+}
+
+/// Starts writing what comes on standard input.
+fn start(tree: &Tree) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_abide"))
+        .arg("--root")
+        .arg(tree.dir.path())
+        .args(["write", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 /// Downloads are given up soon.

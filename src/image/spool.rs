@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 const BLOCK: usize = 64 * 1024;
 
@@ -94,18 +94,29 @@ impl Spool {
 
 /// A file that nobody else can open and that goes with the process.
 fn unnamed_file(dirs: &[PathBuf]) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
     let mut last = io::Error::other("no folder for temporary files");
     for dir in dirs {
-        let opened = std::fs::create_dir_all(dir).and_then(|()| {
-            File::options().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)
-        });
-        match opened {
+        match std::fs::create_dir_all(dir).and_then(|()| unnamed_file_in(dir)) {
             Ok(file) => return Ok(file),
             Err(e) => last = io::Error::new(e.kind(), format!("{}: {e}", dir.display())),
         }
     }
     Err(last)
+}
+
+fn unnamed_file_in(dir: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    match options.custom_flags(libc::O_TMPFILE).open(dir) {
+        // Not every file system can do that (open(2), O_TMPFILE); then the name goes at once.
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            let path = dir.join(format!(".spool-{}", std::process::id()));
+            let file = options.custom_flags(0).create_new(true).open(&path)?;
+            std::fs::remove_file(&path)?;
+            Ok(file)
+        }
+        opened => opened,
+    }
 }
 
 impl Read for Spool {
