@@ -1,7 +1,7 @@
 //! The boot partitions: finding them, and changing their entries so that a power
 //! cut between any two steps leaves every entry either as it was or as it will be.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::entry::{Entry, Partition};
 use super::loader_vars::LoaderVars;
@@ -23,6 +23,9 @@ pub enum Access {
     /// Entries or state will change.
     Write,
 }
+
+/// What an entry is called while it is removed; no loader shows it.
+const DOOMED: &str = "removed.tmp";
 
 /// The partitions that the loader reads.
 #[derive(Debug)]
@@ -89,12 +92,21 @@ impl BootDirs {
 
     /// Removes an entry's file and makes that durable.
     ///
+    /// A removal writes the folder and the FAT, in no promised order; a name whose clusters
+    /// are free already would be a broken entry, and the next file would overwrite what it
+    /// boots. So the name that the loader shows goes first, by a rename.
+    ///
     /// # Errors
     /// [`Error::Boot`].
     pub fn remove(&self, entry: &Entry) -> Result<()> {
         let volume = self.volume(entry.partition)?;
-        volume.remove(&entry.path()).or_boot(|| format!("{}: cannot remove", entry.path()))?;
-        sync_dir(volume, entry.kind.dir())
+        let dir = entry.kind.dir();
+        let doomed = format!("{dir}/{DOOMED}");
+        let cannot = || format!("{}: cannot remove", entry.path());
+        remove_if_there(volume, &doomed).or_boot(cannot)?;
+        volume.rename(&entry.path(), &doomed).or_boot(cannot)?;
+        sync_dir(volume, dir)?;
+        remove_if_there(volume, &doomed).or_boot(cannot)
     }
 
     /// Writes a file of `len` bytes at `path`, durable before it appears under
@@ -123,6 +135,14 @@ impl BootDirs {
         }
         volume.rename(&tmp, path).or_boot(|| format!("{tmp}: cannot rename to {path}"))?;
         sync_dir(volume, dir)
+    }
+}
+
+fn remove_if_there(volume: &dyn Volume, path: &str) -> io::Result<()> {
+    let (dir, _) = path.rsplit_once('/').unwrap_or(("", path));
+    match volume.remove(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.and_then(|()| volume.sync_dir(dir)),
     }
 }
 
@@ -176,10 +196,21 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_ends_with_the_sync_of_its_folder() {
-        let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e.efi", b"x")]));
+    fn an_entry_is_out_of_the_loaders_sight_before_its_clusters_are_free() {
+        let (disk, dirs) =
+            dirs(Recorder::with(&[("EFI/Linux/e.efi", b"x"), ("EFI/Linux/removed.tmp", b"y")]));
         dirs.remove(&uki("e.efi", "1")).unwrap();
-        assert_eq!(effects(&disk), ["remove EFI/Linux/e.efi", "syncdir EFI/Linux"]);
+        assert_eq!(
+            effects(&disk),
+            [
+                "remove EFI/Linux/removed.tmp",
+                "syncdir EFI/Linux",
+                "rename EFI/Linux/e.efi EFI/Linux/removed.tmp",
+                "syncdir EFI/Linux",
+                "remove EFI/Linux/removed.tmp",
+                "syncdir EFI/Linux",
+            ]
+        );
     }
 
     #[test]
