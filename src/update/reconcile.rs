@@ -155,8 +155,18 @@ impl Evidence<'_> {
             Some(Some(counter)) if counter.left > 0 && update.verdict.is_none() => {
                 self.committed(vec![], "the update on trial was passed over; it has tries left")
             }
+            Some(Some(counter)) if self.is_unarmed(update, counter) => {
+                self.committed(vec![], "the other system was not yet given its tries")
+            }
             Some(Some(counter)) => self.fallback(update, counter),
         }
+    }
+
+    /// Whether a rollback to the other system was cut off before its entry got its tries: a good
+    /// entry waits for them as `+0-0`.
+    fn is_unarmed(&self, update: &Update, counter: Counter) -> bool {
+        let is_good = self.state.is_known_good(&update.entry);
+        is_good && update.verdict.is_none() && counter.left == 0 && counter.done < update.tries
     }
 
     fn fallback(&self, update: &Update, counter: Counter) -> Finding {
@@ -227,6 +237,12 @@ pub fn restore(update: &Update, entries: &[Entry]) -> Vec<Step> {
         }
         _ => vec![],
     }
+}
+
+/// The step that gives the entry of a system that is kept its plain name; none if it has it.
+#[must_use]
+pub fn keep(entry: &Entry) -> Option<Step> {
+    entry.name.counter().map(|_| rename(entry, &entry.name.with_counter(None).to_string()))
 }
 
 /// The step that renames `entry` in its folder.

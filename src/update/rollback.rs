@@ -1,9 +1,9 @@
 //! `rollback`: away from the running system.
 
-use crate::boot::Entry;
+use crate::boot::{Counter, Entry};
 use crate::disk::RootArg;
 use crate::error::{Error, Result};
-use crate::state::{Phase, Previous, Stage, State, Update, Verdict};
+use crate::state::{Installed, Phase, Previous, Stage, State, Update, Verdict};
 
 use super::apply::{demote, overrides_to_clear};
 use super::machine::Machine;
@@ -71,7 +71,9 @@ fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBa
     let running = machine.running_entry()?;
     let slot = machine.running_slot()?.other();
     let nothing = |why: &str| Err(Error::Nothing(format!("slot {slot} {why}; nothing to roll back to")));
-    if state.update.as_ref().is_some_and(|u| u.slot == slot && u.stage < Stage::Committed) {
+    let is_update = state.update.as_ref().is_some_and(|u| u.slot == slot && u.stage < Stage::Committed);
+    // A committed system that is on trial again is both: a rollback that was cut off is repeated.
+    if is_update && state.installed(slot).is_none() {
         return nothing("holds an update that was never committed");
     }
     let Some(entry) = machine.entry_of_slot(slot) else { return nothing("has no boot entry") };
@@ -96,7 +98,7 @@ fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBa
     let update = Update {
         image_id: entry.sort_key.clone().unwrap_or_default(),
         version: version.clone(),
-        digest,
+        digest: digest.clone(),
         slot,
         stage: Stage::Applied,
         uki: None,
@@ -114,14 +116,15 @@ fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBa
         ended: None,
     };
     let mut steps = overrides_to_clear(machine);
-    let state = remember_running(state, slot.other(), &running);
+    let mut state = remember_running(state, slot.other(), &running);
+    state.set_installed(slot, Some(Installed { version: version.clone(), digest, entry: entry.id() }));
     steps.extend(plan_to_other(&state, update, &entry, &machine.entries, &switch));
     perform_all(machine, &steps)?;
     Ok(RolledBack::ToOther(version))
 }
 
-/// The steps that put a good system on trial. Its counter comes first: alone it
-/// changes nothing for the worse, since a counted entry is tried and then left.
+/// The steps that put a good system on trial. Until the state speaks of the trial its entry
+/// waits as `+0-0`: the loader does not come to it, and nobody takes it for tried or kept.
 fn plan_to_other(
     state: &State,
     update: Update,
@@ -129,10 +132,18 @@ fn plan_to_other(
     entries: &[Entry],
     switch: &Switch,
 ) -> Vec<Step> {
-    let next = State { update: Some(update), ..state.clone() };
-    let mut steps = vec![Step::Save(Box::new(next))];
+    let mut steps = vec![];
+    let mut entry = entry.clone();
+    if entry.name.counter().is_none_or(|c| c.left == 0) {
+        let waiting = entry.renamed(entry.name.with_counter(Some(Counter::fresh(0))));
+        // That it is good is told by the state alone from here on.
+        steps.push(Step::Save(Box::new(state.clone())));
+        steps.extend((entry.name != waiting.name).then(|| rename(&entry, waiting.name.file())));
+        entry = waiting;
+    }
+    steps.push(Step::Save(Box::new(State { update: Some(update), ..state.clone() })));
     if entry.name != switch.entry.name {
-        steps.push(rename(entry, &switch.entry.name.to_string()));
+        steps.push(rename(&entry, switch.entry.name.file()));
     }
     steps.extend(demote(entries, switch));
     steps
