@@ -190,7 +190,7 @@ impl Machine {
     /// [`Error::Failed`] if there are no slots or the running one cannot be told.
     pub fn running_slot(&self) -> Result<SlotName> {
         let slots = self.slots()?;
-        if let Some(slot) = slots.running(&self.root, "/")? {
+        if let Some(slot) = slots.mounted_at(&self.root, "/")?.or_else(|| slots.of_cmdline(&self.cmdline)) {
             return Ok(slot);
         }
         let by_entry = self.selected().and_then(|id| find(&self.entries, &id));
@@ -248,7 +248,7 @@ impl Machine {
         })
     }
 
-    /// Refuses while the running system is itself on trial.
+    /// Refuses while the running system is itself on trial, or was given up.
     ///
     /// # Errors
     /// [`Error::Refused`] with EVE's words for it.
@@ -265,6 +265,12 @@ impl Machine {
                 "the running system is on trial: waiting for it to finish testing before updating again"
                     .into(),
             ));
+        }
+        if finding.note.kind == BootKind::Unknown {
+            return Err(Error::Refused(format!(
+                "the running system is not known to be good ({}); reboot into the one that is",
+                finding.note.because
+            )));
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ mod opened;
 mod plan;
 mod stage;
 
+use std::io::Read;
+
 use log::{info, warn};
 
 use crate::config::Download;
@@ -22,9 +24,10 @@ use crate::state::{Stage, State, Uki, Update};
 use super::machine::Machine;
 use super::step::{Effects, Step, perform_all};
 use opened::Opened;
-use plan::Facts;
 
-pub use plan::Plan;
+pub use opened::Described;
+pub use plan::{Facts, Plan};
+pub use stage::Room;
 
 /// Folders for a temporary file, where an image's ESP is too full to be kept in memory.
 const SPOOL_DIRS: [&str; 2] = ["/var/lib/abide", "/run/abide"];
@@ -96,9 +99,7 @@ pub fn write(
     let device = open_target(target)?;
 
     // From here on the slot's old content is gone.
-    perform_all(machine, &plan.clear)?;
-    stage::remove(machine.dirs.esp.as_ref())?;
-    let uki = stage::uki(machine.dirs.esp.as_ref(), &mut image.uki()?)?;
+    let uki = begin(machine, &plan, &mut image.uki()?)?;
     image.forget_uki();
     target.change(&machine.root, &plan.before)?;
     let total = image.root_len();
@@ -113,9 +114,28 @@ pub fn write(
     }
     refuse_failed(&machine.state(), None, Some(&digest))?;
     target.change(&machine.root, &plan.after)?;
-    machine.perform(&Step::Save(Box::new(staged(machine.state(), &plan.update, uki, &digest))))?;
+    end(machine, &plan, uki, &digest)?;
     info!("{report:?}");
     Ok(Written { version: plan.update.version, slot: target.name, digest, report })
+}
+
+/// Makes the slot unbootable, says so in the state, and puts the UKI aside. Only then may the
+/// slot be overwritten.
+///
+/// # Errors
+/// [`Error::Boot`] if the ESP cannot be changed.
+pub fn begin(machine: &mut Machine, plan: &Plan, uki: &mut impl Read) -> Result<Uki> {
+    perform_all(machine, &plan.clear)?;
+    stage::remove(machine.dirs.esp.as_ref())?;
+    stage::uki(machine.dirs.esp.as_ref(), uki)
+}
+
+/// Once the slot is whole and durable: the state says that the update can be applied.
+///
+/// # Errors
+/// [`Error::Boot`] if the state cannot be saved.
+pub fn end(machine: &mut Machine, plan: &Plan, uki: Uki, digest: &str) -> Result<()> {
+    machine.perform(&Step::Save(Box::new(staged(machine.state(), &plan.update, uki, digest))))
 }
 
 /// The state once everything is in its place.

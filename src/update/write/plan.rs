@@ -10,7 +10,7 @@ use crate::disk::gpt::{Change, MAX_LABEL};
 use crate::disk::{RootArg, Slot, SlotName, Slots, is_sysupdate_root};
 use crate::error::{Error, Result};
 use crate::state::{Stage, State, Update};
-use crate::update::reconcile::restore;
+use crate::update::reconcile::{find, keep};
 use crate::update::step::Step;
 use crate::update::switch::free_stem;
 
@@ -38,15 +38,21 @@ const NATIVE: (u16, &str) = if cfg!(target_arch = "x86_64") {
 /// What the decision is made from.
 #[derive(Debug)]
 pub struct Facts<'a> {
+    /// The image.
     pub image: Described,
     /// Of the published file, where it is known beforehand.
     pub digest: Option<&'a str>,
+    /// What is remembered.
     pub state: &'a State,
+    /// Every boot entry.
     pub entries: &'a [Entry],
+    /// Both slots.
     pub slots: &'a Slots,
+    /// The slot that runs.
     pub running: SlotName,
     /// Id of the entry of the running system.
     pub running_entry: &'a str,
+    /// On the ESP.
     pub room: Room,
 }
 
@@ -165,12 +171,9 @@ impl Facts<'_> {
     }
 
     fn clear(&self, doomed: &[&Entry], update: &Update) -> Vec<Step> {
-        let mut steps = Vec::new();
-        // Where the running entry had stepped back for an update that never ran, its name comes
-        // back before that update's entry goes: one of the two must always boot.
-        if let Some(old) = self.state.update.as_ref().filter(|u| u.stage == Stage::Applied) {
-            steps.extend(restore(old, self.entries));
-        }
+        // Where the running entry had stepped back for another system, its name comes back before
+        // that system's entry goes: one of the two must always boot, and be good.
+        let mut steps: Vec<Step> = find(self.entries, self.running_entry).and_then(keep).into_iter().collect();
         steps.extend(doomed.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }));
         let mut state = self.state.clone();
         state.set_installed(update.slot, None);
