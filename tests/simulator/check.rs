@@ -1,0 +1,128 @@
+//! The invariants, as far as a machine without power can keep or break them.
+
+use abide::boot::Entry;
+use abide::boot::choice::boot;
+use abide::boot::entry::UKI_DIR;
+use abide::state::{Stage, State, Store};
+
+use super::world::{Goal, Quality, System, TRIES, World, entries, quirks, settings};
+
+/// What is wrong, in one sentence that begins with the invariant's number.
+pub type Violation = String;
+
+/// Checks a machine without power.
+pub fn check(world: &World, goals: &[Goal]) -> Result<(), Violation> {
+    let fat = world.fat();
+    let entries = entries(&fat);
+    let state = Store::open(&fat).state();
+    nothing_half_written_is_bootable(world, &entries)?;
+    a_good_system_is_there(world, &entries, &state)?;
+    the_loader_alone_ends_on_a_good_system(world, &entries)?;
+    only_committed_systems_are_good(world, &entries, &state)?;
+    failures_are_deserved(world, &entries, &state, goals)
+}
+
+fn nothing_half_written_is_bootable(world: &World, entries: &[Entry]) -> Result<(), Violation> {
+    for (name, _) in world.image.list(UKI_DIR).filter(|(name, _)| name.ends_with(".efi")) {
+        let Some(system) = world.system_at(&format!("{UKI_DIR}/{name}")) else {
+            return Err(format!("2: {name} is not whole"));
+        };
+        if !world.is_whole(system) {
+            return Err(format!("2: {name} boots {system:?}, whose slot holds {:?}", world.slots));
+        }
+    }
+    for entry in entries {
+        if world.system_at(&entry.path()).is_none() {
+            return Err(format!("2: {} is not whole", entry.name));
+        }
+    }
+    Ok(())
+}
+
+fn is_good(world: &World, entry: &Entry) -> bool {
+    world.system_at(&entry.path()).is_some_and(|s| world.ghost.good.contains(&s) && world.is_whole(s))
+}
+
+fn a_good_system_is_there(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
+    let previous = state.update.as_ref().and_then(|u| u.previous.as_ref()).map(|p| p.entry.as_str());
+    let is_marked_good = |e: &Entry| {
+        e.name.counter().is_none() || state.is_known_good(&e.id()) || previous == Some(e.id().as_str())
+    };
+    if entries.iter().any(|e| is_good(world, e) && is_marked_good(e)) {
+        return Ok(());
+    }
+    Err("1: there is no good entry with its complete slot".into())
+}
+
+/// As if nothing ever reported: at most `tries` + 1 boots of others, then the good system.
+fn the_loader_alone_ends_on_a_good_system(world: &World, entries: &[Entry]) -> Result<(), Violation> {
+    let good: Vec<String> = entries.iter().filter(|e| is_good(world, e)).map(Entry::id).collect();
+    let (mut entries, mut settings) = (entries.to_vec(), settings());
+    let mut last = String::new();
+    for _ in 0..TRIES + 2 {
+        let Some(next) = boot(&entries, &settings, &quirks()) else {
+            return Err("1: the loader has nothing to boot".into());
+        };
+        let was = &next.choice.entry;
+        if good.contains(&was.id()) {
+            return Ok(());
+        }
+        last = was.name.to_string();
+        (entries, settings) = (next.entries, next.settings);
+    }
+    Err(format!("3: after {} boots the loader is still at {last}", TRIES + 2))
+}
+
+fn only_committed_systems_are_good(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
+    let ghost = &world.ghost;
+    let may_be_good = |s: &System| ghost.good.contains(s) || ghost.commit_begun == Some(*s);
+    for entry in entries.iter().filter(|e| e.name.counter().is_none()) {
+        let system = world.system_at(&entry.path());
+        if !system.is_some_and(|s| may_be_good(&s)) {
+            return Err(format!("4: {} is good, but nobody committed it", entry.name));
+        }
+    }
+    if let Some(update) = state.update.as_ref().filter(|u| u.stage == Stage::Committed) {
+        let is = |s: &System| s.0 == update.slot && s.1 == update.version;
+        if !ghost.good.iter().chain(&ghost.commit_begun).any(is) {
+            return Err(format!("4: the state says that {} is committed, but nobody did", update.version));
+        }
+        if let Some(entry) = entries.iter().find(|e| e.id() == update.entry && e.name.counter().is_some())
+            && !entries.iter().any(|e| e.id() == update.entry && e.name.counter().is_none())
+            && state.is_known_good(&update.entry)
+            && entry.name.counter().is_some_and(|c| c.left > 0)
+        {
+            return Err(format!("4: the state says that {} is committed, but it is on trial", entry.name));
+        }
+    }
+    Ok(())
+}
+
+fn failures_are_deserved(
+    world: &World,
+    entries: &[Entry],
+    state: &State,
+    goals: &[Goal],
+) -> Result<(), Violation> {
+    for failure in &state.failures {
+        let of_goal = goals.iter().take(world.ghost.goal + 1).rev().find_map(|g| match g {
+            Goal::Update(version, quality) if *version == failure.version => Some(*quality),
+            _ => None,
+        });
+        if of_goal.is_none_or(|q| q == Quality::Good)
+            && !goals.iter().any(|g| matches!(g, Goal::Forget(v) if *v == failure.version))
+        {
+            return Err(format!("5: {} is healthy, but has a failure record: {failure:?}", failure.version));
+        }
+        let Some(update) = state.update.as_ref().filter(|u| u.version == failure.version) else { continue };
+        let left =
+            entries.iter().filter(|e| e.id() == update.entry).find_map(|e| e.name.counter()).map(|c| c.left);
+        if !world.ghost.given_up && left.is_some_and(|left| left > 0) {
+            return Err(format!(
+                "5: {} has a failure record although it has {left:?} tries left",
+                failure.version
+            ));
+        }
+    }
+    Ok(())
+}

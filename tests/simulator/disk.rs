@@ -1,0 +1,393 @@
+//! A FAT file system that can lose its power: what is durable, and what was asked of it since.
+//!
+//! The unit of the directory is what the disk writes at once. With [`Geometry::OneSector`] all
+//! names of a folder lie in one sector, so that a cut leaves some earlier version of the whole
+//! folder; with [`Geometry::Scattered`] every name lies in a sector of its own, and any
+//! combination of them may survive. Names in different folders are never written together. What
+//! was not flushed survives or not, in any combination.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+
+use super::generation;
+
+/// A chain of clusters. Two names with the same one share their clusters.
+pub type FileId = u32;
+
+/// How much of a file tells it from others: a UKI's headers and texts, all of a small state.
+const TELLING: usize = 4096;
+
+/// The size of the block that a disk writes all or not at all.
+pub const SECTOR: usize = 512;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Geometry {
+    /// All names of a folder in one sector.
+    OneSector,
+    /// Every name in a sector of its own.
+    Scattered,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Content {
+    Bytes(Rc<Blob>),
+    /// Clusters that never got their data, or hold another file's by now.
+    Garbage,
+    Folder,
+}
+
+/// The bytes of a file, with what tells them from others.
+#[derive(Debug)]
+pub struct Blob {
+    pub bytes: Vec<u8>,
+    /// Equal for equal bytes; of a generation of the state, its sequence number does not count.
+    key: u64,
+}
+
+impl Blob {
+    fn new(bytes: Vec<u8>) -> Rc<Self> {
+        let mut hasher = DefaultHasher::new();
+        bytes.len().hash(&mut hasher);
+        match generation::parse(&bytes) {
+            Some(generation) => generation.rest.hash(&mut hasher),
+            None => bytes[..bytes.len().min(TELLING)].hash(&mut hasher),
+        }
+        Rc::new(Self { bytes, key: hasher.finish() })
+    }
+}
+
+impl PartialEq for Blob {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Blob {}
+
+impl Hash for Blob {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+/// A file system at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    pub names: BTreeMap<String, FileId>,
+    pub files: BTreeMap<FileId, Content>,
+    /// Clusters that are free although a name may still lead to them.
+    pub freed: BTreeSet<FileId>,
+    /// Whose clusters they are by now; to give them back would take that file's.
+    pub heirs: BTreeMap<FileId, FileId>,
+    pub next_id: FileId,
+}
+
+/// One change to the disk's sectors.
+#[derive(Debug, Clone)]
+enum Change {
+    Link(String, FileId),
+    Unlink(String),
+    /// One sector write: two names of one folder.
+    Rename(String, String, FileId),
+    /// The clusters of a file are given back.
+    Free(FileId),
+    /// A whole new file; its clusters may be any that were free.
+    Fill(FileId, Rc<Blob>, BTreeSet<FileId>),
+    /// Part of a file, in place.
+    Patch(FileId, usize, Rc<Vec<u8>>),
+}
+
+impl Image {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Link(name, id) => {
+                self.names.insert(name.clone(), *id);
+            }
+            Change::Unlink(name) => {
+                self.names.remove(name);
+            }
+            Change::Rename(from, to, id) => {
+                self.names.remove(from);
+                self.names.insert(to.clone(), *id);
+            }
+            Change::Free(id) => {
+                let mut id = *id;
+                self.freed.insert(id);
+                while let Some(heir) = self.heirs.get(&id).copied() {
+                    self.freed.insert(heir);
+                    id = heir;
+                }
+            }
+            Change::Fill(id, bytes, clobbered) => {
+                for other in clobbered {
+                    self.files.insert(*other, Content::Garbage);
+                    self.heirs.insert(*other, *id);
+                }
+                self.files.insert(*id, Content::Bytes(Rc::clone(bytes)));
+            }
+            Change::Patch(id, at, bytes) => {
+                if let Some(Content::Bytes(old)) = self.files.get(id) {
+                    let mut new = old.bytes.clone();
+                    new[*at..*at + bytes.len()].copy_from_slice(bytes);
+                    self.files.insert(*id, Content::Bytes(Blob::new(new)));
+                }
+            }
+        }
+    }
+
+    /// What lies under a name.
+    pub fn content(&self, path: &str) -> Option<&Content> {
+        self.names.get(path).and_then(|id| self.files.get(id))
+    }
+
+    /// Whether a file's clusters are its own.
+    pub fn is_sound(&self, path: &str) -> bool {
+        self.names.get(path).is_some_and(|id| !self.freed.contains(id) && !self.heirs.contains_key(id))
+    }
+
+    /// The file names in a folder.
+    pub fn list<'a>(&'a self, dir: &'a str) -> impl Iterator<Item = (&'a str, &'a Content)> {
+        self.names.iter().filter_map(move |(path, id)| {
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+            (parent == dir).then(|| (name, self.files.get(id).unwrap_or(&Content::Garbage)))
+        })
+    }
+
+    /// Drops names whose folder is gone, and files without a name; the rest is numbered anew, so
+    /// that equal disks are equal.
+    fn tidy(mut self) -> Self {
+        let folders: BTreeSet<String> = self
+            .names
+            .iter()
+            .filter(|(_, id)| self.files.get(id) == Some(&Content::Folder))
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.names.retain(|path, _| path.rsplit_once('/').is_none_or(|(dir, _)| folders.contains(dir)));
+        let mut tidy = Self::default();
+        let mut known = BTreeMap::new();
+        for (name, id) in &self.names {
+            let new = *known.entry(*id).or_insert_with(|| {
+                tidy.next_id += 1;
+                tidy.files.insert(tidy.next_id, self.files.get(id).cloned().unwrap_or(Content::Garbage));
+                if self.freed.contains(id) {
+                    tidy.freed.insert(tidy.next_id);
+                }
+                tidy.next_id
+            });
+            tidy.names.insert(name.clone(), new);
+        }
+        for (stale, heir) in &self.heirs {
+            if let (Some(stale), Some(heir)) = (known.get(stale), known.get(heir)) {
+                tidy.heirs.insert(*stale, *heir);
+            }
+        }
+        tidy
+    }
+}
+
+#[derive(Debug)]
+pub struct Disk {
+    geometry: Geometry,
+    /// What is on the platter, whatever happens.
+    durable: Image,
+    /// What the running system sees.
+    view: Image,
+    pending: Vec<Change>,
+    /// What a cut at any moment since the last call of [`Disk::cuts`] may have left.
+    cuts: Vec<Image>,
+    seen: HashSet<u64>,
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
+
+impl Disk {
+    pub fn new(image: Image, geometry: Geometry) -> Self {
+        let mut disk = Self {
+            geometry,
+            view: image.clone(),
+            durable: image,
+            pending: vec![],
+            cuts: vec![],
+            seen: HashSet::new(),
+        };
+        disk.note_cuts();
+        disk
+    }
+
+    pub fn view(&self) -> &Image {
+        &self.view
+    }
+
+    /// All that a cut at some moment since the last call may have left.
+    pub fn cuts(&mut self) -> Vec<Image> {
+        self.seen.clear();
+        let cuts = std::mem::take(&mut self.cuts);
+        self.note_cuts();
+        cuts
+    }
+
+    /// An orderly end: everything is written.
+    pub fn shut_down(&self) -> Image {
+        self.view.clone().tidy()
+    }
+
+    fn change(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            self.view.apply(&change);
+            self.pending.push(change);
+        }
+        self.note_cuts();
+    }
+
+    fn flush(&mut self, is_flushed: impl Fn(&Self, &Change) -> bool) {
+        let flushed: Vec<bool> = self.pending.iter().map(|c| is_flushed(self, c)).collect();
+        for (change, now) in std::mem::take(&mut self.pending).into_iter().zip(flushed) {
+            if now {
+                self.durable.apply(&change);
+            } else {
+                self.pending.push(change);
+            }
+        }
+        self.note_cuts();
+    }
+
+    /// The sector that a name lies in.
+    fn sector_of(&self, name: &str) -> String {
+        match self.geometry {
+            Geometry::OneSector => parent(name).to_owned(),
+            Geometry::Scattered => name.to_owned(),
+        }
+    }
+
+    /// The sector that a change of names goes to; none for data and the FAT.
+    fn sector(&self, change: &Change) -> Option<String> {
+        match change {
+            Change::Link(name, _) | Change::Unlink(name) | Change::Rename(name, ..) => {
+                Some(self.sector_of(name))
+            }
+            _ => None,
+        }
+    }
+
+    /// Every subset of what is pending, as far as the sectors allow it: of one sector, some
+    /// number of its first changes; of everything else, any.
+    fn note_cuts(&mut self) {
+        let mut chains: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (n, change) in self.pending.iter().enumerate() {
+            let key = self.sector(change).unwrap_or_else(|| format!("\0{n}"));
+            chains.entry(key).or_default().push(n);
+        }
+        let chains: Vec<Vec<usize>> = chains.into_values().collect();
+        let mut lengths = vec![0; chains.len()];
+        loop {
+            let mut kept: Vec<usize> =
+                chains.iter().zip(&lengths).flat_map(|(chain, n)| chain[..*n].iter().copied()).collect();
+            kept.sort_unstable();
+            let mut image = self.durable.clone();
+            for n in kept {
+                image.apply(&self.pending[n]);
+            }
+            let image = image.tidy();
+            if self.seen.insert(key_of(&image)) {
+                self.cuts.push(image);
+            }
+            let Some(at) = lengths.iter().zip(&chains).position(|(n, chain)| *n < chain.len()) else { break };
+            lengths[at] += 1;
+            lengths[..at].fill(0);
+        }
+    }
+
+    fn new_id(&mut self) -> FileId {
+        self.view.next_id += 1;
+        self.durable.next_id = self.view.next_id;
+        self.view.next_id
+    }
+
+    pub fn create_dir(&mut self, dir: &str) {
+        let mut path = String::new();
+        for part in dir.split('/') {
+            path = if path.is_empty() { part.to_owned() } else { format!("{path}/{part}") };
+            if !self.view.names.contains_key(&path) {
+                let id = self.new_id();
+                self.durable.files.insert(id, Content::Folder);
+                self.view.files.insert(id, Content::Folder);
+                self.change(vec![Change::Link(path.clone(), id)]);
+            }
+        }
+    }
+
+    pub fn write(&mut self, path: &str, bytes: Vec<u8>) {
+        let old = self.view.names.get(path).copied();
+        let id = self.new_id();
+        let mut changes = vec![];
+        if let Some(old) = old {
+            changes.push(Change::Free(old));
+        }
+        changes.push(Change::Link(path.to_owned(), id));
+        self.change(changes);
+        let clobbered = self.view.freed.clone();
+        self.change(vec![Change::Fill(id, Blob::new(bytes), clobbered)]);
+    }
+
+    pub fn overwrite(&mut self, path: &str, bytes: &[u8]) -> bool {
+        let Some(id) = self.view.names.get(path).copied() else { return false };
+        let (first, rest) = bytes.split_at(SECTOR.min(bytes.len()));
+        self.change(vec![
+            Change::Patch(id, 0, Rc::new(first.to_vec())),
+            Change::Patch(id, first.len(), Rc::new(rest.to_vec())),
+        ]);
+        true
+    }
+
+    pub fn rename(&mut self, from: &str, to: &str) -> bool {
+        let Some(id) = self.view.names.get(from).copied() else { return false };
+        let one = self.geometry == Geometry::OneSector && parent(from) == parent(to);
+        self.change(if one {
+            vec![Change::Rename(from.to_owned(), to.to_owned(), id)]
+        } else {
+            vec![Change::Link(to.to_owned(), id), Change::Unlink(from.to_owned())]
+        });
+        true
+    }
+
+    pub fn remove(&mut self, path: &str) -> bool {
+        let Some(id) = self.view.names.get(path).copied() else { return false };
+        self.change(vec![Change::Unlink(path.to_owned()), Change::Free(id)]);
+        true
+    }
+
+    /// `fsync` of a file: its data, the sector of its own entry, the FAT.
+    pub fn sync_file(&mut self, path: &str) {
+        let Some(id) = self.view.names.get(path).copied() else { return };
+        let sector = self.sector_of(path);
+        self.flush(|disk, change| match change {
+            Change::Fill(other, ..) | Change::Patch(other, ..) => *other == id,
+            Change::Free(_) => true,
+            _ => disk.sector(change).as_deref() == Some(sector.as_str()),
+        });
+    }
+
+    /// `fsync` of a folder: the names in it, the FAT.
+    pub fn sync_dir(&mut self, dir: &str) {
+        self.flush(|_, change| match change {
+            Change::Link(name, _) | Change::Unlink(name) | Change::Rename(name, ..) => parent(name) == dir,
+            Change::Free(_) => true,
+            _ => false,
+        });
+    }
+}
+
+/// A number that equal disks share. The generations of the state count by their order, not by
+/// their sequence numbers, which grow for ever.
+pub fn key_of(image: &Image) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    image.names.hash(&mut hasher);
+    image.freed.hash(&mut hasher);
+    image.heirs.hash(&mut hasher);
+    image.files.hash(&mut hasher);
+    generation::newest(image).hash(&mut hasher);
+    hasher.finish()
+}

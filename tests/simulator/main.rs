@@ -1,0 +1,19 @@
+//! The simulator: every point at which the power can go, in whole lives of updates, on a disk
+//! that loses, keeps or reorders what was not flushed; the invariants are checked after each.
+//! See `docs/crash-safety.md`.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod check;
+mod disk;
+mod explore;
+mod generation;
+mod lives;
+mod mutation;
+mod session;
+#[path = "../support/uki.rs"]
+mod uki;
+mod volume;
+mod world;
+mod write;

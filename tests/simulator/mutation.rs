@@ -1,0 +1,51 @@
+//! Seeded bugs: one step of the real code left out, or done at the wrong time. They live below the
+//! product, where it asks the file system for something.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mutation {
+    /// The code as it is.
+    #[default]
+    None,
+    /// Renames and removals are not flushed.
+    NoFolderSync,
+    /// The state is not flushed.
+    NoStateSync,
+    /// The staged UKI is not flushed.
+    NoStagedSync,
+    /// The target slot's old entry is left in place.
+    KeepOldEntry,
+    /// The target slot's old entry is removed under the name that the loader shows.
+    FreeInSight,
+    /// The target slot's old entry goes only after its first byte was overwritten.
+    OverwriteFirst,
+    /// The state is saved after the rename that it announces.
+    SaveAfterRename,
+    /// The rename comes after the state that relies on it.
+    RenameAfterSave,
+    /// Both generations of the state go to the same file.
+    OneGeneration,
+    /// The staged UKI waits in a folder of its own.
+    StagedElsewhere,
+    /// The update is noted as staged before its slot is complete.
+    StagedTooEarly,
+    /// The state does not say that the slot is being written.
+    WritingNotSaved,
+}
+
+impl Mutation {
+    /// Every seeded bug.
+    pub const ALL: [Self; 12] = [
+        Self::NoFolderSync,
+        Self::NoStateSync,
+        Self::NoStagedSync,
+        Self::KeepOldEntry,
+        Self::FreeInSight,
+        Self::OverwriteFirst,
+        Self::SaveAfterRename,
+        Self::RenameAfterSave,
+        Self::OneGeneration,
+        Self::StagedElsewhere,
+        Self::StagedTooEarly,
+        Self::WritingNotSaved,
+    ];
+}

@@ -1,0 +1,366 @@
+//! One boot: from power-on to the end of power, with everything that a cut may leave on the way.
+
+use abide::boot::Entry;
+use abide::boot::LoaderVars;
+use abide::boot::choice::{after_boot, choose};
+use abide::boot::entry::UKI_DIR;
+use abide::config::OnFailure;
+use abide::disk::SlotName;
+use abide::error::{Error, Result};
+use abide::state::{BootKind, BootNote, Phase, Stage, Store, Verdict};
+use abide::update::step::perform_all;
+use abide::update::{Machine, Sources, apply, commit, forget, rollback, trial};
+
+use super::check::Violation;
+use super::disk::{Disk, Geometry};
+use super::mutation::Mutation;
+use super::volume::Fat;
+use super::world::{
+    Goal, Quality, System, TRIES, World, cmdline, dirs, entries, quirks, root, settings, slots, system_in,
+};
+use super::write::write;
+
+/// What is done to the machine from outside during one boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hand {
+    /// Nothing.
+    Off,
+    /// Somebody chooses this entry of the loader's menu, by its number in the order of the names.
+    Menu(usize),
+    /// Somebody reboots in mid-trial.
+    Reboot,
+    /// The operator writes anew what is staged already; that is no disturbance.
+    Rewrite,
+}
+
+impl Hand {
+    /// How much of the disturbances that a life has it takes.
+    pub fn cost(self) -> u8 {
+        u8::from(matches!(self, Self::Menu(_) | Self::Reboot))
+    }
+}
+
+/// What cannot be changed about one exploration.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    pub goals: &'a [Goal],
+    pub geometry: Geometry,
+    pub mutation: Mutation,
+    /// The firmware shows no variables.
+    pub blind: bool,
+}
+
+/// What became of a boot.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Where the machine may be after a cut, and during what.
+    pub cuts: Vec<(World, String)>,
+    /// Where it is if nothing disturbs it; none once the operator has what he wants.
+    pub next: Option<World>,
+    /// What happened, for people.
+    pub log: Vec<String>,
+}
+
+pub struct Session<'a> {
+    rules: Rules<'a>,
+    pub fat: Fat,
+    pub world: World,
+    running: Entry,
+    system: System,
+    note: Option<BootNote>,
+    boot_id: String,
+    out: Outcome,
+}
+
+/// Runs one boot. `None` if the hand has nothing to do in it.
+pub fn power_on(
+    world: &World,
+    rules: Rules<'_>,
+    hand: Hand,
+) -> std::result::Result<Option<Outcome>, Violation> {
+    let fat = Fat::new(Disk::new(world.image.clone(), rules.geometry), rules.mutation);
+    let all = entries(&fat);
+    let first = choose(&all, &settings(), &quirks()).ok_or("1: the loader has nothing to boot")?.entry;
+    let chosen = match hand {
+        Hand::Menu(n) => match all.get(n) {
+            Some(entry) if *entry != first => entry.clone(),
+            _ => return Ok(None),
+        },
+        _ => first,
+    };
+    let name = after_boot(&chosen, &quirks());
+    let running = chosen.renamed(name);
+    if running.name != chosen.name && !fat.disk.borrow().view().names.contains_key(&running.path()) {
+        let mut disk = fat.disk.borrow_mut();
+        disk.rename(&chosen.path(), &running.path());
+        disk.sync_dir(UKI_DIR);
+    }
+    let system = system_in(fat.disk.borrow().view(), &running.path())
+        .ok_or_else(|| format!("2: the loader booted {}, which is not whole", running.name))?;
+    if !world.is_whole(system) {
+        return Err(format!("2: the loader booted {}, whose slot is not whole", running.name));
+    }
+    let update = Store::open(&fat).state().update;
+    if hand == Hand::Rewrite && update.as_ref().is_none_or(|u| u.stage != Stage::Staged) {
+        return Ok(None);
+    }
+    let boots = update.map_or(0, |u| u.boots.len());
+    let mut session = Session {
+        rules,
+        fat,
+        world: world.clone(),
+        boot_id: format!("boot-{boots}"),
+        running,
+        system,
+        note: None,
+        out: Outcome::default(),
+    };
+    session.harvest(&format!("the loader counts {}", chosen.name));
+    let done = session.run(hand);
+    done.map_err(|why| {
+        let disk = session.fat.disk.borrow();
+        let files: Vec<String> = disk.view().list(UKI_DIR).map(|(name, _)| name.to_owned()).collect();
+        format!("{why}\n  in ({hand:?}): {}\n  at the end: {files:?}", session.out.log.join(", "))
+    })?;
+    Ok(Some(session.out))
+}
+
+impl Session<'_> {
+    /// Keeps what a cut may have left since the last time.
+    pub fn harvest(&mut self, during: &str) {
+        let images = self.fat.disk.borrow_mut().cuts();
+        self.out.log.push(during.to_owned());
+        for image in images {
+            self.out.cuts.push((World { image, ..self.world.clone() }, during.to_owned()));
+        }
+    }
+
+    pub fn machine(&self) -> Result<Machine> {
+        let vars = LoaderVars {
+            info: Some("systemd-boot 262".into()),
+            selected: (!self.rules.blind).then(|| self.running.id()),
+            ..LoaderVars::default()
+        };
+        Machine::survey_sources(
+            &root(),
+            Sources {
+                dirs: dirs(&self.fat),
+                vars,
+                cmdline: cmdline(self.system.0),
+                boot_id: self.boot_id.clone(),
+                note: self.note.clone(),
+                slots: Some(slots()),
+                now: "2026-01-01T00:00:00Z".into(),
+            },
+        )
+    }
+
+    /// As a command that changes something begins.
+    pub fn change(&self) -> Result<Machine> {
+        let mut machine = self.machine()?;
+        let steps = machine.reconcile().steps;
+        perform_all(&mut machine, &steps)?;
+        Ok(machine)
+    }
+
+    /// Does something with the machine, with everything that a cut in it may leave.
+    fn act<T>(&mut self, what: &str, act: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
+        let done = self.change().and_then(|mut machine| act(&mut machine));
+        self.fat.release();
+        self.harvest(what);
+        if let Err(e) = &done {
+            self.out.log.push(format!("  {e}"));
+        }
+        done
+    }
+
+    fn end(&mut self) {
+        self.out.next = Some(World { image: self.fat.disk.borrow().shut_down(), ..self.world.clone() });
+    }
+
+    /// The power goes before anything else is written.
+    fn die(&mut self) {
+        self.end();
+    }
+
+    fn quality(&self) -> Quality {
+        match self.rules.goals.get(self.world.ghost.goal) {
+            Some(Goal::Update(version, quality)) if *version == self.system.1 => *quality,
+            _ => Quality::Good,
+        }
+    }
+
+    fn run(&mut self, hand: Hand) -> std::result::Result<(), Violation> {
+        let is_new = !self.world.ghost.good.contains(&self.system);
+        if is_new && self.quality() == Quality::NeverReports {
+            self.die();
+            return Ok(());
+        }
+        let finding = self.early().map_err(|e| format!("8: the initramfs stage failed: {e}"))?;
+        let Some(kind) = finding else {
+            self.end();
+            return Ok(());
+        };
+        if kind == BootKind::Trial {
+            return self.on_trial(hand);
+        }
+        if hand == Hand::Reboot {
+            self.end();
+            return Ok(());
+        }
+        if is_new && self.world.ghost.commit_begun != Some(self.system) {
+            // A failed image that was chosen by hand, or a trial whose entry has gone.
+            if kind == BootKind::Committed {
+                return Err(format!("4: {:?} takes itself for committed", self.system));
+            }
+            self.end();
+            return Ok(());
+        }
+        self.operate(hand)
+    }
+
+    /// The initramfs stage; none if it ends the boot.
+    fn early(&mut self) -> Result<Option<BootKind>> {
+        let finding = self.machine()?.reconcile();
+        if finding.note.kind == BootKind::Committed && self.world.ghost.commit_begun == Some(self.system) {
+            self.world.ghost.good.insert(self.system);
+        }
+        self.note = Some(finding.note.clone());
+        let mut machine = self.machine()?;
+        let done = perform_all(&mut machine, &finding.steps);
+        drop(machine);
+        self.fat.release();
+        self.harvest(&format!(
+            "initrd on {} ({:?}: {})",
+            self.running.name, finding.note.kind, finding.note.because
+        ));
+        done?;
+        let again = self.machine()?.reconcile();
+        let before = self.fat.disk.borrow().view().clone();
+        perform_all(&mut self.machine()?, &again.steps)?;
+        if *self.fat.disk.borrow().view() != before {
+            return Err(Error::Failed(format!("reconcile is not idempotent: {:?}", again.steps)));
+        }
+        Ok(finding.refuse.is_none().then_some(finding.note.kind))
+    }
+
+    fn on_trial(&mut self, hand: Hand) -> std::result::Result<(), Violation> {
+        let verdict = |phase| Verdict { phase, reason: "it is sick".into(), checks: vec![] };
+        let stuck = |e: Error| format!("8: {e}");
+        match self.quality() {
+            Quality::NeverReports | Quality::DiesInInitramfs => {
+                self.die();
+                return Ok(());
+            }
+            Quality::WrongRoot => {
+                self.world.ghost.given_up = true;
+                self.act("initrd gives up", |m| rollback::rollback(m, Some(verdict(Phase::Initramfs)), 0))
+                    .map_err(stuck)?;
+                self.end();
+                return Ok(());
+            }
+            _ => {}
+        }
+        for phase in [Phase::SwitchRoot, Phase::Userspace, Phase::Checks] {
+            self.act("a breadcrumb", |m| trial::reach(m, phase)).map_err(stuck)?;
+        }
+        if hand == Hand::Reboot {
+            self.act("an orderly reboot", trial::interrupt).map_err(stuck)?;
+            self.end();
+            return Ok(());
+        }
+        match self.quality() {
+            Quality::Sick => {
+                self.world.ghost.given_up = true;
+                self.act("assess gives up", |m| trial::end(m, verdict(Phase::Checks), OnFailure::Rollback))
+                    .map_err(stuck)?;
+                self.end();
+            }
+            Quality::SickRetry => {
+                self.act("assess wants another try", |m| {
+                    trial::end(m, verdict(Phase::Checks), OnFailure::Retry)
+                })
+                .map_err(stuck)?;
+                self.end();
+            }
+            Quality::Unwanted => {
+                self.world.ghost.given_up = true;
+                self.act("rollback of the trial", |m| rollback::rollback(m, None, TRIES)).map_err(stuck)?;
+                self.end();
+            }
+            _ => {
+                self.world.ghost.commit_begun = Some(self.system);
+                self.act("commit", |m| commit::commit(m, None)).map_err(stuck)?;
+                self.world.ghost.good.insert(self.system);
+                self.world.ghost.commit_begun = None;
+                self.harvest("committed");
+                return self.operate(hand);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what the operator wants has come true.
+    fn has(&self, goal: Goal, machine: &Machine) -> bool {
+        let failed = |version| machine.state().failure_of(Some(version), None).is_some();
+        match goal {
+            Goal::Update(version, Quality::Good) | Goal::Rollback(version) => self.system.1 == version,
+            Goal::Update(version, _) => failed(version),
+            Goal::Reinstall(version) => self.system == (SlotName::B, version),
+            Goal::Forget(version) => !failed(version),
+        }
+    }
+
+    /// On a system that is good: the operator says what he wants until he has it.
+    fn operate(&mut self, hand: Hand) -> std::result::Result<(), Violation> {
+        self.world.ghost.commit_begun = None;
+        self.world.ghost.good.insert(self.system);
+        loop {
+            let stuck = |e: Error| format!("8: {e}");
+            let Some(goal) = self.rules.goals.get(self.world.ghost.goal).copied() else { return Ok(()) };
+            let machine = self.machine().map_err(stuck)?;
+            if self.has(goal, &machine) {
+                self.world.ghost.goal += 1;
+                self.world.ghost.given_up = false;
+                self.harvest("the next goal");
+                continue;
+            }
+            match goal {
+                Goal::Update(version, _) | Goal::Reinstall(version) => {
+                    self.update(version, hand).map_err(stuck)?
+                }
+                Goal::Rollback(_) => {
+                    self.act("rollback to the other slot", |m| rollback::rollback(m, None, TRIES))
+                        .map_err(stuck)?;
+                }
+                Goal::Forget(version) => {
+                    let which = forget::Which::Image(version.to_owned());
+                    self.act("forget", |m| forget::forget(m, &which)).map_err(stuck)?;
+                    continue;
+                }
+            }
+            self.end();
+            return Ok(());
+        }
+    }
+
+    /// `apply`, or where there is nothing to apply, `write` and `apply`.
+    fn update(&mut self, version: &'static str, hand: Hand) -> Result<()> {
+        let update = self.machine()?.state().update;
+        let is_begun = update.is_some_and(|u| u.version == version && u.stage != Stage::Committed);
+        if is_begun && hand != Hand::Rewrite && self.act("apply", |m| apply::apply(m, TRIES)).is_ok() {
+            return Ok(());
+        }
+        write(self, version)?;
+        self.act("apply", |m| apply::apply(m, TRIES)).map(drop)
+    }
+
+    /// The slot that `write` goes to.
+    pub fn target(&self) -> abide::disk::SlotName {
+        self.system.0.other()
+    }
+
+    pub fn mutation(&self) -> Mutation {
+        self.rules.mutation
+    }
+}

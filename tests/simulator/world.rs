@@ -1,0 +1,189 @@
+//! The machine around the disk: what is in the slots, what is known to be good, what its operator wants.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use abide::boot::choice::Settings;
+use abide::boot::entry::UKI_DIR;
+use abide::boot::{BootDirs, Entry, Quirks};
+use abide::disk::{Slot, SlotName, Slots};
+use abide::root::Root;
+
+use super::disk::{Content, Disk, Geometry, Image};
+use super::mutation::Mutation;
+use super::uki::uki;
+use super::volume::Fat;
+
+pub type Version = &'static str;
+/// A copy of the operating system.
+pub type System = (SlotName, Version);
+
+/// Tries that an update is given.
+pub const TRIES: u32 = 3;
+
+/// What becomes of a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quality {
+    /// It is healthy.
+    Good,
+    /// Its kernel never gets as far as the initramfs stage.
+    NeverReports,
+    /// It dies after the initramfs stage began.
+    DiesInInitramfs,
+    /// Its root is not what was staged.
+    WrongRoot,
+    /// Its checks fail, and the configuration says to roll back.
+    Sick,
+    /// Its checks fail, and the configuration says to try again.
+    SickRetry,
+    /// An operator rolls it back.
+    Unwanted,
+}
+
+/// What the operator wants, one thing after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Goal {
+    Update(Version, Quality),
+    /// The version that runs from slot a, into slot b.
+    Reinstall(Version),
+    /// Back to the other slot, which holds this version.
+    Rollback(Version),
+    Forget(Version),
+}
+
+/// What an observer knows and the machine does not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ghost {
+    /// Systems that were kept and are still whole.
+    pub good: BTreeSet<System>,
+    /// A commit of this system has been asked for.
+    pub commit_begun: Option<System>,
+    /// The trial of the current goal has been given up by someone.
+    pub given_up: bool,
+    /// Which goal is next.
+    pub goal: usize,
+}
+
+/// A machine without power.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub image: Image,
+    pub slots: [Option<Version>; 2],
+    pub ghost: Ghost,
+}
+
+pub fn index(slot: SlotName) -> usize {
+    usize::from(slot == SlotName::B)
+}
+
+impl World {
+    /// `version` runs from slot a, and nothing was ever updated.
+    pub fn new(version: Version) -> Self {
+        let mut disk = Disk::new(Image::default(), Geometry::OneSector);
+        disk.create_dir(UKI_DIR);
+        disk.write(&format!("{UKI_DIR}/edge_{version}.efi"), bytes_of((SlotName::A, version)).to_vec());
+        Self {
+            image: disk.shut_down(),
+            slots: [Some(version), None],
+            ghost: Ghost {
+                good: BTreeSet::from([(SlotName::A, version)]),
+                commit_begun: None,
+                given_up: false,
+                goal: 0,
+            },
+        }
+    }
+
+    /// The name on the disk decides whether a commit that was begun has happened.
+    pub fn settle_commit(&mut self) {
+        let Some(system) = self.ghost.commit_begun.take() else { return };
+        let names =
+            self.image.list(UKI_DIR).filter(|(name, _)| name.ends_with(".efi") && !name.contains('+'));
+        let happened = names
+            .map(|(name, _)| format!("{UKI_DIR}/{name}"))
+            .any(|path| self.system_at(&path) == Some(system));
+        if happened {
+            self.ghost.good.insert(system);
+        }
+    }
+
+    /// The system that a file boots, if the file is whole.
+    pub fn system_at(&self, path: &str) -> Option<System> {
+        system_in(&self.image, path)
+    }
+
+    /// Whether the system's slot is whole.
+    pub fn is_whole(&self, system: System) -> bool {
+        self.slots[index(system.0)] == Some(system.1)
+    }
+
+    /// The disk, to be looked at.
+    pub fn fat(&self) -> Fat {
+        Fat::new(Disk::new(self.image.clone(), Geometry::OneSector), Mutation::None)
+    }
+}
+
+/// The system that a file boots, if the file is whole.
+pub fn system_in(image: &Image, path: &str) -> Option<System> {
+    if !image.is_sound(path) {
+        return None;
+    }
+    let Some(Content::Bytes(blob)) = image.content(path) else { return None };
+    CATALOG.with(|all| all.iter().find(|(_, known)| **known == blob.bytes).map(|(system, _)| *system))
+}
+
+pub fn dirs(fat: &Fat) -> BootDirs {
+    BootDirs { esp: Box::new(fat.clone()), xbootldr: None }
+}
+
+pub fn entries(fat: &Fat) -> Vec<Entry> {
+    dirs(fat).entries().unwrap()
+}
+
+pub fn settings() -> Settings {
+    Settings::default()
+}
+
+pub fn quirks() -> Quirks {
+    Quirks::NEWEST
+}
+
+pub fn root() -> Root {
+    Root::at("/nonexistent")
+}
+
+const VERSIONS: [Version; 4] = ["1.0", "2.0", "3.0", "4.0"];
+
+thread_local! {
+    static CATALOG: Vec<(System, Rc<Vec<u8>>)> = [SlotName::A, SlotName::B]
+        .into_iter()
+        .flat_map(|slot| VERSIONS.map(|version| ((slot, version), Rc::new(build(slot, version)))))
+        .collect();
+}
+
+fn build(slot: SlotName, version: Version) -> Vec<u8> {
+    uki("edge", version, &cmdline(slot))
+}
+
+/// The UKI that boots a system.
+pub fn bytes_of(system: System) -> Rc<Vec<u8>> {
+    CATALOG.with(|all| all.iter().find(|(s, _)| *s == system).map(|(_, b)| Rc::clone(b)).unwrap())
+}
+
+pub fn cmdline(slot: SlotName) -> String {
+    format!("root=PARTLABEL=rootfs_{slot} panic=10")
+}
+
+pub fn slots() -> Slots {
+    let slot = |name: SlotName| Slot {
+        name,
+        device: format!("/nonexistent/{name}").into(),
+        node: format!("/dev/{name}"),
+        label: format!("rootfs_{name}"),
+        partuuid: None,
+        fs_uuid: None,
+        fs_label: None,
+        size: 1 << 20,
+    };
+    Slots { a: slot(SlotName::A), b: slot(SlotName::B) }
+}

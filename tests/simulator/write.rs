@@ -1,0 +1,86 @@
+//! `write`, with its own decisions and its own steps on the ESP; only the slot is made up.
+
+use std::io::Cursor;
+
+use abide::boot::{Volume, uki};
+use abide::disk::SlotName;
+use abide::error::{Error, OrError, Result};
+use abide::state::Uki;
+use abide::update::step::Effects;
+use abide::update::write::{Described, Facts, Plan, Room, begin, end};
+use abide::update::{Machine, STAGED_UKI};
+use sha2::{Digest, Sha256};
+
+use super::mutation::Mutation;
+use super::session::Session;
+use super::world::{Version, bytes_of, index, slots};
+
+/// Writes `version` into the slot that does not run, and stages it.
+pub fn write(session: &mut Session<'_>, version: Version) -> Result<()> {
+    let done = steps(session, version);
+    session.fat.release();
+    session.harvest(&format!("write {version}"));
+    done
+}
+
+fn steps(session: &mut Session<'_>, version: Version) -> Result<()> {
+    let mut machine = session.change()?;
+    machine.refuse_on_trial()?;
+    let slot = session.target();
+    let bytes = bytes_of((slot, version));
+    let digest = abide::hex::encode(&Sha256::digest(version.as_bytes()));
+    let plan = plan(&machine, &bytes, &digest)?;
+
+    let mutation = session.mutation();
+    if mutation == Mutation::OverwriteFirst {
+        half_write(session, slot);
+    }
+    let uki = match mutation {
+        Mutation::WritingNotSaved => {
+            let steps = plan.clear.iter().filter(|s| !matches!(s, abide::update::Step::Save(_)));
+            steps.map(|step| machine.perform(step)).collect::<Result<Vec<()>>>()?;
+            session.fat.write(STAGED_UKI, &mut bytes.as_slice()).or_boot(|| "staged")?;
+            session.fat.sync_file(STAGED_UKI).or_boot(|| "staged")?;
+            Uki { sha256: abide::hex::encode(&Sha256::digest(bytes.as_slice())), size: bytes.len() as u64 }
+        }
+        _ => begin(&mut machine, &plan, &mut Cursor::new(bytes.as_slice()))?,
+    };
+    if mutation == Mutation::StagedTooEarly {
+        end(&mut machine, &plan, uki.clone(), &digest)?;
+    }
+    if mutation != Mutation::OverwriteFirst {
+        half_write(session, slot);
+    }
+    session.harvest("write: the slot is half written");
+    session.world.slots[index(slot)] = Some(version);
+    session.harvest("write: the slot is complete");
+    end(&mut machine, &plan, uki, &digest)
+}
+
+fn half_write(session: &mut Session<'_>, slot: SlotName) {
+    session.harvest("write: the slot is not yet overwritten");
+    session.world.slots[index(slot)] = None;
+    session.world.ghost.good.retain(|(s, _)| *s != slot);
+    session.harvest("write: the slot is half written");
+}
+
+fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<Plan> {
+    let uki = uki::read(Cursor::new(bytes)).map_err(|e| Error::Image(e.to_string()))?;
+    Facts {
+        image: Described {
+            root_len: 1 << 20,
+            root_arch: None,
+            has_verity: false,
+            uki,
+            uki_size: bytes.len() as u64,
+        },
+        digest: Some(digest),
+        state: &machine.state(),
+        entries: &machine.entries,
+        slots: &slots(),
+        running: machine.running_slot()?,
+        running_entry: &machine.running_entry()?.id(),
+        room: Room::of(machine.dirs.esp.as_ref())?,
+    }
+    .plan()
+}
