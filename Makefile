@@ -78,7 +78,8 @@ lint: deps
 	$(CARGO) clippy --quiet --locked --no-default-features --bin abide -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "lint: no shellcheck, shell scripts not checked" >&2; fi
 
-test: deps
+# The guests are built from what `make install` installs.
+test: build
 	$(CARGO) test --locked --workspace
 
 clean:
