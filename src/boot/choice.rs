@@ -151,11 +151,15 @@ fn saved(pattern: Option<String>, settings: &Settings) -> Option<String> {
     if pattern.as_deref() == Some("@saved") { settings.last_booted.clone() } else { pattern }
 }
 
-/// The name that the loader gives the entry before it starts it.
+/// The name that the loader gives the entry before it starts it. The suffix of a counted
+/// entry becomes lower case with that.
 #[must_use]
 pub fn after_boot(entry: &Entry, quirks: &Quirks) -> EntryName {
     match entry.name.counter() {
-        Some(counter) if is_counted(entry, quirks) => entry.name.with_counter(Some(counter.after_boot())),
+        Some(counter) if is_counted(entry, quirks) => {
+            let next = EntryName::new(entry.name.stem(), Some(counter.after_boot()), entry.name.suffix());
+            next.unwrap_or_else(|| entry.name.clone())
+        }
         _ => entry.name.clone(),
     }
 }

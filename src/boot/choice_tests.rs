@@ -228,6 +228,13 @@ fn entries_that_start_an_efi_program_are_counted_before_258_only() {
 }
 
 #[test]
+fn the_suffix_of_a_counted_entry_becomes_lower_case() {
+    // Tried on 257.
+    assert!(ALL.iter().all(|q| after_boot(&uki("Edge+2-1.EFI", "1"), q).file() == "Edge+1-2.efi"));
+    assert!(ALL.iter().all(|q| after_boot(&uki("Edge.EFI", "1"), q).file() == "Edge.EFI"));
+}
+
+#[test]
 fn a_read_only_file_is_not_counted() {
     let entry = Entry { read_only: true, ..uki("edge+2-0.efi", "1") };
     assert!(ALL.iter().all(|q| after_boot(&entry, q).file() == "edge+2-0.efi"));
