@@ -1,6 +1,7 @@
 //! `abide apply`
 
 use crate::error::Result;
+use crate::health;
 use crate::state::Lock;
 use crate::update::{apply, reboot};
 
@@ -17,7 +18,12 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let _lock = Lock::take(&context.root)?;
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
-    let applied = apply::apply(&mut machine, config.assess.tries)?;
+    // What passes right now is what the system on trial is measured by. A folder has no services.
+    let baseline = context
+        .root
+        .is_live()
+        .then(|| health::baseline::take(&context.root, &config, &machine.state().baseline));
+    let applied = apply::apply(&mut machine, config.assess.tries, baseline)?;
     println!(
         "{} boots next, on trial: {} tries as {}{}",
         applied.version,

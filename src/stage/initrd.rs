@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::disk::Slots;
 use crate::error::{Error, Result};
 use crate::root::Root;
-use crate::state::{BootKind, BootNote, Phase};
+use crate::state::{BootKind, BootNote, Phase, Verdict};
 use crate::update::reboot::{self, Manner};
 use crate::update::step::perform_all;
 use crate::update::{Machine, trial};
@@ -26,6 +26,10 @@ const PANIC: &str = "/proc/sys/kernel/panic";
 
 /// Seconds after which a kernel that panics reboots, where its command line does not say.
 const PANIC_SECONDS: &str = "10";
+
+/// What systemd starts after switch-root without `init=` (`do_reexecute`, systemd 252 to 262),
+/// but for the shell, which is of no use to a machine that is alone.
+const INITS: [&str; 4] = ["/usr/lib/systemd/systemd", "/sbin/init", "/etc/init", "/bin/init"];
 
 /// The parts of the stage, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -124,6 +128,13 @@ pub fn root(root: &Root) -> Result<()> {
         give_up(&mut machine, Phase::Initramfs, &why.to_string());
         return reboot::request(root, Manner::Immediate);
     }
+    if let Err(why) = find_init(root) {
+        // PID 1 would freeze when it finds out, and only a watchdog would end that.
+        error!("{why}; this try is lost");
+        let verdict = Verdict { phase: Phase::Initramfs, reason: why.to_string(), checks: vec![] };
+        trial::lose(&mut machine, verdict)?;
+        return reboot::request(root, Manner::Immediate);
+    }
     trial::reach(&mut machine, Phase::SwitchRoot)?;
     let sysroot = Root::at(root.path(SYSROOT));
     let config = Config::load(&sysroot, None).unwrap_or_else(|e| {
@@ -168,8 +179,26 @@ fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
     Err(Error::Failed(format!("the mounted root is version {carried:?}, but {staged} was staged")))
 }
 
+/// What switch-root would start must be there. Not asked of a folder, which has no kernel to start it.
+fn find_init(root: &Root) -> Result<()> {
+    if !root.is_live() {
+        return Ok(());
+    }
+    let cmdline = fs::read_to_string(root.path("/proc/cmdline")).unwrap_or_default();
+    let named = cmdline.split_whitespace().filter_map(|word| word.strip_prefix("init=")).next_back();
+    let candidates = named.map_or_else(|| INITS.to_vec(), |init| vec![init]);
+    let sysroot = Root::at(root.path(SYSROOT));
+    let is_there = |init: &&&str| sysroot.resolve(init).is_ok_and(|path| path.is_file());
+    match candidates.iter().find(is_there) {
+        Some(_) => Ok(()),
+        None => {
+            Err(Error::Failed(format!("the mounted root has no init (looked for {})", candidates.join(", "))))
+        }
+    }
+}
+
 fn give_up(machine: &mut Machine, phase: Phase, reason: &str) {
-    let verdict = crate::state::Verdict { phase, reason: reason.to_owned(), checks: vec![] };
+    let verdict = Verdict { phase, reason: reason.to_owned(), checks: vec![] };
     if let Err(e) = crate::update::rollback::rollback(machine, Some(verdict), 0) {
         error!("{e}; this try is lost");
     }

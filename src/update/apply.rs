@@ -4,7 +4,7 @@ use log::info;
 
 use crate::boot::Entry;
 use crate::error::{Error, Result};
-use crate::state::{Previous, Stage, State, Update};
+use crate::state::{Baseline, Previous, Stage, State, Update};
 
 use super::machine::Machine;
 use super::reconcile::{find, rename};
@@ -25,16 +25,20 @@ pub struct Applied {
     pub demoted: bool,
 }
 
-/// Makes the staged update bootable, with the configured tries.
+/// Makes the staged update bootable, with the configured tries. `baseline` is how the
+/// running system looks, where that is known.
 ///
 /// # Errors
 /// [`Error::Nothing`] if nothing is staged, [`Error::Refused`] if the loader would
 /// not do what is meant or the running system is itself on trial,
 /// [`Error::Unverified`] if the staged UKI is no longer what was written,
 /// [`Error::Boot`] if the ESP cannot be changed.
-pub fn apply(machine: &mut Machine, tries: u32) -> Result<Applied> {
+pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> Result<Applied> {
     machine.refuse_on_trial()?;
-    let state = machine.state();
+    let mut state = machine.state();
+    if let Some(baseline) = baseline {
+        state.baseline = baseline;
+    }
     let update = pending(&state)?;
     if let Some(failure) = state.failure_of(Some(&update.version), update.digest.as_deref()) {
         return Err(Error::Refused(format!(

@@ -87,12 +87,7 @@ pub fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<bo
         (Some(_), OnFailure::Rollback) => {
             rollback(machine, Some(verdict), 0)?;
         }
-        (Some(_), OnFailure::Retry) => {
-            change(machine, |boot| {
-                boot.phase = boot.phase.max(verdict.phase);
-                boot.end = Some(BootEnd::Failed(verdict));
-            })?;
-        }
+        (Some(_), OnFailure::Retry) => lose(machine, verdict)?,
     }
     Ok(true)
 }
@@ -103,6 +98,17 @@ pub fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<bo
 /// [`crate::error::Error::Boot`] if the state cannot be saved.
 pub fn reach(machine: &mut Machine, phase: Phase) -> Result<()> {
     change(machine, |boot| boot.phase = boot.phase.max(phase))
+}
+
+/// Notes that this try is lost for `verdict`, and that the others are still to come.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn lose(machine: &mut Machine, verdict: Verdict) -> Result<()> {
+    change(machine, |boot| {
+        boot.phase = boot.phase.max(verdict.phase);
+        boot.end = Some(BootEnd::Failed(verdict));
+    })
 }
 
 fn change(machine: &mut Machine, edit: impl FnOnce(&mut TrialBoot)) -> Result<()> {

@@ -348,11 +348,11 @@ impl Session<'_> {
     fn update(&mut self, version: &'static str, hand: Hand) -> Result<()> {
         let update = self.machine()?.state().update;
         let is_begun = update.is_some_and(|u| u.version == version && u.stage != Stage::Committed);
-        if is_begun && hand != Hand::Rewrite && self.act("apply", |m| apply::apply(m, TRIES)).is_ok() {
+        if is_begun && hand != Hand::Rewrite && self.act("apply", |m| apply::apply(m, TRIES, None)).is_ok() {
             return Ok(());
         }
         write(self, version)?;
-        self.act("apply", |m| apply::apply(m, TRIES)).map(drop)
+        self.act("apply", |m| apply::apply(m, TRIES, None)).map(drop)
     }
 
     /// The slot that `write` goes to.

@@ -173,7 +173,8 @@ impl Facts<'_> {
     fn clear(&self, doomed: &[&Entry], update: &Update) -> Vec<Step> {
         // Where the running entry had stepped back for another system, its name comes back before
         // that system's entry goes: one of the two must always boot, and be good.
-        let mut steps: Vec<Step> = find(self.entries, self.running_entry).and_then(keep).into_iter().collect();
+        let mut steps: Vec<Step> =
+            find(self.entries, self.running_entry).and_then(keep).into_iter().collect();
         steps.extend(doomed.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }));
         let mut state = self.state.clone();
         state.set_installed(update.slot, None);
