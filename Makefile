@@ -35,7 +35,7 @@ DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
 SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
-.PHONY: all build deps install lint test clean
+.PHONY: all build deps install lint test demo clean
 
 all: build
 
@@ -81,6 +81,10 @@ lint: deps
 # The guests are built from what `make install` installs.
 test: build
 	$(CARGO) test --locked --workspace
+
+# Two updates of a machine under QEMU/OVMF, one that commits and one whose kernel panics.
+demo: build
+	$(CARGO) run --quiet --locked --package abide-qemu --bin demo
 
 clean:
 	$(CARGO) clean

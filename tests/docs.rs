@@ -1,0 +1,208 @@
+//! The documents tell the truth: their examples are run on a machine that is a folder.
+//!
+//! In each page, from top to bottom and on one machine:
+//! - a block ```` ```console ```` holds commands after `# `, each with its output and, where it is
+//!   not 0, `[exit code N]`; `…` stands for anything within a line. `systemctl reboot` boots the
+//!   tree as the loader's model would. The image `edge_2.0.raw.zst` is there.
+//! - a block ```` ```json COMMAND ```` is what the command answers; a text `…` stands for anything.
+//! - a block ```` ```toml ```` is a configuration without mistakes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use abide::config::Config;
+use serde_json::Value;
+use support::{Image, Run, Tree};
+
+const IMAGE: &str = "edge_2.0.raw.zst";
+
+/// A fenced block: what stands behind the fence, and its lines.
+struct Block {
+    place: String,
+    info: String,
+    lines: Vec<String>,
+}
+
+#[test]
+fn the_examples_of_every_page_do_what_they_say() {
+    for page in pages() {
+        let mut tree = Tree::running("1.0");
+        fs::write(tree.path(IMAGE), Image::new("2.0", "b").zst()).unwrap();
+        for block in blocks(&page) {
+            match block.info.split_once(' ').unwrap_or((&block.info, "")) {
+                ("console", "") => session(&mut tree, &block),
+                ("json", command) if !command.is_empty() => answer(&mut tree, command, &block),
+                ("toml", _) => {
+                    Config::parse(&block.place, &block.lines.join("\n")).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_is_described() {
+    let text = fs::read_to_string(top().join("docs/using.md")).unwrap();
+    let help = Tree::running("1.0").abide(&["--help"]).ok().stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = commands.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    for name in names.filter(|name| *name != "help") {
+        assert!(text.contains(&format!("| `{name}")), "docs/using.md does not describe `{name}`");
+    }
+}
+
+#[test]
+fn every_link_between_the_pages_leads_to_a_file() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") {
+                let file = page.parent().unwrap().join(file);
+                assert!(file.exists(), "{}: no file {}", page.display(), file.display());
+            }
+        }
+    }
+}
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pages() -> Vec<PathBuf> {
+    let docs = fs::read_dir(top().join("docs")).unwrap().map(|file| file.unwrap().path());
+    let mut pages: Vec<PathBuf> = docs.filter(|file| file.extension().is_some_and(|e| e == "md")).collect();
+    pages.push(top().join("README.md"));
+    pages.sort();
+    pages
+}
+
+fn blocks(page: &Path) -> Vec<Block> {
+    let text = fs::read_to_string(page).unwrap();
+    let mut blocks: Vec<Block> = vec![];
+    let mut open = false;
+    for (number, line) in text.lines().enumerate() {
+        match (open, line.strip_prefix("```")) {
+            (false, Some(info)) => {
+                let place = format!("{}:{}", page.strip_prefix(top()).unwrap().display(), number + 1);
+                blocks.push(Block { place, info: info.to_owned(), lines: vec![] });
+                open = true;
+            }
+            (true, Some("")) => open = false,
+            (true, _) => blocks.last_mut().unwrap().lines.push(line.to_owned()),
+            (false, None) => {}
+        }
+    }
+    assert!(!open, "{}: a block is not closed", page.display());
+    blocks
+}
+
+/// Runs the commands of a block and compares what they say.
+fn session(tree: &mut Tree, block: &Block) {
+    let mut lines = block.lines.iter().peekable();
+    while let Some(line) = lines.next() {
+        let command = line.strip_prefix("# ").unwrap_or_else(|| panic!("{}: no command: {line}", block.place));
+        let mut expected = vec![];
+        while let Some(line) = lines.next_if(|line| !line.starts_with("# ")) {
+            expected.push(line.as_str());
+        }
+        let code = expected.last().and_then(|last| last.strip_prefix("[exit code ")?.strip_suffix(']'));
+        let code = code.map_or(0, |code| {
+            expected.pop();
+            code.parse().unwrap()
+        });
+        let run = run(tree, command, &block.place).fails(code);
+        let said = run.stdout + &run.stderr;
+        let said: Vec<&str> = said.lines().collect();
+        let same = said.len() == expected.len() && said.iter().zip(&expected).all(|(s, e)| fits(s, e));
+        assert!(same, "{}: # {command}\n{}", block.place, said.join("\n"));
+    }
+}
+
+fn answer(tree: &mut Tree, command: &str, block: &Block) {
+    let expected: Value =
+        serde_json::from_str(&block.lines.join("\n")).unwrap_or_else(|e| panic!("{}: {e}", block.place));
+    let said = run(tree, command, &block.place).ok().json();
+    assert!(same_json(&said, &expected), "{}: {command}\n{said:#}", block.place);
+}
+
+fn run(tree: &mut Tree, command: &str, place: &str) -> Run {
+    let words = words(command);
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["systemctl", "reboot"] => {
+            reboot(tree);
+            Run { code: 0, stdout: String::new(), stderr: String::new() }
+        }
+        ["abide", rest @ ..] => {
+            let image = tree.path(IMAGE).display().to_string();
+            let rest: Vec<&str> = rest.iter().map(|w| if *w == IMAGE { image.as_str() } else { w }).collect();
+            let run = tree.abide(&rest);
+            if rest.contains(&"--reboot") {
+                reboot(tree);
+            }
+            run
+        }
+        _ => panic!("{place}: `{command}` cannot be run on a tree; use a block of another kind"),
+    }
+}
+
+/// Boots what the loader's model says, on the root that belongs to it.
+fn reboot(tree: &mut Tree) {
+    let booted = tree.boot();
+    let version = booted.trim_start_matches("edge_").split(['+', '_']).next().unwrap();
+    let version = version.trim_end_matches(".efi").to_owned();
+    tree.abide(&["initrd", "early"]).ok();
+    tree.mount_sysroot(&version);
+    tree.abide(&["initrd", "root"]).ok();
+}
+
+/// Words at spaces, except within double quotes.
+fn words(command: &str) -> Vec<String> {
+    let parts = command.split('"').enumerate();
+    parts
+        .flat_map(|(i, part)| match i % 2 {
+            0 => part.split_whitespace().map(Into::into).collect::<Vec<String>>(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
+}
+
+/// Whether a line is the expected one, in which `…` stands for anything.
+fn fits(line: &str, expected: &str) -> bool {
+    let mut parts = expected.split('…');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = line.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// Whether two values are the same, fields in any order, where the text `…` stands for anything.
+fn same_json(said: &Value, expected: &Value) -> bool {
+    match (said, expected) {
+        (_, Value::String(any)) if any == "…" => true,
+        (Value::Object(said), Value::Object(expected)) => {
+            said.len() == expected.len()
+                && expected.iter().all(|(key, value)| said.get(key).is_some_and(|s| same_json(s, value)))
+        }
+        (Value::Array(said), Value::Array(expected)) => {
+            said.len() == expected.len() && said.iter().zip(expected).all(|(s, e)| same_json(s, e))
+        }
+        _ => said == expected,
+    }
+}
+
+#[test]
+fn an_ellipsis_stands_for_anything_within_a_line() {
+    assert!(fits("a b c", "a … c") && fits("abc", "abc") && fits("abc", "a…"));
+    assert!(!fits("a b d", "a … c") && !fits("abcd", "abc") && !fits("xabc", "abc"));
+}
