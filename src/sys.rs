@@ -10,11 +10,12 @@ use std::path::Path;
 
 mod ioctl {
     #![allow(missing_docs)]
-    use nix::{ioctl_read, ioctl_read_bad, ioctl_write_ptr_bad};
+    use nix::{ioctl_read, ioctl_read_bad, ioctl_readwrite, ioctl_write_ptr_bad};
     // The kernel declares these two with `long`, but reads and writes an `int`.
     ioctl_read_bad!(getflags, nix::request_code_read!(b'f', 1, size_of::<libc::c_long>()), libc::c_int);
     ioctl_write_ptr_bad!(setflags, nix::request_code_write!(b'f', 2, size_of::<libc::c_long>()), libc::c_int);
     ioctl_read!(blkgetsize64, 0x12, 114, u64);
+    ioctl_readwrite!(wdioc_settimeout, b'W', 6, libc::c_int);
 }
 
 /// `FS_IMMUTABLE_FL` of `linux/fs.h`.
@@ -84,6 +85,18 @@ pub fn block_size64(file: &File) -> io::Result<u64> {
     // SAFETY: the descriptor is open, and the kernel writes one u64 to a valid pointer.
     unsafe { ioctl::blkgetsize64(file.as_raw_fd(), &raw mut bytes) }?;
     Ok(bytes)
+}
+
+/// Sets the time limit of a watchdog in seconds; returns the one that it took, which may be
+/// another where its hardware is coarse.
+///
+/// # Errors
+/// If `watchdog` is no watchdog, or cannot be set to that.
+pub fn set_watchdog_timeout(watchdog: &File, seconds: u16) -> io::Result<i32> {
+    let mut seconds = libc::c_int::from(seconds);
+    // SAFETY: the descriptor is open, and the kernel reads and writes one int at a valid pointer.
+    unsafe { ioctl::wdioc_settimeout(watchdog.as_raw_fd(), &raw mut seconds) }?;
+    Ok(seconds)
 }
 
 /// Values of `linux/mount.h`.

@@ -3,12 +3,18 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use log::info;
+use log::{info, warn};
 
 use crate::error::{OrError, Result};
 use crate::root::Root;
+use crate::sys;
 
 const DEVICE: &str = "/dev/watchdog";
+
+/// Seconds until it resets the machine. The rest of the initramfs must fit in, and nothing feeds it
+/// there: as long as abide-initrd-timeout.timer gives it. The limit that the hardware comes with
+/// (30 s is common) would end good trials of slow machines. The new system's systemd sets its own.
+const LIMIT: u16 = 180;
 
 /// Starts the watchdog and leaves it running: from now on somebody has to keep
 /// it fed, which systemd does where `RuntimeWatchdogSec=` says so. Where there is no
@@ -26,6 +32,9 @@ pub fn arm(root: &Root) -> Result<()> {
     // Any byte but the magic 'V' keeps it running when it is closed
     // (Linux, Documentation/watchdog/watchdog-api.rst).
     device.write_all(b"\0").or_failed(|| format!("{DEVICE}: cannot start"))?;
-    info!("the hardware watchdog runs");
+    match sys::set_watchdog_timeout(&device, LIMIT) {
+        Ok(seconds) => info!("the hardware watchdog runs: {seconds} s"),
+        Err(e) => warn!("{DEVICE}: cannot set it to {LIMIT} s: {e}; it runs with its own limit"),
+    }
     Ok(())
 }

@@ -216,13 +216,14 @@ pub struct FailedCheck {
     pub reason: String,
 }
 
-/// A failure record: this image is refused until someone says `forget`.
+/// A failure record: this image is refused until someone says `forget`. Also the form in which
+/// `abide status --json` shows it, so that no field is ever left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Version of the image.
     pub version: String,
     /// SHA-256 of the published image, where it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub digest: Option<String>,
     /// Boots that it was given.
     pub attempts: u32,
@@ -231,7 +232,7 @@ pub struct Failure {
     /// One sentence for people.
     pub reason: String,
     /// The checks that failed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub checks: Vec<FailedCheck>,
     /// RFC 3339 UTC, by the machine's clock; for people only.
     pub time: String,

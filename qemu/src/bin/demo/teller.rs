@@ -5,8 +5,11 @@ use std::time::Instant;
 /// Columns of a terminal.
 const WIDTH: usize = 80;
 
-/// Where the text begins that stands under a time stamp.
-const INDENT: usize = 9;
+/// Columns that the time stamp takes, with the space behind it.
+const STAMP: usize = 8;
+
+/// By how much less important text is indented.
+const STEP: usize = 2;
 
 /// Prints the story.
 pub struct Teller {
@@ -26,7 +29,7 @@ impl Teller {
 
     /// Says what happens, with the time.
     pub fn say(&self, text: &str) {
-        self.print(&format!("{:>6}  ", self.stamp()), text);
+        print(&format!("{:>6}  ", self.stamp()), text);
     }
 
     /// Says what was decided, and why.
@@ -37,15 +40,7 @@ impl Teller {
     /// Adds to what was said last.
     pub fn detail(&self, text: &str) {
         for line in text.lines() {
-            self.print(&" ".repeat(INDENT), line);
-        }
-    }
-
-    fn print(&self, head: &str, text: &str) {
-        let mut head = head.to_owned();
-        for line in wrapped(text, WIDTH - INDENT - 1) {
-            println!("{head}{line}");
-            head = " ".repeat(INDENT + 1);
+            print(&" ".repeat(STAMP + STEP), line);
         }
     }
 
@@ -55,16 +50,25 @@ impl Teller {
     }
 }
 
+/// Prints a text behind `head`, and what does not fit on a line below it.
+fn print(head: &str, text: &str) {
+    let below = " ".repeat(head.len() + STEP);
+    for (number, line) in wrapped(text, WIDTH - below.len()).iter().enumerate() {
+        let head = if number == 0 { head } else { &below };
+        println!("{}", format!("{head}{line}").trim_end());
+    }
+}
+
 /// Cuts a text at spaces into lines of at most `width` characters; keeps the spaces within lines,
 /// as tables need them. A word that is too long by itself stays whole.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![];
     let mut line = String::new();
-    for word in text.split(' ') {
+    for (number, word) in text.split(' ').enumerate() {
         let longer = line.chars().count() + 1 + word.chars().count();
         if !line.trim().is_empty() && longer > width {
             lines.push(std::mem::take(&mut line));
-        } else if !lines.is_empty() || !line.is_empty() || text.starts_with(' ') {
+        } else if number > 0 {
             line.push(' ');
         }
         line.push_str(word);
