@@ -67,7 +67,7 @@ impl Store {
         }
         let (file, sequence) = self.newest.as_ref().map_or((0, 1), |g| (1 - g.file.min(1), g.sequence + 1));
         let bytes = encode(state, sequence)?;
-        allocate(esp)?;
+        allocate(esp, self.newest.as_ref().map(|g| g.file))?;
         let path = FILES.get(file).copied().unwrap_or(FILES[0]);
         esp.overwrite(path, 0, &bytes)
             .and_then(|()| esp.sync_file(path))
@@ -78,13 +78,15 @@ impl Store {
     }
 }
 
-/// Creates whichever generation is missing or has the wrong size; a valid one is left alone.
-fn allocate(esp: &dyn Volume) -> Result<()> {
+/// Creates whichever generation is missing or has the wrong size. The newest is left alone,
+/// whatever its size: until another is durable, it is all there is.
+fn allocate(esp: &dyn Volume, newest: Option<usize>) -> Result<()> {
     let there = esp.list(STATE_DIR).or_boot(|| format!("{STATE_DIR}: cannot read"))?;
     let whole = |path: &str| {
         there.iter().any(|i| path.ends_with(&format!("/{}", i.name)) && i.len == GENERATION_SIZE as u64)
     };
-    let missing: Vec<&str> = FILES.into_iter().filter(|path| !whole(path)).collect();
+    let is_newest = |path: &str| newest.and_then(|n| FILES.get(n).copied()) == Some(path);
+    let missing: Vec<&str> = FILES.into_iter().filter(|path| !whole(path) && !is_newest(path)).collect();
     if missing.is_empty() {
         return Ok(());
     }
