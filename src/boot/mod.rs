@@ -22,6 +22,7 @@ pub mod order;
 pub mod osrel;
 mod partitions;
 pub mod quirks;
+pub mod sector;
 pub mod type1;
 pub mod uki;
 pub mod version;

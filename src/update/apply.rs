@@ -1,8 +1,8 @@
 //! `apply`: the staged update boots next, on trial.
 
-use log::info;
+use log::{info, warn};
 
-use crate::boot::Entry;
+use crate::boot::{Entry, sector};
 use crate::error::{Error, Result};
 use crate::state::{Baseline, Previous, Stage, State, Update};
 
@@ -60,6 +60,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
     let switch = plan_switch(loader, &machine.entries, &new, &running.id(), tries)?;
+    warn_of_two_sectors(machine, &switch.entry);
     let steps = plan(&state, update, machine, &switch, &running, tries);
     perform_all(machine, &steps)?;
     info!("{} is on trial from the next boot as {}", update.version, switch.entry.name);
@@ -68,6 +69,17 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
         file: switch.entry.path(),
         demoted: switch.demoted.is_some(),
     })
+}
+
+/// A power cut in a rename that takes two writes can lose an entry, or show it twice.
+fn warn_of_two_sectors(machine: &Machine, new: &Entry) {
+    let dir = new.kind.dir();
+    let names = machine.dirs.esp.list(dir).unwrap_or_default();
+    if !sector::takes(names.iter().map(|i| i.name.as_str()), new.name.file()) {
+        warn!(
+            "{dir} on the ESP holds too many or too long names to be renamed in one write; remove what is not needed"
+        );
+    }
 }
 
 fn entry_id(stem: &str) -> String {
