@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use super::entry::{Entry, Partition};
+use super::entry::{CONF_DIR, Entry, Partition, UKI_DIR};
 use super::loader_vars::LoaderVars;
 use super::name::EntryName;
 use super::volume::Volume;
@@ -107,6 +107,42 @@ impl BootDirs {
         volume.rename(&entry.path(), &doomed).or_boot(cannot)?;
         sync_dir(volume, dir)?;
         remove_if_there(volume, &doomed).or_boot(cannot)
+    }
+
+    /// Removes what a removal that was cut off has left behind, and says whether there was any.
+    /// To be done before anything is written to the volume: the clusters may be free already.
+    ///
+    /// # Errors
+    /// [`Error::Boot`].
+    pub fn sweep(&self) -> Result<bool> {
+        let mut found = false;
+        for (volume, dir) in self.with_leftovers()? {
+            found = true;
+            remove_if_there(volume, &format!("{dir}/{DOOMED}"))
+                .or_boot(|| format!("{dir}/{DOOMED}: cannot remove"))?;
+        }
+        Ok(found)
+    }
+
+    /// Whether there is something to sweep.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if a folder cannot be read.
+    pub fn needs_sweep(&self) -> Result<bool> {
+        Ok(!self.with_leftovers()?.is_empty())
+    }
+
+    fn with_leftovers(&self) -> Result<Vec<(&dyn Volume, &'static str)>> {
+        let mut found = vec![];
+        for volume in [Some(self.esp.as_ref()), self.xbootldr.as_deref()].into_iter().flatten() {
+            for dir in [UKI_DIR, CONF_DIR] {
+                let items = volume.list(dir).or_boot(|| format!("{dir}: cannot read"))?;
+                found.extend(
+                    items.iter().any(|i| i.name.eq_ignore_ascii_case(DOOMED)).then_some((volume, dir)),
+                );
+            }
+        }
+        Ok(found)
     }
 
     /// Writes a file of `len` bytes at `path`, durable before it appears under

@@ -48,6 +48,7 @@ pub struct Machine {
     pub slots: Option<Slots>,
     /// When it was surveyed, for records.
     pub now: String,
+    needs_sweep: bool,
     store: Store,
     efi: EfiVars,
 }
@@ -126,6 +127,7 @@ impl Machine {
             note,
             slots,
             now,
+            needs_sweep: dirs.needs_sweep()?,
             store: Store::open(dirs.esp.as_ref()),
             dirs,
             efi: EfiVars::new(root),
@@ -150,7 +152,11 @@ impl Machine {
             boot_id: &self.boot_id,
             now: &self.now,
         };
-        evidence.reconcile()
+        let mut finding = evidence.reconcile();
+        if self.needs_sweep {
+            finding.steps.insert(0, Step::Sweep);
+        }
+        finding
     }
 
     /// Whether this boot came from the slot of `update`.
@@ -352,6 +358,11 @@ impl Effects for Machine {
                     self.dirs.rename(&entry, &name)?;
                 }
                 self.reread()
+            }
+            Step::Sweep => {
+                self.dirs.sweep()?;
+                self.needs_sweep = false;
+                Ok(())
             }
             Step::Remove { partition, file } => {
                 if let Some(entry) = self.entry_at(*partition, file).cloned() {

@@ -18,6 +18,8 @@ pub enum Step {
         /// The new file name.
         to: String,
     },
+    /// Remove what a removal that was cut off has left behind.
+    Sweep,
     /// Remove a boot entry.
     Remove {
         /// The partition that the entry is on.
