@@ -214,17 +214,16 @@ pub fn find<'a>(entries: &'a [Entry], id: &str) -> Option<&'a Entry> {
     entries.iter().filter(|e| e.id() == id).min_by_key(|e| e.name.counter().map(|c| c.left))
 }
 
-/// The steps that leave the update's entry without tries; none if it has none.
+/// The steps that leave the update's entry without tries; none if it has none. Every name of it
+/// counts: where a rename was cut off, or on both partitions, there may be two.
 #[must_use]
 pub fn mark_bad(update: &Update, entries: &[Entry]) -> Vec<Step> {
-    let Some(entry) = find(entries, &update.entry) else { return vec![] };
-    match entry.name.counter() {
-        Some(counter) if counter.left > 0 => {
-            let bad = entry.name.with_counter(Some(counter.exhausted()));
-            vec![rename(entry, &bad.to_string())]
-        }
-        _ => vec![],
-    }
+    let names = entries.iter().filter(|e| e.id() == update.entry);
+    let armed = names.filter_map(|e| Some((e, e.name.counter().filter(|c| c.left > 0)?)));
+    let bad = armed.map(|(e, counter)| (e, e.name.with_counter(Some(counter.exhausted()))));
+    bad.filter(|(e, bad)| !entries.iter().any(|other| other.partition == e.partition && other.name == *bad))
+        .map(|(e, bad)| rename(e, bad.file()))
+        .collect()
 }
 
 /// The steps that give the system before a failed trial its plain name back.

@@ -125,6 +125,7 @@ pub fn write(
 /// # Errors
 /// [`Error::Boot`] if the ESP cannot be changed.
 pub fn begin(machine: &mut Machine, plan: &Plan, uki: &mut impl Read) -> Result<Uki> {
+    stage::set_shared_aside(machine.dirs.esp.as_ref(), &machine.state(), &machine.entries)?;
     perform_all(machine, &plan.clear)?;
     stage::remove(machine.dirs.esp.as_ref())?;
     stage::uki(machine.dirs.esp.as_ref(), uki)

@@ -2,15 +2,20 @@
 
 use std::io::{self, Read};
 
+use log::warn;
 use sha2::{Digest, Sha256};
 
 use super::opened::sha256;
-use crate::boot::Volume;
 use crate::boot::entry::UKI_DIR;
+use crate::boot::{Entry, Volume};
 use crate::error::{Error, OrError, Result};
 use crate::hex;
-use crate::state::Uki;
+use crate::state::{Stage, State, Uki};
 use crate::update::STAGED_UKI;
+use crate::update::reconcile::find;
+
+/// How often that may happen on one ESP before somebody has to look at it.
+const MAX_SHARED: u32 = 9;
 
 /// What there is room for on the ESP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +37,30 @@ impl Room {
             ukis.iter().find(|(path, _)| path.eq_ignore_ascii_case(STAGED_UKI)).map_or(0, |(_, len)| *len);
         Ok(Self { free: esp.free_bytes().or_boot(cannot)?.saturating_add(old), ukis })
     }
+}
+
+/// Puts a staged UKI out of the way that may share its clusters with the entry it became: on FAT a
+/// rename that was cut off can leave both names. To remove either would free the clusters of both,
+/// so this name is never touched again; `fsck.vfat` may.
+pub fn set_shared_aside(esp: &dyn Volume, state: &State, entries: &[Entry]) -> Result<()> {
+    let is_shared =
+        state.update.as_ref().is_some_and(|u| u.stage >= Stage::Applied && find(entries, &u.entry).is_some());
+    let items = esp.list(UKI_DIR).or_boot(|| format!("{UKI_DIR}: cannot read"))?;
+    let is_there =
+        |path: &str| items.iter().any(|i| format!("{UKI_DIR}/{}", i.name).eq_ignore_ascii_case(path));
+    if !is_shared || !is_there(STAGED_UKI) {
+        return Ok(());
+    }
+    let aside = (0..=MAX_SHARED).map(|n| format!("{UKI_DIR}/shared{n}.tmp")).find(|path| !is_there(path));
+    let aside = aside.ok_or_else(|| {
+        Error::Boot(format!("{UKI_DIR}: too many files that share their clusters; run fsck.vfat on the ESP"))
+    })?;
+    warn!(
+        "{STAGED_UKI} may share its clusters with a boot entry after a power cut; it is {aside} from now on"
+    );
+    esp.rename(STAGED_UKI, &aside)
+        .and_then(|()| esp.sync_dir(UKI_DIR))
+        .or_boot(|| format!("{STAGED_UKI}: cannot rename to {aside}"))
 }
 
 /// Removes the staged UKI of an earlier update.
