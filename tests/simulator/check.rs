@@ -5,7 +5,7 @@ use abide::boot::choice::boot;
 use abide::boot::entry::UKI_DIR;
 use abide::state::{Stage, State, Store};
 
-use super::world::{Goal, Quality, System, TRIES, World, entries, quirks, settings};
+use super::world::{Goal, Quality, System, World, entries, quirks, settings, tries};
 
 /// What is wrong, in one sentence that begins with the invariant's number.
 pub type Violation = String;
@@ -59,7 +59,7 @@ fn the_loader_alone_ends_on_a_good_system(world: &World, entries: &[Entry]) -> R
     let good: Vec<String> = entries.iter().filter(|e| is_good(world, e)).map(Entry::id).collect();
     let (mut entries, mut settings) = (entries.to_vec(), settings());
     let mut last = String::new();
-    for _ in 0..TRIES + 2 {
+    for _ in 0..tries() + 2 {
         let Some(next) = boot(&entries, &settings, &quirks()) else {
             return Err("1: the loader has nothing to boot".into());
         };
@@ -70,7 +70,7 @@ fn the_loader_alone_ends_on_a_good_system(world: &World, entries: &[Entry]) -> R
         last = was.name.to_string();
         (entries, settings) = (next.entries, next.settings);
     }
-    Err(format!("3: after {} boots the loader is still at {last}", TRIES + 2))
+    Err(format!("3: after {} boots the loader is still at {last}", tries() + 2))
 }
 
 fn only_committed_systems_are_good(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {

@@ -16,7 +16,7 @@ use super::disk::{Disk, Geometry};
 use super::mutation::Mutation;
 use super::volume::Fat;
 use super::world::{
-    Goal, Quality, System, TRIES, World, cmdline, dirs, entries, quirks, root, settings, slots, system_in,
+    Goal, Quality, System, World, cmdline, dirs, entries, quirks, root, settings, slots, system_in, tries,
 };
 use super::write::write;
 
@@ -285,7 +285,7 @@ impl Session<'_> {
             }
             Quality::Unwanted => {
                 self.world.ghost.given_up = true;
-                self.act("rollback of the trial", |m| rollback::rollback(m, None, TRIES)).map_err(stuck)?;
+                self.act("rollback of the trial", |m| rollback::rollback(m, None, tries())).map_err(stuck)?;
                 self.end();
             }
             _ => {
@@ -330,7 +330,7 @@ impl Session<'_> {
                     self.update(version, hand).map_err(stuck)?
                 }
                 Goal::Rollback(_) => {
-                    self.act("rollback to the other slot", |m| rollback::rollback(m, None, TRIES))
+                    self.act("rollback to the other slot", |m| rollback::rollback(m, None, tries()))
                         .map_err(stuck)?;
                 }
                 Goal::Forget(version) => {
@@ -348,11 +348,12 @@ impl Session<'_> {
     fn update(&mut self, version: &'static str, hand: Hand) -> Result<()> {
         let update = self.machine()?.state().update;
         let is_begun = update.is_some_and(|u| u.version == version && u.stage != Stage::Committed);
-        if is_begun && hand != Hand::Rewrite && self.act("apply", |m| apply::apply(m, TRIES, None)).is_ok() {
+        if is_begun && hand != Hand::Rewrite && self.act("apply", |m| apply::apply(m, tries(), None)).is_ok()
+        {
             return Ok(());
         }
         write(self, version)?;
-        self.act("apply", |m| apply::apply(m, TRIES, None)).map(drop)
+        self.act("apply", |m| apply::apply(m, tries(), None)).map(drop)
     }
 
     /// The slot that `write` goes to.
