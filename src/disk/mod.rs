@@ -6,6 +6,7 @@ pub mod direct;
 pub mod gpt;
 #[cfg(feature = "full")]
 pub mod overwrite;
+pub mod partitions;
 #[cfg(feature = "full")]
 mod relabel;
 mod root_arg;
@@ -13,6 +14,7 @@ mod running;
 pub mod slot;
 pub mod slot_name;
 
+pub use partitions::is_sysupdate_root;
 pub use root_arg::RootArg;
-pub use slot::{Slot, Slots, is_sysupdate_root};
+pub use slot::{Slot, Slots};
 pub use slot_name::SlotName;

@@ -54,7 +54,7 @@ impl Slots {
 
 /// The `major:minor` of the topmost mount at `mount_point`, out of `/proc/self/mountinfo`
 /// (proc_pid_mountinfo(5): the third field is the device, the fifth the mount point).
-fn device_at<'a>(mountinfo: &'a str, mount_point: &str) -> Option<&'a str> {
+pub(super) fn device_at<'a>(mountinfo: &'a str, mount_point: &str) -> Option<&'a str> {
     mountinfo
         .lines()
         .filter_map(|line| {
@@ -66,7 +66,7 @@ fn device_at<'a>(mountinfo: &'a str, mount_point: &str) -> Option<&'a str> {
 }
 
 /// A device and all that it is built on.
-fn partitions_below(root: &Root, device: &str) -> BTreeSet<String> {
+pub(super) fn partitions_below(root: &Root, device: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     let mut layer = vec![device.to_owned()];
     for _ in 0..MAX_LAYERS {

@@ -5,14 +5,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::SlotName;
+use super::partitions::{self, Partition};
 use super::root_arg::{RootArg, udev_decoded};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
-
-/// Labels that are tried, in this order, where the configuration names none:
-/// Abide's own, those of Intel's Edge Microvisor Toolkit, and a common habit.
-const KNOWN_LABELS: [(&str, &str); 3] =
-    [("rootfs_a", "rootfs_b"), ("rootfs", "rootfs_b"), ("root-a", "root-b")];
 
 /// Bytes in the unit in which the kernel counts sizes, whatever the disk's own sector.
 const KERNEL_SECTOR: u64 = 512;
@@ -40,6 +36,24 @@ pub struct Slot {
 }
 
 impl Slot {
+    fn new(root: &Root, name: SlotName, partition: Partition) -> Result<Self> {
+        let Partition { label, node, .. } = partition;
+        let device = root.path(&node);
+        let alias = |dir| -> Result<Option<String>> {
+            Ok(links(root, dir)?.into_iter().find(|(_, to)| *to == node).map(|(name, _)| name))
+        };
+        Ok(Self {
+            name,
+            size: size_of(root, &device)?,
+            partuuid: alias("/dev/disk/by-partuuid")?.map(|u| u.to_ascii_lowercase()),
+            fs_uuid: alias("/dev/disk/by-uuid")?.map(|u| u.to_ascii_lowercase()),
+            fs_label: alias("/dev/disk/by-label")?.map(|l| udev_decoded(&l)),
+            device,
+            node,
+            label,
+        })
+    }
+
     /// Whether a root named in this way is this slot.
     #[must_use]
     pub fn is(&self, root: &RootArg) -> bool {
@@ -75,18 +89,14 @@ impl Slots {
     /// # Errors
     /// [`Error::Failed`] if there are no two slots, or if it is not clear which ones they are.
     pub fn find(root: &Root, labels: Option<(&str, &str)>) -> Result<Self> {
-        let found = Partition::list(root)?;
-        let (a, b) = match labels {
-            Some((a, b)) => (Partition::named(root, &found, a)?, Partition::named(root, &found, b)?),
-            None => choose(&found)?,
-        };
+        let (a, b) = partitions::find(root, labels)?;
         if a.node == b.node {
             return Err(Error::Failed(format!(
                 "slots a and b are the same partition {}; name two in [slots] of the configuration",
                 a.node
             )));
         }
-        Ok(Self { a: a.into_slot(root, SlotName::A)?, b: b.into_slot(root, SlotName::B)? })
+        Ok(Self { a: Slot::new(root, SlotName::A, a)?, b: Slot::new(root, SlotName::B, b)? })
     }
 
     /// The slot of that name.
@@ -108,103 +118,6 @@ impl Slots {
             (false, true) => Some(SlotName::B),
             _ => None,
         }
-    }
-}
-
-/// A partition that has a label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Partition {
-    label: String,
-    node: String,
-}
-
-impl Partition {
-    /// Every partition that has a by-partlabel link, by device, so that the order is stable.
-    fn list(root: &Root) -> Result<Vec<Self>> {
-        let mut all: Vec<Self> = links(root, "/dev/disk/by-partlabel")?
-            .into_iter()
-            .map(|(name, node)| Self { label: udev_decoded(&name), node })
-            .collect();
-        // sda9 before sda10.
-        all.sort_by(|x, y| (x.node.len(), &x.node).cmp(&(y.node.len(), &y.node)));
-        Ok(all)
-    }
-
-    /// The partition that the configuration means.
-    fn named(root: &Root, found: &[Self], name: &str) -> Result<Self> {
-        let node = if name.starts_with('/') { Some(node_of(root, name)?) } else { None };
-        let wanted = |p: &&Self| node.as_ref().map_or(p.label == name, |n| p.node == *n);
-        if let Some(partition) = found.iter().find(wanted) {
-            return Ok(partition.clone());
-        }
-        match node {
-            Some(node) if root.path(&node).exists() => Ok(Self { label: String::new(), node }),
-            _ => Err(Error::Failed(format!(
-                "the configuration names the slot '{name}', but there is no such partition in {}; \
-                 correct [slots]",
-                root.path("/dev/disk/by-partlabel").display()
-            ))),
-        }
-    }
-
-    fn into_slot(self, root: &Root, name: SlotName) -> Result<Slot> {
-        let device = root.path(&self.node);
-        let alias = |dir| -> Result<Option<String>> {
-            Ok(links(root, dir)?.into_iter().find(|(_, node)| *node == self.node).map(|(name, _)| name))
-        };
-        Ok(Slot {
-            name,
-            size: size_of(root, &device)?,
-            partuuid: alias("/dev/disk/by-partuuid")?.map(|u| u.to_ascii_lowercase()),
-            fs_uuid: alias("/dev/disk/by-uuid")?.map(|u| u.to_ascii_lowercase()),
-            fs_label: alias("/dev/disk/by-label")?.map(|l| udev_decoded(&l)),
-            device,
-            node: self.node,
-            label: self.label,
-        })
-    }
-}
-
-/// Picks the two slots out of all labelled partitions.
-fn choose(found: &[Partition]) -> Result<(Partition, Partition)> {
-    let by_label = |label: &str| found.iter().find(|p| p.label == label);
-    for (a, b) in KNOWN_LABELS {
-        if let (Some(a), Some(b)) = (by_label(a), by_label(b)) {
-            return Ok((a.clone(), b.clone()));
-        }
-    }
-    let versioned: Vec<&Partition> = found.iter().filter(|p| is_sysupdate_root(&p.label)).collect();
-    match versioned.as_slice() {
-        [a, b] => Ok(((*a).clone(), (*b).clone())),
-        [] | [_] => Err(Error::Failed(
-            "found no two slots: no partitions are labelled rootfs_a and rootfs_b, rootfs and rootfs_b, \
-             root-a and root-b, or as systemd-sysupdate labels them; label them, or name them in [slots] \
-             of the configuration"
-                .into(),
-        )),
-        _ => Err(Error::Failed(format!(
-            "found more than two partitions labelled as systemd-sysupdate labels slots ({}); name the two \
-             in [slots] of the configuration",
-            versioned.iter().map(|p| p.label.as_str()).collect::<Vec<_>>().join(", ")
-        ))),
-    }
-}
-
-/// Whether systemd-sysupdate would label the root of a slot so: `_empty`, or `<image>_<version>`
-/// with a version that holds a digit; not the verity partitions beside it.
-#[must_use]
-pub fn is_sysupdate_root(label: &str) -> bool {
-    if label == "_empty" {
-        return true;
-    }
-    match label.rsplit_once('_') {
-        Some((image, version)) => {
-            !image.is_empty()
-                && version.starts_with(|c: char| c.is_ascii_digit())
-                && !image.ends_with("verity")
-                && !image.ends_with("verity-sig")
-        }
-        None => false,
     }
 }
 

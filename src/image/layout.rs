@@ -3,20 +3,12 @@
 use std::io::Cursor;
 
 use crate::disk::gpt::Table;
+use crate::disk::partitions::ROOT_TYPES;
 use crate::error::{Error, OrError, Result};
 
 /// Bytes at the front of an image that are enough to hold its partition table:
 /// with sectors of 4096 bytes it takes 24 KiB.
 pub const HEAD: usize = 64 * 1024;
-
-/// Types of root partitions (Discoverable Partitions Specification), by architecture.
-const ROOT_TYPES: [(&str, &str); 5] = [
-    ("4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "x86-64"),
-    ("44479540-f297-41b2-9af7-d131d5f0458a", "x86"),
-    ("b921b045-1df0-41c3-af44-4c6f280d3fae", "arm64"),
-    ("69dad710-2ce4-4e3c-b16c-21a1d49abed3", "arm"),
-    ("72ec70a6-cf74-40e6-bd49-4bda08e8f224", "riscv64"),
-];
 
 /// Types of the dm-verity partitions beside a root.
 const VERITY_TYPES: [&str; 3] = [
