@@ -29,6 +29,7 @@ pub const ROOT_TYPES: [(&str, &str); 5] = [
 /// A partition that has a label.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Partition {
+    /// Its label in the partition table.
     pub label: String,
     /// The tree's own path: `/dev/sda2`.
     pub node: String,
