@@ -20,6 +20,7 @@ pub mod http;
 mod machine;
 pub mod paths;
 pub mod pe;
+pub mod probe;
 mod qmp;
 mod running;
 mod snapshot;

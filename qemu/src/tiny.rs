@@ -84,6 +84,11 @@ impl Parts {
         read(&self.dir.join(release.to_string()).join("systemd-bootx64.efi"))
     }
 
+    /// The firmware's shell as a program of its own.
+    pub(crate) fn shell(&self) -> Result<Vec<u8>> {
+        read(&self.dir.join("shell.efi"))
+    }
+
     /// A UKI of the tiny guest that calls itself `image_id` and `version`, in its `.osrel` and on
     /// its command line, with `more` on its command line.
     ///

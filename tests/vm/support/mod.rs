@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use abide_qemu::probe::{self, Decision};
 use abide_qemu::tiny::{self, Parts, Release, Report, install_loader};
 use abide_qemu::{Machine, Running, disk};
 
@@ -26,6 +27,12 @@ impl World {
         self.file(&format!("EFI/Linux/{file}"), uki)
     }
 
+    /// Adds the boot entry `EFI/Linux/<file>`, a probe of `edge` in this version.
+    pub fn probe(self, file: &str, version: &str) -> World {
+        let uki = Parts::get().unwrap().probe("edge", version).unwrap();
+        self.file(&format!("EFI/Linux/{file}"), uki)
+    }
+
     /// Adds any file.
     pub fn file(mut self, path: &str, content: Vec<u8>) -> World {
         self.files.push((path.to_owned(), content));
@@ -46,6 +53,15 @@ impl World {
         }
         esp.close().unwrap();
         machine
+    }
+
+    /// Boots the probe `count` times in a row; returns what each boot found.
+    pub fn decisions(&self, count: usize) -> Vec<Decision> {
+        let machine = self.machine();
+        let esp = machine.esp().unwrap();
+        probe::prepare(&esp, count).unwrap();
+        esp.close().unwrap();
+        probe::run(machine, count).unwrap().1
     }
 
     /// Boots `count` times in a row and returns what each boot found.
