@@ -1,6 +1,8 @@
 //! What several VM tests share.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod edge;
+
 use std::time::Duration;
 
 use abide_qemu::probe::{self, Decision};
