@@ -27,7 +27,7 @@ pub fn start(verbose: u8, quiet: bool) {
         (false, _) => LevelFilter::Debug,
     };
     let logger = Logger {
-        journal: std::env::var_os("JOURNAL_STREAM").is_some(),
+        journal: std::env::var("JOURNAL_STREAM").is_ok_and(|stream| leads_to(&stream)),
         kmsg: Path::new(INITRD_RELEASE).exists(),
     };
     let level = if logger.kmsg { level.max(LevelFilter::Info) } else { level };
@@ -35,6 +35,13 @@ pub fn start(verbose: u8, quiet: bool) {
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
     }
+}
+
+/// Whether stderr is the journal's stream `DEVICE:INODE`: the variable is inherited by programs whose
+/// stderr leads elsewhere (systemd.exec(5), `$JOURNAL_STREAM`).
+fn leads_to(stream: &str) -> bool {
+    nix::sys::stat::fstat(std::io::stderr())
+        .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// The one line that a failed command ends with.

@@ -95,7 +95,8 @@ fn beside(slot: &SlotReport) -> &'static str {
     match (slot.state, &slot.entry) {
         ("updating", None) => "written, not bootable yet",
         ("updating", Some(_)) => "boots next, on trial",
-        (_, Some(_)) => "in reserve",
+        (_, Some(_)) if slot.good => "in reserve",
+        (_, Some(_)) => "failed, does not boot",
         (_, None) => "empty",
     }
 }

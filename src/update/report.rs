@@ -68,6 +68,9 @@ pub struct SlotReport {
     pub digest: Option<String>,
     /// Path of its boot entry on the ESP or XBOOTLDR.
     pub entry: Option<String>,
+    /// Whether it holds a system that was kept and has not failed since: for the other slot,
+    /// whether there is one to go back to.
+    pub good: bool,
 }
 
 /// `update`
@@ -176,6 +179,11 @@ fn slot(
     };
     let installed = state.installed(name);
     let shown = entry.as_ref();
+    let good = shown.is_some_and(|e| {
+        let digest = installed.filter(|i| i.entry == e.id()).and_then(|i| i.digest.as_deref());
+        (e.name.counter().is_none() || state.is_known_good(&e.id()))
+            && state.failure_of(e.version.as_deref(), digest).is_none()
+    });
     SlotReport {
         name,
         running: is_running,
@@ -189,6 +197,7 @@ fn slot(
             .and_then(|u| u.digest.clone())
             .or_else(|| installed.and_then(|i| i.digest.clone())),
         entry: shown.map(|e| e.path()),
+        good,
     }
 }
 

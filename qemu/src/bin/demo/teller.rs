@@ -8,9 +8,6 @@ const WIDTH: usize = 80;
 /// Columns that the time stamp takes, with the space behind it.
 const STAMP: usize = 8;
 
-/// By how much less important text is indented.
-const STEP: usize = 2;
-
 /// Prints the story.
 pub struct Teller {
     start: Instant,
@@ -40,7 +37,7 @@ impl Teller {
     /// Adds to what was said last.
     pub fn detail(&self, text: &str) {
         for line in text.lines() {
-            print(&" ".repeat(STAMP + STEP), line);
+            print(&" ".repeat(STAMP), line);
         }
     }
 
@@ -52,7 +49,7 @@ impl Teller {
 
 /// Prints a text behind `head`, and what does not fit on a line below it.
 fn print(head: &str, text: &str) {
-    let below = " ".repeat(head.len() + STEP);
+    let below = " ".repeat(head.len());
     for (number, line) in wrapped(text, WIDTH - below.len()).iter().enumerate() {
         let head = if number == 0 { head } else { &below };
         println!("{}", format!("{head}{line}").trim_end());
