@@ -72,6 +72,17 @@ fn every_link_between_the_pages_leads_to_a_file() {
     }
 }
 
+#[test]
+fn the_example_configuration_changes_nothing_and_what_it_shows_is_understood() {
+    let text = fs::read_to_string(top().join("packaging/abide.toml.example")).unwrap();
+    assert_eq!(Config::parse("example", &text).unwrap(), Config::default());
+    let uncommented = |line: &str| line.strip_prefix('#').filter(|l| !l.starts_with(' ')).map(str::to_owned);
+    let shown: Vec<String> = text.lines().filter_map(uncommented).collect();
+    let shown = Config::parse("example", &shown.join("\n")).unwrap();
+    assert_eq!((shown.assess, shown.checks.len()), (Config::default().assess, 3));
+    assert!(shown.slots.is_some());
+}
+
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
