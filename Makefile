@@ -35,7 +35,7 @@ DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
 SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
-.PHONY: all build deps install lint test demo clean
+.PHONY: all build deps install lint test soak demo clean
 
 all: build
 
@@ -85,6 +85,10 @@ test: build
 # Two updates of a machine under QEMU/OVMF, one that commits and one whose kernel panics.
 demo: build
 	$(CARGO) run --quiet --locked --package abide-qemu --bin demo
+
+# What takes too long for every day: power cuts three deep.
+soak: deps
+	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
 
 clean:
 	$(CARGO) clean

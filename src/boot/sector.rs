@@ -12,8 +12,8 @@ const OWN: usize = 2;
 /// UTF-16 units of a long name in one slot.
 const UNITS: usize = 13;
 
-/// Whether the folder with these names can take `new` in its first sector, whatever
-/// was there before.
+/// Whether the folder with these names has room for `new` in its first sector. An estimate: names that
+/// went may have left gaps that are too small one by one.
 #[must_use]
 pub fn takes<'a>(names: impl IntoIterator<Item = &'a str>, new: &str) -> bool {
     OWN + names.into_iter().map(slots).sum::<usize>() + slots(new) <= SLOTS

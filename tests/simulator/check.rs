@@ -1,8 +1,8 @@
 //! The invariants, as far as a machine without power can keep or break them.
 
-use abide::boot::Entry;
 use abide::boot::choice::boot;
 use abide::boot::entry::UKI_DIR;
+use abide::boot::{Entry, Quirks};
 use abide::state::{Stage, State, Store};
 
 use super::world::{Goal, Quality, System, World, entries, quirks, settings, tries};
@@ -11,13 +11,13 @@ use super::world::{Goal, Quality, System, World, entries, quirks, settings, trie
 pub type Violation = String;
 
 /// Checks a machine without power.
-pub fn check(world: &World, goals: &[Goal]) -> Result<(), Violation> {
+pub fn check(world: &World, goals: &[Goal], loader: &str) -> Result<(), Violation> {
     let fat = world.fat();
     let entries = entries(&fat);
     let state = Store::open(&fat).state();
     nothing_half_written_is_bootable(world, &entries)?;
     a_good_system_is_there(world, &entries, &state)?;
-    the_loader_alone_ends_on_a_good_system(world, &entries)?;
+    the_loader_alone_ends_on_a_good_system(world, &entries, &quirks(loader))?;
     only_committed_systems_are_good(world, &entries, &state)?;
     failures_are_deserved(world, &entries, &state, goals)
 }
@@ -55,12 +55,16 @@ fn a_good_system_is_there(world: &World, entries: &[Entry], state: &State) -> Re
 }
 
 /// As if nothing ever reported: at most `tries` + 1 boots of others, then the good system.
-fn the_loader_alone_ends_on_a_good_system(world: &World, entries: &[Entry]) -> Result<(), Violation> {
+fn the_loader_alone_ends_on_a_good_system(
+    world: &World,
+    entries: &[Entry],
+    quirks: &Quirks,
+) -> Result<(), Violation> {
     let good: Vec<String> = entries.iter().filter(|e| is_good(world, e)).map(Entry::id).collect();
     let (mut entries, mut settings) = (entries.to_vec(), settings());
     let mut last = String::new();
     for _ in 0..tries() + 2 {
-        let Some(next) = boot(&entries, &settings, &quirks()) else {
+        let Some(next) = boot(&entries, &settings, quirks) else {
             return Err("1: the loader has nothing to boot".into());
         };
         let was = &next.choice.entry;

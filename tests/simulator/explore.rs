@@ -18,6 +18,7 @@ pub struct Life {
     pub geometry: Geometry,
     pub mutation: Mutation,
     pub blind: bool,
+    pub loader: &'static str,
     /// Power cuts, reboots in mid-trial and choices in the menu, together.
     pub disturbances: u8,
 }
@@ -100,7 +101,7 @@ impl Search<'_> {
             return Ok(at);
         }
         let at = self.nodes.len();
-        let checked = check(&world, &self.life.goals);
+        let checked = check(&world, &self.life.goals, self.life.loader);
         self.nodes.push(Node { world, disturbances, from, next: None, is_done: false });
         self.known.insert(key, at);
         self.todo.push_back(at);
@@ -114,6 +115,7 @@ impl Search<'_> {
             geometry: self.life.geometry,
             mutation: self.life.mutation,
             blind: self.life.blind,
+            loader: self.life.loader,
         };
         let (world, disturbances) = (self.nodes[at].world.clone(), self.nodes[at].disturbances);
         let is_last = disturbances >= self.life.disturbances;

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::disk::Geometry;
 use super::explore::Life;
 use super::mutation::Mutation;
-use super::world::{Goal, Quality, disturbances};
+use super::world::{Goal, NEWEST, Quality, disturbances};
 
 fn life(name: &'static str, start: &'static str, goals: &[Goal]) -> Life {
     Life {
@@ -15,6 +15,7 @@ fn life(name: &'static str, start: &'static str, goals: &[Goal]) -> Life {
         geometry: Geometry::OneSector,
         mutation: Mutation::None,
         blind: false,
+        loader: NEWEST,
         disturbances: disturbances(),
     }
 }
@@ -83,6 +84,19 @@ fn nothing_depends_on_efi_variables() {
     let blind = |life: Life| Life { blind: true, ..life };
     explore(&blind(life("blind upgrade", "1.0", &[Update("2.0", Good), Update("3.0", Good)])));
     explore(&blind(life("blind downgrade", "3.0", &[Update("2.0", SickRetry), Update("1.0", Good)])));
+}
+
+#[test]
+fn every_version_of_the_loader_will_do() {
+    for loader in ["systemd-boot 252.39", "systemd-boot 257.13"] {
+        let lives = [
+            life(loader, "1.0", &[Update("2.0", Good), Update("3.0", NeverReports)]),
+            life(loader, "3.0", &[Update("2.0", Sick), Update("1.0", Good), Rollback("3.0")]),
+        ];
+        for life in lives {
+            explore(&Life { loader, disturbances: 1, ..life });
+        }
+    }
 }
 
 /// A life in which every step of the product matters.

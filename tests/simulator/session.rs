@@ -4,6 +4,7 @@ use abide::boot::Entry;
 use abide::boot::LoaderVars;
 use abide::boot::choice::{after_boot, choose};
 use abide::boot::entry::UKI_DIR;
+use abide::boot::order::loader_id;
 use abide::config::OnFailure;
 use abide::disk::SlotName;
 use abide::error::{Error, Result};
@@ -48,6 +49,8 @@ pub struct Rules<'a> {
     pub mutation: Mutation,
     /// The firmware shows no variables.
     pub blind: bool,
+    /// What the loader calls itself.
+    pub loader: &'static str,
 }
 
 /// What became of a boot.
@@ -66,6 +69,8 @@ pub struct Session<'a> {
     pub fat: Fat,
     pub world: World,
     running: Entry,
+    /// `LoaderEntrySelected`
+    selected: String,
     system: System,
     note: Option<BootNote>,
     boot_id: String,
@@ -80,7 +85,8 @@ pub fn power_on(
 ) -> std::result::Result<Option<Outcome>, Violation> {
     let fat = Fat::new(Disk::new(world.image.clone(), rules.geometry), rules.mutation);
     let all = entries(&fat);
-    let first = choose(&all, &settings(), &quirks()).ok_or("1: the loader has nothing to boot")?.entry;
+    let first =
+        choose(&all, &settings(), &quirks(rules.loader)).ok_or("1: the loader has nothing to boot")?.entry;
     let chosen = match hand {
         Hand::Menu(n) => match all.get(n) {
             Some(entry) if *entry != first => entry.clone(),
@@ -88,7 +94,8 @@ pub fn power_on(
         },
         _ => first,
     };
-    let name = after_boot(&chosen, &quirks());
+    let quirks = quirks(rules.loader);
+    let name = after_boot(&chosen, &quirks);
     let running = chosen.renamed(name);
     if running.name != chosen.name && !fat.disk.borrow().view().names.contains_key(&running.path()) {
         let mut disk = fat.disk.borrow_mut();
@@ -110,6 +117,7 @@ pub fn power_on(
         fat,
         world: world.clone(),
         boot_id: format!("boot-{boots}"),
+        selected: loader_id(&chosen, &quirks),
         running,
         system,
         note: None,
@@ -137,8 +145,8 @@ impl Session<'_> {
 
     pub fn machine(&self) -> Result<Machine> {
         let vars = LoaderVars {
-            info: Some("systemd-boot 262".into()),
-            selected: (!self.rules.blind).then(|| self.running.id()),
+            info: Some(self.rules.loader.into()),
+            selected: (!self.rules.blind).then(|| self.selected.clone()),
             ..LoaderVars::default()
         };
         Machine::survey_sources(

@@ -151,8 +151,11 @@ pub fn settings() -> Settings {
     Settings::default()
 }
 
-pub fn quirks() -> Quirks {
-    Quirks::NEWEST
+/// What the loader calls itself; its version decides what it does.
+pub const NEWEST: &str = "systemd-boot 262";
+
+pub fn quirks(loader: &str) -> Quirks {
+    Quirks::of(Some(loader))
 }
 
 pub fn root() -> Root {
