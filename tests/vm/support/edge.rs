@@ -85,15 +85,21 @@ impl Edge {
     /// What `abide status --json` says.
     #[track_caller]
     pub fn status(&mut self) -> Value {
-        let text = self.ok("abide status --json");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        self.json("abide status --json")
     }
 
     /// What `abide list --json` says.
     #[track_caller]
     pub fn list(&mut self) -> Value {
-        let text = self.ok("abide list --json");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        self.json("abide list --json")
+    }
+
+    /// The JSON that a command prints; what it says on standard error comes in lines of its own.
+    #[track_caller]
+    fn json(&mut self, command: &str) -> Value {
+        let text = self.ok(command);
+        let line = text.lines().find(|line| line.starts_with('{')).unwrap_or("");
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
     /// The files of the boot entries as `abide list` knows them, in the loader's order.
