@@ -151,6 +151,11 @@ impl Edge {
         Ok(self.vm.send("systemctl reboot")?)
     }
 
+    /// Waits until the machine can reach the server; the agent answers long before.
+    pub fn wait_for_network(&mut self) -> Result<()> {
+        self.quietly("systemctl start edge-network.service").map(drop)
+    }
+
     /// Waits until the trial that runs is committed.
     pub fn wait_for_commit(&mut self) -> Result<()> {
         self.quietly(COMMITTED)?;

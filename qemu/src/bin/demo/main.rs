@@ -116,7 +116,7 @@ fn panics(teller: &Teller, edge: &mut Edge) -> Result<()> {
 /// The next boot must reach user space of this version.
 fn boots_into(teller: &Teller, edge: &mut Edge, version: &str) -> Result<()> {
     match edge.next_boot(teller)? {
-        End::Up(up) if up == version => Ok(()),
+        End::Up(up) if up == version => edge.wait_for_network(),
         End::Up(up) => Err(format!("{version} should be up, but {up} is").into()),
         End::Panicked(line) => Err(format!("{version} should be up, but: {line}").into()),
     }
