@@ -37,7 +37,8 @@ impl std::fmt::Debug for FatVolume {
 
 impl Volume for FatVolume {
     fn list(&self, dir: &str) -> io::Result<Vec<Item>> {
-        let dir = match self.fs.root_dir().open_dir(dir) {
+        let root = self.fs.root_dir();
+        let dir = match if dir.is_empty() { Ok(root) } else { root.open_dir(dir) } {
             Ok(dir) => dir,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e),
@@ -54,7 +55,11 @@ impl Volume for FatVolume {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
-        let len = self.fs.root_dir().open_file(path)?.seek(SeekFrom::End(0))?;
+        // Asking the file would walk its whole chain of clusters.
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let items = self.list(dir)?;
+        let item = items.iter().find(|i| i.name.eq_ignore_ascii_case(name) && !i.is_dir);
+        let len = item.ok_or(io::ErrorKind::NotFound)?.len;
         Ok(Box::new(Reader { fs: Rc::clone(&self.fs), path: path.to_owned(), at: 0, len }))
     }
 

@@ -81,6 +81,19 @@ impl LoaderVars {
         }
     }
 
+    /// Reads only which ESP the loader came from: each variable is a call into the firmware.
+    #[must_use]
+    pub fn read_device(vars: &EfiVars) -> Self {
+        let device_partuuid = match vars.read_loader("LoaderDevicePartUUID") {
+            Ok(found) => found.map(|b| decode_text(&b).to_ascii_lowercase()).filter(|t| !t.is_empty()),
+            Err(e) => {
+                warn!("LoaderDevicePartUUID: cannot read EFI variable: {e}");
+                None
+            }
+        };
+        Self { device_partuuid, ..Self::default() }
+    }
+
     /// Whether the loader counts boots; `None` if it does not say.
     #[must_use]
     pub fn boot_counting(&self) -> Option<bool> {

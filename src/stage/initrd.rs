@@ -7,13 +7,14 @@ use std::fs;
 
 use log::{error, info, warn};
 
-use crate::boot::Access;
 use crate::boot::osrel::OsRelease;
+use crate::boot::{Access, BootDirs, EfiVars, LoaderVars};
 use crate::config::Config;
 use crate::disk::Slots;
 use crate::error::{Error, Result};
 use crate::root::Root;
-use crate::state::{BootKind, BootNote, Phase, Verdict};
+use crate::state::boot_note::boot_id;
+use crate::state::{BootKind, BootNote, Phase, Stage, Store, Verdict};
 use crate::update::reboot::{self, Manner};
 use crate::update::step::perform_all;
 use crate::update::{Machine, trial};
@@ -64,12 +65,38 @@ pub fn early(root: &Root) -> Result<()> {
     }
 }
 
+/// The note of a boot with nothing under way, which is nearly every boot: the state alone
+/// tells. `None` where it takes a closer look.
+fn glance(root: &Root) -> Result<Option<BootNote>> {
+    let vars = LoaderVars::read_device(&EfiVars::new(root));
+    let dirs = BootDirs::find(root, &vars, Access::Glance)?;
+    let update = Store::open(dirs.esp.as_ref()).state().update;
+    let settled = update.is_none_or(|u| !matches!(u.stage, Stage::Applied | Stage::Testing | Stage::Failed));
+    if !settled || dirs.needs_sweep()? {
+        return Ok(None);
+    }
+    Ok(Some(BootNote {
+        boot_id: boot_id(root),
+        kind: BootKind::Committed,
+        attempt: None,
+        attempts: None,
+        slot: None,
+        version: None,
+        because: "no update is on trial".into(),
+    }))
+}
+
 enum Outcome {
     GoOn,
     Refuse(String),
 }
 
 fn find_out(root: &Root) -> Result<Outcome> {
+    if let Some(note) = glance(root)? {
+        info!("{:?} boot: {}", note.kind, note.because);
+        note.write(root)?;
+        return Ok(Outcome::GoOn);
+    }
     let looked = Machine::survey_boot(root, Access::Glance)?;
     let finding = looked.reconcile();
     info!("{:?} boot: {}", finding.note.kind, finding.note.because);
