@@ -4,6 +4,10 @@
 //! `cli` → `stage` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
 
 pub mod boot;
+#[cfg(feature = "full")]
+pub mod cli;
+#[cfg(not(feature = "full"))]
+#[path = "cli_initramfs.rs"]
 pub mod cli;
 pub mod config;
 pub mod disk;
@@ -12,6 +16,7 @@ pub mod health;
 pub mod hex;
 #[cfg(feature = "full")]
 pub mod image;
+pub mod logger;
 pub mod pattern;
 pub mod root;
 pub mod stage;

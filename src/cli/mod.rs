@@ -1,32 +1,17 @@
 //! Words in, words out: one file per command.
 
-#[cfg(feature = "full")]
 mod apply;
-#[cfg(feature = "full")]
 mod assess;
-#[cfg(feature = "full")]
 mod check;
-#[cfg(feature = "full")]
 mod command;
-#[cfg(not(feature = "full"))]
-#[path = "command_initramfs.rs"]
-mod command;
-#[cfg(feature = "full")]
 mod commit;
-#[cfg(feature = "full")]
 mod confirm;
 mod context;
-#[cfg(feature = "full")]
 mod forget;
 mod initrd;
-#[cfg(feature = "full")]
 mod list;
-mod logger;
-#[cfg(feature = "full")]
 mod rollback;
-#[cfg(feature = "full")]
 mod status;
-#[cfg(feature = "full")]
 mod write;
 
 use std::path::PathBuf;
@@ -35,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::error::Error;
+use crate::logger;
 use crate::root::Root;
 
 use command::Command;

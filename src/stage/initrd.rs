@@ -4,6 +4,7 @@
 //! and the boot goes on. On a trial the exit code counts; the units reboot on it.
 
 use std::fs;
+use std::str::FromStr;
 
 use log::{error, info, warn};
 
@@ -33,7 +34,7 @@ const PANIC_SECONDS: &str = "10";
 const INITS: [&str; 4] = ["/usr/lib/systemd/systemd", "/sbin/init", "/etc/init", "/bin/init"];
 
 /// The parts of the stage, in the order in which they run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// As soon as the ESP is there: what is this boot?
     Early,
@@ -41,6 +42,31 @@ pub enum Part {
     Root,
     /// The initramfs cannot go on: leave the reason behind.
     Emergency,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(word: &str) -> std::result::Result<Self, String> {
+        match word {
+            "early" => Ok(Self::Early),
+            "root" => Ok(Self::Root),
+            "emergency" => Ok(Self::Emergency),
+            _ => Err(format!("'{word}' is no part of the initramfs stage; it is early, root or emergency")),
+        }
+    }
+}
+
+/// Runs a part of the stage.
+///
+/// # Errors
+/// Only on a trial that must not go on; the machine then reboots.
+pub fn run(root: &Root, part: Part) -> Result<()> {
+    match part {
+        Part::Early => early(root),
+        Part::Root => self::root(root),
+        Part::Emergency => emergency(root),
+    }
 }
 
 /// Finds out what this boot is, leaves the note in `/run/abide`, and on a trial
