@@ -12,6 +12,8 @@ use crate::root::Root;
 const NOTE: &str = "/run/abide/boot.json";
 /// Exists on a trial boot; what the units' conditions look at.
 pub const TRIAL: &str = "/run/abide/trial";
+/// Exists on a boot with nothing under way; the rest of the initramfs stage is then left out.
+const COMMITTED: &str = "/run/abide/committed";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The kinds of boot.
@@ -79,12 +81,20 @@ impl BootNote {
         }
         let text = serde_json::to_string(self).or_failed(|| "cannot encode the boot note")?;
         fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))?;
-        let marker = root.path(TRIAL);
-        if self.kind == BootKind::Trial {
-            fs::write(&marker, "").or_failed(|| format!("{}: cannot write", marker.display()))?;
-        } else if marker.exists() {
-            fs::remove_file(&marker).or_failed(|| format!("{}: cannot remove", marker.display()))?;
-        }
+        mark(root, TRIAL, self.kind == BootKind::Trial)?;
+        mark(root, COMMITTED, self.kind == BootKind::Committed)?;
+        Ok(())
+    }
+}
+
+/// Makes a marker be there, or not.
+fn mark(root: &Root, path: &str, wanted: bool) -> Result<()> {
+    let path = root.path(path);
+    if wanted {
+        fs::write(&path, "").or_failed(|| format!("{}: cannot write", path.display()))
+    } else if path.exists() {
+        fs::remove_file(&path).or_failed(|| format!("{}: cannot remove", path.display()))
+    } else {
         Ok(())
     }
 }
@@ -130,7 +140,9 @@ mod tests {
         let root = Root::at(dir.path());
         note("").write(&root).unwrap();
         assert!(dir.path().join("run/abide/trial").exists());
+        assert!(!dir.path().join("run/abide/committed").exists());
         BootNote { kind: BootKind::Committed, ..note("") }.write(&root).unwrap();
         assert!(!dir.path().join("run/abide/trial").exists());
+        assert!(dir.path().join("run/abide/committed").exists());
     }
 }
