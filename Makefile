@@ -9,22 +9,17 @@ DESTDIR ?=
 CARGO   ?= cargo
 INSTALL ?= install
 
-# musl where rustc has it, else glibc, static either way.
-ARCH    := $(shell uname -m)
-SYSROOT := $(shell rustc --print sysroot)
-ifneq ($(wildcard $(SYSROOT)/lib/rustlib/$(ARCH)-unknown-linux-musl/lib/libstd-*.rlib),)
-TARGET  ?= $(ARCH)-unknown-linux-musl
-else
-TARGET  ?= $(ARCH)-unknown-linux-gnu
-endif
-STATIC_FLAGS := $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
+# Asked for once, and only by what builds: rustup may have to add the target.
+TARGET        ?= $(eval TARGET := $$(shell packaging/rust-target))$(TARGET)
+# What glibc brings along does not fit into the limits that hold with musl.
+STATIC_FLAGS   = $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
 
 OUT           := target/out
 FULL          := $(OUT)/abide
 INITRAMFS     := $(OUT)/abide-initramfs
 # Bytes; an executable that reaches its limit fails the build.
-FULL_MAX      := $(shell echo $$((6 * 1024 * 1024)))
-INITRAMFS_MAX := $(shell echo $$((3 * 512 * 1024)))
+FULL_MAX      := 6291456
+INITRAMFS_MAX  = $(if $(findstring -gnu,$(TARGET)),2097152,1572864)
 
 BINDIR    := $(DESTDIR)$(PREFIX)/bin
 UNITDIR   := $(DESTDIR)$(PREFIX)/lib/systemd/system

@@ -1,9 +1,6 @@
 //! A healthy update, from the server to the commit.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
-use support::edge::Edge;
+use crate::support::edge::Edge;
 
 #[test]
 fn a_healthy_update_is_tried_once_commits_itself_and_stays() {

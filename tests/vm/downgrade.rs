@@ -1,9 +1,6 @@
 //! Going to a lower version, whose entry the loader would not choose by itself.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
-use support::edge::Edge;
+use crate::support::edge::Edge;
 
 #[test]
 fn a_downgrade_commits_and_stays() {

@@ -1,5 +1,4 @@
 //! The VM driver itself, tried on the firmware's own shell.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;
 

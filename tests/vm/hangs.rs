@@ -1,9 +1,6 @@
 //! Updates that never finish booting: the deadline ends them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
-use support::edge::Edge;
+use crate::support::edge::Edge;
 
 #[test]
 fn a_unit_that_blocks_the_boot_for_ever_is_ended_by_the_deadline() {

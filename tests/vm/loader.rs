@@ -1,11 +1,8 @@
 //! What Abide relies on in systemd-boot, asked of the real loaders: 252, 257 and 262.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::World;
 use abide_qemu::probe::Decision;
 use abide_qemu::tiny::Release;
-use support::World;
 
 /// For each boot, the id of the entry that was started and the names in `EFI/Linux` then.
 fn story(decisions: &[Decision]) -> Vec<(String, Vec<&str>)> {

@@ -1,9 +1,6 @@
 //! Updates whose kernel panics: nobody in user space can help, the loader falls back by itself.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
-use support::edge::Edge;
+use crate::support::edge::Edge;
 
 #[test]
 fn a_kernel_that_panics_is_tried_thrice_then_refused_until_it_is_forgotten() {

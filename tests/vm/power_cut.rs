@@ -1,13 +1,10 @@
 //! The power goes while an update is written or armed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::SOON;
+use crate::support::edge::Edge;
 use abide_qemu::Machine;
-use support::SOON;
-use support::edge::Edge;
 
 /// Boots after a power cut, and makes the interrupted update go through.
 fn the_old_system_boots_and_the_update_goes_through(machine: Machine) {

@@ -1,10 +1,7 @@
 //! Updates that boot but are not healthy: Abide rolls them back itself, at the first try.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::edge::Edge;
 use serde_json::Value;
-use support::edge::Edge;
 
 /// Updates from 2.0 to this variant of 4.0 and comes back; returns the failure record.
 fn rolled_back(name: &str, variant: &str) -> Value {

@@ -1,5 +1,4 @@
 //! What several VM tests share.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod edge;
 

@@ -1,0 +1,13 @@
+//! The tests that need a virtual machine: one executable, so that two machines run side by side
+//! from the first test to the last.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod commits;
+mod downgrade;
+mod driver;
+mod hangs;
+mod loader;
+mod panics;
+mod power_cut;
+mod sick;
+mod support;
