@@ -52,6 +52,8 @@ deps:
 install:
 	@test -x $(FULL) -a -x $(INITRAMFS) || { echo "install: no executables in $(OUT): run 'make' first" >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(FULL) $(BINDIR)/abide
+	ln -sf abide $(BINDIR)/os-update-tool.sh
+	ln -sf abide $(BINDIR)/os-update.sh
 	$(INSTALL) -D -m 755 dracut-module/90abide/module-setup.sh $(MODULEDIR)/module-setup.sh
 	$(INSTALL) -m 755 dracut-module/90abide/system-shutdown.sh $(MODULEDIR)/system-shutdown.sh
 	$(INSTALL) -m 644 $(filter-out %.sh,$(wildcard dracut-module/90abide/*)) $(MODULEDIR)/

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use abide::config::Config;
 use serde_json::Value;
+use support::tree::digest;
 use support::{Image, Run, Tree};
 
 const IMAGE: &str = "edge_2.0.raw.zst";
@@ -32,7 +33,7 @@ struct Block {
 fn the_examples_of_every_page_do_what_they_say() {
     for page in pages() {
         let mut tree = Tree::running("1.0");
-        fs::write(tree.path(IMAGE), Image::new("2.0", "b").zst()).unwrap();
+        publish(&tree);
         for block in blocks(&page) {
             match block.info.split_once(' ').unwrap_or((&block.info, "")) {
                 ("console", "") => session(&mut tree, &block),
@@ -44,6 +45,15 @@ fn the_examples_of_every_page_do_what_they_say() {
             }
         }
     }
+}
+
+/// The image and its checksum, and what a machine with EMT says of its own.
+fn publish(tree: &Tree) {
+    let image = Image::new("2.0", "b").zst();
+    fs::write(tree.path(&format!("{IMAGE}.sha256sum")), format!("{}  {IMAGE}\n", digest(&image))).unwrap();
+    fs::write(tree.path(IMAGE), image).unwrap();
+    fs::create_dir_all(tree.path("etc")).unwrap();
+    fs::write(tree.path("etc/image-id"), "IMAGE_UUID=0a1b2c\n").unwrap();
 }
 
 #[test]
@@ -152,11 +162,15 @@ fn run(tree: &mut Tree, command: &str, place: &str) -> Run {
             reboot(tree);
             Run { code: 0, stdout: String::new(), stderr: String::new() }
         }
-        ["abide", rest @ ..] => {
-            let image = tree.path(IMAGE).display().to_string();
-            let rest: Vec<&str> = rest.iter().map(|w| if *w == IMAGE { image.as_str() } else { w }).collect();
-            let run = tree.abide(&rest);
-            if rest.contains(&"--reboot") {
+        [name @ ("abide" | "os-update-tool.sh" | "os-update.sh"), rest @ ..] => {
+            let file = |word: &str| match word.starts_with(IMAGE) {
+                true => tree.path(word).display().to_string(),
+                false => word.to_owned(),
+            };
+            let rest: Vec<String> = rest.iter().map(|word| file(word)).collect();
+            let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+            let run = tree.called(name, &rest);
+            if tree.path("run/abide/reboot-requested").exists() {
                 reboot(tree);
             }
             run

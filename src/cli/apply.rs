@@ -7,11 +7,11 @@ use crate::update::{apply, reboot};
 
 use super::Context;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Reboot into it at once
     #[arg(long)]
-    reboot: bool,
+    pub(super) reboot: bool,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {

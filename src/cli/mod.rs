@@ -7,6 +7,7 @@ mod command;
 mod commit;
 mod confirm;
 mod context;
+mod emt;
 mod forget;
 mod initrd;
 mod list;
@@ -49,6 +50,10 @@ struct Cli {
 /// Parses the command line, runs the command and turns its result into an exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = emt::main(&args) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return usage(&e),

@@ -23,6 +23,13 @@ pub struct Args {
     sha256: Option<String>,
 }
 
+impl Args {
+    /// An image and the digest that it must have.
+    pub(super) fn of(image: &str, sha256: Option<&str>) -> Self {
+        Self { image: image.to_owned(), sha256: sha256.map(str::to_owned) }
+    }
+}
+
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let _lock = Lock::take(&context.root)?;
     let config = context.load_config()?;

@@ -49,12 +49,7 @@ impl RootArg {
     /// only names the device-mapper node on top.
     #[must_use]
     pub fn parse(cmdline: &str) -> Option<Self> {
-        let last = |key: &str| {
-            words(cmdline)
-                .filter_map(|w| w.strip_prefix(key).and_then(|w| w.strip_prefix('=')).map(unquoted))
-                .filter(|v| !v.is_empty())
-                .last()
-        };
+        let last = |key| last_value(cmdline, key);
         if let Some(hash) = last("roothash") {
             return Some(Self::RootHash(hash.to_ascii_lowercase()));
         }
@@ -62,6 +57,14 @@ impl RootArg {
             return Some(Self::BootUuid(uuid.to_ascii_lowercase()));
         }
         last("root").map(Self::device)
+    }
+
+    /// The device-mapper node that `root=` names without a `roothash=` that says what is below
+    /// it: something on the device itself has to set it up.
+    #[must_use]
+    pub fn mapped(cmdline: &str) -> Option<&str> {
+        last_value(cmdline, "root")
+            .filter(|node| node.starts_with("/dev/mapper/") && last_value(cmdline, "roothash").is_none())
     }
 
     /// Reads one device, as it stands after `root=`.
@@ -105,6 +108,14 @@ impl RootArg {
             _ => None,
         }
     }
+}
+
+/// The last value of a key that is not empty, as for the kernel.
+fn last_value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
+    words(cmdline)
+        .filter_map(|w| w.strip_prefix(key).and_then(|w| w.strip_prefix('=')).map(unquoted))
+        .filter(|v| !v.is_empty())
+        .last()
 }
 
 /// Splits a command line at blanks, but not inside double quotes, as the kernel does.

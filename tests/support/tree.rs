@@ -26,6 +26,15 @@ pub struct Run {
 }
 
 impl Run {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// The command must have succeeded.
     #[track_caller]
     pub fn ok(self) -> Self {
@@ -98,18 +107,17 @@ impl Tree {
 
     /// Runs the command on the tree.
     pub fn abide(&self, words: &[&str]) -> Run {
-        let output = Command::new(env!("CARGO_BIN_EXE_abide"))
-            .arg("--root")
-            .arg(self.dir.path())
-            .args(words)
-            .env_remove("ABIDE_ROOT")
-            .output()
-            .unwrap();
-        Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
+        Run::of(command.arg("--root").arg(self.dir.path()).args(words).env_remove("ABIDE_ROOT"))
+    }
+
+    /// Runs the executable under another name, which takes other flags.
+    pub fn called(&self, name: &str, words: &[&str]) -> Run {
+        let link = self.path(name);
+        if !link.exists() {
+            symlink(env!("CARGO_BIN_EXE_abide"), &link).unwrap();
         }
+        Run::of(Command::new(link).args(words).env("ABIDE_ROOT", self.dir.path()))
     }
 
     pub fn status(&self) -> serde_json::Value {

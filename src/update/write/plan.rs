@@ -119,6 +119,12 @@ impl Facts<'_> {
     /// The root that every profile of the UKI boots.
     fn root_arg(&self) -> Result<RootArg> {
         let uki = &self.image.uki;
+        if let Some(node) = uki.main.cmdline.as_deref().and_then(RootArg::mapped) {
+            return Err(Error::Refused(format!(
+                "the image boots {node}, which encryption or a verity tree made on the device would have to \
+                 provide; that is not supported: an image is written as it was published"
+            )));
+        }
         let of = |cmdline: &Option<String>| cmdline.as_deref().and_then(RootArg::parse);
         let root = of(&uki.main.cmdline).ok_or_else(|| {
             Error::Refused(

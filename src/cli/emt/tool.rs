@@ -1,0 +1,193 @@
+//! `os-update-tool.sh`: write, apply, commit, each by its flag.
+
+use super::support::{Job, context, image_uuid, is_sha256, is_url, refuse_foreign_devices};
+use super::{USAGE, say};
+use crate::cli::{Context, apply, commit, write};
+use crate::error::{Error, Result};
+use crate::logger;
+use crate::state::Stage;
+
+/// The name it is called by.
+pub const NAME: &str = "os-update-tool.sh";
+
+/// The version whose interface this is; callers look for it in the first line.
+const INTERFACE: &str = "2.9";
+
+const HELP: &str = "\
+Usage: os-update-tool.sh [-v] [-a] [-c] [-w -u IMAGE -s SHA256] [-h] [--debug]
+
+Options:
+  -v       Show the active partition and the image's UUID
+  -w       Write the image given with -u into the other slot
+  -u       The image: a path, or an http:// or https:// URL
+  -s       The SHA-256 of the image as it is published; -w needs it
+  -a       Boot what was written next, on trial
+  -c       Keep the running system, if it is the one on trial
+  -h       Show this help
+  --debug  Say more
+
+-w, -a and -c may be combined and are done in this order.";
+
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Request {
+    show: bool,
+    write: bool,
+    apply: bool,
+    commit: bool,
+    image: Option<String>,
+    sha256: Option<String>,
+    debug: bool,
+    help: bool,
+}
+
+/// Does what the flags say; returns the exit code.
+pub fn run(args: &[String]) -> u8 {
+    println!("os-update-tool ver-{INTERFACE}\n");
+    let request = match Request::parse(args) {
+        Ok(request) if !request.help => request,
+        Ok(_) => {
+            println!("{HELP}");
+            return USAGE;
+        }
+        Err(why) => {
+            say(NAME, &why);
+            println!("{HELP}");
+            return USAGE;
+        }
+    };
+    logger::start(if request.debug { 2 } else { 0 }, false);
+    match request.perform() {
+        Ok(()) => 0,
+        Err((job, error)) => {
+            logger::error(&error);
+            job.exit_code(&error)
+        }
+    }
+}
+
+impl Request {
+    fn parse(args: &[String]) -> std::result::Result<Self, String> {
+        let mut request = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "-v" => request.show = true,
+                "-w" => request.write = true,
+                "-a" => request.apply = true,
+                "-c" => request.commit = true,
+                "-h" => request.help = true,
+                "--debug" => request.debug = true,
+                "-u" => request.image = Some(value("-u", args.next())?),
+                "-s" => request.sha256 = Some(value("-s", args.next())?),
+                other => return Err(format!("invalid option {other}")),
+            }
+        }
+        request.check()
+    }
+
+    fn check(self) -> std::result::Result<Self, String> {
+        let asked = self.show || self.write || self.apply || self.commit || self.help;
+        if !asked {
+            return Err("nothing to do: give one of -v, -w, -a, -c".into());
+        }
+        if self.sha256.as_deref().is_some_and(|sha| !is_sha256(sha)) {
+            return Err("-s takes the 64 hexadecimal digits of a SHA-256".into());
+        }
+        if self.write && !self.show && !self.help {
+            match (&self.image, &self.sha256) {
+                (Some(image), Some(_)) if is_url(image) || std::path::Path::new(image).is_file() => {}
+                (Some(image), Some(_)) => return Err(format!("-u: there is no file {image}")),
+                _ => return Err("-w needs -u IMAGE and -s SHA256".into()),
+            }
+        }
+        Ok(self)
+    }
+
+    fn perform(&self) -> std::result::Result<(), (Job, Error)> {
+        let context = context().map_err(|e| (Job::Look, e))?;
+        if self.show {
+            return show(&context).map_err(|e| (Job::Look, e));
+        }
+        if self.write {
+            let image = self.image.as_deref().unwrap_or_default();
+            write_image(&context, image, self.sha256.as_deref()).map_err(|e| (Job::Write, e))?;
+        }
+        if self.apply {
+            apply::run(&context, &apply::Args::default()).map_err(|e| (Job::Apply, e))?;
+        }
+        if self.commit {
+            keep(&context).map_err(|e| (Job::Commit, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes an image on an EMT disk.
+pub fn write_image(context: &Context, image: &str, sha256: Option<&str>) -> Result<()> {
+    refuse_foreign_devices(&context.root)?;
+    write::run(context, &write::Args::of(image, sha256))
+}
+
+fn value(flag: &str, given: Option<&String>) -> std::result::Result<String, String> {
+    match given.map(|v| v.trim()) {
+        Some(v) if !v.is_empty() => Ok(v.to_owned()),
+        _ => Err(format!("{flag} needs a value")),
+    }
+}
+
+/// `-c`: keeps the system on trial. Saying it again, or after Abide committed by itself, is no
+/// failure as long as that system runs.
+fn keep(context: &Context) -> Result<()> {
+    let machine = context.look(&context.load_config()?)?;
+    let state = machine.state();
+    let committed = state.update.as_ref().filter(|u| u.stage == Stage::Committed && machine.runs(u));
+    if let Some(update) = committed {
+        println!("{} is committed already", update.version);
+        return Ok(());
+    }
+    drop(machine);
+    commit::run(context, &commit::Args {})
+}
+
+/// `-v`: what runs.
+fn show(context: &Context) -> Result<()> {
+    let config = context.load_config()?;
+    let machine = context.look(&config)?;
+    let running = machine.running_slot()?;
+    println!("Active partition: {}", machine.slots()?.get(running).node);
+    println!("Image UUID: {}", image_uuid(&context.root)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(line: &str) -> std::result::Result<Request, String> {
+        Request::parse(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn flags_may_be_combined() {
+        let request = parse("-a -c --debug").unwrap();
+        assert!(request.apply && request.commit && request.debug && !request.write);
+    }
+
+    #[test]
+    fn a_write_needs_an_image_and_its_digest() {
+        assert!(parse("-w").unwrap_err().contains("-u IMAGE"));
+        assert!(parse("-w -u /etc/passwd").unwrap_err().contains("-s SHA256"));
+        assert!(parse("-w -u /etc/passwd -s 12").unwrap_err().contains("64 hexadecimal"));
+        assert!(parse(&format!("-w -u /no/such -s {}", "a".repeat(64))).unwrap_err().contains("/no/such"));
+        assert!(parse(&format!("-w -u https://x.example/a.raw.gz -s {}", "a".repeat(64))).is_ok());
+    }
+
+    #[test]
+    fn what_is_unknown_or_lacks_its_value_is_refused() {
+        assert!(parse("-x").is_err());
+        assert!(parse("-u").is_err());
+        assert!(parse("--debug").is_err());
+    }
+}
