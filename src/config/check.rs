@@ -29,6 +29,8 @@ pub struct CheckConfig {
     pub failures_allowed: u32,
     /// Decides only if it passed on the last committed boot.
     pub only_if_passed_before: bool,
+    /// Never runs at the same time as others of which this is said: they take turns, in their order.
+    pub in_order: bool,
     /// What is checked.
     pub kind: CheckKind,
 }
@@ -62,7 +64,8 @@ pub enum CheckKind {
     Confirm(ConfirmCheck),
 }
 
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+/// More often than this nothing is checked.
+pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 impl CheckKind {
     fn default_timeout(&self) -> Duration {
@@ -93,6 +96,7 @@ impl CheckConfig {
             start_delay: Duration::ZERO,
             failures_allowed: 0,
             only_if_passed_before: false,
+            in_order: false,
             kind,
         }
     }

@@ -13,6 +13,8 @@ pub mod duration;
 pub mod files;
 #[cfg(feature = "full")]
 pub mod kinds;
+#[cfg(feature = "full")]
+pub mod scripts;
 pub mod section;
 #[cfg(feature = "full")]
 pub mod size;
@@ -27,6 +29,8 @@ pub use assess::{Assess, OnFailure};
 pub use check::{CheckConfig, CheckKind};
 #[cfg(feature = "full")]
 pub use download::Download;
+#[cfg(feature = "full")]
+pub use scripts::Scripts;
 pub use slots::SlotLabels;
 
 use crate::error::{Error, OrError, Result};
@@ -45,6 +49,9 @@ pub struct Config {
     /// `[download]`: how images are fetched.
     #[cfg(feature = "full")]
     pub download: Download,
+    /// `[scripts]`: folders of scripts, as greenboot has them.
+    #[cfg(feature = "full")]
+    pub scripts: Scripts,
     /// `[slots]`: the partition labels of the two roots; `None` leaves finding them to Abide.
     pub slots: Option<SlotLabels>,
 }
@@ -58,6 +65,8 @@ impl Default for Config {
             checks: vec![CheckConfig::default()],
             #[cfg(feature = "full")]
             download: Download::default(),
+            #[cfg(feature = "full")]
+            scripts: Scripts::default(),
             slots: None,
         }
     }
@@ -92,6 +101,8 @@ impl Config {
             checks: check::read_all(&mut top)?,
             #[cfg(feature = "full")]
             download: top.table("download", Download::read)?,
+            #[cfg(feature = "full")]
+            scripts: top.table("scripts", Scripts::read)?,
             slots: top.optional_table("slots", SlotLabels::read)?,
         };
         #[cfg(feature = "full")]

@@ -29,6 +29,8 @@ pub mod report;
 #[cfg(feature = "full")]
 pub mod runner;
 #[cfg(feature = "full")]
+pub mod scripts;
+#[cfg(feature = "full")]
 pub mod system;
 #[cfg(feature = "full")]
 pub mod systemd;

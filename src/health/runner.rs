@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::window::{Failure, Rule, Standing, Window};
-use super::{CheckResult, Finding, Outcome, Probe};
+use super::{CheckResult, Finding, Outcome, Probe, scripts};
 use crate::config::duration::format;
 use crate::config::{CheckConfig, Config};
 use crate::root::Root;
@@ -90,7 +90,7 @@ pub struct Runner {
     receiver: Receiver<Message>,
 }
 
-/// The checks of `config`. Where none of them decides by what it sees, the default check is added: a
+/// The checks of `config` and the scripts that have a say. Where none of them decides by what it sees, the default check is added: a
 /// commit needs evidence.
 #[must_use]
 pub fn prepare(config: &Config, baseline: &Baseline, root: &Root) -> Vec<Check> {
@@ -104,6 +104,13 @@ pub fn prepare(config: &Config, baseline: &Baseline, root: &Root) -> Vec<Check> 
             config: check.clone(),
         })
         .collect();
+    for script in scripts::checks(root, &config.scripts) {
+        let is_taken = |check: &Check| check.config.name == script.name;
+        if !checks.iter().any(is_taken) {
+            let (required, probe) = (script.required, Probe::new(&script, baseline, root));
+            checks.push(Check { config: script, required, probe });
+        }
+    }
     if !checks.iter().any(|check| check.required && !check.is_answer()) {
         let config = CheckConfig::default();
         checks.push(Check { required: true, probe: Probe::new(&config, baseline, root), config });
@@ -259,17 +266,23 @@ impl Runner {
             if self.is_full() {
                 return;
             }
-            if let Some(slot) = self.slots.get_mut(index) {
+            let is_turn_taken = self.is_turn_taken();
+            if let Some(slot) = self.slots.get_mut(index).filter(|s| !(s.config.in_order && is_turn_taken)) {
                 slot.start(index, now, &self.sender);
             }
         }
     }
 
+    /// Whether one of those runs that take turns.
+    fn is_turn_taken(&self) -> bool {
+        self.slots.iter().any(|slot| slot.config.in_order && matches!(slot.activity, Activity::Running(_)))
+    }
+
     /// When something is due or to be given up.
     fn next_instant(&self) -> Duration {
-        let is_full = self.is_full();
+        let (is_full, is_turn_taken) = (self.is_full(), self.is_turn_taken());
         let instants = self.slots.iter().filter_map(|slot| match slot.activity {
-            Activity::Due(due) => (!is_full).then_some(due),
+            Activity::Due(due) => (!(is_full || slot.config.in_order && is_turn_taken)).then_some(due),
             Activity::Running(started) => Some(started + slot.config.timeout + GRACE),
             Activity::Abandoned => None,
         });

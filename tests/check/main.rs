@@ -1,0 +1,65 @@
+//! `abide check` and `abide assess` on machines that are folders, with a systemctl that says what the
+//! test wants.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod assess;
+mod once;
+mod scripts;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use support::Tree;
+
+/// A program of the tree, in shell.
+pub fn program(tree: &Tree, path: &str, script: &str) {
+    let path = tree.path(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A systemd that has booted, with these units failed.
+pub fn booted(tree: &Tree, failed: &[&str]) {
+    let failed = failed.join("\\n");
+    program(
+        tree,
+        "usr/bin/systemctl",
+        &format!(
+            "case $1 in\n\
+             list-units) printf '{failed}' ;;\n\
+             show) printf 'Id=multi-user.target\\nActiveState=active\\n\\n\
+             Id=emergency.target\\nActiveState=inactive\\n\\nId=rescue.target\\nActiveState=inactive\\n' ;;\n\
+             esac"
+        ),
+    );
+}
+
+/// The administrator's configuration.
+pub fn configure(tree: &Tree, text: &str) {
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
+}
+
+/// A check that runs `/usr/bin/NAME` of the tree.
+pub fn command(name: &str, keys: &str) -> String {
+    format!(
+        "[[check]]\nname = '{name}'\nkind = 'command'\ncommand = ['/usr/bin/{name}']\ninterval = '100ms'\n{keys}\n"
+    )
+}
+
+/// Limits for tests.
+pub const SHORT: &str = "[assess]\ntest_window = '300ms'\ndeadline = '20s'\n";
+
+/// 2.0 runs, on trial, with 1.0 beside it.
+pub fn on_trial() -> Tree {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree
+}
