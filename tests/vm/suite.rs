@@ -5,6 +5,7 @@
 mod commits;
 mod downgrade;
 mod driver;
+mod emt;
 mod hangs;
 mod loader;
 mod panics;

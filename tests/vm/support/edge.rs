@@ -148,8 +148,20 @@ impl Edge {
 /// The file name of an image of `version` in the folder of images, built where it is not there.
 /// `variant` says what is wrong with it; `ok` is a healthy one.
 pub fn image(version: &str, variant: &str) -> String {
-    let path = build("make-image", &["--version", version, "--variant", variant]);
+    image_as(version, variant, "zst")
+}
+
+/// The same, packed as `compress`: `zst`, `gz` or `none`.
+pub fn image_as(version: &str, variant: &str, compress: &str) -> String {
+    let path = build("make-image", &["--version", version, "--variant", variant, "--compress", compress]);
     path.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// A machine from the disk of an installed `version`, laid out as Edge Microvisor Toolkit does it;
+/// it was never switched on.
+pub fn emt_machine(name: &str, version: &str) -> Machine {
+    let disk = build("make-disk", &["--version", version, "--layout", "emt"]);
+    Machine::new(name).unwrap().hardware(hardware()).disk_copy(&disk).unwrap()
 }
 
 /// The state of a machine after its first boot from the disk of an installed `version`, saved
