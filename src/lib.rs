@@ -1,7 +1,7 @@
 //! Abide keeps image-based Linux machines on systemd-boot bootable through every update.
 //!
 //! The crate is a house of floors; each imports only from those below it:
-//! `cli` → `stage` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
+//! `cli` → `stage`, `doctor` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
 
 pub mod boot;
 #[cfg(feature = "full")]
@@ -11,6 +11,8 @@ pub mod cli;
 pub mod cli;
 pub mod config;
 pub mod disk;
+#[cfg(feature = "full")]
+pub mod doctor;
 pub mod error;
 pub mod health;
 pub mod hex;

@@ -13,6 +13,8 @@ pub mod entry;
 pub mod esp;
 pub mod fat;
 pub mod glob;
+#[cfg(feature = "full")]
+pub mod kernel_args;
 pub mod listing;
 pub mod loader_conf;
 pub mod loader_vars;
@@ -31,7 +33,7 @@ pub mod volume;
 #[cfg(test)]
 mod choice_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use counter::Counter;
 pub use efivars::EfiVars;

@@ -11,7 +11,7 @@ use super::name::EntryName;
 use super::volume::{Item, ReadSeek, Volume};
 
 /// A UKI of the image `edge`.
-pub(super) fn uki(file: &str, version: &str) -> Entry {
+pub(crate) fn uki(file: &str, version: &str) -> Entry {
     Entry {
         name: EntryName::parse(file).unwrap(),
         partition: Partition::Esp,

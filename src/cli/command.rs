@@ -2,7 +2,9 @@
 
 use clap::Subcommand;
 
-use super::{Context, apply, assess, check, commit, confirm, forget, initrd, list, rollback, status, write};
+use super::{
+    Context, apply, assess, check, commit, confirm, doctor, forget, initrd, list, rollback, status, write,
+};
 use crate::error::Result;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +25,8 @@ pub enum Command {
     Forget(forget::Args),
     /// Run the health checks once, show each result, decide nothing
     Check(check::Args),
+    /// Find what would keep an update or a rollback from working, each with what to do
+    Doctor(doctor::Args),
     /// Say that the system on trial is well: the answer that a check of kind confirm waits for
     Confirm(confirm::ConfirmArgs),
     /// Say that it is not
@@ -50,6 +54,7 @@ impl Command {
             Self::Rollback(args) => rollback::run(context, args),
             Self::Forget(args) => forget::run(context, args),
             Self::Check(args) => check::run(context, args),
+            Self::Doctor(args) => doctor::run(context, args),
             Self::Confirm(args) => confirm::confirm(context, args),
             Self::Deny(args) => confirm::deny(context, args),
             Self::Assess(args) => assess::run(context, args),

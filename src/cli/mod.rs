@@ -7,6 +7,7 @@ mod command;
 mod commit;
 mod confirm;
 mod context;
+mod doctor;
 mod emt;
 mod forget;
 mod initrd;

@@ -153,6 +153,13 @@ pub(super) fn demote(entries: &[Entry], switch: &Switch) -> Option<Step> {
     (now.name != demoted.name).then(|| rename(now, &demoted.name.to_string()))
 }
 
+/// The steps that delete what pins an entry for more than one boot.
+#[must_use]
+pub fn pins_to_clear(machine: &Machine) -> Vec<Step> {
+    let one_boot = |step: &Step| matches!(step, Step::ClearVariable { name: "LoaderEntryOneShot" });
+    overrides_to_clear(machine).into_iter().filter(|step| !one_boot(step)).collect()
+}
+
 /// The steps that delete whatever would override the counters.
 pub(super) fn overrides_to_clear(machine: &Machine) -> Vec<Step> {
     OVERRIDES

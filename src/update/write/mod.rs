@@ -26,7 +26,7 @@ use super::step::{Effects, Step, perform_all};
 use opened::Opened;
 
 pub use opened::Described;
-pub use plan::{Facts, Plan};
+pub use plan::{Facts, Plan, SPARE};
 pub use stage::Room;
 
 /// Folders for a temporary file, where an image's ESP is too full to be kept in memory.

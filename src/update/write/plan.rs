@@ -19,7 +19,7 @@ const EMPTY: &str = "_empty";
 
 /// Bytes that must stay free on the ESP beside the UKI, for the state and for the
 /// FAT itself.
-const SPARE: u64 = 128 * 1024;
+pub const SPARE: u64 = 128 * 1024;
 
 /// The PE machine type and the names that stand for this machine's architecture
 /// (PE format, "Machine Types"; Discoverable Partitions Specification).

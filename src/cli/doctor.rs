@@ -1,0 +1,102 @@
+//! `abide doctor`
+
+use std::io::IsTerminal;
+
+use serde::Serialize;
+
+use crate::boot::Access;
+use crate::doctor::fix::fix;
+use crate::doctor::{Finding, Severity, examine};
+use crate::error::{Error, OrError, Result};
+use crate::state::Lock;
+use crate::update::Machine;
+
+use super::Context;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// For machines
+    #[arg(long)]
+    json: bool,
+    /// Put right what can be put right from here, then look again
+    #[arg(long)]
+    fix: bool,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    schema: u32,
+    ready: bool,
+    fixed: &'a [String],
+    findings: &'a [Finding],
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let config = context.load_config();
+    let known = config.clone().unwrap_or_default();
+    let (mut fixed, mut trouble) = (vec![], None);
+    if args.fix {
+        let lock = Lock::take(&context.root)?;
+        match context.change(&known).and_then(|mut machine| fix(&mut machine, &lock)) {
+            Ok(done) => fixed = done,
+            Err(e) => trouble = Some(e),
+        }
+    }
+    let machine = Machine::survey(&context.root, &known, Access::Read);
+    let findings = examine(&context.root, &config, &machine);
+    let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+    if args.json {
+        let answer = Answer { schema: 1, ready: errors == 0, fixed: &fixed, findings: &findings };
+        println!("{}", serde_json::to_string(&answer).or_failed(|| "cannot encode the findings")?);
+    } else {
+        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        print!("{}", text(&findings, &fixed, colours));
+    }
+    match (trouble, errors) {
+        (Some(e), _) => Err(e),
+        (None, 0) => Ok(()),
+        (None, 1) => Err(Error::Failed("one thing would keep an update or a rollback from working".into())),
+        (None, n) => {
+            Err(Error::Failed(format!("{n} things would keep an update or a rollback from working")))
+        }
+    }
+}
+
+/// A paragraph for each finding: what, why it matters, what to do.
+fn text(findings: &[Finding], fixed: &[String], colours: bool) -> String {
+    let mut text: String = fixed.iter().map(|done| format!("fixed    {done}\n")).collect();
+    for finding in findings {
+        let word = format!("{:<7}", finding.severity.as_str());
+        let colour = if finding.severity == Severity::Error { "31" } else { "33" };
+        let word = if colours { format!("\x1b[{colour}m{word}\x1b[0m") } else { word };
+        text.push_str(&format!("{word}  {} [{}]\n", finding.what, finding.id));
+        text.push_str(&format!("  why    {}\n  do     {}\n", finding.cause, finding.remedy));
+    }
+    if findings.is_empty() {
+        text.push_str("nothing found that would keep an update or a rollback from working\n");
+    } else if findings.iter().any(|f| f.fixable) {
+        text.push_str("`abide doctor --fix` puts some of this right\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_finding_says_what_why_and_what_to_do() {
+        let finding = Finding {
+            id: "no-watchdog",
+            severity: Severity::Warning,
+            what: "there is no watchdog".into(),
+            cause: "a hang stays one".into(),
+            remedy: "enable it".into(),
+            fixable: false,
+        };
+        assert_eq!(
+            text(&[finding], &["x".into()], false),
+            "fixed    x\nwarning  there is no watchdog [no-watchdog]\n  why    a hang stays one\n  do     enable it\n"
+        );
+    }
+}

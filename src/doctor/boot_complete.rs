@@ -1,0 +1,89 @@
+//! Whether a trial can reach boot-complete.target at all.
+
+use super::finding::Finding;
+
+/// What systemd would find under a unit's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Installed {
+    /// A unit.
+    Yes,
+    /// A link to `/dev/null`, or an empty file.
+    Masked,
+    /// Nothing.
+    No,
+}
+
+/// The units that a trial is made of, and what each is for.
+pub(super) const OWN: [(&str, &str); 6] = [
+    ("boot-complete.target", "a trial is committed once it is reached"),
+    ("abide-assess.service", "it runs the health checks"),
+    ("abide-commit.service", "it commits"),
+    ("abide-deadline.timer", "it ends a trial that hangs"),
+    ("abide-deadline.service", "it ends a trial that hangs"),
+    ("abide-rollback.service", "it ends a trial that has failed"),
+];
+
+/// `own` says what is there of [`OWN`], `required` what boot-complete.target requires beside, and `kept_out`
+/// whether systemd-bless-boot.service has Abide's drop-in.
+pub(super) fn look(own: &[Installed], required: &[(String, Installed)], kept_out: bool) -> Vec<Finding> {
+    let mut found: Vec<Finding> = OWN
+        .iter()
+        .zip(own)
+        .filter_map(|((unit, purpose), installed)| {
+            let how = word(*installed)?;
+            Some(
+                Finding::error("boot-complete", format!("{unit} is {how}"))
+                    .because(format!("{purpose}: without it no trial can be kept, or not be ended"))
+                    .remedy(if *installed == Installed::Masked {
+                        format!("systemctl unmask {unit}")
+                    } else {
+                        "install Abide's units in the image (`make install`)".to_owned()
+                    }),
+            )
+        })
+        .collect();
+    found.extend(required.iter().filter_map(|(unit, installed)| {
+        let how = word(*installed)?;
+        Some(
+            Finding::error("boot-complete", format!("boot-complete.target requires {unit}, which is {how}"))
+                .because("the target can never be reached, so that every update is rolled back")
+                .remedy(format!(
+                    "install {unit} in the image, or remove it from boot-complete.target.requires"
+                )),
+        )
+    }));
+    if !kept_out {
+        found.push(
+            Finding::warning("bless-boot", "systemd-bless-boot.service lacks Abide's drop-in")
+                .because("it believes LoaderBootCountPath, which after a fallback may still name the entry that failed")
+                .remedy("install Abide's units in the image (`make install`)"),
+        );
+    }
+    found
+}
+
+fn word(installed: Installed) -> Option<&'static str> {
+    match installed {
+        Installed::Yes => None,
+        Installed::Masked => Some("masked"),
+        Installed::No => Some("not installed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_unit_that_is_masked_or_missing_keeps_every_trial_from_being_committed() {
+        let whole = [Installed::Yes; OWN.len()];
+        assert!(look(&whole, &[("x.service".into(), Installed::Yes)], true).is_empty());
+        let mut masked = whole;
+        *masked.first_mut().unwrap() = Installed::Masked;
+        assert_eq!(look(&masked, &[], true).first().unwrap().remedy, "systemctl unmask boot-complete.target");
+        let required = look(&whole, &[("gone.service".into(), Installed::No)], true);
+        assert!(required.first().unwrap().what.contains("gone.service, which is not installed"));
+        assert_eq!(look(&whole, &[], false).first().unwrap().id, "bless-boot");
+    }
+}

@@ -1,0 +1,53 @@
+//! A clock that is far off.
+
+use super::finding::Finding;
+
+const DAY: i64 = 24 * 60 * 60;
+const YEAR: i64 = 365 * DAY;
+
+/// Nothing that was built or written long ago says that the clock is ahead by less.
+const AHEAD: i64 = 20 * YEAR;
+
+/// `now` and `known` in seconds since 1970; `known` is the latest instant that has certainly passed.
+pub(super) fn look(now: i64, known: Option<i64>) -> Vec<Finding> {
+    let Some(known) = known else { return vec![] };
+    let what = if now < known - DAY {
+        format!("the clock says {}, but files of this system are from {}", date(now), date(known))
+    } else if now > known + AHEAD {
+        format!(
+            "the clock says {}, which is {} years after anything on this system",
+            date(now),
+            (now - known) / YEAR
+        )
+    } else {
+        return vec![];
+    };
+    vec![
+        Finding::warning("clock", what)
+            .because(
+                "certificates are refused as not yet or no longer valid, so that an update cannot be fetched over HTTPS; \
+                 records carry wrong times (no deadline depends on it)",
+            )
+            .remedy("set the clock, or let a time service do it (`timedatectl status`)"),
+    ]
+}
+
+fn date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| "a time beyond all calendars".to_owned(), |t| t.strftime("%Y-%m-%d").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_what_is_known_or_decades_after_it_is_off() {
+        let built = 1_767_225_600;
+        assert!(look(built, None).is_empty());
+        assert!(look(built - DAY, Some(built)).is_empty());
+        assert!(look(built + 10 * YEAR, Some(built)).is_empty());
+        assert!(look(0, Some(built)).first().is_some_and(|f| f.what.contains("1970-01-01")));
+        assert_eq!(look(built + 30 * YEAR, Some(built)).len(), 1);
+    }
+}

@@ -1,0 +1,49 @@
+//! A kernel that stands still when it panics.
+
+use super::finding::{Finding, Severity};
+use crate::boot::Entry;
+use crate::boot::entry::State;
+use crate::boot::kernel_args::reboots_on_panic;
+
+pub(super) fn look(entries: &[Entry]) -> Vec<Finding> {
+    entries.iter().filter(|e| e.profile == 0 && e.state() != State::Bad).filter_map(entry).collect()
+}
+
+fn entry(entry: &Entry) -> Option<Finding> {
+    let options = entry.options.as_deref()?;
+    let what = match reboots_on_panic(options) {
+        Some(true) => return None,
+        Some(false) => format!("{} has panic=0 on its command line", entry.path()),
+        None => format!("{} has no panic= on its command line", entry.path()),
+    };
+    // On trial that is a try that never ends; a good system has shown that it comes up.
+    let severity = if entry.state() == State::Trial { Severity::Error } else { Severity::Warning };
+    Some(
+        Finding { severity, ..Finding::warning("panic", what) }
+            .because(
+                "a kernel that panics before the initramfs stands still instead of rebooting, and the boot loader never \
+                 gets to fall back",
+            )
+            .remedy("build the image's UKI with panic=10 on its command line"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::boot::tests::uki;
+
+    fn found(file: &str, options: &str) -> Option<Severity> {
+        let entry = Entry { options: Some(options.into()), ..uki(file, "1") };
+        look(&[entry]).first().map(|f| f.severity)
+    }
+
+    #[test]
+    fn a_kernel_that_would_not_reboot_is_an_error_on_trial_and_a_warning_otherwise() {
+        assert_eq!(found("a.efi", "quiet panic=10"), None);
+        assert_eq!(found("a.efi", "quiet"), Some(Severity::Warning));
+        assert_eq!(found("a+3-0.efi", "quiet panic=0"), Some(Severity::Error));
+        assert_eq!(found("a+0-3.efi", "quiet"), None);
+    }
+}

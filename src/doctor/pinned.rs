@@ -1,0 +1,87 @@
+//! A default that goes before the counters.
+
+use super::finding::{Finding, Severity};
+use crate::boot::choice::{Settings, choose};
+use crate::boot::{Entry, Quirks};
+
+const WHY: &str = "the boot loader boots it whatever its counter says, so that an update is never tried, or \
+                   never given up";
+
+/// `trial` says whether an update waits for its next boot or is being tested.
+pub(super) fn look(entries: &[Entry], settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> {
+    conf(entries, settings, quirks).into_iter().chain(variables(settings, quirks, trial)).collect()
+}
+
+/// The file is not Abide's to change.
+fn conf(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Vec<Finding> {
+    let conf = &settings.conf;
+    let preferred = conf.preferred.as_ref().filter(|_| quirks.preferred);
+    // The variables are cleared by `apply`; would the file decide then?
+    let alone =
+        Settings { conf: conf.clone(), last_booted: settings.last_booted.clone(), ..Settings::default() };
+    let decides = choose(entries, &alone, quirks).is_some_and(|choice| choice.because.is_pinned());
+    let severity = if decides { Severity::Error } else { Severity::Warning };
+    [("default", conf.default.as_ref()), ("preferred", preferred)]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .map(|(key, value)| {
+            let found = Finding::warning("default-in-loader-conf", format!("loader.conf says `{key} {value}`"));
+            Finding { severity, ..found }
+                .because(if decides { format!("{WHY}; `abide apply` refuses") } else { WHY.to_owned() })
+                .remedy("remove that line from loader/loader.conf on the ESP: the order of the entries decides by itself")
+        })
+        .collect()
+}
+
+fn variables(settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> {
+    let preferred = settings.preferred.as_ref().filter(|_| quirks.preferred);
+    [("LoaderEntryDefault", settings.default.as_ref()), ("LoaderEntryPreferred", preferred)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .map(|(name, value)| {
+            let found = Finding::warning("default-in-variable", format!("the EFI variable {name} is `{value}`"));
+            // `apply` clears it; in the middle of a trial nobody does.
+            let severity = if trial { Severity::Error } else { Severity::Warning };
+            Finding { severity, ..found }
+                .because(WHY)
+                .remedy("run `abide doctor --fix`, or clear it with `bootctl set-default ''`; `abide apply` does, too")
+                .fixable()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::boot::LoaderConf;
+    use crate::boot::tests::uki;
+
+    #[test]
+    fn a_default_in_the_file_is_an_error_where_it_decides_and_a_warning_where_it_fits_no_entry() {
+        let entries = [uki("edge_1.0.efi", "1.0")];
+        for (pattern, severity) in [("edge*", Severity::Error), ("other*", Severity::Warning)] {
+            let conf = LoaderConf { default: Some(pattern.into()), preferred: None };
+            let settings = Settings { conf, ..Settings::default() };
+            let found = look(&entries, &settings, &Quirks::V257, false);
+            assert_eq!(found.first().unwrap().severity, severity, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_an_error_only_in_the_middle_of_a_trial() {
+        let settings = Settings { default: Some("x".into()), ..Settings::default() };
+        for (trial, severity) in [(true, Severity::Error), (false, Severity::Warning)] {
+            let found = look(&[], &settings, &Quirks::V257, trial);
+            assert_eq!(found.first().unwrap().severity, severity);
+            assert!(found.first().unwrap().fixable);
+        }
+    }
+
+    #[test]
+    fn preferred_means_nothing_to_a_loader_that_does_not_know_it() {
+        let settings = Settings { preferred: Some("x".into()), ..Settings::default() };
+        assert!(look(&[], &settings, &Quirks::V257, false).is_empty());
+        assert_eq!(look(&[], &settings, &Quirks::NEWEST, false).len(), 1);
+    }
+}

@@ -1,0 +1,56 @@
+//! Room on the ESP for the UKI of the next update.
+
+use super::finding::Finding;
+
+const MIB: u64 = 1 << 20;
+
+/// What there is on the ESP, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Space {
+    /// Free once the other slot's UKIs are gone, as `write` removes them first.
+    pub(super) free: u64,
+    /// The largest UKI that is there.
+    pub(super) largest: u64,
+    /// What must stay free beside it.
+    pub(super) spare: u64,
+}
+
+pub(super) fn look(space: Space) -> Vec<Finding> {
+    let Space { free, largest, spare } = space;
+    let needed = largest.saturating_add(spare);
+    let why = "a new UKI is written while the running system's is still there";
+    let remedy = format!(
+        "remove what does not belong on the ESP, or make it larger: it should hold two UKIs of {} MiB and some room to \
+         grow",
+        largest.div_ceil(MIB)
+    );
+    let what = format!(
+        "the ESP has room for {} MiB beside the running system's UKI, and the largest UKI takes {} MiB",
+        free / MIB,
+        largest.div_ceil(MIB)
+    );
+    if free < needed {
+        vec![Finding::error("no-room", what).because(format!("{why}; `abide write` refuses")).remedy(remedy)]
+    } else if free < needed.saturating_add(largest / 4) {
+        vec![Finding::warning("little-room", what).because(format!("{why}, and UKIs grow")).remedy(remedy)]
+    } else {
+        vec![]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(free: u64) -> Vec<&'static str> {
+        look(Space { free: free * MIB, largest: 40 * MIB, spare: MIB }).iter().map(|f| f.id).collect()
+    }
+
+    #[test]
+    fn the_next_uki_must_fit_and_may_be_a_quarter_larger() {
+        assert_eq!(ids(40), ["no-room"]);
+        assert_eq!(ids(41), ["little-room"]);
+        assert_eq!(ids(50), ["little-room"]);
+        assert!(ids(51).is_empty());
+    }
+}

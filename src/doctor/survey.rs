@@ -1,0 +1,210 @@
+//! What `doctor` reads beside the machine's boot configuration. What cannot be read is left out.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::boot_complete::{Installed, OWN};
+use super::room::Space;
+use super::slots::mounts_of;
+use crate::boot::Partition;
+use crate::disk::SlotName;
+use crate::root::Root;
+use crate::state::{BootNote, State};
+use crate::update::Machine;
+use crate::update::write::{Room, SPARE};
+
+/// Where units are looked for, the first first (systemd.unit(5)).
+const UNIT_DIRS: [&str; 6] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+    "/run/systemd/generator",
+];
+const BLESSER: &str = "systemd-bless-boot.service.d/10-abide.conf";
+const MOUNTS: &str = "/proc/self/mountinfo";
+const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
+/// Files whose time is that of a build, or of the last time that the clock was known to be right
+/// (systemd-timesyncd.service(8), systemd(1)).
+const DATED: [&str; 4] = [
+    "/usr/lib/clock-epoch",
+    "/usr/lib/os-release",
+    "/var/lib/systemd/timesync/clock",
+    "/var/lib/systemd/clock",
+];
+
+/// What is around the boot configuration.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) stage_ran: bool,
+    pub(super) own_units: Vec<Installed>,
+    pub(super) required_units: Vec<(String, Installed)>,
+    pub(super) blesser_kept_out: bool,
+    pub(super) watchdogs: Vec<String>,
+    pub(super) now: i64,
+    pub(super) known_past: Option<i64>,
+    pub(super) read_only_esp: Option<String>,
+}
+
+impl Surroundings {
+    pub(super) fn read(root: &Root, machine: Option<&Machine>) -> Self {
+        let required = names(&UNIT_DIRS.map(|dir| format!("{dir}/boot-complete.target.requires")), root);
+        let blesser =
+            UNIT_DIRS.iter().any(|dir| root.path(format!("{dir}/systemd-bless-boot.service")).exists());
+        Self {
+            stage_ran: BootNote::read(root).is_some(),
+            own_units: OWN.iter().map(|(unit, _)| installed(root, unit)).collect(),
+            required_units: required
+                .into_iter()
+                .filter(|name| !OWN.iter().any(|(own, _)| own == name))
+                .map(|name| (name.clone(), installed(root, &name)))
+                .collect(),
+            blesser_kept_out: !blesser
+                || UNIT_DIRS.iter().any(|dir| root.path(format!("{dir}/{BLESSER}")).exists()),
+            watchdogs: watchdogs(root),
+            now: seconds(SystemTime::now()),
+            known_past: known_past(root, machine.map(Machine::state).as_ref()),
+            read_only_esp: read_only_esp(&mountinfo(root)),
+        }
+    }
+}
+
+/// Room on the ESP for the next UKI.
+pub(super) fn space(machine: &Machine) -> Option<Space> {
+    let room = Room::of(machine.dirs.esp.as_ref()).ok()?;
+    let largest = room.ukis.iter().filter(|(path, _)| is_uki(path)).map(|(_, len)| *len).max()?;
+    let slots = machine.slots.as_ref();
+    let other = machine.running_slot().ok().map(SlotName::other);
+    let goes = |path: &str| {
+        machine.entries.iter().any(|e| {
+            let boots = slots.and_then(|slots| slots.of_cmdline(e.options.as_deref()?));
+            e.partition == Partition::Esp && e.path() == path && other.is_some() && boots == other
+        })
+    };
+    let freed: u64 = room.ukis.iter().filter(|(path, _)| goes(path)).map(|(_, len)| *len).sum();
+    Some(Space { free: room.free.saturating_add(freed), largest, spare: SPARE })
+}
+
+fn is_uki(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.ends_with(".efi") || path.ends_with(".uki")
+}
+
+/// Where the slot that does not run is mounted.
+pub(super) fn mounts_of_other(machine: &Machine, running: Option<SlotName>) -> Vec<String> {
+    let (Some(slots), Some(running)) = (&machine.slots, running) else { return vec![] };
+    let slot = slots.get(running.other());
+    let devno = fs::metadata(&slot.device).ok().filter(|m| m.file_type().is_block_device()).map(|m| {
+        let number = m.rdev();
+        format!("{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number))
+    });
+    mounts_of(&mountinfo(&machine.root), &slot.node, devno.as_deref())
+}
+
+fn mountinfo(root: &Root) -> String {
+    fs::read_to_string(root.path(MOUNTS)).unwrap_or_default()
+}
+
+/// Where an ESP is mounted with a file system that as a whole is read-only.
+fn read_only_esp(mountinfo: &str) -> Option<String> {
+    mountinfo.lines().find_map(|line| {
+        let (fields, behind) = line.split_once(" - ")?;
+        let at = fields.split(' ').nth(4).filter(|at| ESP_DIRS.contains(at))?;
+        let mut behind = behind.split(' ');
+        let is_fat = behind.next() == Some("vfat");
+        let options = behind.nth(1)?;
+        (is_fat && options.split(',').any(|o| o == "ro")).then(|| at.to_owned())
+    })
+}
+
+/// What systemd would load under this name.
+fn installed(root: &Root, unit: &str) -> Installed {
+    // An instance comes from its template.
+    let template =
+        unit.split_once('@').and_then(|(name, rest)| Some(format!("{name}@.{}", rest.rsplit_once('.')?.1)));
+    for name in std::iter::once(unit).chain(template.as_deref()) {
+        for dir in UNIT_DIRS {
+            let path = root.path(format!("{dir}/{name}"));
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            let to_null =
+                meta.is_symlink() && fs::read_link(&path).is_ok_and(|to| to == Path::new("/dev/null"));
+            return if to_null || (meta.is_file() && meta.len() == 0) {
+                Installed::Masked
+            } else {
+                Installed::Yes
+            };
+        }
+    }
+    Installed::No
+}
+
+fn names(dirs: &[String], root: &Root) -> Vec<String> {
+    let files = dirs.iter().filter_map(|dir| fs::read_dir(root.path(dir)).ok()).flatten().flatten();
+    let mut names: Vec<String> = files.filter_map(|f| f.file_name().into_string().ok()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn watchdogs(root: &Root) -> Vec<String> {
+    let class = "/sys/class/watchdog";
+    let devices = names(&[class.to_owned()], root);
+    let identity = |device: &String| fs::read_to_string(root.path(format!("{class}/{device}/identity")));
+    devices
+        .iter()
+        .map(|device| identity(device).map_or_else(|_| device.clone(), |name| name.trim().to_owned()))
+        .collect()
+}
+
+fn known_past(root: &Root, state: Option<&State>) -> Option<i64> {
+    let files =
+        DATED.iter().filter_map(|path| fs::metadata(root.path(path)).ok()?.modified().ok()).map(seconds);
+    let failures = state.into_iter().flat_map(|s| s.failures.iter().map(|f| f.time.as_str()));
+    let ended = state.and_then(|s| s.update.as_ref()?.ended.as_deref());
+    let recorded =
+        failures.chain(ended).filter_map(|text| Some(text.parse::<jiff::Timestamp>().ok()?.as_second()));
+    files.chain(recorded).max()
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_unit_is_what_the_first_folder_that_has_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        for folder in UNIT_DIRS {
+            fs::create_dir_all(root.path(folder)).unwrap();
+        }
+        let put = |path: &str| fs::write(root.path(path), "[Unit]\n").unwrap();
+        put("/usr/lib/systemd/system/a.service");
+        put("/usr/lib/systemd/system/b.service");
+        put("/usr/lib/systemd/system/c@.service");
+        symlink("/dev/null", root.path("/etc/systemd/system/b.service")).unwrap();
+        assert_eq!(installed(&root, "a.service"), Installed::Yes);
+        assert_eq!(installed(&root, "b.service"), Installed::Masked);
+        assert_eq!(installed(&root, "c@x.service"), Installed::Yes);
+        assert_eq!(installed(&root, "d.service"), Installed::No);
+    }
+
+    #[test]
+    fn an_esp_counts_as_read_only_when_its_file_system_is() {
+        let line = |at: &str, mount: &str, fs: &str| {
+            format!("30 1 8:1 / {at} {mount} - vfat /dev/sda1 {fs},umask=0077\n")
+        };
+        assert_eq!(read_only_esp(&line("/efi", "rw", "ro")).as_deref(), Some("/efi"));
+        assert_eq!(read_only_esp(&line("/efi", "ro", "rw")), None);
+        assert_eq!(read_only_esp(&line("/media/stick", "rw", "ro")), None);
+    }
+}
