@@ -1,8 +1,11 @@
 //! Abide keeps image-based Linux machines on systemd-boot bootable through every update.
 //!
 //! The crate is a house of floors; each imports only from those below it:
-//! `cli` → `stage`, `doctor` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk` → `config`.
+//! `cli` → `stage`, `doctor` → `announce` → `update` → `health`, `feed` → `state` → `boot`, `image` → `disk`
+//! → `config`.
 
+#[cfg(feature = "full")]
+pub mod announce;
 pub mod boot;
 #[cfg(feature = "full")]
 pub mod cli;

@@ -1,5 +1,6 @@
 //! `abide apply`
 
+use crate::announce::{Event, Kind, announce};
 use crate::error::Result;
 use crate::health;
 use crate::state::Lock;
@@ -31,7 +32,11 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         applied.file,
         if applied.demoted { " (the running entry is demoted until then)" } else { "" }
     );
+    let update = machine.state().update;
     drop(machine);
+    if let Some(update) = &update {
+        announce(&context.root, &config, &Event::of_update(&context.root, Kind::Applied, update));
+    }
     if args.reboot {
         reboot::request(&context.root, reboot::Manner::Orderly)?;
     }

@@ -3,7 +3,8 @@
 use clap::Subcommand;
 
 use super::{
-    Context, apply, assess, check, commit, confirm, doctor, forget, initrd, list, rollback, status, write,
+    Context, apply, assess, check, commit, confirm, doctor, forget, initrd, list, report, rollback, status,
+    write,
 };
 use crate::error::Result;
 
@@ -34,6 +35,9 @@ pub enum Command {
     /// Assess the system on trial; for its units
     #[command(hide = true)]
     Assess(assess::Args),
+    /// Tell what is left to be told; for its unit
+    #[command(hide = true)]
+    Report(report::Args),
     /// The initramfs stage; for its units
     #[command(hide = true)]
     Initrd(initrd::Args),
@@ -58,6 +62,7 @@ impl Command {
             Self::Confirm(args) => confirm::confirm(context, args),
             Self::Deny(args) => confirm::deny(context, args),
             Self::Assess(args) => assess::run(context, args),
+            Self::Report(args) => report::run(context, args),
             Self::Initrd(args) => initrd::run(context, args),
         }
     }

@@ -1,7 +1,10 @@
 //! `abide commit`
 
+use log::warn;
+
+use crate::announce::{Event, Kind, announce, hooks};
 use crate::error::Result;
-use crate::state::{Baseline, Lock};
+use crate::state::{Baseline, Lock, Stage, Update};
 use crate::update::{commit, trial};
 
 use super::Context;
@@ -10,12 +13,25 @@ use super::Context;
 pub struct Args {}
 
 pub fn run(context: &Context, _: &Args) -> Result<()> {
-    let _lock = Lock::take(&context.root)?;
+    let lock = Lock::take(&context.root)?;
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
     let baseline = Baseline::read(&context.root);
+    let is_open = |u: &Update| matches!(u.stage, Stage::Applied | Stage::Testing) && machine.runs(u);
+    if let Some(update) = machine.state().update.filter(is_open)
+        && let Err(e) = hooks::expect_commit(&context.root, &config.scripts, &update.version)
+    {
+        warn!("{e}; if the power fails now, the scripts in committed.d will not be run");
+    }
     let version = commit::commit(&mut machine, baseline)?;
     trial::unmark(&context.root)?;
     println!("{version} is committed");
-    Ok(())
+    let update = machine.state().update;
+    drop((machine, lock));
+    if let Some(update) = &update {
+        let event = Event::of_update(&context.root, Kind::Committed, update);
+        announce(&context.root, &config, &event);
+        hooks::run(&context.root, &config.scripts, &event);
+    }
+    hooks::forget_commit(&context.root)
 }

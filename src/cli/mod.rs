@@ -12,6 +12,7 @@ mod emt;
 mod forget;
 mod initrd;
 mod list;
+mod report;
 mod rollback;
 mod status;
 mod write;

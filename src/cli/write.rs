@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use crate::announce::{Event, Kind, announce};
 use crate::error::Result;
 use crate::state::Lock;
 use crate::update::write::{Progress, write};
@@ -31,7 +32,7 @@ impl Args {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let _lock = Lock::take(&context.root)?;
+    let lock = Lock::take(&context.root)?;
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
     let mut shown = Shown::new();
@@ -47,6 +48,11 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         written.report.written.div_ceil(MIB),
         shown.start.elapsed().as_secs_f64()
     );
+    let update = machine.state().update;
+    drop((machine, lock));
+    if let Some(update) = &update {
+        announce(&context.root, &config, &Event::of_update(&context.root, Kind::Staged, update));
+    }
     Ok(())
 }
 

@@ -14,6 +14,8 @@ pub mod files;
 #[cfg(feature = "full")]
 pub mod kinds;
 #[cfg(feature = "full")]
+pub mod report;
+#[cfg(feature = "full")]
 pub mod scripts;
 pub mod section;
 #[cfg(feature = "full")]
@@ -29,6 +31,8 @@ pub use assess::{Assess, OnFailure};
 pub use check::{CheckConfig, CheckKind};
 #[cfg(feature = "full")]
 pub use download::Download;
+#[cfg(feature = "full")]
+pub use report::ReportTo;
 #[cfg(feature = "full")]
 pub use scripts::Scripts;
 pub use slots::SlotLabels;
@@ -49,6 +53,9 @@ pub struct Config {
     /// `[download]`: how images are fetched.
     #[cfg(feature = "full")]
     pub download: Download,
+    /// `[report]`: who is told what happens.
+    #[cfg(feature = "full")]
+    pub report: ReportTo,
     /// `[scripts]`: folders of scripts, as greenboot has them.
     #[cfg(feature = "full")]
     pub scripts: Scripts,
@@ -65,6 +72,8 @@ impl Default for Config {
             checks: vec![CheckConfig::default()],
             #[cfg(feature = "full")]
             download: Download::default(),
+            #[cfg(feature = "full")]
+            report: ReportTo::default(),
             #[cfg(feature = "full")]
             scripts: Scripts::default(),
             slots: None,
@@ -101,6 +110,8 @@ impl Config {
             checks: check::read_all(&mut top)?,
             #[cfg(feature = "full")]
             download: top.table("download", Download::read)?,
+            #[cfg(feature = "full")]
+            report: top.table("report", ReportTo::read)?,
             #[cfg(feature = "full")]
             scripts: top.table("scripts", Scripts::read)?,
             slots: top.optional_table("slots", SlotLabels::read)?,

@@ -48,7 +48,9 @@ impl HttpProbe {
     fn ask(&self, limit: Duration) -> Result<(), String> {
         // A connection of its own each time: an old one that is still open proves little.
         let agent = Agent::config_builder()
-            .tls_config(TlsConfig::builder().root_certs(self.trusted()?).build())
+            .tls_config(
+                TlsConfig::builder().root_certs(trusted(&self.root, self.config.ca.as_deref())?).build(),
+            )
             .timeout_global(Some(limit))
             .http_status_as_error(false)
             .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")))
@@ -72,23 +74,27 @@ impl HttpProbe {
         };
         judge(&self.config, status, &body)
     }
+}
 
-    fn trusted(&self) -> Result<RootCerts, String> {
-        let pem = match &self.config.ca {
-            Some(file) => Some(fs::read(self.root.path(file)).map_err(|e| format!("{file}: {e}"))?),
-            None => TRUST_STORES.iter().find_map(|file| fs::read(self.root.path(file)).ok()),
-        };
-        let Some(pem) = pem else { return Ok(RootCerts::WebPki) };
-        let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            })
-            .collect();
-        match (&self.config.ca, certificates.is_empty()) {
-            (Some(file), true) => Err(format!("{file}: holds no certificate in PEM")),
-            _ => Ok(RootCerts::Specific(Arc::new(certificates))),
-        }
+/// The certificates that servers are checked against: those in the file `ca`, else the system's.
+///
+/// # Errors
+/// If the file cannot be read or holds none.
+pub fn trusted(root: &Root, ca: Option<&str>) -> Result<RootCerts, String> {
+    let pem = match ca {
+        Some(file) => Some(fs::read(root.path(file)).map_err(|e| format!("{file}: {e}"))?),
+        None => TRUST_STORES.iter().find_map(|file| fs::read(root.path(file)).ok()),
+    };
+    let Some(pem) = pem else { return Ok(RootCerts::WebPki) };
+    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    match (ca, certificates.is_empty()) {
+        (Some(file), true) => Err(format!("{file}: holds no certificate in PEM")),
+        _ => Ok(RootCerts::Specific(Arc::new(certificates))),
     }
 }
 

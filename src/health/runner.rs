@@ -20,6 +20,9 @@ const MOST_AT_ONCE: usize = 8;
 /// interrupted) is given up this much later.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How often it is said how things stand, if nothing is new.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
 /// A thread for a check: name resolution in the C library takes most of it.
 const STACK: usize = 256 << 10;
 
@@ -182,7 +185,8 @@ impl Runner {
         self.slots.iter().map(|slot| slot.result.clone()).collect()
     }
 
-    /// Runs the checks until `window` has an answer. `observe` is told each time something is new.
+    /// Runs the checks until `window` has an answer. `observe` is told each time something is new,
+    /// and from time to time that nothing is.
     pub fn assess(&mut self, window: &mut Window, mut observe: impl FnMut(&Standing, &[CheckResult])) -> End {
         loop {
             let now = self.clock.now();
@@ -194,7 +198,8 @@ impl Runner {
                 Standing::LastRound { since } => self.hurry(since, now),
                 Standing::Unhealthy | Standing::Healthy { .. } => {}
             }
-            let window_changes = window.next_instant(now);
+            let heartbeat = now.saturating_add(HEARTBEAT);
+            let window_changes = window.next_instant(now).min(heartbeat);
             loop {
                 let Some(runs) = self.next_runs(window_changes) else { return End::Stopped };
                 let is_new = !runs.is_empty();

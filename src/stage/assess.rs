@@ -1,11 +1,14 @@
 //! Is the system on trial healthy? Runs the checks beside the boot until that is certain, and ends
 //! the trial if it is not.
 
+use std::time::Duration;
+
 use log::{info, warn};
 
 use super::post_mortem;
 use super::progress::Progress;
 use super::terminate;
+use crate::announce::{Event, Kind, announce, hooks, within, write_metrics};
 use crate::boot::Access;
 use crate::config::{Config, OnFailure};
 use crate::error::{Error, Result};
@@ -14,8 +17,14 @@ use crate::health::runner::{self, End, Runner};
 use crate::health::{Window, baseline};
 use crate::root::Root;
 use crate::state::boot_note::TRIAL;
-use crate::state::{Baseline, BootKind, BootNote, FailedCheck, Phase, Verdict};
+use crate::state::{BootKind, BootNote, FailedCheck, Phase, State, Verdict};
 use crate::update::{Machine, trial};
+
+/// That this boot has failed was told.
+const TOLD: &str = "/run/abide/failure-told";
+
+/// What follows the failure of a trial keeps the machine no longer than this.
+const FAREWELL: Duration = Duration::from_secs(30);
 
 /// Assesses the system on trial. Returns when it has passed; on any other boot at once.
 ///
@@ -32,7 +41,8 @@ pub fn assess(root: &Root, config: Result<Config>) -> Result<()> {
     match config {
         Ok(config) => assess_trial(root, &config),
         Err(e) => {
-            end(root, verdict(Phase::Userspace, e.to_string(), &[]), OnFailure::Rollback)?;
+            let config = Config::default();
+            end(root, &config, verdict(Phase::Userspace, e.to_string(), &[]), OnFailure::Rollback)?;
             Err(e)
         }
     }
@@ -43,9 +53,9 @@ pub fn assess(root: &Root, config: Result<Config>) -> Result<()> {
 /// # Errors
 /// [`Error::Failed`] if the machine cannot be rebooted.
 pub fn end_at_deadline(root: &Root, config: Result<Config>) -> Result<()> {
-    let assess = config.unwrap_or_default().assess;
-    let verdict = post_mortem::of_deadline(root, assess.deadline);
-    end(root, verdict, assess.on_failure)
+    let config = config.unwrap_or_default();
+    let verdict = post_mortem::of_deadline(root, config.assess.deadline);
+    end(root, &config, verdict, config.assess.on_failure)
 }
 
 /// Ends the trial because it cannot succeed any more, for a reason yet to be found out; for
@@ -54,9 +64,9 @@ pub fn end_at_deadline(root: &Root, config: Result<Config>) -> Result<()> {
 /// # Errors
 /// [`Error::Failed`] if the machine cannot be rebooted.
 pub fn end_failed(root: &Root, config: Result<Config>) -> Result<()> {
-    let assess = config.unwrap_or_default().assess;
-    let verdict = post_mortem::of_failure(root, assess.deadline);
-    end(root, verdict, assess.on_failure)
+    let config = config.unwrap_or_default();
+    let verdict = post_mortem::of_failure(root, config.assess.deadline);
+    end(root, &config, verdict, config.assess.on_failure)
 }
 
 fn is_trial(root: &Root) -> bool {
@@ -66,21 +76,29 @@ fn is_trial(root: &Root) -> bool {
 fn assess_trial(root: &Root, config: &Config) -> Result<()> {
     let clock = Clock::new(root);
     note_phase(root, Phase::Userspace);
-    let checks = runner::prepare(config, &remembered_baseline(root), root);
+    let remembered = remembered(root);
+    let checks = runner::prepare(config, &remembered.baseline, root);
     let mut window = Window::new(config.assess.test_window, config.assess.deadline, runner::rules(&checks));
     let mut runner = Runner::new(checks, clock);
     let stopper = runner.stopper();
     terminate::on_request(move || stopper.stop())?;
+    if let Some(update) = &remembered.update {
+        announce(root, config, &Event::of_update(root, Kind::Testing, update));
+    }
     let mut progress = Progress::new(root, &config.assess, clock);
     match runner.assess(&mut window, |standing, results| progress.show(standing, results)) {
         End::Passed => {
             info!("the system on trial is healthy");
             note_phase(root, Phase::Checks);
+            if let Err(e) = write_metrics(root, config) {
+                warn!("{e}");
+            }
             baseline::of_results(root, &runner.results()).write(root)
         }
         End::Failed(failure) => {
             end(
                 root,
+                config,
                 verdict(Phase::Checks, failure.reason.clone(), &failure.checks),
                 config.assess.on_failure,
             )?;
@@ -93,14 +111,14 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
     }
 }
 
-/// What the last committed system was like. Without it the checks are stricter, which is no reason
-/// to give up.
-fn remembered_baseline(root: &Root) -> Baseline {
+/// What is on the ESP: above all what the last committed system was like. Without it the checks are
+/// stricter, which is no reason to give up.
+fn remembered(root: &Root) -> State {
     match Machine::survey_boot(root, Access::Read) {
-        Ok(machine) => machine.state().baseline,
+        Ok(machine) => machine.state(),
         Err(e) => {
             warn!("{e}; what had failed before the update is not known");
-            Baseline::default()
+            State::default()
         }
     }
 }
@@ -118,7 +136,22 @@ fn verdict(phase: Phase, reason: String, checks: &[(String, String)]) -> Verdict
     Verdict { phase, reason, checks: checks.collect() }
 }
 
-fn end(root: &Root, verdict: Verdict, how: OnFailure) -> Result<()> {
-    warn!("the trial has failed: {}", verdict.reason);
-    trial::fail_trial(root, verdict, how)
+/// Ends the trial. Whoever wants to know is told in between, but not twice, and not for long.
+fn end(root: &Root, config: &Config, verdict: Verdict, how: OnFailure) -> Result<()> {
+    let reason = verdict.clone();
+    trial::fail_trial(root, verdict, how, |update| {
+        let told = root.path(TOLD);
+        if told.exists() {
+            return;
+        }
+        let event = Event::of_update(root, Kind::Failed, update).because(&reason);
+        let (root, config) = (root.clone(), config.clone());
+        within(FAREWELL, "telling that the trial has failed", move || {
+            announce(&root, &config, &event);
+            hooks::run(&root, &config.scripts, &event);
+            if let Err(e) = std::fs::write(&told, "") {
+                warn!("{}: cannot write: {e}", told.display());
+            }
+        });
+    })
 }

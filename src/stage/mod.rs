@@ -11,5 +11,7 @@ mod post_mortem;
 #[cfg(feature = "full")]
 mod progress;
 #[cfg(feature = "full")]
+pub mod report;
+#[cfg(feature = "full")]
 mod terminate;
 mod watchdog;

@@ -25,8 +25,16 @@ impl Notifier {
 
     /// Says in one line how things stand.
     pub fn status(&self, text: &str) {
+        self.send(&format!("STATUS={}", text.replace('\n', " ")));
+    }
+
+    /// Says that the assessment is alive; systemd waits for the next time from then on.
+    pub fn alive(&self) {
+        self.send("WATCHDOG=1");
+    }
+
+    fn send(&self, message: &str) {
         let Some((socket, address)) = &self.socket else { return };
-        let message = format!("STATUS={}", text.replace('\n', " "));
         if let Err(e) = socket.send_to_addr(message.as_bytes(), address) {
             log::debug!("$NOTIFY_SOCKET: cannot write: {e}");
         }

@@ -4,12 +4,16 @@
 use log::{info, warn};
 
 use super::notify::Notifier;
+use crate::announce::journal;
 use crate::config::Assess;
 use crate::config::duration::format;
 use crate::health::clock::Clock;
 use crate::health::window::Standing;
 use crate::health::{CheckResult, Outcome, Report};
 use crate::root::Root;
+
+/// `MESSAGE_ID` of a check that did not pass (docs/reporting.md).
+const CHECK_FAILED: &str = "22fe5470ddb14566bdb84d76978c6c18";
 
 /// Remembers what was said last.
 #[derive(Debug)]
@@ -20,6 +24,7 @@ pub struct Progress<'a> {
     notifier: Notifier,
     checks: Vec<CheckResult>,
     was_healthy: bool,
+    written: Option<Report>,
     can_write: bool,
 }
 
@@ -28,19 +33,23 @@ impl<'a> Progress<'a> {
     #[must_use]
     pub fn new(root: &'a Root, assess: &'a Assess, clock: Clock) -> Self {
         let (notifier, checks) = (Notifier::new(), Vec::new());
-        Self { root, assess, clock, notifier, checks, was_healthy: false, can_write: true }
+        Self { root, assess, clock, notifier, checks, was_healthy: false, written: None, can_write: true }
     }
 
     /// Takes in how things stand now.
     pub fn show(&mut self, standing: &Standing, checks: &[CheckResult]) {
         self.log_checks(checks);
         self.log_window(standing);
+        self.notifier.alive();
         self.notifier.status(&status(standing, checks, &self.clock));
         let report = Report::new(self.root, self.assess.deadline, standing, checks);
-        if let Err(e) = report.write(self.root)
-            && std::mem::take(&mut self.can_write)
-        {
-            warn!("{e}; `abide status` will not show the checks");
+        if self.written.as_ref() != Some(&report) {
+            if let Err(e) = report.write(self.root)
+                && std::mem::take(&mut self.can_write)
+            {
+                warn!("{e}; `abide status` will not show the checks");
+            }
+            self.written = Some(report);
         }
         self.checks = checks.to_vec();
     }
@@ -51,9 +60,25 @@ impl<'a> Progress<'a> {
             let is_news = before.is_none_or(|b| (b.result, &b.reason) != (check.result, &check.reason));
             match check.result {
                 Outcome::Pass if is_news => info!("check {check}"),
-                Outcome::Fail if is_news => warn!("check {check}"),
+                Outcome::Fail if is_news => self.say_failed(check),
                 Outcome::Pass | Outcome::Fail | Outcome::Pending => {}
             }
+        }
+    }
+
+    /// With fields, so that whoever collects journals can count by check.
+    fn say_failed(&self, check: &CheckResult) {
+        let fields = [
+            ("MESSAGE", format!("check {check}")),
+            ("MESSAGE_ID", CHECK_FAILED.to_owned()),
+            ("PRIORITY", "4".to_owned()),
+            ("SYSLOG_IDENTIFIER", "abide".to_owned()),
+            ("ABIDE_CHECK", check.name.clone()),
+            ("ABIDE_REQUIRED", if check.required { "1" } else { "0" }.to_owned()),
+            ("ABIDE_REASON", check.reason.clone()),
+        ];
+        if !journal::send(self.root, &fields) {
+            warn!("check {check}");
         }
     }
 

@@ -12,6 +12,8 @@ use crate::root::Root;
 const NOTE: &str = "/run/abide/boot.json";
 /// Exists on a trial boot; what the units' conditions look at.
 pub const TRIAL: &str = "/run/abide/trial";
+/// Exists on the boot after a failed trial; there is something to be told then.
+const FALLBACK: &str = "/run/abide/fallback";
 /// Exists on a boot with nothing under way; the rest of the initramfs stage is then left out.
 const COMMITTED: &str = "/run/abide/committed";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -82,6 +84,7 @@ impl BootNote {
         let text = serde_json::to_string(self).or_failed(|| "cannot encode the boot note")?;
         fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))?;
         mark(root, TRIAL, self.kind == BootKind::Trial)?;
+        mark(root, FALLBACK, self.kind == BootKind::Fallback)?;
         mark(root, COMMITTED, self.kind == BootKind::Committed)?;
         Ok(())
     }

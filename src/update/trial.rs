@@ -9,7 +9,7 @@ use crate::config::OnFailure;
 use crate::error::{OrError, Result};
 use crate::root::Root;
 use crate::state::boot_note::TRIAL;
-use crate::state::{BootEnd, Lock, Phase, Stage, TrialBoot, Verdict};
+use crate::state::{BootEnd, Lock, Phase, Stage, TrialBoot, Update, Verdict};
 
 use super::machine::Machine;
 use super::reboot::{self, Manner};
@@ -49,21 +49,26 @@ pub fn interrupt(machine: &mut Machine) -> Result<()> {
 /// not, or no longer, an uncommitted trial is left alone.
 ///
 /// What cannot be written does not keep the machine from rebooting: the loader
-/// has counted this try already.
+/// has counted this try already. `tell` is called before the reboot, once all else is done.
 ///
 /// # Errors
 /// [`crate::error::Error::Failed`] if the machine cannot be rebooted.
-pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure) -> Result<()> {
-    let on_trial = Lock::wait(root).and_then(|_lock| {
+pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOnce(&Update)) -> Result<()> {
+    let ended = Lock::wait(root).and_then(|_lock| {
         let mut machine = Machine::survey_boot(root, Access::Write)?;
-        end(&mut machine, verdict, how)
+        Ok(end(&mut machine, verdict, how)?.then(|| machine.state().update))
     });
-    match on_trial {
-        Ok(false) => {
+    match ended {
+        Ok(None) => {
             info!("this boot is not on trial; it goes on");
             Ok(())
         }
-        Ok(true) => reboot::request(root, Manner::Forced),
+        Ok(Some(update)) => {
+            if let Some(update) = &update {
+                tell(update);
+            }
+            reboot::request(root, Manner::Forced)
+        }
         Err(e) => {
             error!("{e}; this try is lost");
             reboot::request(root, Manner::Forced)

@@ -1,0 +1,128 @@
+//! Saying what happened: to the journal, to whoever logs in, to Prometheus, to a server, and to the
+//! scripts of the administrator.
+//!
+//! Nothing here decides anything or keeps anything from being decided: what cannot be said is logged,
+//! and that is all.
+
+pub mod event;
+pub mod hooks;
+pub mod journal;
+mod metrics;
+mod motd;
+pub mod outbox;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use log::{info, warn};
+
+use crate::boot::Access;
+use crate::config::Config;
+use crate::error::{OrError, Result};
+use crate::health;
+use crate::root::Root;
+use crate::update::Machine;
+use crate::update::report::report;
+
+pub use event::{Event, Kind};
+
+/// How long a boot decision waits for what is told of it. The disk below may hang.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Delivers what waits in the outbox.
+const UNIT: &str = "abide-report.service";
+
+/// Tells everyone about `event`.
+pub fn announce(root: &Root, config: &Config, event: &Event) {
+    if !journal::send(root, &event.fields()) {
+        info!("{}", event.sentence());
+    }
+    let (root, config, event) = (root.clone(), config.clone(), event.clone());
+    within(PATIENCE, "telling what happened", move || {
+        let to = &config.report;
+        try_to(motd::update(&root, to, &event));
+        try_to(write_metrics(&root, &config));
+        if to.url.is_some() {
+            try_to(outbox::put(&root, &event));
+            deliver_soon(&root);
+        }
+    });
+}
+
+/// Brings the file for Prometheus up to date.
+///
+/// # Errors
+/// [`crate::error::Error::Failed`] if it cannot be written; those of a survey.
+pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
+    let Some(file) = &config.report.metrics else { return Ok(()) };
+    let machine = Machine::survey(root, config, Access::Read)?;
+    let last = health::Report::read(root);
+    let report = report(&machine, config, None)?;
+    let text = metrics::text(&report, &last.map(|r| r.checks).unwrap_or_default());
+    replace(&root.path(file), text.as_bytes())
+}
+
+/// Has the unit deliver what waits, without waiting for it.
+fn deliver_soon(root: &Root) {
+    if !root.is_live() {
+        return;
+    }
+    let started = Command::new("systemctl").args(["start", "--no-block", UNIT]).status();
+    match started {
+        Ok(status) if status.success() => {}
+        Ok(status) => warn!("systemctl start {UNIT}: {status}; the report waits for the next boot"),
+        Err(e) => warn!("systemctl start {UNIT}: {e}; the report waits for the next boot"),
+    }
+}
+
+/// Does `work` beside, and waits no longer than `limit` for it.
+pub fn within(limit: Duration, what: &str, work: impl FnOnce() + Send + 'static) {
+    let (sender, receiver) = mpsc::channel();
+    let spawned = thread::Builder::new().spawn(move || {
+        work();
+        // Nobody may be waiting any more.
+        sender.send(()).ok();
+    });
+    match spawned {
+        Ok(_) if receiver.recv_timeout(limit).is_err() => warn!("{what} takes too long; going on without it"),
+        Ok(_) => {}
+        Err(e) => warn!("{what}: cannot start a thread: {e}"),
+    }
+}
+
+fn try_to(done: Result<()>) {
+    if let Err(e) = done {
+        warn!("{e}");
+    }
+}
+
+/// Replaces a file as a whole: a reader, or the next boot, sees the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let what = || format!("{}: cannot write", path.display());
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).or_failed(what)?;
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    let mut file = fs::File::create(&new).or_failed(what)?;
+    std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).or_failed(what)?;
+    fs::rename(&new, path).or_failed(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn what_hangs_is_not_waited_for() {
+        let started = Instant::now();
+        within(Duration::from_millis(50), "sleeping", || thread::sleep(Duration::from_secs(60)));
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+}
