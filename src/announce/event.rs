@@ -241,7 +241,8 @@ mod tests {
     }
 
     fn verdict(reason: &str) -> Verdict {
-        let check = FailedCheck { name: "uplink".into(), reason: "no default route".into() };
+        let check =
+            FailedCheck { name: "uplink".into(), reason: "no default route".into(), output: String::new() };
         Verdict { phase: Phase::Checks, reason: reason.into(), checks: vec![check] }
     }
 

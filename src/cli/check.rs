@@ -93,7 +93,14 @@ mod tests {
     use super::*;
 
     fn result(name: &str, required: bool, result: Outcome, reason: &str) -> CheckResult {
-        CheckResult { name: name.into(), required, result, reason: reason.into(), seconds: 0.25 }
+        CheckResult {
+            name: name.into(),
+            required,
+            result,
+            reason: reason.into(),
+            output: String::new(),
+            seconds: 0.25,
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::error::{OrError, Result};
 use crate::health;
-use crate::state::BootKind;
-use crate::update::report::{Report, SlotReport, report};
+use crate::state::{BootKind, Failure, Phase};
+use crate::update::report::{Report, SlotReport, UpdateReport, report};
 
 use super::Context;
 
@@ -15,6 +15,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// How many lines of what a failed check has put out are shown: all must fit on one screen.
+const OUTPUT_LINES: usize = 6;
 
 /// The report and what the checks of this boot said.
 #[derive(Serialize)]
@@ -46,7 +49,7 @@ fn text(report: &Report, checks: &[health::CheckResult]) -> String {
         (BootKind::Trial, Some(n), Some(of)) => format!("on trial, try {n} of {of}"),
         (BootKind::Trial, ..) => "on trial".into(),
         (BootKind::Committed, ..) => "committed".into(),
-        (BootKind::Fallback, ..) => format!("fallback: {}", report.boot.because),
+        (BootKind::Fallback, ..) => format!("runs again: {}", report.boot.because),
         (BootKind::Unknown, ..) => format!("unknown: {}", report.boot.because),
     };
     for slot in &report.slots {
@@ -69,26 +72,71 @@ fn text(report: &Report, checks: &[health::CheckResult]) -> String {
         lines.push(line);
     }
     for failure in &report.failures {
-        lines.push(format!(
-            "failed   {:<12} after {} {}, phase {}, {}",
-            failure.version,
-            failure.attempts,
-            if failure.attempts == 1 { "try" } else { "tries" },
-            failure.phase.as_str(),
-            failure.time
-        ));
-        lines.push(format!("         {}", failure.reason));
-        for check in &failure.checks {
-            lines.push(format!("         check {}: {}", check.name, check.reason));
-        }
-        lines.push(format!("         refused until `abide forget {}`", failure.version));
+        lines.extend(failure_lines(failure, report.update.as_ref()));
     }
     for check in checks {
         lines.push(format!("check    {check}"));
     }
+    lines.extend(advice(report).map(|advice| format!("next     {advice}")));
     let mut text = lines.join("\n");
     text.push('\n');
     text
+}
+
+/// What was tried, how often, how far it came, why it ended, and what the checks said.
+fn failure_lines(failure: &Failure, last: Option<&UpdateReport>) -> Vec<String> {
+    let of = last.filter(|u| u.version == failure.version && u.tries >= failure.attempts.max(1));
+    let of = of.map(|u| format!(" of {}", u.tries)).unwrap_or_default();
+    let tries = if failure.attempts == 1 && of.is_empty() { "try" } else { "tries" };
+    let mut lines = vec![
+        format!("failed   {:<12} after {}{of} {tries}, {}", failure.version, failure.attempts, failure.time),
+        format!("         got to: {}", phase(failure.phase)),
+        format!("         reason: {}", failure.reason),
+    ];
+    for check in &failure.checks {
+        // Often the reason is that of the only check.
+        if !failure.reason.contains(&check.reason) {
+            lines.push(format!("         check {}: {}", check.name, check.reason));
+        }
+        let output: Vec<&str> = check.output.lines().collect();
+        if !output.is_empty() {
+            lines.push(format!("         check {} said last:", check.name));
+        }
+        let rest = output.len().saturating_sub(OUTPUT_LINES);
+        lines.extend(output.iter().skip(rest).map(|line| format!("         | {line}")));
+    }
+    lines.push(format!("         refused until `abide forget {}`", failure.version));
+    lines
+}
+
+fn phase(phase: Phase) -> String {
+    let words = match phase {
+        Phase::Loader => "the boot loader started it, and nothing was heard after that",
+        Phase::Initramfs => "its initramfs ran, but its root was not started",
+        Phase::SwitchRoot => "its root was mounted, but its own user space never reported",
+        Phase::Userspace => "its user space ran, but was not checked",
+        Phase::Checks => "it ran and was checked",
+    };
+    format!("{} ({words})", phase.as_str())
+}
+
+/// What somebody who looks should do, if anything.
+fn advice(report: &Report) -> Option<String> {
+    let running = report.slots.iter().find(|slot| slot.running).and_then(|slot| slot.version.as_deref());
+    let update = report.update.as_ref();
+    match report.boot.kind {
+        BootKind::Trial => Some("nothing to do: it is committed or rolled back by itself".into()),
+        BootKind::Fallback => Some(format!(
+            "{} stays; write a version in which this is repaired",
+            running.unwrap_or("the running system")
+        )),
+        BootKind::Unknown => Some("reboot into a good system: `abide list` says which boots next".into()),
+        BootKind::Committed => match update?.user_status {
+            "DOWNLOAD_DONE" => Some("`abide apply` makes it boot next".into()),
+            _ if update?.sub_status == "UPDATE_REBOOTING" => Some("reboot to try it".into()),
+            _ => None,
+        },
+    }
 }
 
 fn beside(slot: &SlotReport) -> &'static str {

@@ -20,18 +20,20 @@ pub struct CommandProbe {
     name: String,
     command: Vec<String>,
     root: Root,
+    output: String,
 }
 
 impl CommandProbe {
     /// `name` is given to the program as `$ABIDE_CHECK`.
     #[must_use]
     pub fn new(name: &str, config: &CommandCheck, root: &Root) -> Self {
-        Self { name: name.into(), command: config.command.clone(), root: root.clone() }
+        Self { name: name.into(), command: config.command.clone(), root: root.clone(), output: String::new() }
     }
 
     /// Runs the program once. One that hangs has failed for good: it says nothing, and the next
     /// run would take as long again.
     pub fn run(&mut self, limit: Duration) -> Finding {
+        self.output.clear();
         let Some((program, arguments)) = self.command.split_first() else {
             return Finding::Failed("no command".into());
         };
@@ -43,8 +45,18 @@ impl CommandProbe {
         command.args(arguments).env("ABIDE_CHECK", &self.name).current_dir(self.root.path("/"));
         match child::run(command, limit, Keep::All, OUTPUT) {
             Err(e) => Finding::Failed(format!("cannot run {program}: {e}")),
-            Ok(ended) => judge(program, limit, ended.status, &ended.output),
+            Ok(ended) => {
+                let finding = judge(program, limit, ended.status, &ended.output);
+                self.output = ended.output.trim_end().to_owned();
+                finding
+            }
         }
+    }
+
+    /// The end of what it put out in its last run.
+    #[must_use]
+    pub fn output(&self) -> &str {
+        &self.output
     }
 }
 

@@ -83,6 +83,9 @@ pub struct CheckResult {
     pub result: Outcome,
     /// Why it did not pass; empty if it did.
     pub reason: String,
+    /// The end of what its program put out when it did not pass, where it runs one.
+    #[serde(default)]
+    pub output: String,
     /// How long the run took.
     pub seconds: f64,
 }

@@ -68,6 +68,15 @@ impl Probe {
         }
     }
 
+    /// The end of what its program put out in the last run; empty where it runs none.
+    #[must_use]
+    pub fn output(&self) -> String {
+        match self {
+            Self::Command(probe) => probe.output().to_owned(),
+            _ => String::new(),
+        }
+    }
+
     /// Runs it once, for about `limit` at most.
     pub fn run(&mut self, limit: Duration) -> Finding {
         match self {

@@ -62,6 +62,7 @@ struct Run {
     index: usize,
     started: Duration,
     finding: Finding,
+    output: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +162,7 @@ impl Runner {
                     required: check.required,
                     result: Outcome::Pending,
                     reason: String::new(),
+                    output: String::new(),
                     seconds: 0.0,
                 },
                 activity: Activity::Due(now + check.config.start_delay),
@@ -301,7 +303,7 @@ impl Runner {
         let was_running = slot.activity == Activity::Running(run.started);
         slot.activity = Activity::Due((run.started + slot.config.interval).max(now));
         was_running.then(|| {
-            slot.note(now.saturating_sub(run.started), &run.finding);
+            slot.note(now.saturating_sub(run.started), &run.finding, &run.output);
             run
         })
     }
@@ -316,8 +318,8 @@ impl Runner {
             }
             slot.activity = Activity::Abandoned;
             let finding = Finding::NotYet(format!("no answer within {}", format(slot.config.timeout)));
-            slot.note(now.saturating_sub(started), &finding);
-            given_up.push(Run { index, started, finding });
+            slot.note(now.saturating_sub(started), &finding, "");
+            given_up.push(Run { index, started, finding, output: String::new() });
         }
         given_up
     }
@@ -329,26 +331,29 @@ impl Slot {
         self.activity = Activity::Running(now);
         self.last_start = Some(now);
         let (probe, limit) = (Arc::clone(&self.probe), self.config.timeout);
-        let done = move |finding| Message::Done(Run { index, started: now, finding });
+        let done = move |finding, output| Message::Done(Run { index, started: now, finding, output });
         let to_runner = sender.clone();
         let run = move || {
-            let finding = probe.lock().unwrap_or_else(PoisonError::into_inner).run(limit);
+            let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);
+            let finding = probe.run(limit);
             // The runner may have its answer already, and be gone.
-            to_runner.send(done(finding)).ok();
+            to_runner.send(done(finding, probe.output())).ok();
         };
         if let Err(e) = thread::Builder::new().stack_size(STACK).spawn(run) {
-            sender.send(done(Finding::NotYet(format!("cannot start a thread: {e}")))).ok();
+            let finding = Finding::NotYet(format!("cannot start a thread: {e}"));
+            sender.send(done(finding, String::new())).ok();
         }
     }
 
-    fn note(&mut self, took: Duration, finding: &Finding) {
+    fn note(&mut self, took: Duration, finding: &Finding, output: &str) {
         let (result, reason) = match finding {
             Finding::Pass => (Outcome::Pass, String::new()),
             Finding::NotYet(reason) | Finding::Failed(reason) => (Outcome::Fail, reason.clone()),
         };
         // Milliseconds are as exact as anybody wants it.
         let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
-        self.result = CheckResult { result, reason, seconds, ..self.result.clone() };
+        let output = if result == Outcome::Pass { String::new() } else { output.to_owned() };
+        self.result = CheckResult { result, reason, output, seconds, ..self.result.clone() };
     }
 }
 

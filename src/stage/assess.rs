@@ -14,7 +14,7 @@ use crate::config::{Config, OnFailure};
 use crate::error::{Error, Result};
 use crate::health::clock::Clock;
 use crate::health::runner::{self, End, Runner};
-use crate::health::{Window, baseline};
+use crate::health::{CheckResult, Window, baseline};
 use crate::root::Root;
 use crate::state::boot_note::TRIAL;
 use crate::state::{BootKind, BootNote, FailedCheck, Phase, State, Verdict};
@@ -42,7 +42,7 @@ pub fn assess(root: &Root, config: Result<Config>) -> Result<()> {
         Ok(config) => assess_trial(root, &config),
         Err(e) => {
             let config = Config::default();
-            end(root, &config, verdict(Phase::Userspace, e.to_string(), &[]), OnFailure::Rollback)?;
+            end(root, &config, verdict(Phase::Userspace, e.to_string(), &[], &[]), OnFailure::Rollback)?;
             Err(e)
         }
     }
@@ -99,7 +99,7 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
             end(
                 root,
                 config,
-                verdict(Phase::Checks, failure.reason.clone(), &failure.checks),
+                verdict(Phase::Checks, failure.reason.clone(), &failure.checks, &runner.results()),
                 config.assess.on_failure,
             )?;
             Err(Error::Failed(format!("the trial has failed: {}", failure.reason)))
@@ -130,9 +130,13 @@ fn note_phase(root: &Root, phase: Phase) {
     }
 }
 
-fn verdict(phase: Phase, reason: String, checks: &[(String, String)]) -> Verdict {
-    let checks =
-        checks.iter().map(|(name, reason)| FailedCheck { name: name.clone(), reason: reason.clone() });
+fn verdict(phase: Phase, reason: String, checks: &[(String, String)], results: &[CheckResult]) -> Verdict {
+    let output_of = |name: &str| results.iter().find(|r| r.name == name).map(|r| r.output.clone());
+    let checks = checks.iter().map(|(name, reason)| FailedCheck {
+        name: name.clone(),
+        reason: reason.clone(),
+        output: output_of(name).unwrap_or_default(),
+    });
     Verdict { phase, reason, checks: checks.collect() }
 }
 

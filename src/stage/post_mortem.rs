@@ -107,5 +107,5 @@ fn reason(check: &CheckResult) -> String {
 
 fn failed(checks: &[CheckResult]) -> Vec<FailedCheck> {
     let open = checks.iter().filter(|c| is_open(c));
-    open.map(|c| FailedCheck { name: c.name.clone(), reason: reason(c) }).collect()
+    open.map(|c| FailedCheck { name: c.name.clone(), reason: reason(c), output: c.output.clone() }).collect()
 }

@@ -214,6 +214,9 @@ pub struct FailedCheck {
     pub name: String,
     /// What it said.
     pub reason: String,
+    /// The end of what its program put out, where it runs one.
+    #[serde(default)]
+    pub output: String,
 }
 
 /// A failure record: this image is refused until someone says `forget`. Also the form in which
@@ -271,6 +274,7 @@ impl State {
         truncate(&mut failure.reason);
         for check in &mut failure.checks {
             truncate(&mut check.reason);
+            truncate(&mut check.output);
         }
         self.failures.retain(|f| !(f.version == failure.version && f.digest == failure.digest));
         self.failures.push(failure);

@@ -81,6 +81,8 @@ pub struct UpdateReport {
     pub version: String,
     /// SHA-256 of the published image.
     pub digest: Option<String>,
+    /// Boots that it is given; 0 before it is applied.
+    pub tries: u32,
     /// EVE's BaseOsStatus.
     pub user_status: &'static str,
     /// EVE's BaseOsSubStatus.
@@ -218,6 +220,7 @@ fn update(update: &Update, running: Option<SlotName>, on_trial: bool, window_lef
     UpdateReport {
         version: update.version.clone(),
         digest: update.digest.clone(),
+        tries: update.tries,
         user_status,
         sub_status,
         sub_status_progress: if testing { window_left } else { 0 },

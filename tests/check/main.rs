@@ -8,6 +8,7 @@ mod announce;
 mod assess;
 mod once;
 mod scripts;
+mod status;
 #[path = "../support/mod.rs"]
 mod support;
 
