@@ -22,6 +22,8 @@ pub mod section;
 pub mod size;
 pub mod slots;
 pub mod tree;
+#[cfg(feature = "full")]
+pub mod trust;
 
 use std::fs;
 use std::path::Path;
@@ -36,6 +38,8 @@ pub use report::ReportTo;
 #[cfg(feature = "full")]
 pub use scripts::Scripts;
 pub use slots::SlotLabels;
+#[cfg(feature = "full")]
+pub use trust::{Policy, Trust};
 
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
@@ -61,6 +65,9 @@ pub struct Config {
     pub scripts: Scripts,
     /// `[slots]`: the partition labels of the two roots; `None` leaves finding them to Abide.
     pub slots: Option<SlotLabels>,
+    /// `[trust]`: what an image must be vouched for by.
+    #[cfg(feature = "full")]
+    pub trust: Trust,
 }
 
 impl Default for Config {
@@ -77,6 +84,8 @@ impl Default for Config {
             #[cfg(feature = "full")]
             scripts: Scripts::default(),
             slots: None,
+            #[cfg(feature = "full")]
+            trust: Trust::default(),
         }
     }
 }
@@ -115,6 +124,8 @@ impl Config {
             #[cfg(feature = "full")]
             scripts: top.table("scripts", Scripts::read)?,
             slots: top.optional_table("slots", SlotLabels::read)?,
+            #[cfg(feature = "full")]
+            trust: top.table("trust", Trust::read)?,
         };
         #[cfg(feature = "full")]
         {

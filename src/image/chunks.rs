@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use super::trust::Claim;
+
 /// Bytes read at once.
 const CHUNK: usize = 256 * 1024;
 
@@ -23,20 +25,28 @@ pub struct Chunks {
 
 /// What there is to know about the bytes that were read.
 pub struct Hashed {
-    digest: JoinHandle<[u8; 32]>,
+    digest: JoinHandle<Outcome>,
     count: Arc<AtomicU64>,
 }
 
-/// Starts reading and hashing.
+/// SHA-256 of what was read, and whether it is what was signed, where that was asked.
+pub struct Outcome {
+    /// SHA-256.
+    pub sha256: [u8; 32],
+    /// None if nothing was claimed.
+    pub signed: Option<bool>,
+}
+
+/// Starts reading and hashing; a `claim` is checked along the way.
 ///
 /// # Errors
 /// If the threads cannot be started.
-pub fn start(source: Box<dyn Read + Send>) -> io::Result<(Chunks, Hashed)> {
+pub fn start(source: Box<dyn Read + Send>, claim: Option<Claim>) -> io::Result<(Chunks, Hashed)> {
     let (to_decoder, queue) = sync_channel(QUEUE);
     let (to_hash, hash_queue) = sync_channel::<Chunk>(QUEUE);
     let count = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&count);
-    let digest = thread::Builder::new().name("hash".into()).spawn(move || hash(&hash_queue))?;
+    let digest = thread::Builder::new().name("hash".into()).spawn(move || hash(&hash_queue, claim))?;
     thread::Builder::new()
         .name("read".into())
         .spawn(move || read(source, &to_decoder, &to_hash, &counter))?;
@@ -69,18 +79,23 @@ fn read(
     }
 }
 
-fn hash(queue: &Receiver<Chunk>) -> [u8; 32] {
+fn hash(queue: &Receiver<Chunk>, claim: Option<Claim>) -> Outcome {
     // ring is linked for TLS anyway, and twice as fast as sha2 where the processor
     // has no instructions for SHA.
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut verifier = claim.as_ref().map(Claim::verifier);
     while let Ok(chunk) = queue.recv() {
         context.update(&chunk);
+        if let Some(Ok(verifier)) = &mut verifier {
+            verifier.update(&chunk);
+        }
     }
-    let mut digest = [0; 32];
-    for (to, from) in digest.iter_mut().zip(context.finish().as_ref()) {
+    let mut sha256 = [0; 32];
+    for (to, from) in sha256.iter_mut().zip(context.finish().as_ref()) {
         *to = *from;
     }
-    digest
+    let signed = verifier.map(|verifier| verifier.and_then(|mut v| v.finalize()).is_ok());
+    Outcome { sha256, signed }
 }
 
 impl Hashed {
@@ -89,11 +104,11 @@ impl Hashed {
         Arc::clone(&self.count)
     }
 
-    /// SHA-256 of everything that was read. To be called once the source is at its end.
+    /// What everything that was read amounts to. To be called once the source is at its end.
     ///
     /// # Errors
     /// If the hashing thread died.
-    pub fn digest(self) -> io::Result<[u8; 32]> {
+    pub fn outcome(self) -> io::Result<Outcome> {
         self.digest.join().map_err(|_| io::Error::other("the hashing thread died"))
     }
 }
@@ -137,12 +152,12 @@ mod tests {
     #[test]
     fn what_is_read_is_what_is_hashed() {
         let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
-        let (mut chunks, hashed) = start(Box::new(io::Cursor::new(bytes.clone()))).unwrap();
+        let (mut chunks, hashed) = start(Box::new(io::Cursor::new(bytes.clone())), None).unwrap();
         let mut read = Vec::new();
         chunks.read_to_end(&mut read).unwrap();
         assert!(read == bytes);
         assert_eq!(hashed.counter().load(Ordering::Relaxed), 1_000_000);
-        assert_eq!(hashed.digest().unwrap()[..], Sha256::digest(&bytes)[..]);
+        assert_eq!(hashed.outcome().unwrap().sha256[..], Sha256::digest(&bytes)[..]);
     }
 
     #[test]
@@ -154,7 +169,7 @@ mod tests {
             }
         }
         let whole = vec![7; CHUNK];
-        let (mut chunks, _) = start(Box::new(io::Cursor::new(whole).chain(Broken))).unwrap();
+        let (mut chunks, _) = start(Box::new(io::Cursor::new(whole).chain(Broken)), None).unwrap();
         let mut read = Vec::new();
         assert_eq!(chunks.read_to_end(&mut read).unwrap_err().to_string(), "cable pulled");
         assert_eq!(read.len(), CHUNK);

@@ -2,7 +2,9 @@
 
 use std::io::{self, BufRead, Read};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use liblzma::bufread::XzDecoder;
 
 use super::chunks::Chunks;
 use crate::error::{Error, OrError, Result};
@@ -10,6 +12,12 @@ use crate::error::{Error, OrError, Result};
 /// The largest window that a zstd frame may ask for, as a power of two: 64 MiB.
 /// `zstd -19` needs 8 MiB; only `--ultra -22` and `--long=27` ask for more.
 const MAX_ZSTD_WINDOW_LOG: u32 = 26;
+
+/// What unpacking xz may take: enough for `xz -9`, whose window is 64 MiB.
+const MAX_XZ_MEMORY: u64 = 68 << 20;
+
+/// What `lzma/container.h` calls `LZMA_CONCATENATED`: one stream may follow another.
+const XZ_SEVERAL_STREAMS: u32 = 0x08;
 
 /// An unpacked source.
 pub enum Decoder {
@@ -19,6 +27,10 @@ pub enum Decoder {
     Gzip(Box<MultiGzDecoder<Chunks>>),
     /// Zstandard (RFC 8878), one or several frames.
     Zstd(Box<zstd::stream::read::Decoder<'static, Chunks>>),
+    /// xz, one or several streams.
+    Xz(Box<XzDecoder<Chunks>>),
+    /// bzip2, one or several streams.
+    Bzip2(Box<MultiBzDecoder<Chunks>>),
 }
 
 impl Decoder {
@@ -39,8 +51,14 @@ impl Decoder {
                 decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).or_image(cannot)?;
                 Ok(Self::Zstd(Box::new(decoder)))
             }
-            Magic::Other(kind) => Err(Error::Image(format!(
-                "{name}: is packed with {kind}, which this build cannot read; pack the image with zstd or gzip"
+            Magic::Xz => {
+                let stream = liblzma::stream::Stream::new_stream_decoder(MAX_XZ_MEMORY, XZ_SEVERAL_STREAMS)
+                    .or_image(|| format!("{name}: cannot decode"))?;
+                Ok(Self::Xz(Box::new(XzDecoder::new_stream(packed, stream))))
+            }
+            Magic::Bzip2 => Ok(Self::Bzip2(Box::new(MultiBzDecoder::new(packed)))),
+            Magic::Zip => Err(Error::Image(format!(
+                "{name}: is packed with zip, which Abide does not read; pack the image with zstd, xz, gzip or bzip2"
             ))),
             Magic::None => {
                 let lower = name.to_ascii_lowercase();
@@ -60,6 +78,8 @@ impl Decoder {
             Self::Plain(chunks) => chunks,
             Self::Gzip(decoder) => decoder.into_inner(),
             Self::Zstd(decoder) => decoder.finish(),
+            Self::Xz(decoder) => decoder.into_inner(),
+            Self::Bzip2(decoder) => decoder.into_inner(),
         }
     }
 }
@@ -70,6 +90,8 @@ impl Read for Decoder {
             Self::Plain(decoder) => decoder.read(to),
             Self::Gzip(decoder) => decoder.read(to),
             Self::Zstd(decoder) => decoder.read(to),
+            Self::Xz(decoder) => decoder.read(to),
+            Self::Bzip2(decoder) => decoder.read(to),
         }
     }
 }
@@ -78,7 +100,9 @@ impl Read for Decoder {
 enum Magic {
     Gzip,
     Zstd,
-    Other(&'static str),
+    Xz,
+    Bzip2,
+    Zip,
     None,
 }
 
@@ -89,9 +113,9 @@ impl Magic {
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             // A skippable frame, as `pzstd` puts first.
             [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50 => Self::Zstd,
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Other("xz"),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Self::Other("bzip2"),
-            [b'P', b'K', 3, 4, ..] => Self::Other("zip"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [b'B', b'Z', b'h', b'1'..=b'9', b'1', ..] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, ..] => Self::Bzip2,
+            [b'P', b'K', 3, 4, ..] => Self::Zip,
             _ => Self::None,
         }
     }
@@ -105,7 +129,7 @@ mod tests {
     use std::io::Write;
 
     fn decode(bytes: &[u8], name: &str) -> std::result::Result<Vec<u8>, String> {
-        let (chunks, _) = chunks::start(Box::new(io::Cursor::new(bytes.to_vec()))).unwrap();
+        let (chunks, _) = chunks::start(Box::new(io::Cursor::new(bytes.to_vec())), None).unwrap();
         let mut decoder = Decoder::open(chunks, name).map_err(|e| e.to_string())?;
         let mut all = Vec::new();
         decoder.read_to_end(&mut all).map_err(|e| e.to_string())?;
@@ -125,6 +149,20 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    const PACKERS: [fn(&[u8]) -> Vec<u8>; 4] = [gzip, zstd, xz, bzip2];
+
     fn sample() -> Vec<u8> {
         (0..300_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect()
     }
@@ -132,8 +170,10 @@ mod tests {
     #[test]
     fn the_codec_follows_from_the_bytes_and_not_from_the_name() {
         let bytes = sample();
-        assert!(decode(&gzip(&bytes), "x.raw").unwrap() == bytes);
-        assert!(decode(&zstd(&bytes), "x.gz").unwrap() == bytes);
+        for pack in PACKERS {
+            assert!(decode(&pack(&bytes), "x.raw").unwrap() == bytes);
+            assert!(decode(&pack(&bytes), "x.gz").unwrap() == bytes);
+        }
         assert!(decode(&bytes, "x.raw").unwrap() == bytes);
     }
 
@@ -141,13 +181,14 @@ mod tests {
     fn several_members_are_one_image() {
         let bytes = sample();
         let twice = [bytes.clone(), bytes.clone()].concat();
-        assert!(decode(&[gzip(&bytes), gzip(&bytes)].concat(), "x").unwrap() == twice);
-        assert!(decode(&[zstd(&bytes), zstd(&bytes)].concat(), "x").unwrap() == twice);
+        for pack in PACKERS {
+            assert!(decode(&[pack(&bytes), pack(&bytes)].concat(), "x").unwrap() == twice);
+        }
     }
 
     #[test]
     fn truncated_input_is_an_error() {
-        for packed in [gzip(&sample()), zstd(&sample())] {
+        for packed in PACKERS.map(|pack| pack(&sample())) {
             for cut in [1, 5, 100, packed.len() / 2] {
                 let (short, _) = packed.split_at(packed.len() - cut);
                 assert!(decode(short, "x").is_err(), "{cut} bytes short");
@@ -157,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_an_error() {
-        for mut packed in [gzip(&sample()), zstd(&sample())] {
+        for mut packed in PACKERS.map(|pack| pack(&sample())) {
             let middle = packed.len() / 2;
             *packed.get_mut(middle).unwrap() ^= 4;
             assert!(decode(&packed, "x").is_err());
@@ -166,15 +207,34 @@ mod tests {
 
     #[test]
     fn rubbish_after_the_end_is_an_error() {
-        for packed in [gzip(&sample()), zstd(&sample())] {
-            assert!(decode(&[packed, vec![1; 50]].concat(), "x").is_err());
+        for packed in PACKERS.map(|pack| pack(&sample())) {
+            for rubbish in [vec![1; 50], vec![0; 7]] {
+                assert!(decode(&[packed.clone(), rubbish].concat(), "x").is_err());
+            }
         }
+    }
+
+    #[test]
+    fn a_window_that_is_too_large_is_an_error() {
+        let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
+        options.dict_size(128 << 20);
+        let mut filters = liblzma::stream::Filters::new();
+        filters.lzma2(&options);
+        let stream =
+            liblzma::stream::Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc64).unwrap();
+        let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+        encoder.write_all(&sample()).unwrap();
+        assert!(decode(&encoder.finish().unwrap(), "x").unwrap_err().contains("memory"));
+        let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        encoder.write_all(&sample()).unwrap();
+        assert!(decode(&encoder.finish().unwrap(), "x").is_err());
     }
 
     #[test]
     fn a_page_that_is_no_archive_is_told_from_one() {
         assert!(decode(b"<html>not here", "http://x/a.raw.gz").unwrap_err().contains("error page"));
-        assert!(decode(b"\xfd7zXZ\0rest", "a.raw.xz").unwrap_err().contains("packed with xz"));
+        assert!(decode(b"PK\x03\x04rest", "a.raw.xz").unwrap_err().contains("packed with zip"));
         assert!(decode(b"", "a.raw").unwrap_err().contains("empty"));
     }
 }

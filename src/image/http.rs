@@ -12,6 +12,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, BodyReader};
 
 use super::Source;
+use super::source::shown;
 use crate::config::Download;
 use crate::error::{Error, OrError, Result};
 
@@ -32,12 +33,17 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Opens `url` for reading from its beginning.
-pub fn open(url: &str, limits: &Download) -> Result<Source> {
+/// Opens `url` for reading from its beginning; none if the server has nothing there.
+pub fn find(url: &str, limits: &Download) -> Result<Option<Source>> {
     let mut transfer = Transfer::new(url, limits)?;
-    transfer.connect().or_image(|| format!("{url}: cannot download"))?;
-    let len = transfer.len;
-    Ok(Source { name: url.to_owned(), len, repeatable: false, reader: Box::new(transfer) })
+    let name = shown(url);
+    match transfer.connect() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A server that is busy right at the start is asked again, as in the middle.
+        Err(e) => transfer.reconnect(e).or_image(|| format!("{name}: cannot download"))?,
+        Ok(()) => {}
+    }
+    Ok(Some(Source { name, len: transfer.len, repeatable: false, reader: Box::new(transfer) }))
 }
 
 /// A download that reconnects.
@@ -124,7 +130,7 @@ impl Transfer {
             if left.is_zero() {
                 break;
             }
-            warn!("{}: {error}; trying to go on from byte {}", self.url, self.position);
+            warn!("{}: {error}; trying to go on from byte {}", shown(&self.url), self.position);
             sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
             match self.connect() {
@@ -178,7 +184,8 @@ impl Read for Transfer {
 
 /// Whether asking again would change nothing.
 fn is_final(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::InvalidData)
+    use io::ErrorKind::{InvalidData, NotFound, Other};
+    matches!(error.kind(), InvalidData | NotFound | Other)
 }
 
 /// An error in the middle of an answer; another attempt may do better.
@@ -201,7 +208,9 @@ fn into_io(error: ureq::Error) -> io::Error {
 fn refusal(status: StatusCode) -> io::Error {
     let code = status.as_u16();
     match code {
-        404 | 410 => io::Error::other(format!("the server has no such image ({code})")),
+        404 | 410 => {
+            io::Error::new(io::ErrorKind::NotFound, format!("the server has no such image ({code})"))
+        }
         408 | 429 | 500..=599 => {
             io::Error::new(io::ErrorKind::ConnectionRefused, format!("the server answered {code}"))
         }

@@ -7,13 +7,16 @@
 mod chunks;
 mod codec;
 mod esp;
+mod folder;
 mod http;
 mod layout;
 mod source;
 mod spool;
 mod stream;
+pub mod trust;
 
 pub use esp::Esp;
+pub use folder::Folder;
 pub use layout::{HEAD, Kind, Layout, Partition};
 pub use source::Source;
 pub use spool::Spool;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use super::Source;
 use super::chunks::{self, Hashed};
 use super::codec::Decoder;
+use super::trust::Claim;
 use crate::error::{OrError, Result};
 
 /// The decoded bytes of a source; reading them hashes the published ones.
@@ -22,13 +23,13 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Starts reading.
+    /// Starts reading; a `claim` is checked along the way.
     ///
     /// # Errors
     /// [`crate::error::Error::Image`] if the source cannot be read or decoded.
-    pub fn open(source: Source) -> Result<Self> {
+    pub fn open(source: Source, claim: Option<Claim>) -> Result<Self> {
         let Source { name, len, reader, .. } = source;
-        let (packed, hashed) = chunks::start(reader).or_image(|| format!("{name}: cannot read"))?;
+        let (packed, hashed) = chunks::start(reader, claim).or_image(|| format!("{name}: cannot read"))?;
         let decoder = Decoder::open(packed, &name)?;
         Ok(Self { name, packed_len: len, decoder, hashed, position: 0, peeked: Vec::new(), peeked_read: 0 })
     }
@@ -155,12 +156,20 @@ impl Stream {
     /// Reads what is left, without decoding it, and gives the SHA-256 of all published bytes.
     ///
     /// # Errors
-    /// [`crate::error::Error::Image`] if the source cannot be read.
+    /// [`crate::error::Error::Image`] if the source cannot be read, [`crate::error::Error::Unverified`]
+    /// if they are not what was signed.
     pub fn digest(self) -> Result<[u8; 32]> {
         let cannot = || format!("{}: cannot read", self.name);
         let mut rest = self.decoder.into_inner();
         io::copy(&mut rest, &mut io::sink()).or_image(cannot)?;
         drop(rest);
-        self.hashed.digest().or_image(cannot)
+        let outcome = self.hashed.outcome().or_image(cannot)?;
+        if outcome.signed == Some(false) {
+            return Err(crate::error::Error::Unverified(format!(
+                "{}: its signature does not fit: the image or its signature was changed",
+                self.name
+            )));
+        }
+        Ok(outcome.sha256)
     }
 }

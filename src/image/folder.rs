@@ -1,0 +1,151 @@
+//! The folder that an image is published in: beside it lie the list of digests and its signature.
+
+use std::fmt;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::Source;
+use super::source::shown;
+use super::trust::SUMS;
+use crate::config::Download;
+use crate::error::{Error, OrError, Result};
+
+/// A folder on this machine or on a web server.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    place: Place,
+    download: Download,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Local(PathBuf),
+    /// The URL up to its last `/`, and what stands behind the `?`, which may be what opens the door.
+    Remote {
+        base: String,
+        query: Option<String>,
+    },
+}
+
+impl Folder {
+    /// `place` itself, if it is a folder: one on this machine, a URL that ends with `/` or with `SHA256SUMS`.
+    #[must_use]
+    pub fn at(place: &str, download: &Download) -> Option<Self> {
+        let download = download.clone();
+        if let Some((base, name, query)) = split_url(place) {
+            let is_folder = name.is_empty() || name == SUMS;
+            return is_folder.then_some(Self { place: Place::Remote { base, query }, download });
+        }
+        let path = Path::new(place.strip_prefix("file://").unwrap_or(place));
+        path.is_dir().then(|| Self { place: Place::Local(path.to_owned()), download })
+    }
+
+    /// The folder of an image, and the image's name in it; none for standard input.
+    #[must_use]
+    pub fn of(image: &str, download: &Download) -> Option<(Self, String)> {
+        let download = download.clone();
+        if image == "-" {
+            return None;
+        }
+        if let Some((base, name, query)) = split_url(image) {
+            return Some((Self { place: Place::Remote { base, query }, download }, name));
+        }
+        let path = Path::new(image.strip_prefix("file://").unwrap_or(image));
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some((Self { place: Place::Local(folder.to_owned()), download }, name))
+    }
+
+    /// Whether it is on another machine.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Remote { .. })
+    }
+
+    /// What to call the file `name` of this folder, for [`Source::open`].
+    #[must_use]
+    pub fn join(&self, name: &str) -> String {
+        match &self.place {
+            Place::Local(path) => path.join(name).to_string_lossy().into_owned(),
+            Place::Remote { base, query } => match query {
+                Some(query) => format!("{base}{name}?{query}"),
+                None => format!("{base}{name}"),
+            },
+        }
+    }
+
+    /// The whole of a small file; none if there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be read, or has more than `most` bytes.
+    pub fn read(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        let place = self.join(name);
+        if let Place::Local(_) = self.place
+            && !fs::metadata(&place).is_ok_and(|meta| meta.is_file())
+            && fs::symlink_metadata(&place).is_err()
+        {
+            return Ok(None);
+        }
+        let Some(source) = Source::find(&place, &self.download)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let cannot = || format!("{}: cannot read", source.name);
+        source.reader.take(most + 1).read_to_end(&mut bytes).or_image(cannot)?;
+        if bytes.len() as u64 > most {
+            return Err(Error::Image(format!("{}: is larger than {most} bytes", source.name)));
+        }
+        Ok(Some(bytes))
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Local(path) => write!(f, "{}", path.display()),
+            Place::Remote { base, .. } => f.write_str(&shown(base)),
+        }
+    }
+}
+
+/// A URL as folder, name and query.
+fn split_url(url: &str) -> Option<(String, String, Option<String>)> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query.to_owned())));
+    let (folder, name) = path.rsplit_once('/').unwrap_or((path, ""));
+    Some((format!("{scheme}://{folder}/"), name.to_owned(), query))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_an_image_is_found() {
+        let beside = |image: &str| {
+            let (folder, name) = Folder::of(image, &Download::default()).unwrap();
+            (folder.join("SHA256SUMS"), name)
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(beside("/a/b.raw"), pair("/a/SHA256SUMS", "b.raw"));
+        assert_eq!(beside("b.raw"), pair("./SHA256SUMS", "b.raw"));
+        assert_eq!(beside("file:///a/b"), pair("/a/SHA256SUMS", "b"));
+        assert_eq!(beside("https://h/x/b.raw?key=1#f"), pair("https://h/x/SHA256SUMS?key=1", "b.raw"));
+        assert_eq!(beside("https://h"), pair("https://h/SHA256SUMS", ""));
+        assert!(Folder::of("-", &Download::default()).is_none());
+    }
+
+    #[test]
+    fn a_folder_is_told_from_an_image() {
+        let at = |place: &str| Folder::at(place, &Download::default()).map(|f| f.to_string());
+        assert_eq!(at("https://u:secret@h/x/").as_deref(), Some("https://h/x/"));
+        assert_eq!(at("http://h/x/SHA256SUMS").as_deref(), Some("http://h/x/"));
+        assert_eq!(at("https://h/x/b.raw"), None);
+        assert_eq!(at("/etc").as_deref(), Some("/etc"));
+        assert_eq!(at("/etc/passwd"), None);
+    }
+}

@@ -1,0 +1,264 @@
+//! Detached OpenPGP signatures (RFC 9580), as gpg(1) makes them.
+
+use std::time::{Duration, SystemTime};
+
+use pgp::composed::{Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::crypto::public_key::PublicKeyAlgorithm;
+use pgp::packet::{Signature, SignatureType, SubpacketData};
+use pgp::types::{KeyDetails, PublicParams, Tag, VerifyingKey};
+
+use super::day_of;
+
+/// Digests that a signature may be of; MD5, SHA-1, RIPEMD-160 and SHA-224 are too weak.
+const HASHES: [HashAlgorithm; 5] = [
+    HashAlgorithm::Sha256,
+    HashAlgorithm::Sha384,
+    HashAlgorithm::Sha512,
+    HashAlgorithm::Sha3_256,
+    HashAlgorithm::Sha3_512,
+];
+
+/// Algorithms of keys that may sign.
+const KINDS: [PublicKeyAlgorithm; 6] = [
+    PublicKeyAlgorithm::RSA,
+    PublicKeyAlgorithm::RSASign,
+    PublicKeyAlgorithm::ECDSA,
+    PublicKeyAlgorithm::EdDSALegacy,
+    PublicKeyAlgorithm::Ed25519,
+    PublicKeyAlgorithm::Ed448,
+];
+
+/// Bytes of the smallest RSA modulus that is trusted: 2048 bits.
+const MIN_RSA_BYTES: usize = 256;
+
+const ARMOR: &[u8] = b"-----BEGIN PGP";
+
+/// A key that may sign images, with everything that was published with it.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The file it came from, for messages.
+    pub file: String,
+    key: SignedPublicKey,
+}
+
+/// Reads the keys of a keyring, binary or armoured.
+///
+/// # Errors
+/// A sentence, if there is none in it.
+pub fn parse_keys(file: &str, bytes: &[u8]) -> Result<Vec<Certificate>, String> {
+    if bytes.get(8..12) == Some(b"KBXf") {
+        return Err("is a keybox of GnuPG's own; write it with `gpg --export > FILE`".into());
+    }
+    let mut keys = Vec::new();
+    for part in armored_blocks(bytes) {
+        let found: Vec<_> = if part.starts_with(ARMOR) {
+            SignedPublicKey::from_armor_many_buf(part).map_err(|e| e.to_string())?.0.collect()
+        } else {
+            SignedPublicKey::from_bytes_many(part).map_err(|e| e.to_string())?.collect()
+        };
+        for key in found {
+            let key = key.map_err(|e| format!("cannot be read as OpenPGP keys: {e}"))?;
+            keys.push(Certificate { file: file.to_owned(), key });
+        }
+    }
+    if keys.is_empty() { Err("holds no OpenPGP key".into()) } else { Ok(keys) }
+}
+
+/// Armoured files may simply follow one another.
+fn armored_blocks(bytes: &[u8]) -> Vec<&[u8]> {
+    if !bytes.trim_ascii_start().starts_with(ARMOR) {
+        return vec![bytes];
+    }
+    let mut starts: Vec<usize> =
+        bytes.windows(ARMOR.len()).enumerate().filter(|(_, w)| *w == ARMOR).map(|(at, _)| at).collect();
+    starts.push(bytes.len());
+    starts.windows(2).filter_map(|pair| bytes.get(*pair.first()?..*pair.last()?)).collect()
+}
+
+/// Checks that one of the signatures in `signature` was made by one of `keys` over `bytes`, with everything
+/// valid `now`. Returns who signed.
+///
+/// # Errors
+/// A sentence that says why none counts.
+pub fn verify(
+    keys: &[Certificate],
+    bytes: &[u8],
+    signature: &[u8],
+    now: SystemTime,
+) -> Result<String, String> {
+    if signature.trim_ascii().is_empty() {
+        return Err("is empty".into());
+    }
+    let unreadable = |e: pgp::errors::Error| format!("cannot be read as an OpenPGP signature: {e}");
+    let armored = signature.trim_ascii_start();
+    let found: Vec<_> = if armored.starts_with(ARMOR) {
+        DetachedSignature::from_armor_many_buf(armored).map_err(unreadable)?.0.collect()
+    } else {
+        DetachedSignature::from_bytes_many(signature).map_err(unreadable)?.collect()
+    };
+    let mut problem = "holds no signature that could be read (an unknown algorithm?)".to_owned();
+    for signature in found {
+        match check(keys, bytes, &signature.map_err(unreadable)?.signature, now) {
+            Ok(signer) => return Ok(signer),
+            Err(e) => problem = e,
+        }
+    }
+    Err(problem)
+}
+
+fn check(
+    keys: &[Certificate],
+    bytes: &[u8],
+    signature: &Signature,
+    now: SystemTime,
+) -> Result<String, String> {
+    let config = signature.config().ok_or("is of an unknown version")?;
+    if !HASHES.contains(&config.hash_alg) {
+        return Err(format!("uses {}, which is unknown or too weak", config.hash_alg));
+    }
+    if !KINDS.contains(&config.pub_alg) {
+        return Err(format!("uses {:?}, which is unknown or too weak", config.pub_alg));
+    }
+    if !matches!(config.typ, SignatureType::Binary | SignatureType::Text) {
+        return Err("is no signature of a file".into());
+    }
+    let unknown = |data: &SubpacketData| {
+        matches!(data, SubpacketData::Other(..) | SubpacketData::Experimental(..) | SubpacketData::Notation(_))
+    };
+    if config.hashed_subpackets().any(|p| p.is_critical && unknown(&p.data)) {
+        return Err("has a critical part that is unknown".into());
+    }
+    let created = signature.created().ok_or("does not say when it was made")?;
+    if let Some(end) = end_of(created.as_secs(), signature.signature_expiration_time()).filter(|end| *end < now) {
+        return Err(format!("expired on {}", day_of(end)));
+    }
+    let mut problem = None;
+    for certificate in keys {
+        match certificate.check(bytes, signature, now) {
+            Some(Ok(())) => {
+                let fingerprint = certificate.key.fingerprint();
+                return Ok(format!("{} of {}", name(&fingerprint.to_string()), certificate.file));
+            }
+            Some(Err(e)) => problem = Some(e),
+            None => {}
+        }
+    }
+    Err(problem.unwrap_or_else(|| {
+        let issuer = signature.issuer_fingerprint().first().map(|f| f.to_string());
+        let issuer = issuer.or_else(|| signature.issuer_key_id().first().map(|id| id.to_string()));
+        format!("is by the key {}, which is not among those installed", name(&issuer.unwrap_or_default()))
+    }))
+}
+
+fn name(fingerprint: &str) -> String {
+    fingerprint.to_ascii_uppercase()
+}
+
+impl Certificate {
+    /// None if the signature is not by this key nor by one of its subkeys.
+    fn check(&self, bytes: &[u8], signature: &Signature, now: SystemTime) -> Option<Result<(), String>> {
+        if made_by(signature, &self.key.primary_key) {
+            return Some(self.primary_signs(now).and_then(|()| verifies(&self.key.primary_key, bytes, signature)));
+        }
+        let subkey = self.key.public_subkeys.iter().find(|subkey| made_by(signature, &subkey.key))?;
+        Some(
+            self.primary_valid(now)
+                .and_then(|_| self.subkey_signs(subkey, now))
+                .and_then(|()| verifies(&subkey.key, bytes, signature)),
+        )
+    }
+
+    fn primary_signs(&self, now: SystemTime) -> Result<(), String> {
+        let own = self.primary_valid(now)?;
+        // Without flags a key may do what its algorithm can.
+        if has_flags(own) && !own.key_flags().sign() {
+            return Err("is by a key that may not sign data".into());
+        }
+        Ok(())
+    }
+
+    /// The newest valid signature of the key on itself.
+    fn primary_valid(&self, now: SystemTime) -> Result<&Signature, String> {
+        let (key, details) = (&self.key.primary_key, &self.key.details);
+        if details.revocation_signatures.iter().any(|s| s.verify_key(key).is_ok()) {
+            return Err("is by a key that was revoked".into());
+        }
+        let direct = details
+            .direct_signatures
+            .iter()
+            .filter(|s| s.typ() == Some(SignatureType::Key) && s.verify_key(key).is_ok());
+        let certified = details.users.iter().flat_map(|user| {
+            user.signatures.iter().filter(|s| {
+                s.typ() != Some(SignatureType::CertRevocation)
+                    && made_by(s, key)
+                    && s.verify_certification(key, Tag::UserId, &user.id).is_ok()
+            })
+        });
+        let own = direct.chain(certified).max_by_key(|s| s.created().map(|t| t.as_secs()));
+        let own = own.ok_or("is by a key that does not vouch for itself")?;
+        not_expired(key.created_at().as_secs(), own, now)?;
+        strong(key.public_params())?;
+        Ok(own)
+    }
+
+    fn subkey_signs(&self, subkey: &SignedPublicSubKey, now: SystemTime) -> Result<(), String> {
+        let key = &self.key.primary_key;
+        let valid = |s: &&Signature| s.verify_subkey_binding(key, &subkey.key).is_ok();
+        let of = |typ| subkey.signatures.iter().filter(move |s| s.typ() == Some(typ)).filter(valid);
+        if of(SignatureType::SubkeyRevocation).next().is_some() {
+            return Err("is by a key that was revoked".into());
+        }
+        let binding = of(SignatureType::SubkeyBinding).max_by_key(|s| s.created().map(|t| t.as_secs()));
+        let binding = binding.ok_or("is by a subkey that its key does not vouch for")?;
+        let back = binding.embedded_signature();
+        if !binding.key_flags().sign()
+            || !back.is_some_and(|back| back.verify_primary_key_binding(&subkey.key, key).is_ok())
+        {
+            return Err("is by a subkey that may not sign data".into());
+        }
+        not_expired(subkey.key.created_at().as_secs(), binding, now)?;
+        strong(subkey.key.public_params())
+    }
+}
+
+fn made_by(signature: &Signature, key: &impl KeyDetails) -> bool {
+    let (ids, prints) = (signature.issuer_key_id(), signature.issuer_fingerprint());
+    if prints.is_empty() {
+        return ids.contains(&&key.legacy_key_id());
+    }
+    prints.contains(&&key.fingerprint())
+}
+
+fn verifies(key: &impl VerifyingKey, bytes: &[u8], signature: &Signature) -> Result<(), String> {
+    signature.verify(key, bytes).map_err(|_| "does not fit: the file or its signature was changed".to_owned())
+}
+
+fn has_flags(signature: &Signature) -> bool {
+    let flags = |data: &SubpacketData| matches!(data, SubpacketData::KeyFlags(_));
+    signature.config().is_some_and(|config| config.hashed_subpackets().any(|p| flags(&p.data)))
+}
+
+fn strong(params: &PublicParams) -> Result<(), String> {
+    use pgp::ser::Serialize;
+    match params {
+        // What is written is the modulus, the exponent and two lengths.
+        PublicParams::RSA(rsa) if rsa.write_len() < MIN_RSA_BYTES + 4 => {
+            Err("is by an RSA key of less than 2048 bits".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A key's expiry counts from when it was made (RFC 9580, 5.2.3.13).
+fn not_expired(created: u32, own: &Signature, now: SystemTime) -> Result<(), String> {
+    match end_of(created, own.key_expiration_time()).filter(|end| *end < now) {
+        Some(end) => Err(format!("is by a key that expired on {}", day_of(end))),
+        None => Ok(()),
+    }
+}
+
+fn end_of(created: u32, lifetime: Option<pgp::types::Duration>) -> Option<SystemTime> {
+    let lifetime = lifetime.map(|d| d.as_secs()).filter(|seconds| *seconds > 0)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::from(created) + u64::from(lifetime)))
+}
