@@ -1,4 +1,4 @@
-//! A file server on the host for guests to fetch images from.
+//! A file server on the host for guests to fetch images from, with the list of their digests.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Take};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
 use crate::{Error, Result};
@@ -105,8 +106,36 @@ fn answer(folder: &Path, request: Request, gate: Arc<Gate>) {
     // The client may hang up at any time; that is its right.
     match content {
         Some(Ok(content)) => request.respond(content.response(gate)).ok(),
+        Some(Err(_)) if request.url() == "/SHA256SUMS" => {
+            let list = sums(folder).unwrap_or_default();
+            request.respond(Response::from_string(list)).ok()
+        }
         _ => request.respond(Response::empty(404)).ok(),
     };
+}
+
+/// The digests of the images in the folder, as sha256sum(1) writes them: what a publisher puts beside them.
+fn sums(folder: &Path) -> io::Result<String> {
+    let mut list = String::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.metadata()?.is_file() || !name.contains(".raw") {
+            continue;
+        }
+        let mut hash = Sha256::new();
+        let (mut file, mut block) = (File::open(entry.path())?, vec![0; 1 << 20]);
+        loop {
+            let count = file.read(&mut block)?;
+            match block.get(..count) {
+                Some([]) | None => break,
+                Some(part) => hash.update(part),
+            }
+        }
+        let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        list.push_str(&format!("{digest}  {name}\n"));
+    }
+    Ok(list)
 }
 
 /// The file that a request names; `None` when the path leads out of the folder.
@@ -257,6 +286,16 @@ mod tests {
         assert!(get(&server, "/../image", "").starts_with("HTTP/1.1 404"));
         assert!(get(&server, "/none", "").starts_with("HTTP/1.1 404"));
         assert_eq!(server.requests().len(), 5);
+    }
+
+    #[test]
+    fn a_list_of_digests_is_made_where_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.raw.zst"), "").unwrap();
+        let server = FileServer::new(folder.path()).unwrap();
+        let list = get(&server, "/SHA256SUMS", "");
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert!(list.ends_with(&format!("\r\n\r\n{empty}  a.raw.zst\n")), "{list}");
     }
 
     #[test]

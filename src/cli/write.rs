@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::announce::{Event, Kind, announce};
 use crate::error::Result;
 use crate::state::Lock;
-use crate::update::write::{Progress, write};
+use crate::update::write::{Progress, Wanted, write};
 
 use super::Context;
 
@@ -36,8 +36,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
     let mut shown = Shown::new();
-    let sha256 = args.sha256.as_deref();
-    let written = write(&mut machine, &args.image, sha256, &config.download, |p| shown.show(p));
+    let wanted = Wanted { image: &args.image, sha256: args.sha256.as_deref() };
+    let written = write(&mut machine, &wanted, &config, |p| shown.show(p));
     shown.clear();
     let written = written?;
     println!(

@@ -25,8 +25,7 @@ pub struct Trust {
 
 impl Trust {
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let words =
-            [("signature", Policy::Signature), ("digest", Policy::Digest), ("none", Policy::None)];
+        let words = [("signature", Policy::Signature), ("digest", Policy::Digest), ("none", Policy::None)];
         Ok(Self { policy: section.word("policy", &words)?, image_id: section.text("image_id")? })
     }
 }

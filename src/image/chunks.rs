@@ -21,6 +21,7 @@ pub struct Chunks {
     queue: Receiver<io::Result<Chunk>>,
     current: Chunk,
     at: usize,
+    failed: bool,
 }
 
 /// What there is to know about the bytes that were read.
@@ -50,7 +51,7 @@ pub fn start(source: Box<dyn Read + Send>, claim: Option<Claim>) -> io::Result<(
     thread::Builder::new()
         .name("read".into())
         .spawn(move || read(source, &to_decoder, &to_hash, &counter))?;
-    Ok((Chunks { queue, current: Chunk::default(), at: 0 }, Hashed { digest, count }))
+    Ok((Chunks { queue, current: Chunk::default(), at: 0, failed: false }, Hashed { digest, count }))
 }
 
 /// Reads until the end, the first error, or until nobody listens any more.
@@ -113,13 +114,20 @@ impl Hashed {
     }
 }
 
+impl Chunks {
+    /// Whether the source itself could not be read to its end.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+}
+
 impl BufRead for Chunks {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at >= self.current.len() {
             self.at = 0;
             // A reader that is gone has read everything.
             self.current = match self.queue.recv() {
-                Ok(chunk) => chunk?,
+                Ok(chunk) => chunk.inspect_err(|_| self.failed = true)?,
                 Err(_) => Chunk::default(),
             };
         }

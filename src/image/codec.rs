@@ -72,6 +72,17 @@ impl Decoder {
         }
     }
 
+    /// The source below.
+    pub fn source(&self) -> &Chunks {
+        match self {
+            Self::Plain(chunks) => chunks,
+            Self::Gzip(decoder) => decoder.get_ref(),
+            Self::Zstd(decoder) => decoder.get_ref(),
+            Self::Xz(decoder) => decoder.get_ref(),
+            Self::Bzip2(decoder) => decoder.get_ref(),
+        }
+    }
+
     /// The source below, with what was not decoded yet.
     pub fn into_inner(self) -> Chunks {
         match self {
@@ -114,7 +125,9 @@ impl Magic {
             // A skippable frame, as `pzstd` puts first.
             [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50 => Self::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
-            [b'B', b'Z', b'h', b'1'..=b'9', b'1', ..] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, ..] => Self::Bzip2,
+            [b'B', b'Z', b'h', b'1'..=b'9', b'1', ..] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, ..] => {
+                Self::Bzip2
+            }
             [b'P', b'K', 3, 4, ..] => Self::Zip,
             _ => Self::None,
         }
@@ -161,7 +174,9 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    const PACKERS: [fn(&[u8]) -> Vec<u8>; 4] = [gzip, zstd, xz, bzip2];
+    type Pack = fn(&[u8]) -> Vec<u8>;
+
+    const PACKERS: [Pack; 4] = [gzip, zstd, xz, bzip2];
 
     fn sample() -> Vec<u8> {
         (0..300_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect()

@@ -75,6 +75,14 @@ impl Folder {
         }
     }
 
+    /// Whether the file `name` can be opened.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if not.
+    pub fn must_have(&self, name: &str) -> Result<()> {
+        Source::open(&self.join(name), &self.download).map(drop)
+    }
+
     /// The whole of a small file; none if there is no such file.
     ///
     /// # Errors
@@ -114,7 +122,8 @@ fn split_url(url: &str) -> Option<(String, String, Option<String>)> {
         return None;
     }
     let rest = rest.split('#').next().unwrap_or_default();
-    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query.to_owned())));
+    let (path, query) =
+        rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query.to_owned())));
     let (folder, name) = path.rsplit_once('/').unwrap_or((path, ""));
     Some((format!("{scheme}://{folder}/"), name.to_owned(), query))
 }

@@ -39,9 +39,7 @@ pub fn find(url: &str, limits: &Download) -> Result<Option<Source>> {
     let name = shown(url);
     match transfer.connect() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // A server that is busy right at the start is asked again, as in the middle.
-        Err(e) => transfer.reconnect(e).or_image(|| format!("{name}: cannot download"))?,
-        Ok(()) => {}
+        connected => connected.or_image(|| format!("{name}: cannot download"))?,
     }
     Ok(Some(Source { name, len: transfer.len, repeatable: false, reader: Box::new(transfer) }))
 }

@@ -25,7 +25,10 @@ impl Source {
     /// # Errors
     /// [`Error::Image`] if it cannot be opened.
     pub fn open(image: &str, download: &Download) -> Result<Self> {
-        Self::find(image, download)?.ok_or_else(|| Error::Image(format!("{}: there is no such image", shown(image))))
+        Self::find(image, download)?.ok_or_else(|| {
+            let status = if image.contains("://") { " (404)" } else { "" };
+            Error::Image(format!("{}: there is no such image{status}", shown(image)))
+        })
     }
 
     /// As [`Source::open`], but none if there is no such file.

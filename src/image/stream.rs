@@ -8,7 +8,8 @@ use super::Source;
 use super::chunks::{self, Hashed};
 use super::codec::Decoder;
 use super::trust::Claim;
-use crate::error::{OrError, Result};
+use crate::error::{Error, OrError, Result};
+use crate::hex;
 
 /// The decoded bytes of a source; reading them hashes the published ones.
 pub struct Stream {
@@ -16,6 +17,8 @@ pub struct Stream {
     packed_len: Option<u64>,
     decoder: Decoder,
     hashed: Hashed,
+    /// Whether a signature is checked along the way.
+    claimed: bool,
     position: u64,
     /// Bytes that were looked at and not yet read, and how many of them have been since.
     peeked: Vec<u8>,
@@ -26,12 +29,22 @@ impl Stream {
     /// Starts reading; a `claim` is checked along the way.
     ///
     /// # Errors
-    /// [`crate::error::Error::Image`] if the source cannot be read or decoded.
+    /// [`Error::Image`] if the source cannot be read or decoded.
     pub fn open(source: Source, claim: Option<Claim>) -> Result<Self> {
         let Source { name, len, reader, .. } = source;
+        let claimed = claim.is_some();
         let (packed, hashed) = chunks::start(reader, claim).or_image(|| format!("{name}: cannot read"))?;
         let decoder = Decoder::open(packed, &name)?;
-        Ok(Self { name, packed_len: len, decoder, hashed, position: 0, peeked: Vec::new(), peeked_read: 0 })
+        Ok(Self {
+            name,
+            packed_len: len,
+            decoder,
+            hashed,
+            claimed,
+            position: 0,
+            peeked: Vec::new(),
+            peeked_read: 0,
+        })
     }
 
     /// What the user calls it.
@@ -61,7 +74,7 @@ impl Stream {
     /// Fills `to` as far as the image reaches.
     ///
     /// # Errors
-    /// [`crate::error::Error::Image`] if the source cannot be read or is damaged.
+    /// [`Error::Image`] if the source cannot be read or is damaged.
     pub fn fill(&mut self, to: &mut [u8]) -> Result<usize> {
         let mut done = self.fill_from_peeked(to);
         while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -115,7 +128,7 @@ impl Stream {
     /// Reads on to decoded byte `position`, which must not lie behind.
     ///
     /// # Errors
-    /// [`crate::error::Error::Image`] as [`Stream::fill`], and if the image ends before.
+    /// [`Error::Image`] as [`Stream::fill`], and if the image ends before.
     pub fn skip_to(&mut self, position: u64) -> Result<()> {
         let mut scratch = vec![0; 64 * 1024];
         while self.position < position {
@@ -128,8 +141,8 @@ impl Stream {
 
     /// The error for an image that is shorter than its partition table says.
     #[must_use]
-    pub fn ends_early(&self, wanted: u64) -> crate::error::Error {
-        crate::error::Error::Image(format!(
+    pub fn ends_early(&self, wanted: u64) -> Error {
+        Error::Image(format!(
             "{}: ends at byte {}, but its partition table speaks of {wanted}; it is truncated",
             self.name, self.position
         ))
@@ -139,12 +152,12 @@ impl Stream {
     /// must end at decoded byte `end`.
     ///
     /// # Errors
-    /// [`crate::error::Error::Image`] as [`Stream::fill`], and if it does not.
+    /// [`Error::Image`] as [`Stream::fill`], and if it does not.
     pub fn decode_rest(&mut self, end: u64) -> Result<()> {
         let mut scratch = vec![0; 256 * 1024];
         while self.fill(&mut scratch)? > 0 {
             if self.position > end {
-                return Err(crate::error::Error::Image(format!(
+                return Err(Error::Image(format!(
                     "{}: goes on after byte {end}, where its partition table says it ends",
                     self.name
                 )));
@@ -153,23 +166,43 @@ impl Stream {
         if self.position < end { Err(self.ends_early(end)) } else { Ok(()) }
     }
 
-    /// Reads what is left, without decoding it, and gives the SHA-256 of all published bytes.
+    /// Reads what is left, without decoding it, and gives the SHA-256 of all published bytes, which
+    /// must be `wanted`.
     ///
     /// # Errors
-    /// [`crate::error::Error::Image`] if the source cannot be read, [`crate::error::Error::Unverified`]
-    /// if they are not what was signed.
-    pub fn digest(self) -> Result<[u8; 32]> {
+    /// [`Error::Image`] if the source cannot be read, [`Error::Unverified`] if its bytes are not
+    /// what was wanted or signed.
+    pub fn verified(self, wanted: Option<&str>) -> Result<String> {
         let cannot = || format!("{}: cannot read", self.name);
         let mut rest = self.decoder.into_inner();
         io::copy(&mut rest, &mut io::sink()).or_image(cannot)?;
         drop(rest);
         let outcome = self.hashed.outcome().or_image(cannot)?;
-        if outcome.signed == Some(false) {
-            return Err(crate::error::Error::Unverified(format!(
-                "{}: its signature does not fit: the image or its signature was changed",
+        let digest = hex::encode(&outcome.sha256);
+        match wanted {
+            Some(wanted) if digest != wanted => Err(Error::Unverified(format!(
+                "{}: its SHA-256 is {digest}, not {wanted}; it was damaged or exchanged",
                 self.name
-            )));
+            ))),
+            _ if outcome.signed == Some(false) => Err(Error::Unverified(format!(
+                "{}: its signature does not fit: the image or the signature was changed",
+                self.name
+            ))),
+            _ => Ok(digest),
         }
-        Ok(outcome.sha256)
+    }
+
+    /// What to say of an image that makes no sense: if its bytes are not those that are expected, that
+    /// is the reason.
+    #[must_use]
+    pub fn or_changed(self, error: Error, wanted: Option<&str>) -> Error {
+        let known = (wanted.is_some() || self.claimed) && !self.decoder.source().has_failed();
+        match error {
+            Error::Image(_) if known => match self.verified(wanted) {
+                Err(unverified @ Error::Unverified(_)) => unverified,
+                _ => error,
+            },
+            error => error,
+        }
     }
 }

@@ -81,6 +81,7 @@ fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<Plan> {
         running: machine.running_slot()?,
         running_entry: &machine.running_entry()?.id(),
         room: Room::of(machine.dirs.esp.as_ref())?,
+        image_id: None,
     }
     .plan()
 }

@@ -9,6 +9,8 @@ use std::thread;
 pub enum Answer {
     /// The file, as it is.
     Whole(Vec<u8>),
+    /// The same, and nothing beside it.
+    Bare(Vec<u8>),
     /// A status without a file.
     Status(u16),
     /// The file's length is announced, but the connection ends after so many bytes.
@@ -38,6 +40,9 @@ pub fn serve(answer: Answer) -> String {
 fn respond(mut stream: TcpStream, number: usize, answer: &Answer) -> std::io::Result<()> {
     let mut request = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
+    request.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    line.clear();
     let mut start = 0;
     while request.read_line(&mut line)? > 2 {
         if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
@@ -45,8 +50,11 @@ fn respond(mut stream: TcpStream, number: usize, answer: &Answer) -> std::io::Re
         }
         line.clear();
     }
+    if let Some(name) = path.strip_prefix('/').filter(|name| *name != "edge.raw") {
+        return beside(&mut stream, name, answer);
+    }
     match answer {
-        Answer::Whole(file) => {
+        Answer::Whole(file) | Answer::Bare(file) => {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
             stream.write_all(file)
         }
@@ -66,6 +74,32 @@ fn respond(mut stream: TcpStream, number: usize, answer: &Answer) -> std::io::Re
             )
         }
     }
+}
+
+/// The list of digests is always right; there is nothing else beside the image.
+fn beside(stream: &mut TcpStream, name: &str, answer: &Answer) -> std::io::Result<()> {
+    let file = match answer {
+        Answer::Whole(file) | Answer::CutAfter(_, file) => file,
+        Answer::Drops(_, file) | Answer::Changes(_, file) => file,
+        Answer::Bare(_) => return nothing(stream, 404),
+        Answer::Status(code) => return nothing(stream, *code),
+        Answer::Redirect(url) => {
+            let url = url.replace("edge.raw", name);
+            return write!(
+                stream,
+                "HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
+    };
+    let list = match name {
+        "SHA256SUMS" => format!("{}  edge.raw\n", super::tree::digest(file)),
+        _ => return nothing(stream, 404),
+    };
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{list}", list.len())
+}
+
+fn nothing(stream: &mut TcpStream, code: u16) -> std::io::Result<()> {
+    write!(stream, "HTTP/1.1 {code} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 fn part(stream: &mut TcpStream, start: usize, count: usize, file: &[u8], tag: &str) -> std::io::Result<()> {

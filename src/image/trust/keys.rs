@@ -81,12 +81,14 @@ fn files(root: &Root) -> Result<Vec<PathBuf>> {
         };
         for entry in entries {
             let path = entry.or_failed(cannot)?.path();
-            let is_key = path.extension().is_some_and(|e| ["gpg", "asc", "pgp", "pub"].iter().any(|k| e == *k));
+            let is_key =
+                path.extension().is_some_and(|e| ["gpg", "asc", "pgp", "pub"].iter().any(|k| e == *k));
             if let (true, Some(name)) = (is_key, path.file_name()) {
                 files.entry(name.to_owned()).or_insert(path);
             }
         }
     }
-    let keyring = KEYRINGS.map(|path| root.path(path)).into_iter().find(|path| path.symlink_metadata().is_ok());
+    let keyring =
+        KEYRINGS.map(|path| root.path(path)).into_iter().find(|path| path.symlink_metadata().is_ok());
     Ok(files.into_values().chain(keyring).collect())
 }

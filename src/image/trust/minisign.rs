@@ -11,6 +11,7 @@ pub struct Key {
 }
 
 /// A key and what it has signed, to be checked once the bytes are known.
+#[derive(Clone)]
 pub struct Claim {
     key: Key,
     signature: Signature,
@@ -48,7 +49,9 @@ impl Claim {
             match key.key.verify_stream(&signature) {
                 Ok(_) => return Ok(Self { key: key.clone(), signature }),
                 Err(Error::UnsupportedLegacyMode) => {
-                    return Err("is of minisign's old kind; sign with minisign 0.10 or later, or with -H".into());
+                    return Err(
+                        "is of minisign's old kind; sign with minisign 0.10 or later, or with -H".into()
+                    );
                 }
                 Err(_) => {}
             }

@@ -82,7 +82,11 @@ impl Judge {
                 Some(listed) => listed,
                 // Who names a file of this machine has decided about it; who names a server has not.
                 None if folder.is_none_or(|folder| !folder.is_remote()) => Expected::default(),
-                None => return Err(no_digest(name)),
+                None => {
+                    // That it is not there at all is the better thing to say.
+                    folder.map_or(Ok(()), |folder| folder.must_have(name))?;
+                    return Err(no_digest(name));
+                }
             },
         };
         match (given, &expected.sha256) {

@@ -124,13 +124,18 @@ fn check(
         return Err("is no signature of a file".into());
     }
     let unknown = |data: &SubpacketData| {
-        matches!(data, SubpacketData::Other(..) | SubpacketData::Experimental(..) | SubpacketData::Notation(_))
+        matches!(
+            data,
+            SubpacketData::Other(..) | SubpacketData::Experimental(..) | SubpacketData::Notation(_)
+        )
     };
     if config.hashed_subpackets().any(|p| p.is_critical && unknown(&p.data)) {
         return Err("has a critical part that is unknown".into());
     }
     let created = signature.created().ok_or("does not say when it was made")?;
-    if let Some(end) = end_of(created.as_secs(), signature.signature_expiration_time()).filter(|end| *end < now) {
+    if let Some(end) =
+        end_of(created.as_secs(), signature.signature_expiration_time()).filter(|end| *end < now)
+    {
         return Err(format!("expired on {}", day_of(end)));
     }
     let mut problem = None;
@@ -159,7 +164,9 @@ impl Certificate {
     /// None if the signature is not by this key nor by one of its subkeys.
     fn check(&self, bytes: &[u8], signature: &Signature, now: SystemTime) -> Option<Result<(), String>> {
         if made_by(signature, &self.key.primary_key) {
-            return Some(self.primary_signs(now).and_then(|()| verifies(&self.key.primary_key, bytes, signature)));
+            return Some(
+                self.primary_signs(now).and_then(|()| verifies(&self.key.primary_key, bytes, signature)),
+            );
         }
         let subkey = self.key.public_subkeys.iter().find(|subkey| made_by(signature, &subkey.key))?;
         Some(
@@ -211,10 +218,8 @@ impl Certificate {
         }
         let binding = of(SignatureType::SubkeyBinding).max_by_key(|s| s.created().map(|t| t.as_secs()));
         let binding = binding.ok_or("is by a subkey that its key does not vouch for")?;
-        let back = binding.embedded_signature();
-        if !binding.key_flags().sign()
-            || !back.is_some_and(|back| back.verify_primary_key_binding(&subkey.key, key).is_ok())
-        {
+        let back = binding.embedded_signature().ok_or("is by a subkey that may not sign data")?;
+        if !binding.key_flags().sign() || back.verify_primary_key_binding(&subkey.key, key).is_err() {
             return Err("is by a subkey that may not sign data".into());
         }
         not_expired(subkey.key.created_at().as_secs(), binding, now)?;

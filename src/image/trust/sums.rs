@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn both_forms_of_a_line_are_read() {
-        let sums = Sums::parse(format!("{ZERO}  a.raw\n{} *b c.efi\n", ZERO.to_uppercase()).as_bytes()).unwrap();
+        let sums =
+            Sums::parse(format!("{ZERO}  a.raw\n{} *b c.efi\n", ZERO.to_uppercase()).as_bytes()).unwrap();
         assert_eq!((sums.get("a.raw"), sums.get("b c.efi")), (Some(ZERO), Some(ZERO)));
         assert_eq!((sums.get("c.efi"), sums.expired(Date::MAX)), (None, None));
     }
@@ -101,9 +102,10 @@ mod tests {
 
     #[test]
     fn the_last_day_still_counts() {
-        let sums =
-            Sums::parse(format!("{ZERO}  BEST-BEFORE-2026-03-01\n{ZERO}  BEST-BEFORE-2027-01-01\n").as_bytes())
-                .unwrap();
+        let sums = Sums::parse(
+            format!("{ZERO}  BEST-BEFORE-2026-03-01\n{ZERO}  BEST-BEFORE-2027-01-01\n").as_bytes(),
+        )
+        .unwrap();
         let day: Date = "2026-03-01".parse().unwrap();
         assert_eq!(sums.expired(day), None);
         assert_eq!(sums.expired(day.tomorrow().unwrap()), Some(day));

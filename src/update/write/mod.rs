@@ -13,12 +13,14 @@ use std::io::Read;
 
 use log::{info, warn};
 
-use crate::config::Download;
+use crate::boot::entry::Kind;
+use crate::config::Config;
 use crate::disk::SlotName;
 use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Report, overwrite};
 use crate::error::{Error, Result};
-use crate::hex;
+use crate::image::Folder;
+use crate::image::trust::Judge;
 use crate::state::{Stage, State, Uki, Update};
 
 use super::machine::Machine;
@@ -54,45 +56,64 @@ pub struct Written {
     pub report: Report,
 }
 
-/// Writes the image `source` (a path, a URL, or `-`) into the slot that is not running and stages it.
-/// `sha256` is the digest of the published file, where it is known; `download` limits a download.
+/// What to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// A path, a URL, or `-`.
+    pub image: &'a str,
+    /// SHA-256 of the published file, where the user gave it.
+    pub sha256: Option<&'a str>,
+}
+
+/// Writes an image into the slot that is not running and stages it.
 ///
 /// # Errors
 /// [`Error::Refused`] if the image does not fit the machine or failed before, or the running system
-/// is on trial: nothing was changed then. [`Error::Image`] if the image cannot be read or the slot
+/// is on trial, [`Error::Unverified`] if it is not vouched for as the configuration asks: nothing was
+/// changed then. [`Error::Image`] if the image cannot be read or the slot
 /// cannot be written, [`Error::Unverified`] if a digest is wrong or something
 /// reads back differently, [`Error::Boot`] if the ESP cannot be changed: the slot may
 /// be half-written then, and nothing boots it.
 pub fn write(
     machine: &mut Machine,
-    source: &str,
-    sha256: Option<&str>,
-    download: &Download,
+    wanted: &Wanted<'_>,
+    config: &Config,
     mut progress: impl FnMut(Progress),
 ) -> Result<Written> {
-    let sha256 = sha256.map(parse_digest).transpose()?;
+    let given = wanted.sha256.map(parse_digest).transpose()?;
     machine.refuse_on_trial()?;
-    refuse_failed(&machine.state(), None, sha256.as_deref())?;
+    refuse_failed(&machine.state(), None, given.as_deref())?;
     let slots = machine.slots()?.clone();
     let running = machine.running_slot()?;
-    let running_entry = machine.running_entry()?.id();
+    let running_entry = machine.running_entry()?;
+    let own_id = running_entry.sort_key.clone().filter(|_| running_entry.kind == Kind::Uki);
+    let image_id = config.trust.image_id.clone().or(own_id);
+    let running_entry = running_entry.id();
     let spool_dirs = SPOOL_DIRS.map(|dir| machine.root.path(dir)).to_vec();
 
-    let mut image = Opened::open(source, download, &spool_dirs)?;
+    let judge = Judge::new(&machine.root, &config.trust)?;
+    let expected = match Folder::of(wanted.image, &config.download) {
+        Some((folder, name)) => judge.expected(&name, Some(&folder), given.as_deref())?,
+        None => judge.expected("standard input", None, given.as_deref())?,
+    };
+    let known = expected.sha256.clone();
+    refuse_failed(&machine.state(), None, known.as_deref())?;
+    let mut image = Opened::open(wanted.image, &config.download, &spool_dirs, expected)?;
     let esp = machine.dirs.esp.as_ref();
     let plan = Facts {
         image: image.described()?,
-        digest: sha256.as_deref(),
+        digest: known.as_deref(),
         state: &machine.state(),
         entries: &machine.entries,
         slots: &slots,
         running,
         running_entry: &running_entry,
         room: stage::Room::of(esp)?,
+        image_id: image_id.as_deref(),
     }
     .plan()?;
     for warning in &plan.warnings {
-        warn!("{source}: {warning}");
+        warn!("{}: {warning}", image.name());
     }
     let target = slots.get(running.other());
     target.check_change(&machine.root, &plan.after)?;
@@ -103,15 +124,15 @@ pub fn write(
     image.forget_uki();
     target.change(&machine.root, &plan.before)?;
     let total = image.root_len();
-    let report = overwrite(&device, total, image.root()?, |done| progress(Progress { done, total }))?;
+    let fill = image.root();
+    let report =
+        fill.and_then(|fill| overwrite(&device, total, fill, |done| progress(Progress { done, total })));
     drop(device);
-    let digest = hex::encode(&image.finish(sha256.is_none(), &uki)?);
-    if sha256.as_ref().is_some_and(|wanted| *wanted != digest) {
-        return Err(Error::Unverified(format!(
-            "{source}: its SHA-256 is {digest}, not the one that was given; slot {} holds no usable system now",
-            target.name
-        )));
-    }
+    let report = match report {
+        Ok(report) => report,
+        Err(e) => return Err(image.or_changed(e)),
+    };
+    let digest = image.finish(&uki)?;
     refuse_failed(&machine.state(), None, Some(&digest))?;
     target.change(&machine.root, &plan.after)?;
     end(machine, &plan, uki, &digest)?;

@@ -9,6 +9,7 @@ use crate::boot::uki;
 use crate::config::Download;
 use crate::error::{Error, OrError, Result};
 use crate::hex;
+use crate::image::trust::Expected;
 use crate::image::{Esp, HEAD, Kind, Layout, Partition, Source, Spool, Stream};
 use crate::state;
 
@@ -36,32 +37,72 @@ pub struct Opened {
     stream: Stream,
     kept: Option<Esp>,
     spool_dirs: Vec<PathBuf>,
+    sha256: Option<String>,
 }
 
 impl Opened {
     /// Reads up to the end of the ESP. Where the root comes first in an image, a plain
     /// file is read twice; anything else cannot be.
-    pub fn open(image: &str, download: &Download, spool_dirs: &[PathBuf]) -> Result<Self> {
+    pub fn open(
+        image: &str,
+        download: &Download,
+        spool_dirs: &[PathBuf],
+        expected: Expected,
+    ) -> Result<Self> {
+        let Expected { sha256, claim } = expected;
         let source = Source::open(image, download)?;
         let (name, repeatable) = (source.name.clone(), source.repeatable);
-        let mut stream = Stream::open(source)?;
-        let layout = Layout::parse(stream.peek(HEAD)?, &name)?;
+        let mut stream = Stream::open(source, claim.clone())?;
+        let (layout, kept, twice) = match Self::look(&mut stream, repeatable, spool_dirs) {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                return Err(Error::Image(format!(
+                    "{name}: its root comes before its EFI system partition, so it cannot be written in one \
+                     pass; download it and give the file, or put the EFI system partition first"
+                )));
+            }
+            Err(e) => return Err(stream.or_changed(e, sha256.as_deref())),
+        };
         let (esp, root) = (layout.esp(&name)?.clone(), layout.root(&name)?.clone());
-        let twice = root.start < esp.start;
-        if twice && !repeatable {
-            return Err(Error::Image(format!(
-                "{name}: its root comes before its EFI system partition, so it cannot be written in one pass; \
-                 download it and give the file, or put the EFI system partition first"
-            )));
-        }
-        let kept = keep(&mut stream, &esp, spool_dirs)?;
         if twice {
-            stream = Stream::open(Source::open(image, download)?)?;
+            stream = Stream::open(Source::open(image, download)?, claim)?;
             if Layout::parse(stream.peek(HEAD)?, &name)? != layout {
                 return Err(changed(&name));
             }
         }
-        Ok(Self { name, layout, esp, root, stream, kept: Some(kept), spool_dirs: spool_dirs.to_vec() })
+        Ok(Self {
+            name,
+            layout,
+            esp,
+            root,
+            stream,
+            kept: Some(kept),
+            spool_dirs: spool_dirs.to_vec(),
+            sha256,
+        })
+    }
+
+    /// The layout, the ESP, and whether the root lies before it; none if that would take a second reading
+    /// that cannot be had.
+    fn look(
+        stream: &mut Stream,
+        repeatable: bool,
+        spool_dirs: &[PathBuf],
+    ) -> Result<Option<(Layout, Esp, bool)>> {
+        let name = stream.name().to_owned();
+        let layout = Layout::parse(stream.peek(HEAD)?, &name)?;
+        let (esp, root) = (layout.esp(&name)?.clone(), layout.root(&name)?);
+        let twice = root.start < esp.start;
+        if twice && !repeatable {
+            return Ok(None);
+        }
+        let kept = keep(stream, &esp, spool_dirs)?;
+        Ok(Some((layout, kept, twice)))
+    }
+
+    /// What to call it in messages.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn described(&self) -> Result<Described> {
@@ -105,19 +146,29 @@ impl Opened {
         Ok(move |to: &mut [u8]| stream.fill_all(to, end))
     }
 
-    /// Reads to the end and gives the SHA-256 of the published bytes. What was staged must be the
-    /// UKI that those bytes hold. With `decode` the rest is looked at for damage.
-    pub fn finish(mut self, decode: bool, staged: &state::Uki) -> Result<[u8; 32]> {
+    /// Reads to the end and gives the SHA-256 of the published bytes, which must be the expected one.
+    /// What was staged must be the UKI that those bytes hold.
+    pub fn finish(mut self, staged: &state::Uki) -> Result<String> {
+        if let Err(e) = self.read_rest(staged) {
+            return Err(self.stream.or_changed(e, self.sha256.as_deref()));
+        }
+        self.stream.verified(self.sha256.as_deref())
+    }
+
+    /// The error, unless the published bytes are not those that were expected: then that is the error.
+    pub fn or_changed(self, error: Error) -> Error {
+        self.stream.or_changed(error, self.sha256.as_deref())
+    }
+
+    fn read_rest(&mut self, staged: &state::Uki) -> Result<()> {
         if self.root.start < self.esp.start {
             let again = keep(&mut self.stream, &self.esp, &self.spool_dirs)?;
             if sha256(&mut again.uki()?).or_image(|| format!("{}: cannot read", self.name))? != *staged {
                 return Err(changed(&self.name));
             }
         }
-        if decode {
-            self.stream.decode_rest(self.layout.disk_len)?;
-        }
-        self.stream.digest()
+        // Without a digest, damage in the rest is noticed only by decoding it.
+        if self.sha256.is_none() { self.stream.decode_rest(self.layout.disk_len) } else { Ok(()) }
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Facts<'a> {
     pub running_entry: &'a str,
     /// On the ESP.
     pub room: Room,
+    /// The only image that is accepted, by `IMAGE_ID` or `ID`; none: any.
+    pub image_id: Option<&'a str>,
 }
 
 /// What is to be done before and after the slot is written.
@@ -78,6 +80,12 @@ impl Facts<'_> {
         let uki = &self.image.uki;
         check_machine(uki, self.image.root_arch)?;
         let (image_id, version) = identity(uki)?;
+        if let Some(own) = self.image_id.filter(|own| *own != image_id) {
+            return Err(Error::Refused(format!(
+                "the image is '{image_id}', but this machine runs '{own}'; if that is meant, set image_id in \
+                 [trust] of the configuration"
+            )));
+        }
         refuse_failed(self.state, Some(&version), self.digest)?;
         if self.image.root_len > target.size {
             return Err(Error::Refused(format!(

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "../support/mod.rs"]
 mod support;
+mod trust;
 
 use std::fs;
 use std::io::Write;
@@ -157,11 +159,7 @@ fn the_slot_gets_the_partition_uuid_that_the_uki_names() {
 fn emt_images_name_their_root_by_boot_uuid() {
     let tree = machine();
     let uuid = "11111111-2222-4333-8444-555555555555";
-    write(
-        &tree,
-        &Image::with_cmdline("2.0", &format!("root=/dev/mapper/rootfs_verity boot_uuid={uuid} panic=1")),
-    )
-    .ok();
+    write(&tree, &Image::with_cmdline("2.0", &format!("root=LABEL=rootfs boot_uuid={uuid} panic=1"))).ok();
     assert!(tree.path(&format!("dev/disk/by-partuuid/{uuid}")).exists());
 }
 
@@ -249,6 +247,19 @@ fn an_image_for_another_machine_is_refused() {
     let root_type = gpt::partition_types::LINUX_ROOT_ARM_64;
     write(&tree, &Image { root_type, ..Image::new("2.0", "b") }).fails(6);
     untouched(&tree);
+}
+
+#[test]
+fn an_image_of_another_system_is_refused_unless_it_is_meant() {
+    let tree = machine();
+    let other = Image { uki: Some(uki("other", "2.0", &cmdline("b"))), ..Image::new("2.0", "b") };
+    let run = write(&tree, &other).fails(6);
+    assert!(run.stderr.contains("this machine runs 'edge'"), "{}", run.stderr);
+    untouched(&tree);
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    fs::write(tree.path("etc/abide/abide.toml"), "[trust]\nimage_id = 'other'\n").unwrap();
+    write(&tree, &other).ok();
+    write(&tree, &Image::new("2.0", "b")).fails(6);
 }
 
 #[test]
