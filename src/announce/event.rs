@@ -25,6 +25,8 @@ pub enum Kind {
     Failed,
     /// The system before it runs again.
     RolledBack,
+    /// It was committed before, and is not healthy now.
+    Unhealthy,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Committed => "committed",
             Self::Failed => "failed",
             Self::RolledBack => "rolled-back",
+            Self::Unhealthy => "unhealthy",
         }
     }
 
@@ -51,6 +54,7 @@ impl Kind {
             Self::Committed => "cfdee54fa8374787b5afe87080e6720a",
             Self::Failed => "484ceb0495514f5a905caa8aff16a17e",
             Self::RolledBack => "8325dedacdb048019cc2dd07c4574613",
+            Self::Unhealthy => "cd51fd21f85f4916b671009a08c8dfdb",
         }
     }
 
@@ -60,7 +64,7 @@ impl Kind {
             Self::Staged => ("DOWNLOAD_DONE", "NONE"),
             Self::Applied => ("UPDATING", "UPDATE_REBOOTING"),
             Self::Testing => ("UPDATING", "UPDATE_TESTING"),
-            Self::Committed => ("UPDATED", "NONE"),
+            Self::Committed | Self::Unhealthy => ("UPDATED", "NONE"),
             Self::Failed | Self::RolledBack => ("FAILED", "NONE"),
         }
     }
@@ -68,7 +72,7 @@ impl Kind {
     /// As in syslog(3): a failure is an error, the rest are notices.
     fn priority(self) -> &'static str {
         match self {
-            Self::Failed | Self::RolledBack => "3",
+            Self::Failed | Self::RolledBack | Self::Unhealthy => "3",
             Self::Staged | Self::Applied | Self::Testing | Self::Committed => "5",
         }
     }
@@ -116,6 +120,18 @@ impl Event {
     /// Something that happens to `update` now.
     #[must_use]
     pub fn of_update(root: &Root, event: Kind, update: &Update) -> Self {
+        Self {
+            digest: update.digest.clone(),
+            previous: update.previous.as_ref().and_then(|p| p.version.clone()),
+            attempt: update.boots.last().map(|b| b.attempt),
+            attempts: (update.tries > 0).then_some(update.tries),
+            ..Self::of_running(root, event, &update.version)
+        }
+    }
+
+    /// Something that happens to the committed system that runs.
+    #[must_use]
+    pub fn of_running(root: &Root, event: Kind, version: &str) -> Self {
         let (user_status, sub_status) = event.eve();
         Self {
             schema: 1,
@@ -124,11 +140,11 @@ impl Event {
             host: read(root, "/proc/sys/kernel/hostname"),
             machine: machine(&read(root, "/etc/machine-id")),
             boot: boot_id(root),
-            version: update.version.clone(),
-            digest: update.digest.clone(),
-            previous: update.previous.as_ref().and_then(|p| p.version.clone()),
-            attempt: update.boots.last().map(|b| b.attempt),
-            attempts: (update.tries > 0).then_some(update.tries),
+            version: version.to_owned(),
+            digest: None,
+            previous: None,
+            attempt: None,
+            attempts: None,
             phase: None,
             reason: String::new(),
             checks: vec![],
@@ -174,6 +190,7 @@ impl Event {
             },
             Kind::Committed => format!("{version} is committed"),
             Kind::Failed => format!("the trial of {version} has failed: {}", self.why()),
+            Kind::Unhealthy => format!("{version} is committed, but not healthy: {}", self.why()),
             Kind::RolledBack => format!("rolled back from {version} to {previous}: {}", self.why()),
         }
     }

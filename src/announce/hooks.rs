@@ -31,7 +31,7 @@ fn folders(kind: Kind) -> &'static [&'static str] {
         Kind::Committed => &["green.d", "committed.d"],
         Kind::Failed => &["red.d", "failed.d"],
         Kind::RolledBack => &["rolled-back.d"],
-        Kind::Staged | Kind::Applied | Kind::Testing => &[],
+        Kind::Staged | Kind::Applied | Kind::Testing | Kind::Unhealthy => &[],
     }
 }
 

@@ -35,6 +35,7 @@ fn text(event: &Event) -> Option<String> {
         Kind::Testing => "It may be rolled back, with a reboot, at any time; `abide status` tells more.",
         Kind::Failed => "The machine is about to reboot.",
         Kind::RolledBack => "`abide status` tells what to do.",
+        Kind::Unhealthy => "`abide check` tells what is wrong now.",
     };
     Some(format!("Abide: {}.\n{advice}\n", event.sentence().trim_end_matches('.')))
 }

@@ -1,7 +1,7 @@
 //! `abide assess`
 
 use crate::error::Result;
-use crate::stage::assess;
+use crate::stage::{assess, every_boot};
 
 use super::Context;
 
@@ -13,6 +13,9 @@ pub struct Args {
     /// End the trial: it cannot succeed any more
     #[arg(long)]
     failed: bool,
+    /// Check the committed system, where the configuration asks for it
+    #[arg(long, conflicts_with_all = ["deadline", "failed"])]
+    every_boot: bool,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
@@ -20,6 +23,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     match (args.deadline, args.failed) {
         (true, _) => assess::end_at_deadline(&context.root, config),
         (_, true) => assess::end_failed(&context.root, config),
+        _ if args.every_boot => every_boot::assess(&context.root, &config?),
         _ => assess::assess(&context.root, config),
     }
 }

@@ -27,6 +27,8 @@ pub struct Assess {
     /// How often the loader tries a new system, 1 to 9: one digit, so that the file name of the
     /// boot entry keeps its length while it is counted down.
     pub tries: u32,
+    /// Whether committed systems are checked at every boot, too.
+    pub every_boot: bool,
 }
 
 impl Default for Assess {
@@ -36,6 +38,7 @@ impl Default for Assess {
             deadline: Duration::from_secs(20 * 60),
             on_failure: OnFailure::Rollback,
             tries: 3,
+            every_boot: false,
         }
     }
 }
@@ -49,6 +52,7 @@ impl Assess {
             deadline: section.duration("deadline")?.unwrap_or(default.deadline),
             on_failure: section.word("on_failure", &words)?.unwrap_or(default.on_failure),
             tries: section.count("tries", 1..=9)?.unwrap_or(default.tries),
+            every_boot: section.flag("every_boot")?.unwrap_or(default.every_boot),
         };
         if assess.deadline <= assess.test_window {
             let key = if section.has("deadline") { "deadline" } else { "test_window" };

@@ -113,7 +113,7 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
 
 /// What is on the ESP: above all what the last committed system was like. Without it the checks are
 /// stricter, which is no reason to give up.
-fn remembered(root: &Root) -> State {
+pub(super) fn remembered(root: &Root) -> State {
     match Machine::survey_boot(root, Access::Read) {
         Ok(machine) => machine.state(),
         Err(e) => {
@@ -130,7 +130,12 @@ fn note_phase(root: &Root, phase: Phase) {
     }
 }
 
-fn verdict(phase: Phase, reason: String, checks: &[(String, String)], results: &[CheckResult]) -> Verdict {
+pub(super) fn verdict(
+    phase: Phase,
+    reason: String,
+    checks: &[(String, String)],
+    results: &[CheckResult],
+) -> Verdict {
     let output_of = |name: &str| results.iter().find(|r| r.name == name).map(|r| r.output.clone());
     let checks = checks.iter().map(|(name, reason)| FailedCheck {
         name: name.clone(),

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "full")]
 pub mod assess;
+#[cfg(feature = "full")]
+pub mod every_boot;
 pub mod hooks;
 pub mod initrd;
 #[cfg(feature = "full")]

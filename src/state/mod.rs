@@ -9,7 +9,7 @@ pub mod store;
 pub use boot_note::{BootKind, BootNote};
 pub use lock::Lock;
 pub use model::{
-    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Stage, State, TrialBoot, Uki,
-    Update, Verdict,
+    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Remedy, Stage, State, TrialBoot,
+    Uki, Unhealthy, Update, Verdict,
 };
 pub use store::{STATE_DIR, Store};

@@ -29,6 +29,32 @@ pub struct State {
     pub b: Option<Installed>,
     /// How the last committed system looked, for checks that compare with it.
     pub baseline: Baseline,
+    /// Committed systems that were not healthy later, and what was done about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unhealthy: Vec<Unhealthy>,
+}
+
+/// A committed system that was not healthy when it was booted last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unhealthy {
+    /// Id of its boot entry.
+    pub entry: String,
+    /// The last thing that was tried.
+    pub tried: Remedy,
+    /// One sentence for people.
+    pub reason: String,
+    /// RFC 3339 UTC, by the machine's clock.
+    pub time: String,
+}
+
+/// What may help a committed system that is not healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Remedy {
+    /// To boot it again.
+    Reboot,
+    /// To go to the other system.
+    Leave,
 }
 
 /// A committed system in a slot.
@@ -287,6 +313,14 @@ impl State {
     pub fn is_known_good(&self, entry: &str) -> bool {
         [&self.a, &self.b].into_iter().flatten().any(|i| i.entry == entry)
     }
+}
+
+/// As much of a reason as is kept.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    let mut text = text.to_owned();
+    truncate(&mut text);
+    text
 }
 
 fn truncate(text: &mut String) {

@@ -7,6 +7,8 @@
 pub mod apply;
 pub mod clock;
 pub mod commit;
+#[cfg(feature = "full")]
+pub mod every_boot;
 pub mod forget;
 pub mod machine;
 pub mod reboot;

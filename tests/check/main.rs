@@ -6,6 +6,7 @@
 
 mod announce;
 mod assess;
+mod every_boot;
 mod once;
 mod scripts;
 mod status;

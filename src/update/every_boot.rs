@@ -1,0 +1,118 @@
+//! A committed system that turns out not to be healthy: it reboots once, then goes to the other slot
+//! if that holds a good system, else stays and says so. Never a loop: what was done about a system is
+//! remembered until it has been healthy again.
+
+use crate::boot::Entry;
+use crate::error::{Error, Result};
+use crate::state::{Remedy, State, Unhealthy};
+
+use super::machine::Machine;
+use super::rollback;
+use super::step::{Effects, Step};
+
+/// What is done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The machine reboots, which helps against what a reboot helps against.
+    Reboot,
+    /// The system of this version, in the other slot, is on trial from the next boot.
+    GoToOther(String),
+    /// Nothing is left to try; why.
+    Stay(String),
+}
+
+/// What comes next after what was tried already.
+#[must_use]
+fn next(tried: Option<Remedy>) -> Option<Remedy> {
+    match tried {
+        None => Some(Remedy::Reboot),
+        Some(Remedy::Reboot) => Some(Remedy::Leave),
+        Some(Remedy::Leave) => None,
+    }
+}
+
+/// The running system has failed its checks for `reason`: remembers that, and prepares what is to be
+/// done. The reboot is left to the caller.
+///
+/// What is tried is written down before it is done. Cut off in between it is not tried again: then
+/// the machine stays up, which is the lesser evil.
+///
+/// # Errors
+/// [`Error::Boot`] if the ESP cannot be changed, and those of finding the running entry. Nothing was
+/// done then.
+pub fn fail(machine: &mut Machine, reason: &str, tries: u32) -> Result<Answer> {
+    let entry = machine.running_entry()?;
+    let mut state = machine.state();
+    let tried = state.unhealthy.iter().find(|u| u.entry == entry.id()).map(|u| u.tried);
+    let Some(remedy) = next(tried) else {
+        return Ok(Answer::Stay("it was left for the other system once, and runs again".into()));
+    };
+    let other = other_is_unhealthy(machine, &state, &entry);
+    remember(&mut state, machine, &entry, remedy, reason);
+    machine.perform(&Step::Save(Box::new(state)))?;
+    match remedy {
+        Remedy::Reboot => Ok(Answer::Reboot),
+        Remedy::Leave => match other {
+            true => Ok(Answer::Stay("the other system was not healthy either".into())),
+            false => leave(machine, tries),
+        },
+    }
+}
+
+fn leave(machine: &mut Machine, tries: u32) -> Result<Answer> {
+    match rollback::rollback(machine, None, tries) {
+        Ok(rollback::RolledBack::ToOther(version)) => Ok(Answer::GoToOther(version)),
+        Ok(rollback::RolledBack::Trial(_)) => Ok(Answer::Stay("it is on trial".into())),
+        Err(Error::Nothing(why) | Error::Refused(why)) => Ok(Answer::Stay(why)),
+        Err(e) => Err(e),
+    }
+}
+
+/// The running system is healthy: whatever was remembered against it is forgotten. Writes nothing if
+/// that is nothing.
+///
+/// # Errors
+/// As [`fail`].
+pub fn pass(machine: &mut Machine) -> Result<()> {
+    let mut state = machine.state();
+    if state.unhealthy.is_empty() {
+        return Ok(());
+    }
+    let entry = machine.running_entry()?.id();
+    state.unhealthy.retain(|u| u.entry != entry);
+    prune(&mut state, &machine.entries);
+    machine.perform(&Step::Save(Box::new(state)))
+}
+
+fn other_is_unhealthy(machine: &Machine, state: &State, running: &Entry) -> bool {
+    let other = machine.running_slot().ok().and_then(|slot| machine.entry_of_slot(slot.other()));
+    other.is_some_and(|e| e.id() != running.id() && state.unhealthy.iter().any(|u| u.entry == e.id()))
+}
+
+fn remember(state: &mut State, machine: &Machine, entry: &Entry, tried: Remedy, reason: &str) {
+    state.unhealthy.retain(|u| u.entry != entry.id());
+    prune(state, &machine.entries);
+    let reason = crate::state::model::shortened(reason);
+    state.unhealthy.push(Unhealthy { entry: entry.id(), tried, reason, time: machine.now.clone() });
+}
+
+/// Systems that were overwritten are forgotten.
+fn prune(state: &mut State, entries: &[Entry]) {
+    state.unhealthy.retain(|u| entries.iter().any(|e| e.id() == u.entry));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_remedy_is_tried_once() {
+        let mut tried = None;
+        let mut remedies = vec![];
+        while let Some(remedy) = next(tried) {
+            remedies.push(remedy);
+            tried = Some(remedy);
+        }
+        assert_eq!(remedies, [Remedy::Reboot, Remedy::Leave]);
+    }
+}

@@ -1,0 +1,134 @@
+//! `[assess] every_boot`: a committed system that is not healthy, and never a loop.
+
+use std::fs;
+
+use crate::support::Tree;
+use crate::{SHORT, booted, configure};
+
+/// The systems that are sick fail, the others pass.
+fn run(tree: &Tree, is_sick: bool) -> i32 {
+    let failed: &[&str] = if is_sick { &["app.service loaded failed failed App"] } else { &[] };
+    booted(tree, failed);
+    tree.abide(&["assess", "--every-boot"]).code
+}
+
+fn reboots(tree: &Tree) -> bool {
+    tree.path("run/abide/reboot-requested").exists()
+}
+
+/// 2.0 runs, committed, with 1.0 in reserve.
+fn updated() -> Tree {
+    let mut tree = Tree::running("1.0");
+    configure(&tree, &SHORT.replace("[assess]", "[assess]\nevery_boot = true"));
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["commit"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree
+}
+
+#[test]
+fn a_healthy_committed_system_is_left_alone_and_nothing_is_written() {
+    let tree = updated();
+    let before = tree.state();
+    assert_eq!(run(&tree, false), 0);
+    assert!(!reboots(&tree));
+    assert_eq!(tree.state(), before);
+}
+
+#[test]
+fn without_the_key_nothing_is_checked() {
+    let tree = updated();
+    configure(&tree, SHORT);
+    assert_eq!(run(&tree, true), 0);
+    assert!(!reboots(&tree));
+}
+
+#[test]
+fn a_sick_committed_system_reboots_once_and_is_forgiven_when_it_is_healthy_then() {
+    let mut tree = updated();
+    assert_eq!(run(&tree, true), 1);
+    assert!(reboots(&tree));
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+    assert_eq!(run(&tree, false), 0);
+    assert!(!reboots(&tree));
+    assert!(tree.state().unhealthy.is_empty());
+    tree.boot_with_initrd("2.0");
+    run(&tree, true);
+    assert!(reboots(&tree), "another time it may reboot again");
+}
+
+#[test]
+fn a_system_that_stays_sick_goes_to_the_other_good_one_on_trial() {
+    let mut tree = updated();
+    run(&tree, true);
+    tree.boot_with_initrd("2.0");
+    assert_eq!(run(&tree, true), 1);
+    assert!(reboots(&tree));
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0+2-1.efi");
+    booted(&tree, &[]);
+    tree.abide(&["assess"]).ok();
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    assert_eq!(run(&tree, false), 0);
+}
+
+#[test]
+fn without_another_good_system_it_stays_up_and_says_so() {
+    let mut tree = Tree::running("1.0");
+    configure(&tree, &SHORT.replace("[assess]", "[assess]\nevery_boot = true"));
+    tree.boot_with_initrd("1.0");
+    run(&tree, true);
+    assert!(reboots(&tree));
+    tree.boot_with_initrd("1.0");
+    for _ in 0..3 {
+        assert_eq!(run(&tree, true), 1);
+        assert!(!reboots(&tree));
+        let told = fs::read_to_string(tree.path("run/motd.d/abide")).unwrap();
+        assert!(
+            told.starts_with("Abide: 1.0 is committed, but not healthy: check 'system' failed: "),
+            "{told}"
+        );
+        tree.boot_with_initrd("1.0");
+    }
+}
+
+#[test]
+fn however_sick_both_systems_are_the_machine_comes_to_rest() {
+    // Which of its boots fail, by the bits of a number: every pattern of ten boots, then always.
+    for pattern in [0_u32, 0b1, 0b10, 0b101, 0b110, 0b10010, 0b1010101] {
+        let mut tree = updated();
+        let mut rested = 0;
+        for boot in 0..20 {
+            let is_sick = boot >= 10 || pattern & (1 << boot) == 0;
+            let failed: &[&str] = if is_sick { &["a.service loaded failed failed A"] } else { &[] };
+            booted(&tree, failed);
+            let on_trial = tree.path("run/abide/trial").exists();
+            if on_trial {
+                if tree.abide(&["assess"]).code == 0 {
+                    tree.abide(&["commit"]).ok();
+                }
+            } else {
+                tree.abide(&["assess", "--every-boot"]);
+            }
+            rested = if reboots(&tree) { 0 } else { rested + 1 };
+            let version = if tree.boot().starts_with("edge_1.0") { "1.0" } else { "2.0" };
+            tree.abide(&["initrd", "early"]).ok();
+            tree.mount_sysroot(version);
+            tree.abide(&["initrd", "root"]).ok();
+        }
+        assert!(rested >= 6, "{pattern:b}: it rebooted by itself {rested} boots before the last");
+    }
+}
+
+#[test]
+fn a_trial_is_not_checked_twice() {
+    let mut tree = Tree::running("1.0");
+    configure(&tree, &SHORT.replace("[assess]", "[assess]\nevery_boot = true"));
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    assert_eq!(run(&tree, true), 0);
+    assert!(!reboots(&tree));
+}
