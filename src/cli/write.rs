@@ -17,17 +17,20 @@ const MIB: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The image of a whole disk: a file, an http:// or https:// URL, or - for standard input
+    /// The image: a file, an http:// or https:// URL, - for standard input, or a folder or URL/ with SHA256SUMS
     image: String,
     /// The SHA-256 that the published file must have
     #[arg(long, value_name = "HEX")]
     sha256: Option<String>,
+    /// The version to take; without it the newest one of a folder
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
 }
 
 impl Args {
     /// An image and the digest that it must have.
     pub(super) fn of(image: &str, sha256: Option<&str>) -> Self {
-        Self { image: image.to_owned(), sha256: sha256.map(str::to_owned) }
+        Self { image: image.to_owned(), sha256: sha256.map(str::to_owned), version: None }
     }
 }
 
@@ -36,7 +39,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
     let mut shown = Shown::new();
-    let wanted = Wanted { image: &args.image, sha256: args.sha256.as_deref() };
+    let wanted =
+        Wanted { image: &args.image, sha256: args.sha256.as_deref(), version: args.version.as_deref() };
     let written = write(&mut machine, &wanted, &config, |p| shown.show(p));
     shown.clear();
     let written = written?;

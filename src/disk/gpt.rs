@@ -35,7 +35,20 @@ pub struct Change {
     pub uuid: Option<uuid::Uuid>,
     /// The new label, of at most [`MAX_LABEL`] UTF-16 units.
     pub label: Option<String>,
+    /// The GUID of the new type.
+    pub kind: Option<uuid::Uuid>,
+    /// Attributes that are set; of the bits in `clear` those that are not here are cleared.
+    pub set: u64,
+    /// Attributes that are cleared.
+    pub clear: u64,
 }
+
+/// Attribute: what discovers partitions by itself leaves this one alone (Discoverable Partitions
+/// Specification).
+pub const NO_AUTO: u64 = 1 << 63;
+
+/// Attribute: to be mounted read-only (the same).
+pub const READ_ONLY: u64 = 1 << 60;
 
 impl Change {
     /// Whether `partition` is like that already.
@@ -43,6 +56,14 @@ impl Change {
     pub fn is_made(&self, partition: &Partition) -> bool {
         self.uuid.is_none_or(|uuid| uuid == partition.part_guid)
             && self.label.as_ref().is_none_or(|label| *label == partition.name)
+            && self.kind.is_none_or(|kind| kind == partition.part_type_guid.guid)
+            && self.flags(partition.flags) == partition.flags
+    }
+}
+
+impl Change {
+    fn flags(&self, old: u64) -> u64 {
+        (old & !self.clear) | self.set
     }
 }
 
@@ -112,6 +133,10 @@ impl Table {
         if let Some(label) = &change.label {
             entry.name.clone_from(label);
         }
+        if let Some(kind) = change.kind {
+            entry.part_type_guid.guid = kind;
+        }
+        entry.flags = change.flags(entry.flags);
         let mut second = self.second(disk)?;
         Window::read(disk, &second, self.sector)?.patch(disk, &mut second, number, &entry, sector)?;
         flush(disk)?;
@@ -274,7 +299,13 @@ mod tests {
     }
 
     fn change() -> Change {
-        Change { uuid: Some(uuid::Uuid::from_u128(7)), label: Some("edge_2.0".into()) }
+        Change {
+            uuid: Some(uuid::Uuid::from_u128(7)),
+            label: Some("edge_2.0".into()),
+            kind: Some(uuid::Uuid::from_u128(8)),
+            set: READ_ONLY,
+            clear: NO_AUTO,
+        }
     }
 
     #[test]

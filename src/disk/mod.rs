@@ -1,5 +1,6 @@
 //! Block devices: the two slots, and the partition table they stand in.
 
+pub mod area;
 #[cfg(feature = "full")]
 pub mod direct;
 #[cfg(feature = "full")]
@@ -14,6 +15,7 @@ mod running;
 pub mod slot;
 pub mod slot_name;
 
+pub use area::{Area, Role};
 pub use partitions::is_sysupdate_root;
 pub use root_arg::RootArg;
 pub use slot::{Slot, Slots};

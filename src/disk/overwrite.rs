@@ -39,8 +39,8 @@ pub struct Report {
     pub zeroed: u64,
 }
 
-/// Makes the first `len` bytes of `device` those that `fill` gives, flushed and read back equal.
-/// `fill` fills its whole buffer or fails. `tick` is told how many bytes have been given so far.
+/// Makes the beginning of `device` what `fill` gives, flushed and read back equal: `most` bytes, or fewer if
+/// `fill` once fills less than its whole buffer. `tick` is told how many bytes have been given so far.
 ///
 /// # Errors
 /// [`Error::Image`] if the device cannot be read or written, [`Error::Unverified`] if it
@@ -48,8 +48,8 @@ pub struct Report {
 /// device is then worth nothing.
 pub fn overwrite(
     device: &DirectFile,
-    len: u64,
-    fill: impl FnMut(&mut [u8]) -> Result<()>,
+    most: u64,
+    fill: impl FnMut(&mut [u8]) -> Result<usize>,
     tick: impl FnMut(u64),
 ) -> Result<Report> {
     let shared = &Shared::new(device);
@@ -71,7 +71,7 @@ pub fn overwrite(
         let checker = move || shared.check(check_out);
         let checker =
             Builder::new().name("read back".into()).spawn_scoped(scope, checker).or_failed(cannot)?;
-        let fed = shared.feed(len, fill, tick, &free_out, work_in);
+        let fed = shared.feed(most, fill, tick, &free_out, work_in);
         let died = || Error::Failed("a writing thread died".into());
         let mut result = fed;
         for writer in writers {
@@ -82,7 +82,7 @@ pub fn overwrite(
     });
     result?;
     Ok(Report {
-        bytes: len,
+        bytes: shared.given.load(Ordering::Relaxed),
         written: shared.written.load(Ordering::Relaxed),
         zeroed: shared.zeroed.load(Ordering::Relaxed),
     })
@@ -105,6 +105,7 @@ struct Shared<'a> {
     device: &'a DirectFile,
     /// Somebody failed; the others stop.
     stop: AtomicBool,
+    given: AtomicU64,
     strangers: AtomicU32,
     written: AtomicU64,
     zeroed: AtomicU64,
@@ -115,6 +116,7 @@ impl<'a> Shared<'a> {
         Self {
             device,
             stop: AtomicBool::new(false),
+            given: AtomicU64::new(0),
             strangers: AtomicU32::new(0),
             written: AtomicU64::new(0),
             zeroed: AtomicU64::new(0),
@@ -131,23 +133,27 @@ impl<'a> Shared<'a> {
 
     fn feed(
         &self,
-        len: u64,
-        mut fill: impl FnMut(&mut [u8]) -> Result<()>,
+        most: u64,
+        mut fill: impl FnMut(&mut [u8]) -> Result<usize>,
         mut tick: impl FnMut(u64),
         free: &Receiver<Block>,
         work: SyncSender<Job>,
     ) -> Result<()> {
         let mut offset = 0;
-        while offset < len && !self.stop.load(Ordering::Relaxed) {
-            let count = usize::try_from(len - offset).unwrap_or(usize::MAX).min(BLOCK);
+        while offset < most && !self.stop.load(Ordering::Relaxed) {
+            let wanted = usize::try_from(most - offset).unwrap_or(usize::MAX).min(BLOCK);
             // Both ends of the queues are open as long as this runs.
             let Ok(mut block) = free.recv() else { break };
-            self.noted(fill(block.get_mut(count)))?;
-            if work.send(Job { offset, len: count, block }).is_err() {
+            let count = self.noted(fill(block.get_mut(wanted)))?.min(wanted);
+            if count == 0 || work.send(Job { offset, len: count, block }).is_err() {
                 break;
             }
             offset += count as u64;
+            self.given.store(offset, Ordering::Relaxed);
             tick(offset);
+            if count < wanted {
+                break;
+            }
         }
         Ok(())
     }
@@ -278,8 +284,8 @@ fn is_zero(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// If the reader ends or fails.
-pub fn fill_from(reader: &mut impl io::Read) -> impl FnMut(&mut [u8]) -> Result<()> + '_ {
-    |to| reader.read_exact(to).or_image(|| "cannot read")
+pub fn fill_from(reader: &mut impl io::Read) -> impl FnMut(&mut [u8]) -> Result<usize> + '_ {
+    |to| reader.read_exact(to).or_image(|| "cannot read").map(|()| to.len())
 }
 
 #[cfg(test)]
@@ -324,6 +330,18 @@ mod tests {
             assert!(after[..len] == image);
             assert!(after[len..] == noise(len + 5000, 8)[len..]);
         }
+    }
+
+    #[test]
+    fn a_source_whose_end_is_not_known_ends_where_it_fills_less() {
+        let image = noise(2 * BLOCK + 3000, 1);
+        let file = device(&noise(4 * BLOCK, 2));
+        let device = DirectFile::open(file.path()).unwrap();
+        let mut rest = Cursor::new(&image);
+        let fill = |to: &mut [u8]| io::Read::read(&mut rest, to).or_image(|| "cannot read");
+        assert_eq!(overwrite(&device, 4 * BLOCK as u64, fill, |_| ()).unwrap().bytes, image.len() as u64);
+        let after = std::fs::read(file.path()).unwrap();
+        assert!(after[..image.len()] == image && after[image.len()..] == noise(4 * BLOCK, 2)[image.len()..]);
     }
 
     #[test]

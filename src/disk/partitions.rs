@@ -165,6 +165,52 @@ fn named(root: &Root, found: &[Partition], name: &str) -> Result<Partition> {
     }
 }
 
+/// Types of the dm-verity hash partitions beside a root, and of those for their signatures (Discoverable
+/// Partitions Specification), by architecture.
+#[cfg(feature = "full")]
+pub const VERITY_TYPES: [(&str, &str, &str); 3] = [
+    ("2c7357ed-ebd2-46d9-aec1-23d437ec2bf5", "41092b05-9fc8-4523-994f-2def0408b176", "x86-64"),
+    ("df3300ce-d69f-4c92-978c-9bfb0f38d820", "6db69de6-29f4-4758-a7a5-962190f00ce3", "arm64"),
+    ("b6ed5582-440b-4209-b8da-5ff7c419ea3d", "efe0f087-ea8d-4469-821a-4c2a96a8386a", "riscv64"),
+];
+
+/// The partitions beside a root that belong to the same slot.
+#[cfg(feature = "full")]
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// dm-verity hashes.
+    pub verity: Option<Partition>,
+    /// The signature of their root hash.
+    pub verity_sig: Option<Partition>,
+}
+
+/// What belongs to the roots `a` and `b`: partitions on the same disk that are labelled after them
+/// (`rootfs_a_verity`, `root-a-verity-sig`), else, where there are just two of that type, the first
+/// and the second.
+#[cfg(feature = "full")]
+pub fn beside(root: &Root, a: &Partition, b: &Partition) -> Result<(Beside, Beside)> {
+    let found: Vec<Partition> = list(root)?.into_iter().filter(|p| p.disk == a.disk).collect();
+    let pair = |ends: [&str; 2], is_type: &dyn Fn(&str) -> bool| {
+        let named = |slot: &Partition| {
+            let is = |p: &&Partition| ends.iter().any(|end| p.label == format!("{}{end}", slot.label));
+            found.iter().find(is).cloned()
+        };
+        let typed: Vec<&Partition> =
+            found.iter().filter(|p| p.kind.as_deref().is_some_and(is_type)).collect();
+        let other = |taken: &Partition| typed.iter().find(|p| p.node != taken.node).map(|p| (*p).clone());
+        match (named(a), named(b), typed.as_slice()) {
+            (None, None, [first, second]) => (Some((*first).clone()), Some((*second).clone())),
+            (Some(a), None, [_, _]) => (Some(a.clone()), other(&a)),
+            (None, Some(b), [_, _]) => (other(&b), Some(b)),
+            (a, b, _) => (a, b),
+        }
+    };
+    let verity = pair(["_verity", "-verity"], &|kind| VERITY_TYPES.iter().any(|(hash, _, _)| *hash == kind));
+    let sig =
+        pair(["_verity_sig", "-verity-sig"], &|kind| VERITY_TYPES.iter().any(|(_, sig, _)| *sig == kind));
+    Ok((Beside { verity: verity.0, verity_sig: sig.0 }, Beside { verity: verity.1, verity_sig: sig.1 }))
+}
+
 /// The slots of the only disk that has them.
 fn choose_disk(found: &[Partition]) -> Result<(Partition, Partition)> {
     let mut disks: BTreeMap<&Option<String>, Vec<Partition>> = BTreeMap::new();
@@ -231,7 +277,7 @@ pub fn is_sysupdate_root(label: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use std::os::unix::fs::symlink;
 
@@ -331,6 +377,36 @@ mod tests {
             .partition("sda", 2, "_empty", root)
             .partition("sda", 3, "_empty", root);
         assert_eq!(machine.find(), nodes("/dev/sda2", "/dev/sda3"));
+    }
+
+    #[test]
+    fn verity_partitions_belong_to_the_root_that_they_are_named_after_or_else_go_by_order() {
+        let root = ROOT_TYPES.first().unwrap().0;
+        let (hash, sig, _) = *VERITY_TYPES.first().unwrap();
+        let nodes = |labels: [&str; 6]| {
+            let machine = Machine::new("root=PARTUUID=sda-2")
+                .partition("sda", 2, labels[0], root)
+                .partition("sda", 3, labels[1], root)
+                .partition("sda", 4, labels[2], hash)
+                .partition("sda", 5, labels[3], hash)
+                .partition("sda", 6, labels[4], sig)
+                .partition("sda", 7, labels[5], sig);
+            let tree = Root::at(machine.0.path());
+            let (a, b) = find(&tree, None).unwrap();
+            let (a, b) = beside(&tree, &a, &b).unwrap();
+            [a.verity, b.verity, a.verity_sig, b.verity_sig].map(|p| p.unwrap().node.replace("/dev/sda", ""))
+        };
+        let order = ["4", "5", "6", "7"];
+        assert_eq!(nodes(["root-a", "root-b", "root-a-verity", "root-b-verity", "x", "y"]), order);
+        assert_eq!(
+            nodes(["root-a", "root-b", "root-b-verity", "root-a-verity", "x", "y"]),
+            ["5", "4", "6", "7"]
+        );
+        assert_eq!(nodes(["e_1", "_empty", "_empty", "_empty", "_empty", "_empty"]), order);
+        assert_eq!(
+            nodes(["e_1", "_empty", "_empty", "e_1_verity", "e_1_verity_sig", "_empty"]),
+            ["5", "4", "6", "7"]
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Giving the partition of a slot another UUID or label.
+//! Giving a partition of a slot another UUID, label or type.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -8,13 +8,13 @@ use gpt::partition::Partition;
 use log::info;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::Slot;
+use super::Area;
 use super::gpt::{Change, Table};
 use super::slot::{links, node_of};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 
-impl Slot {
+impl Area {
     /// Changes the partition's entry: on the running system in the disk's partition table, durable when
     /// this returns; with `--root` the links below `DIR/dev/disk`, which stand for it.
     ///
@@ -31,10 +31,10 @@ impl Slot {
         if root.is_live() { self.change_table(change) } else { self.change_links(root, change) }
     }
 
-    /// Whether [`Slot::change`] would be refused; changes nothing.
+    /// Whether [`Area::change`] would be refused; changes nothing.
     ///
     /// # Errors
-    /// As [`Slot::change`].
+    /// As [`Area::change`].
     pub fn check_change(&self, root: &Root, change: &Change) -> Result<()> {
         if *change == Change::default() {
             return Ok(());
@@ -53,9 +53,9 @@ impl Slot {
         match table.partitions.iter().find(taken) {
             None => Ok(()),
             Some((other, _)) => Err(Error::Refused(format!(
-                "{}: its partition {other} has the UUID that the image wants for slot {}",
+                "{}: its partition {other} has the UUID that the image wants for {}",
                 disk.display(),
-                self.name
+                self.node
             ))),
         }
     }
@@ -159,8 +159,12 @@ mod tests {
     fn in_a_tree_the_links_stand_for_the_partition_table() {
         let dir = tree();
         let root = Root::at(dir.path());
-        let slot = Slots::find(&root, None).unwrap().b;
-        let change = Change { uuid: Some(uuid::Uuid::from_u128(0xc)), label: Some("edge_2.0".into()) };
+        let slot = Slots::find(&root, None).unwrap().b.root_area();
+        let change = Change {
+            uuid: Some(uuid::Uuid::from_u128(0xc)),
+            label: Some("edge_2.0".into()),
+            ..Change::default()
+        };
         for _ in 0..2 {
             slot.change(&root, &change).unwrap();
             let slots = Slots::find(&root, None).unwrap();
@@ -175,8 +179,8 @@ mod tests {
     fn a_uuid_that_another_partition_has_is_refused() {
         let dir = tree();
         let root = Root::at(dir.path());
-        let slot = Slots::find(&root, None).unwrap().b;
-        let change = Change { uuid: Some(uuid::Uuid::from_u128(0xa)), label: None };
+        let slot = Slots::find(&root, None).unwrap().b.root_area();
+        let change = Change { uuid: Some(uuid::Uuid::from_u128(0xa)), ..Change::default() };
         assert_eq!(slot.change(&root, &change).unwrap_err().exit_code(), 6);
     }
 }

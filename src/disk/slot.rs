@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::SlotName;
 use super::partitions::{self, Partition};
 use super::root_arg::{RootArg, udev_decoded};
+use super::{Area, Role, SlotName};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 
@@ -33,9 +33,30 @@ pub struct Slot {
     pub fs_label: Option<String>,
     /// In bytes.
     pub size: u64,
+    /// The partition with the root's dm-verity hashes, if the slot has one.
+    pub verity: Option<Area>,
+    /// The partition with their signature, if the slot has one.
+    pub verity_sig: Option<Area>,
 }
 
 impl Slot {
+    /// The partition of the root.
+    #[must_use]
+    pub fn root_area(&self) -> Area {
+        let Self { device, node, label, size, .. } = self.clone();
+        Area { device, node, label, size }
+    }
+
+    /// The partition of that role.
+    #[must_use]
+    pub fn area(&self, role: Role) -> Option<Area> {
+        match role {
+            Role::Root => Some(self.root_area()),
+            Role::Verity => self.verity.clone(),
+            Role::VeritySig => self.verity_sig.clone(),
+        }
+    }
+
     fn new(root: &Root, name: SlotName, partition: Partition) -> Result<Self> {
         let Partition { label, node, .. } = partition;
         let device = root.path(&node);
@@ -51,7 +72,21 @@ impl Slot {
             device,
             node,
             label,
+            verity: None,
+            verity_sig: None,
         })
+    }
+
+    #[cfg(feature = "full")]
+    fn with(mut self, root: &Root, beside: partitions::Beside) -> Result<Self> {
+        let area = |partition: Option<Partition>| -> Result<Option<Area>> {
+            let Some(Partition { label, node, .. }) = partition else { return Ok(None) };
+            let device = root.path(&node);
+            Ok(Some(Area { size: size_of(root, &device)?, device, node, label }))
+        };
+        self.verity = area(beside.verity)?;
+        self.verity_sig = area(beside.verity_sig)?;
+        Ok(self)
     }
 
     /// Whether a root named in this way is this slot.
@@ -96,7 +131,12 @@ impl Slots {
                 a.node
             )));
         }
-        Ok(Self { a: Slot::new(root, SlotName::A, a)?, b: Slot::new(root, SlotName::B, b)? })
+        #[cfg(feature = "full")]
+        let (beside_a, beside_b) = partitions::beside(root, &a, &b)?;
+        let (a, b) = (Slot::new(root, SlotName::A, a)?, Slot::new(root, SlotName::B, b)?);
+        #[cfg(feature = "full")]
+        let (a, b) = (a.with(root, beside_a)?, b.with(root, beside_b)?);
+        Ok(Self { a, b })
     }
 
     /// The slot of that name.

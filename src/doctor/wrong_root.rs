@@ -92,6 +92,8 @@ mod tests {
             fs_uuid: None,
             fs_label: None,
             size: 1,
+            verity: None,
+            verity_sig: None,
         }
     }
 

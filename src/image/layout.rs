@@ -3,19 +3,12 @@
 use std::io::Cursor;
 
 use crate::disk::gpt::Table;
-use crate::disk::partitions::ROOT_TYPES;
+use crate::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
 use crate::error::{Error, OrError, Result};
 
 /// Bytes at the front of an image that are enough to hold its partition table:
 /// with sectors of 4096 bytes it takes 24 KiB.
 pub const HEAD: usize = 64 * 1024;
-
-/// Types of the dm-verity partitions beside a root.
-const VERITY_TYPES: [&str; 3] = [
-    "2c7357ed-ebd2-46d9-aec1-23d437ec2bf5",
-    "df3300ce-d69f-4c92-978c-9bfb0f38d820",
-    "b6ed5582-440b-4209-b8da-5ff7c419ea3d",
-];
 
 const ESP_TYPE: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 
@@ -31,6 +24,8 @@ pub enum Kind {
     Root(&'static str),
     /// dm-verity hashes of a root.
     Verity,
+    /// The signature of their root hash.
+    VeritySig,
     /// Anything else.
     Other,
 }
@@ -48,6 +43,8 @@ pub struct Partition {
     pub start: u64,
     /// Bytes.
     pub len: u64,
+    /// Its attributes.
+    pub flags: u64,
 }
 
 impl Partition {
@@ -92,6 +89,7 @@ impl Layout {
                 uuid: entry.part_guid.to_string(),
                 start: bytes(entry.first_lba)?,
                 len: bytes(sectors)?,
+                flags: entry.flags,
             };
             if partition.start.checked_add(partition.len).is_none() {
                 return Err(nonsense(&entry.name));
@@ -149,10 +147,19 @@ impl Layout {
         }
     }
 
-    /// Whether a dm-verity partition is among them.
-    #[must_use]
-    pub fn has_verity(&self) -> bool {
-        self.partitions.iter().any(|p| p.kind == Kind::Verity)
+    /// The only partition of that kind that is not an empty one.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if there are several.
+    pub fn only(&self, kind: Kind, name: &str) -> Result<Option<&Partition>> {
+        let mut all = self.partitions.iter().filter(|p| p.kind == kind && p.label != "_empty");
+        match (all.next(), all.next()) {
+            (first, None) => Ok(first),
+            (_, Some(second)) => Err(Error::Image(format!(
+                "{name}: holds more than one partition like '{}', and it is not clear which one counts",
+                second.label
+            ))),
+        }
     }
 }
 
@@ -160,8 +167,11 @@ fn kind_of(guid: &str) -> Kind {
     if guid == ESP_TYPE {
         return Kind::Esp;
     }
-    if VERITY_TYPES.contains(&guid) {
+    if VERITY_TYPES.iter().any(|(hash, _, _)| *hash == guid) {
         return Kind::Verity;
+    }
+    if VERITY_TYPES.iter().any(|(_, sig, _)| *sig == guid) {
+        return Kind::VeritySig;
     }
     ROOT_TYPES.iter().find(|(ty, _)| *ty == guid).map_or(Kind::Other, |(_, arch)| Kind::Root(arch))
 }
@@ -172,7 +182,7 @@ mod tests {
     use super::*;
 
     fn partition(kind: Kind, label: &str) -> Partition {
-        Partition { kind, label: label.into(), uuid: String::new(), start: 0, len: 1 }
+        Partition { kind, label: label.into(), uuid: String::new(), start: 0, len: 1, flags: 0 }
     }
 
     fn root_of(partitions: Vec<Partition>) -> std::result::Result<String, String> {

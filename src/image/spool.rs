@@ -69,6 +69,69 @@ impl Spool {
         Ok(())
     }
 
+    /// Keeps what `fill` gives, until that is less than it could have been.
+    ///
+    /// # Errors
+    /// As [`Spool::keep_all`], and [`Error::Image`](crate::error::Error::Image) after more than `most` bytes.
+    pub fn keep_to_end(
+        &mut self,
+        most: u64,
+        mut fill: impl FnMut(&mut [u8]) -> crate::error::Result<usize>,
+    ) -> crate::error::Result<()> {
+        use crate::error::{Error, OrError};
+        let mut block = vec![0; BLOCK];
+        loop {
+            let count = fill(&mut block)?;
+            let part = block.get(..count).unwrap_or_default();
+            self.keep(part).or_image(|| "cannot keep the image's UKI in a temporary file")?;
+            if self.len > most {
+                return Err(Error::Image(format!("the image's UKI has more than {most} bytes")));
+            }
+            if count < BLOCK {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Bytes that are kept.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reads from the beginning.
+    #[must_use]
+    pub fn reader(&self) -> SpoolReader<'_> {
+        SpoolReader { spool: self, position: 0 }
+    }
+
+    fn read_at(&self, to: &mut [u8], position: u64) -> io::Result<usize> {
+        let index = position / BLOCK as u64;
+        let inside = usize::try_from(position % BLOCK as u64).unwrap_or(0);
+        let left = usize::try_from(self.len.saturating_sub(position)).unwrap_or(usize::MAX);
+        let count = to.len().min(BLOCK - inside).min(left);
+        let to = to.get_mut(..count).unwrap_or_default();
+        match self.blocks.get(&index) {
+            None => to.fill(0),
+            Some(Place::Memory(block)) => {
+                let from = block.get(inside..inside + count).unwrap_or_default();
+                to.split_at_mut(from.len()).0.copy_from_slice(from);
+            }
+            Some(Place::File) => {
+                if let Some(file) = &self.file {
+                    file.read_exact_at(to, position)?;
+                }
+            }
+        }
+        Ok(count)
+    }
+
     fn keep(&mut self, block: &[u8]) -> io::Result<()> {
         let index = self.len / BLOCK as u64;
         let offset = self.len;
@@ -119,25 +182,18 @@ fn unnamed_file_in(dir: &Path) -> io::Result<File> {
     }
 }
 
+fn seek(len: u64, position: u64, to: SeekFrom) -> io::Result<u64> {
+    let position = match to {
+        SeekFrom::Start(n) => Some(n),
+        SeekFrom::End(n) => len.checked_add_signed(n),
+        SeekFrom::Current(n) => position.checked_add_signed(n),
+    };
+    position.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a position before the start"))
+}
+
 impl Read for Spool {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let index = self.position / BLOCK as u64;
-        let inside = usize::try_from(self.position % BLOCK as u64).unwrap_or(0);
-        let left = usize::try_from(self.len.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let count = to.len().min(BLOCK - inside).min(left);
-        let to = to.get_mut(..count).unwrap_or_default();
-        match self.blocks.get(&index) {
-            None => to.fill(0),
-            Some(Place::Memory(block)) => {
-                let from = block.get(inside..inside + count).unwrap_or_default();
-                to.split_at_mut(from.len()).0.copy_from_slice(from);
-            }
-            Some(Place::File) => {
-                if let Some(file) = &self.file {
-                    file.read_exact_at(to, self.position)?;
-                }
-            }
-        }
+        let count = self.read_at(to, self.position)?;
         self.position += count as u64;
         Ok(count)
     }
@@ -145,13 +201,29 @@ impl Read for Spool {
 
 impl Seek for Spool {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(n) => Some(n),
-            SeekFrom::End(n) => self.len.checked_add_signed(n),
-            SeekFrom::Current(n) => self.position.checked_add_signed(n),
-        };
-        self.position = position
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a position before the start"))?;
+        self.position = seek(self.len, self.position, to)?;
+        Ok(self.position)
+    }
+}
+
+/// Reads what is kept, beside others that do.
+#[derive(Debug)]
+pub struct SpoolReader<'a> {
+    spool: &'a Spool,
+    position: u64,
+}
+
+impl Read for SpoolReader<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let count = self.spool.read_at(to, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for SpoolReader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.position = seek(self.spool.len, self.position, to)?;
         Ok(self.position)
     }
 }

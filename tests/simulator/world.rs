@@ -194,6 +194,8 @@ pub fn slots() -> Slots {
         fs_uuid: None,
         fs_label: None,
         size: 1 << 20,
+        verity: None,
+        verity_sig: None,
     };
     Slots { a: slot(SlotName::A), b: slot(SlotName::B) }
 }

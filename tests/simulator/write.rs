@@ -3,11 +3,11 @@
 use std::io::Cursor;
 
 use abide::boot::{Volume, uki};
-use abide::disk::SlotName;
+use abide::disk::{Role, SlotName};
 use abide::error::{Error, OrError, Result};
 use abide::state::Uki;
 use abide::update::step::Effects;
-use abide::update::write::{Described, Facts, Plan, Room, begin, end};
+use abide::update::write::{Described, Facts, Part, Plan, Room, begin, end};
 use abide::update::{Machine, STAGED_UKI};
 use sha2::{Digest, Sha256};
 
@@ -68,9 +68,8 @@ fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<Plan> {
     let uki = uki::read(Cursor::new(bytes)).map_err(|e| Error::Image(e.to_string()))?;
     Facts {
         image: Described {
-            root_len: 1 << 20,
+            parts: vec![Part { role: Role::Root, len: Some(1 << 20), no_auto: false }],
             root_arch: None,
-            has_verity: false,
             uki,
             uki_size: bytes.len() as u64,
         },
@@ -82,6 +81,7 @@ fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<Plan> {
         running_entry: &machine.running_entry()?.id(),
         room: Room::of(machine.dirs.esp.as_ref())?,
         image_id: None,
+        scratch: uuid::Uuid::nil(),
     }
     .plan()
 }

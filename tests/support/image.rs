@@ -9,6 +9,12 @@ use gpt::partition_types::{EFI, LINUX_FS, LINUX_ROOT_X64, Type};
 use super::tree::cmdline;
 use super::uki::uki;
 
+/// The GUID of dm-verity hashes (Discoverable Partitions Specification).
+const LINUX_ROOT_X64_VERITY: Type = Type {
+    guid: uuid::Uuid::from_u128(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5),
+    os: gpt::partition_types::OperatingSystem::Linux,
+};
+
 const MIB: u64 = 1 << 20;
 
 /// What to put into an image. The default is whole and fits slot b of the tree.
@@ -24,6 +30,8 @@ pub struct Image {
     pub root_first: bool,
     /// A partition behind the others.
     pub data: Vec<u8>,
+    /// dm-verity hashes behind the root.
+    pub verity: Vec<u8>,
 }
 
 impl Image {
@@ -37,6 +45,7 @@ impl Image {
             sector: 512,
             root_first: false,
             data: vec![],
+            verity: vec![],
         }
     }
 
@@ -51,6 +60,9 @@ impl Image {
             vec![("esp", EFI, esp), (self.root_label.as_str(), self.root_type.clone(), self.root.clone())];
         if self.root_first {
             parts.swap(0, 1);
+        }
+        if !self.verity.is_empty() {
+            parts.push(("root-verity", LINUX_ROOT_X64_VERITY, self.verity.clone()));
         }
         if !self.data.is_empty() {
             parts.push(("data", LINUX_FS, self.data.clone()));

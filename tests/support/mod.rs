@@ -8,6 +8,6 @@ pub mod tree;
 pub mod uki;
 
 pub use image::Image;
-pub use server::{Answer, serve};
+pub use server::{Answer, Folder, serve};
 pub use tree::{Run, Tree};
 pub use uki::uki;

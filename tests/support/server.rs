@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// What the server answers to any request.
@@ -35,6 +37,45 @@ pub fn serve(answer: Answer) -> String {
         }
     });
     url
+}
+
+/// A server of a folder's files that remembers what it was asked for.
+pub struct Folder {
+    /// Of the folder.
+    pub url: String,
+    /// The paths, in order.
+    pub asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Folder {
+    pub fn serve(folder: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(vec![]));
+        let (log, folder) = (Arc::clone(&asked), folder.to_owned());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                drop(send_file(stream, &folder, &log));
+            }
+        });
+        Self { url, asked }
+    }
+}
+
+fn send_file(mut stream: TcpStream, folder: &Path, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut request = BufReader::new(stream.try_clone()?);
+    let mut line = String::new();
+    request.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    while request.read_line(&mut line)? > 2 {}
+    log.lock().unwrap().push(path.clone());
+    match std::fs::read(folder.join(path.trim_start_matches('/'))) {
+        Ok(file) => {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
+            stream.write_all(&file)
+        }
+        Err(_) => nothing(&mut stream, 404),
+    }
 }
 
 fn respond(mut stream: TcpStream, number: usize, answer: &Answer) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod set;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;
@@ -18,7 +19,7 @@ use nix::unistd::Pid;
 use support::image::{front, noise, zst};
 use support::tree::{cmdline, digest, partuuid, read};
 use support::uki::{pe, uki};
-use support::{Answer, Image, Run, Tree, serve};
+use support::{Answer, Folder, Image, Run, Tree, serve};
 
 const SLOT: usize = 1 << 20;
 

@@ -5,8 +5,11 @@
 //! being written; and only after everything was read back and the digest is right does it
 //! say that an update is staged. The next `write` simply starts again.
 
+mod disk_image;
 mod opened;
+mod parts;
 mod plan;
+mod set;
 mod stage;
 
 use std::io::Read;
@@ -15,19 +18,22 @@ use log::{info, warn};
 
 use crate::boot::entry::Kind;
 use crate::config::Config;
-use crate::disk::SlotName;
 use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Report, overwrite};
+use crate::disk::{Area, SlotName};
 use crate::error::{Error, Result};
 use crate::image::Folder;
-use crate::image::trust::Judge;
+use crate::image::trust::{Expected, Judge};
 use crate::state::{Stage, State, Uki, Update};
 
 use super::machine::Machine;
 use super::step::{Effects, Step, perform_all};
+use disk_image::DiskImage;
 use opened::Opened;
+use set::{Choice, SetImage};
 
-pub use opened::Described;
+pub use opened::{Described, Part};
+pub use parts::PartPlan;
 pub use plan::{Facts, Plan, SPARE};
 pub use stage::Room;
 
@@ -59,10 +65,12 @@ pub struct Written {
 /// What to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// A path, a URL, or `-`.
+    /// A path, a URL, `-`, or a folder with `SHA256SUMS`.
     pub image: &'a str,
     /// SHA-256 of the published file, where the user gave it.
     pub sha256: Option<&'a str>,
+    /// The version to take out of a folder, or that the image must be.
+    pub version: Option<&'a str>,
 }
 
 /// Writes an image into the slot that is not running and stages it.
@@ -89,17 +97,10 @@ pub fn write(
     let own_id = running_entry.sort_key.clone().filter(|_| running_entry.kind == Kind::Uki);
     let image_id = config.trust.image_id.clone().or(own_id);
     let running_entry = running_entry.id();
-    let spool_dirs = SPOOL_DIRS.map(|dir| machine.root.path(dir)).to_vec();
-
-    let judge = Judge::new(&machine.root, &config.trust)?;
-    let expected = match Folder::of(wanted.image, &config.download) {
-        Some((folder, name)) => judge.expected(&name, Some(&folder), given.as_deref())?,
-        None => judge.expected("standard input", None, given.as_deref())?,
-    };
-    let known = expected.sha256.clone();
-    refuse_failed(&machine.state(), None, known.as_deref())?;
-    let mut image = Opened::open(wanted.image, &config.download, &spool_dirs, expected)?;
-    let esp = machine.dirs.esp.as_ref();
+    let (mut image, known) = open(machine, wanted, config, given.as_deref(), image_id.as_deref())?;
+    let mut scratch = [0; 16];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut scratch)
+        .map_err(|_| Error::Failed("the kernel gives no random numbers".into()))?;
     let plan = Facts {
         image: image.described()?,
         digest: known.as_deref(),
@@ -108,36 +109,123 @@ pub fn write(
         slots: &slots,
         running,
         running_entry: &running_entry,
-        room: stage::Room::of(esp)?,
+        room: stage::Room::of(machine.dirs.esp.as_ref())?,
         image_id: image_id.as_deref(),
+        scratch: uuid::Builder::from_random_bytes(scratch).into_uuid(),
     }
     .plan()?;
+    if let Some(version) = wanted.version.filter(|version| *version != plan.update.version) {
+        return Err(Error::Refused(format!(
+            "{}: says that it is version {}, not {version}",
+            image.name(),
+            plan.update.version
+        )));
+    }
     for warning in &plan.warnings {
         warn!("{}: {warning}", image.name());
     }
-    let target = slots.get(running.other());
-    target.check_change(&machine.root, &plan.after)?;
-    let device = open_target(target)?;
+    let slot = running.other();
+    let mut devices = Vec::new();
+    for part in &plan.parts {
+        part.area.check_change(&machine.root, &part.after)?;
+        devices.push((part, open_area(slot, &part.area)?));
+    }
 
     // From here on the slot's old content is gone.
     let uki = begin(machine, &plan, &mut image.uki()?)?;
     image.forget_uki();
-    target.change(&machine.root, &plan.before)?;
-    let total = image.root_len();
-    let fill = image.root();
-    let report =
-        fill.and_then(|fill| overwrite(&device, total, fill, |done| progress(Progress { done, total })));
-    drop(device);
-    let report = match report {
+    for part in &plan.parts {
+        part.area.change(&machine.root, &part.before)?;
+    }
+    let report = match write_parts(&mut image, &devices, &mut progress) {
         Ok(report) => report,
         Err(e) => return Err(image.or_changed(e)),
     };
+    drop(devices);
     let digest = image.finish(&uki)?;
     refuse_failed(&machine.state(), None, Some(&digest))?;
-    target.change(&machine.root, &plan.after)?;
+    for part in &plan.parts {
+        part.area.change(&machine.root, &part.after)?;
+    }
     end(machine, &plan, uki, &digest)?;
     info!("{report:?}");
-    Ok(Written { version: plan.update.version, slot: target.name, digest, report })
+    Ok(Written { version: plan.update.version, slot, digest, report })
+}
+
+/// Opens the image, once it is clear what its bytes must be; and says what it will be remembered by,
+/// where that is known.
+fn open(
+    machine: &Machine,
+    wanted: &Wanted<'_>,
+    config: &Config,
+    given: Option<&str>,
+    image_id: Option<&str>,
+) -> Result<(Opened, Option<String>)> {
+    let spool_dirs = SPOOL_DIRS.map(|dir| machine.root.path(dir)).to_vec();
+    let judge = Judge::new(&machine.root, &config.trust)?;
+    let download = &config.download;
+    let disk = |image: &str, expected: Expected| {
+        let known = expected.sha256.clone();
+        refuse_failed(&machine.state(), None, known.as_deref())?;
+        let image = DiskImage::open(image, download, &spool_dirs, expected)?;
+        Ok((Opened::Disk(Box::new(image)), known))
+    };
+    if let Some(folder) = Folder::at(wanted.image, download) {
+        if given.is_some() {
+            return Err(Error::Usage(format!("{folder}: is a folder; its SHA256SUMS has the digests")));
+        }
+        let sums = judge.sums(&folder)?;
+        let (_, arch) = plan::NATIVE;
+        let (version, choice) = set::choose(&sums, &folder.to_string(), image_id, arch, wanted.version)?;
+        refuse_failed(&machine.state(), Some(&version), None)?;
+        return match choice {
+            Choice::Disk(file) => {
+                let expected = Expected { sha256: Some(file.sha256), claim: None };
+                disk(&folder.join(&file.name), expected)
+            }
+            Choice::Set(files) => {
+                let digest = set::digest(&files);
+                refuse_failed(&machine.state(), None, Some(&digest))?;
+                let image = SetImage::open(folder, download, files, &spool_dirs)?;
+                if image.version()? != version {
+                    return Err(Error::Refused(format!(
+                        "{}: its os-release is of another version than its name, {version}",
+                        image.name()
+                    )));
+                }
+                Ok((Opened::Set(Box::new(image)), Some(digest)))
+            }
+        };
+    }
+    let expected = match Folder::of(wanted.image, download) {
+        Some((folder, name)) => judge.expected(&name, Some(&folder), given)?,
+        None => judge.expected("standard input", None, given)?,
+    };
+    disk(wanted.image, expected)
+}
+
+/// Writes the partitions in the order in which they come.
+fn write_parts(
+    image: &mut Opened,
+    devices: &[(&PartPlan, DirectFile)],
+    progress: &mut impl FnMut(Progress),
+) -> Result<Report> {
+    let lens = image.lens();
+    let most = |part: &PartPlan| lens.get(&part.role).copied().flatten().unwrap_or(part.area.size);
+    let total = devices.iter().map(|(part, _)| most(part)).sum();
+    let mut whole = Report::default();
+    for role in image.order() {
+        let Some((part, device)) = devices.iter().find(|(part, _)| part.role == role) else { continue };
+        let before = whole.bytes;
+        let report = overwrite(device, most(part), image.read(role)?, |done| {
+            progress(Progress { done: before + done, total });
+        })?;
+        image.end_part()?;
+        whole.bytes += report.bytes;
+        whole.written += report.written;
+        whole.zeroed += report.zeroed;
+    }
+    Ok(whole)
 }
 
 /// Makes the slot unbootable, says so in the state, and puts the UKI aside. Only then may the
@@ -167,9 +255,9 @@ fn staged(state: State, update: &Update, uki: Uki, digest: &str) -> State {
     State { update: Some(update), ..state }
 }
 
-fn open_target(target: &crate::disk::Slot) -> Result<DirectFile> {
-    DirectFile::open(&target.device).map_err(|e| {
-        let what = format!("slot {} ({})", target.name, target.device.display());
+fn open_area(slot: SlotName, area: &Area) -> Result<DirectFile> {
+    DirectFile::open(&area.device).map_err(|e| {
+        let what = format!("slot {slot} ({})", area.device.display());
         if e.raw_os_error() == Some(libc::EBUSY) {
             Error::Refused(format!("{what} is in use; unmount it first"))
         } else {

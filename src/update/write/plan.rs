@@ -1,21 +1,18 @@
 //! Whether an image fits this machine, and what to change before it is written. Pure.
 
 use super::opened::Described;
+use super::parts::{self, PartPlan};
 use super::refuse_failed;
 use super::stage::Room;
 use crate::boot::Entry;
 use crate::boot::name::{EntryName, Suffix};
 use crate::boot::uki::Uki;
-use crate::disk::gpt::{Change, MAX_LABEL};
-use crate::disk::{RootArg, Slot, SlotName, Slots, is_sysupdate_root};
+use crate::disk::{RootArg, SlotName, Slots};
 use crate::error::{Error, Result};
 use crate::state::{Stage, State, Update};
 use crate::update::reconcile::{find, keep};
 use crate::update::step::Step;
 use crate::update::switch::free_stem;
-
-/// What systemd-sysupdate labels a slot that holds nothing.
-const EMPTY: &str = "_empty";
 
 /// Bytes that must stay free on the ESP beside the UKI, for the state and for the
 /// FAT itself.
@@ -23,7 +20,7 @@ pub const SPARE: u64 = 128 * 1024;
 
 /// The PE machine type and the names that stand for this machine's architecture
 /// (PE format, "Machine Types"; Discoverable Partitions Specification).
-const NATIVE: (u16, &str) = if cfg!(target_arch = "x86_64") {
+pub(super) const NATIVE: (u16, &str) = if cfg!(target_arch = "x86_64") {
     (0x8664, "x86-64")
 } else if cfg!(target_arch = "aarch64") {
     (0xaa64, "arm64")
@@ -56,6 +53,8 @@ pub struct Facts<'a> {
     pub room: Room,
     /// The only image that is accepted, by `IMAGE_ID` or `ID`; none: any.
     pub image_id: Option<&'a str>,
+    /// A random UUID, for partitions that nothing is to find while they are written.
+    pub scratch: uuid::Uuid,
 }
 
 /// What is to be done before and after the slot is written.
@@ -65,10 +64,8 @@ pub struct Plan {
     pub clear: Vec<Step>,
     /// The update as it is remembered while it is written.
     pub update: Update,
-    /// Of the slot's partition, before its first byte is overwritten.
-    pub before: Change,
-    /// Of the slot's partition, once everything is verified.
-    pub after: Change,
+    /// The partitions that are written.
+    pub parts: Vec<PartPlan>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -87,15 +84,10 @@ impl Facts<'_> {
             )));
         }
         refuse_failed(self.state, Some(&version), self.digest)?;
-        if self.image.root_len > target.size {
-            return Err(Error::Refused(format!(
-                "the root of {version} takes {} bytes, but slot {} ({}) has only {}",
-                self.image.root_len, target.name, target.node, target.size
-            )));
-        }
         let root = self.root_arg()?;
         let label = format!("{image_id}_{version}");
-        let after = fit(&root, target, self.slots.get(self.running), &label)?;
+        let (parts, notes) =
+            parts::plan(&self.image, &root, target, self.slots.get(self.running), &label, self.scratch)?;
         let doomed = self.doomed(&image_id, &version)?;
         self.check_room(&doomed)?;
 
@@ -114,14 +106,8 @@ impl Facts<'_> {
             verdict: None,
             ended: None,
         };
-        let sysupdate = is_sysupdate_root(&target.label) && target.label != EMPTY;
-        Ok(Plan {
-            clear: self.clear(&doomed, &update),
-            before: Change { label: sysupdate.then(|| EMPTY.to_owned()), uuid: None },
-            after,
-            warnings: warnings(uki),
-            update,
-        })
+        let warnings = warnings(uki).into_iter().chain(notes).collect();
+        Ok(Plan { clear: self.clear(&doomed, &update), parts, warnings, update })
     }
 
     /// The root that every profile of the UKI boots.
@@ -231,52 +217,6 @@ fn identity(uki: &Uki) -> Result<(String, String)> {
         )));
     }
     Ok((id.to_owned(), version.to_owned()))
-}
-
-/// What to make of the target's partition so that `root` finds it, and it alone.
-fn fit(root: &RootArg, target: &Slot, running: &Slot, label: &str) -> Result<Change> {
-    if running.is(root) {
-        return Err(Error::Refused(format!(
-            "the image boots {root}, which is the running slot {}; it needs an image built for slot {}",
-            running.name, target.name
-        )));
-    }
-    let mut change = Change::default();
-    match root {
-        RootArg::PartUuid(uuid) | RootArg::BootUuid(uuid) => {
-            let uuid = uuid::Uuid::try_parse(uuid).map_err(|_| {
-                Error::Refused(format!("the image boots {root}, which is no UUID of a GPT partition"))
-            })?;
-            change.uuid = Some(uuid);
-        }
-        RootArg::PartLabel(wanted) if *wanted == target.label => {}
-        RootArg::PartLabel(wanted) if is_sysupdate_root(&target.label) && wanted == label => {}
-        RootArg::PartLabel(_) => {
-            return Err(Error::Refused(format!(
-                "the image boots {root}, but the slot it would be written to is labelled '{}'",
-                target.label
-            )));
-        }
-        RootArg::Node(_) if target.is(root) => {}
-        RootArg::RootHash(_) => {
-            return Err(Error::Refused("images with dm-verity (roothash=) cannot be written yet".into()));
-        }
-        _ => {
-            return Err(Error::Refused(format!(
-                "the image boots {root}, which cannot be made to mean slot {}; build it with root=PARTUUID=…",
-                target.name
-            )));
-        }
-    }
-    if is_sysupdate_root(&target.label) {
-        if label.encode_utf16().count() > MAX_LABEL {
-            return Err(Error::Refused(format!(
-                "'{label}' is too long for a partition label, which has at most {MAX_LABEL} characters"
-            )));
-        }
-        change.label = Some(label.to_owned());
-    }
-    Ok(change)
 }
 
 fn warnings(uki: &Uki) -> Vec<String> {
