@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use efivar::boot::{BootEntry, BootEntryAttributes, EFIHardDrive, EFIHardDriveType, FilePath, FilePathList};
 use serde_json::Value;
 use support::tree::{cmdline, partuuid};
 use support::{Run, Tree, uki};
@@ -284,6 +285,79 @@ fn people_are_told_what_why_and_what_to_do() {
     assert!(run.stdout.starts_with("error    Abide's initramfs stage did not run"), "{}", run.stdout);
     assert!(run.stdout.contains("\n  why    ") && run.stdout.contains("\n  do     "), "{}", run.stdout);
     assert_eq!(run.stderr, "abide: one thing would keep an update or a rollback from working\n");
+}
+
+const ESP: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+
+/// A variable of the firmware itself.
+fn firmware_variable(tree: &Tree, name: &str, data: &[u8]) {
+    let path = tree.path(&format!("sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c"));
+    fs::write(path, [&[7, 0, 0, 0], data].concat()).unwrap();
+}
+
+/// A machine whose loader needs several firmware boot options and has one.
+fn one_option() -> Tree {
+    let tree = healthy();
+    tree.set_variable("LoaderInfo", "systemd-boot 257.13");
+    tree.set_variable("LoaderDevicePartUUID", &ESP.to_uppercase());
+    let option = BootEntry {
+        attributes: BootEntryAttributes::LOAD_OPTION_ACTIVE,
+        description: "Linux Boot Manager".into(),
+        file_path_list: Some(FilePathList {
+            file_path: FilePath { path: "\\EFI\\systemd\\systemd-bootx64.efi".into() },
+            hard_drive: EFIHardDrive {
+                partition_number: 1,
+                partition_start: 2048,
+                partition_size: 4096,
+                partition_sig: ESP.parse().unwrap(),
+                format: 2,
+                sig_type: EFIHardDriveType::Gpt,
+            },
+        }),
+        optional_data: vec![],
+    };
+    firmware_variable(&tree, "Boot0001", &option.to_bytes());
+    firmware_variable(&tree, "Boot0007", &[1, 0, 0, 0, 0, 0, 0, 0]);
+    firmware_variable(&tree, "BootOrder", &[1, 0, 7, 0]);
+    firmware_variable(&tree, "BootCurrent", &[1, 0]);
+    tree
+}
+
+#[test]
+fn too_few_firmware_boot_options_are_an_error_that_can_be_put_right() {
+    let tree = one_option();
+    let finding = finds(&tree, "firmware-options", "error");
+    assert_eq!(finding["what"], "1 of 4 firmware boot options lead to the boot loader");
+    tree.stage("2.0", "b");
+    let said = tree.abide(&["apply"]).ok().stderr;
+    assert!(said.contains("1 of 4 firmware boot options"), "{said}");
+    let run = tree.abide(&["doctor", "--json", "--fix"]).ok();
+    assert_eq!(run.json()["fixed"][0], "4 firmware boot options lead to the boot loader now");
+    let order = tree.path("sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    assert_eq!(fs::read(order).unwrap(), [7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 3, 0, 7, 0]);
+    let said = tree.abide(&["apply"]).ok().stderr;
+    assert!(!said.contains("firmware boot options"), "{said}");
+}
+
+#[test]
+fn as_many_firmware_boot_options_are_needed_as_there_are_tries_and_one_more() {
+    let tree = one_option();
+    write(&tree, "etc/abide/abide.toml", "[assess]\ntries = 1\n");
+    assert_eq!(
+        finds(&tree, "firmware-options", "error")["what"],
+        "1 of 2 firmware boot options lead to the boot loader"
+    );
+    tree.set_variable("LoaderInfo", "systemd-boot 258.1");
+    doctor(&tree).ok();
+}
+
+#[test]
+fn options_that_cannot_be_counted_are_a_warning() {
+    let tree = one_option();
+    fs::remove_file(tree.path("sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c"))
+        .unwrap();
+    finds(&tree, "firmware-options-unknown", "warning");
+    tree.abide(&["doctor", "--fix"]).ok();
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct LoaderVars {
     pub boot_count_path: Option<String>,
     /// `LoaderDevicePartUUID` in lower case, as in `/dev/disk/by-partuuid`.
     pub device_partuuid: Option<String>,
+    /// `LoaderImageIdentifier`: the loader's own file on that partition, as the firmware writes it.
+    pub image: Option<String>,
     /// `LoaderEntryOneShot`
     pub oneshot: Option<String>,
     /// `LoaderEntryPreferred`
@@ -59,6 +61,7 @@ impl LoaderVars {
         let selected = text("LoaderEntrySelected");
         let path = text("LoaderBootCountPath");
         let partuuid = text("LoaderDevicePartUUID");
+        let image = text("LoaderImageIdentifier");
         let oneshot = text("LoaderEntryOneShot");
         let preferred = text("LoaderEntryPreferred");
         let default = text("LoaderEntryDefault");
@@ -73,6 +76,7 @@ impl LoaderVars {
             entries,
             boot_count_path: path.map(|p| p.replace('\\', "/").trim_start_matches('/').to_owned()),
             device_partuuid: partuuid.map(|u| u.to_ascii_lowercase()),
+            image,
             oneshot,
             preferred,
             default,

@@ -12,6 +12,8 @@ pub mod entries;
 pub mod entry;
 pub mod esp;
 pub mod fat;
+#[cfg(feature = "full")]
+pub mod firmware;
 pub mod glob;
 #[cfg(feature = "full")]
 pub mod kernel_args;
@@ -22,7 +24,7 @@ mod locate;
 pub mod name;
 pub mod order;
 pub mod osrel;
-mod partitions;
+pub mod partitions;
 pub mod quirks;
 pub mod sector;
 pub mod type1;

@@ -73,6 +73,32 @@ pub(super) fn list(root: &Root) -> Vec<Part> {
     parts
 }
 
+/// Where a partition lies on its disk, in the disk's logical blocks.
+#[cfg(feature = "full")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Its number in the table, from 1.
+    pub number: u32,
+    /// Its first block.
+    pub start: u64,
+    /// How many blocks it has.
+    pub size: u64,
+}
+
+/// The place of the partition with this GUID (in lower case); `None` if no disk has it.
+#[cfg(feature = "full")]
+#[must_use]
+pub fn extent(root: &Root, uuid: &str) -> Option<Extent> {
+    let part = list(root).into_iter().find(|p| p.uuid == uuid)?;
+    let disk = root.path("/sys/class/block").join(&part.disk);
+    let number = |path: &Path| line(path)?.parse::<u64>().ok();
+    let lba = number(&disk.join("queue/logical_block_size")).unwrap_or(512);
+    // The kernel counts in 512 bytes whatever the disk does.
+    let blocks = |name: &str| number(&disk.join(&part.name).join(name))?.checked_mul(512)?.checked_div(lba);
+    let index = number(&disk.join(&part.name).join("partition"))?;
+    Some(Extent { number: u32::try_from(index).ok()?, start: blocks("start")?, size: blocks("size")? })
+}
+
 /// The disk below a block device: through partitions, device mapper and the like.
 pub(super) fn disk_of(root: &Root, devno: &str) -> Option<String> {
     let block = root.path("/sys/class/block");

@@ -37,7 +37,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let (mut fixed, mut trouble) = (vec![], None);
     if args.fix {
         let lock = Lock::take(&context.root)?;
-        match context.change(&known).and_then(|mut machine| fix(&mut machine, &lock)) {
+        match context.change(&known).and_then(|mut machine| fix(&mut machine, known.assess.tries, &lock)) {
             Ok(done) => fixed = done,
             Err(e) => trouble = Some(e),
         }

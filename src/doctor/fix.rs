@@ -4,19 +4,27 @@ use crate::error::Result;
 use crate::state::Lock;
 use crate::update::Machine;
 use crate::update::apply::pins_to_clear;
+use crate::update::firmware;
 use crate::update::step::{Effects, Step};
 
 /// Does what can be done and says what was done. The caller surveyed `machine` to change it.
+/// `tries` is how often an update is tried.
 ///
 /// # Errors
 /// What could not be done; what was done before it stays.
-pub fn fix(machine: &mut Machine, _lock: &Lock) -> Result<Vec<String>> {
+pub fn fix(machine: &mut Machine, tries: u32, _lock: &Lock) -> Result<Vec<String>> {
     let mut done = vec![];
     for step in pins_to_clear(machine) {
         machine.perform(&step)?;
         if let Step::ClearVariable { name } = step {
             done.push(format!("the EFI variable {name} is cleared"));
         }
+    }
+    // Where they cannot be read there is nothing to fix; the examination says so.
+    if firmware::count(machine, tries).is_ok()
+        && let Some(count) = firmware::add(machine, tries)?
+    {
+        done.push(format!("{} firmware boot options lead to the boot loader now", count.have));
     }
     Ok(done)
 }

@@ -7,6 +7,7 @@ mod boot_complete;
 mod clock;
 mod cmdline;
 mod finding;
+mod firmware;
 pub mod fix;
 mod initramfs;
 mod loader;
@@ -25,7 +26,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::root::Root;
 use crate::state::Stage;
-use crate::update::Machine;
+use crate::update::{self, Machine};
 
 use survey::Surroundings;
 
@@ -42,7 +43,12 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
         );
     }
     match machine {
-        Ok(machine) => found.extend(of_machine(machine)),
+        Ok(machine) => {
+            found.extend(of_machine(machine));
+            let tries = config.as_ref().map_or_else(|_| Config::default().assess.tries, |c| c.assess.tries);
+            let loader = machine.vars.info.as_deref().unwrap_or("systemd-boot");
+            found.extend(firmware::look(&update::firmware::count(machine, tries), loader));
+        }
         Err(e) => found.push(
             Finding::error("no-esp", e.to_string())
                 .because("the boot entries and what Abide remembers are on the ESP")

@@ -61,6 +61,8 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
     let switch = plan_switch(loader, &machine.entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
+    #[cfg(feature = "full")]
+    super::firmware::warn_if_short(machine, tries);
     let steps = plan(&state, update, machine, &switch, &running, tries);
     perform_all(machine, &steps)?;
     info!("{} is on trial from the next boot as {}", update.version, switch.entry.name);

@@ -140,6 +140,12 @@ impl Machine {
         self.store.state()
     }
 
+    /// The EFI variables.
+    #[must_use]
+    pub fn efi(&self) -> &EfiVars {
+        &self.efi
+    }
+
     /// What this boot is and what is left to do, from what is on the disk.
     #[must_use]
     pub fn reconcile(&self) -> Finding {

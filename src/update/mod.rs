@@ -9,6 +9,8 @@ pub mod clock;
 pub mod commit;
 #[cfg(feature = "full")]
 pub mod every_boot;
+#[cfg(feature = "full")]
+pub mod firmware;
 pub mod forget;
 pub mod machine;
 pub mod reboot;

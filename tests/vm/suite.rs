@@ -6,6 +6,7 @@ mod commits;
 mod downgrade;
 mod driver;
 mod emt;
+mod firmware_options;
 mod hangs;
 mod loader;
 mod panics;

@@ -1,0 +1,44 @@
+//! Firmware boot options that lead back to the loader.
+
+use super::finding::Finding;
+use crate::error::Result;
+use crate::update::firmware::Count;
+
+/// `count` is `None` with a loader that needs but one option. `loader` is how it calls itself.
+pub(super) fn look(count: &Result<Option<Count>>, loader: &str) -> Vec<Finding> {
+    let why = format!(
+        "{loader} gives up on a UKI that it cannot start and leaves the machine to the firmware's next boot option; only \
+         where that leads to the loader again does it get to the next try, and back to the good system"
+    );
+    match count {
+        Ok(None) => vec![],
+        Ok(Some(count)) if count.is_enough() => vec![],
+        Ok(Some(Count { have, needed })) => vec![
+            Finding::error("firmware-options", format!("{have} of {needed} firmware boot options lead to the boot loader"))
+                .because(why)
+                .remedy("run `abide doctor --fix`, which adds the missing ones, or install systemd-boot 258 or later")
+                .fixable(),
+        ],
+        Err(e) => vec![
+            Finding::warning("firmware-options-unknown", e.to_string())
+                .because(format!("whether enough of them lead to the loader cannot be told, and {why}"))
+                .remedy("mount efivarfs at /sys/firmware/efi/efivars, or install systemd-boot 258 or later, which needs none"),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn too_few_options_are_an_error_and_what_cannot_be_counted_is_a_warning() {
+        let ids = |count| look(&count, "systemd-boot 257").first().map(|f| (f.id, f.fixable));
+        assert_eq!(ids(Ok(None)), None);
+        assert_eq!(ids(Ok(Some(Count { have: 4, needed: 4 }))), None);
+        assert_eq!(ids(Ok(Some(Count { have: 1, needed: 4 }))), Some(("firmware-options", true)));
+        assert_eq!(ids(Err(Error::Boot("x".into()))), Some(("firmware-options-unknown", false)));
+    }
+}
