@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use abide::boot::volume::{Item, ReadSeek};
 use abide::boot::{Folder, Volume};
-use abide::state::{Failure, Phase, State, Store};
+use abide::disk::SlotName;
+use abide::state::{BootEnd, Failure, Phase, Stage, State, Store};
 use sha2::{Digest, Sha256};
 
 /// An ESP that stops taking what is written.
@@ -19,11 +20,13 @@ struct Sick {
     esp: Rc<Folder>,
     /// What every change answers from now on.
     answer: Rc<Cell<Option<io::ErrorKind>>>,
+    /// How often the next readings of a generation come in the middle of a save.
+    torn: Rc<Cell<u32>>,
 }
 
 impl Sick {
     fn new(esp: Folder) -> Self {
-        Self { esp: Rc::new(esp), answer: Rc::default() }
+        Self { esp: Rc::new(esp), answer: Rc::default(), torn: Rc::default() }
     }
 
     fn falls_ill(&self, answer: io::ErrorKind) {
@@ -40,7 +43,18 @@ impl Volume for Sick {
         self.esp.list(dir)
     }
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
-        self.esp.open(path)
+        let mut file = self.esp.open(path)?;
+        match self.torn.get() {
+            0 => Ok(file),
+            left => {
+                self.torn.set(left - 1);
+                let mut bytes = vec![];
+                file.read_to_end(&mut bytes)?;
+                // The first page is the new one already, the second is not.
+                bytes[90..].fill(b'x');
+                Ok(Box::new(io::Cursor::new(bytes)))
+            }
+        }
     }
     fn create_dir(&self, dir: &str) -> io::Result<()> {
         self.ask().and_then(|()| self.esp.create_dir(dir))
@@ -70,6 +84,9 @@ impl Volume for Sick {
     }
     fn free_bytes(&self) -> io::Result<u64> {
         self.esp.free_bytes()
+    }
+    fn is_shared(&self) -> bool {
+        true
     }
 }
 
@@ -184,4 +201,53 @@ fn the_newest_generation_is_kept_until_another_is_durable_even_if_its_size_is_od
     store.save(&esp, &failed("3.0")).unwrap();
     assert_eq!(fs::read(&newest).unwrap().len(), whole.len());
     assert_eq!(Store::open(&esp).state(), failed("3.0"));
+}
+
+#[test]
+fn a_reader_that_came_in_the_middle_of_a_save_reads_again() {
+    let (_dir, esp) = esp();
+    Store::open(&esp).save(&esp, &failed("1.0")).unwrap();
+    for times in [1, 2] {
+        esp.torn.set(times);
+        assert_eq!(Store::open(&esp).state(), failed("1.0"), "torn {times} times");
+    }
+    // What stays damaged is damaged: nothing is waited for.
+    esp.torn.set(u32::MAX);
+    assert_eq!(Store::open(&esp).state(), State::default());
+}
+
+/// A state of format 1 as it was written when that format was new: an update that fell back, a
+/// downgrade in reserve. It must be understood for as long as there are machines that have it.
+const FORMAT_1: &str = r#"{"update":{"image_id":"edge","version":"3.0","digest":"ab","slot":"b","stage":"failed",
+    "uki":{"sha256":"cd","size":42},"root":"root=PARTUUID=0b","entry":"edge_3.0.efi","tries":3,
+    "previous":{"slot":"a","entry":"edge_2.0.efi","version":"2.0","demoted":true},
+    "boots":[{"boot_id":"x","attempt":1,"phase":"switch-root"},
+             {"boot_id":"y","attempt":2,"phase":"checks","end":"orderly"}],
+    "verdict":{"phase":"checks","reason":"it is sick","checks":[{"name":"app","reason":"dead"}]},
+    "ended":"2026-01-02T03:04:05Z"},
+    "failures":[{"version":"3.0","digest":"ab","attempts":2,"phase":"checks","reason":"it is sick",
+                 "checks":[{"name":"app","reason":"dead"}],"time":"2026-01-02T03:04:05Z"}],
+    "a":{"version":"2.0","digest":"ef","entry":"edge_2.0.efi"},
+    "baseline":{"passed_checks":["app"],"failed_units":["old.service"]}}"#;
+
+#[test]
+fn every_field_of_format_1_is_still_understood() {
+    let (dir, esp) = esp();
+    fs::create_dir_all(dir.path().join("EFI/abide")).unwrap();
+    fs::write(dir.path().join("EFI/abide/state.1"), generation(1, 3, FORMAT_1)).unwrap();
+    let state = Store::open(&esp).state();
+    let update = state.update.clone().unwrap();
+    let previous = update.previous.unwrap();
+    assert_eq!((update.stage, update.slot, update.tries), (Stage::Failed, SlotName::B, 3));
+    assert_eq!(update.uki.unwrap().size, 42);
+    assert_eq!((previous.entry.as_str(), previous.demoted), ("edge_2.0.efi", true));
+    assert_eq!(update.boots[0].phase, Phase::SwitchRoot);
+    assert_eq!(update.boots[1].end, Some(BootEnd::Orderly));
+    assert_eq!(update.verdict.unwrap().checks[0].name, "app");
+    assert_eq!(state.failures[0].digest.as_deref(), Some("ab"));
+    assert!(state.is_known_good("edge_2.0.efi"));
+    assert_eq!(state.baseline.failed_units, ["old.service"]);
+    // And what is saved next comes after it.
+    Store::open(&esp).save(&esp, &failed("4.0")).unwrap();
+    assert_eq!(Store::open(&esp).state(), failed("4.0"));
 }

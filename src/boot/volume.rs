@@ -94,6 +94,10 @@ pub trait Volume: Debug {
     /// # Errors
     /// If the file system does not tell.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// Whether another process may be writing to it while it is read.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// A volume that is a folder of this system: a mount point, or part of a tree.
@@ -225,5 +229,9 @@ impl Volume for Folder {
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = statvfs(&self.dir)?;
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 }

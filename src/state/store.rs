@@ -5,6 +5,8 @@
 //! in the middle, the newer one is still whole; its checksum says so.
 
 use std::io::Read;
+use std::thread;
+use std::time::Duration;
 
 use log::{debug, warn};
 use sha2::{Digest, Sha256};
@@ -23,6 +25,10 @@ pub const STATE_DIR: &str = "EFI/abide";
 const FILES: [&str; 2] = ["EFI/abide/state.0", "EFI/abide/state.1"];
 const MAGIC: &str = "abide-state";
 const FORMAT: u32 = 1;
+
+/// The pauses before each reading of a generation. A save takes far less than these together: it is
+/// 16 KiB into the page cache.
+const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(20)];
 
 /// The newest generation that could be read, and where the next one goes.
 #[derive(Debug, Clone, Default)]
@@ -130,13 +136,7 @@ fn checksum(sequence: u64, body: &[u8]) -> String {
 }
 
 fn read_generation(esp: &dyn Volume, path: &str, file: usize) -> Option<Generation> {
-    let mut bytes = Vec::new();
-    let reader = esp.open(path).ok()?;
-    if let Err(e) = reader.take(GENERATION_SIZE as u64).read_to_end(&mut bytes) {
-        warn!("{path}: cannot read: {e}");
-        return None;
-    }
-    match decode(&bytes) {
+    match decode(&read_bytes(esp, path)?) {
         Ok(Some((sequence, state))) => Some(Generation { file, sequence, state }),
         Ok(None) => None,
         Err(why) => {
@@ -144,6 +144,26 @@ fn read_generation(esp: &dyn Volume, path: &str, file: usize) -> Option<Generati
             None
         }
     }
+}
+
+/// A generation's bytes. One that is damaged is read again before that is believed: readers take no
+/// lock, and may have come in the middle of a save.
+fn read_bytes(esp: &dyn Volume, path: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let times = if esp.is_shared() { AGAIN.len() } else { 1 };
+    for pause in AGAIN.into_iter().take(times) {
+        thread::sleep(pause);
+        bytes.clear();
+        let reader = esp.open(path).ok()?;
+        if let Err(e) = reader.take(GENERATION_SIZE as u64).read_to_end(&mut bytes) {
+            warn!("{path}: cannot read: {e}");
+            return None;
+        }
+        if decode(&bytes).is_ok() {
+            break;
+        }
+    }
+    Some(bytes)
 }
 
 /// `None` for a generation that was allocated and never written.

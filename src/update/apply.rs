@@ -2,7 +2,7 @@
 
 use log::{info, warn};
 
-use crate::boot::{Entry, sector};
+use crate::boot::{Entry, Partition, sector};
 use crate::error::{Error, Result};
 use crate::state::{Baseline, Previous, Stage, State, Update};
 
@@ -50,7 +50,13 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let installed = find(&machine.entries, &update.entry).filter(|_| update.stage == Stage::Applied).cloned();
     let new = match installed {
         // Cut off after the entry appeared: finish from there.
-        Some(entry) => entry.renamed(entry.name.with_counter(None)),
+        Some(entry) => {
+            // One that a rollback to the other system arms was never staged.
+            if update.uki.is_some() && entry.partition == Partition::Esp {
+                machine.verify_uki(update, &entry.path())?;
+            }
+            entry.renamed(entry.name.with_counter(None))
+        }
         None => {
             machine.verify_staged(update)?;
             let stem = free_stem(&update.image_id, &update.version, |stem| running.id() == entry_id(stem))?;

@@ -2,25 +2,46 @@
 
 use crate::boot::Entry;
 use crate::error::{Error, Result};
-use crate::state::{Baseline, Stage, State, Update};
+use crate::state::{Baseline, BootKind, Stage, State, Update};
 
+use super::apply::pins_to_clear;
 use super::machine::Machine;
 use super::reconcile::{committed_state, find, rename};
-use super::step::{Step, perform_all};
+use super::step::{Effects, Step, perform_all};
+use super::switch::{Loader, entries_after, refuse_unless_next};
 
 /// Keeps the running trial: its entry loses the counter, and the state remembers it.
 /// Returns the version that was kept. Saying it again changes nothing.
 ///
 /// # Errors
 /// [`Error::Nothing`] unless the running slot is the one on trial;
+/// [`Error::Refused`] if the loader would boot another system from now on;
 /// [`Error::Boot`] if the entry cannot be renamed.
 pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<String> {
     let state = machine.state();
+    if let Some(version) = kept_already(&state, machine) {
+        if let Some(baseline) = baseline {
+            machine.perform(&Step::Save(Box::new(State { baseline, ..state })))?;
+        }
+        return Ok(version);
+    }
     let update = on_trial(&state, machine)?;
-    let steps = plan(&state, update, &machine.entries, baseline, &machine.now)?;
+    // A default that was pinned in mid-trial would make the next boot another system's.
+    let mut steps = pins_to_clear(machine);
+    steps.extend(plan(&state, update, &machine.entries, baseline, &machine.now)?);
+    let settings = machine.settings_for_trial();
+    let loader = Loader { settings: &settings, quirks: &machine.quirks };
+    refuse_unless_next(loader, &entries_after(&machine.entries, &steps), &update.entry)?;
     let version = update.version.clone();
     perform_all(machine, &steps)?;
     Ok(version)
+}
+
+/// The version of this very boot's trial, where somebody else was faster and marked it good.
+fn kept_already(state: &State, machine: &Machine) -> Option<String> {
+    let was_trial = machine.note.as_ref().is_some_and(|note| note.kind == BootKind::Trial);
+    let update = state.update.as_ref().filter(|u| was_trial && u.stage == Stage::Committed)?;
+    machine.runs(update).then(|| update.version.clone())
 }
 
 fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {

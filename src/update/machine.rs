@@ -5,7 +5,7 @@ use std::io::Read;
 use log::debug;
 use sha2::{Digest, Sha256};
 
-use crate::boot::choice::Settings;
+use crate::boot::choice::{Settings, choose};
 use crate::boot::entry::UKI_DIR;
 use crate::boot::name::{EntryName, Suffix, fold_id};
 use crate::boot::{Access, BootDirs, EfiVars, Entry, LoaderVars, Partition, Quirks, entries};
@@ -17,9 +17,11 @@ use crate::state::boot_note::boot_id;
 use crate::state::{BootKind, BootNote, Stage, State, Store, Update};
 
 use super::STAGED_UKI;
+use super::apply::pins_to_clear;
 use super::clock;
 use super::reconcile::{Evidence, Finding, find};
 use super::step::{Effects, Step};
+use super::switch::entries_after;
 
 const CMDLINE: &str = "/proc/cmdline";
 
@@ -159,10 +161,32 @@ impl Machine {
             now: &self.now,
         };
         let mut finding = evidence.reconcile();
+        if finding.refuse.is_some() {
+            self.do_not_come_back(&mut finding);
+        }
         if self.needs_sweep {
             finding.steps.insert(0, Step::Sweep);
         }
         finding
+    }
+
+    /// A boot that must not go on ends in another one, which must not be the same again: what pins
+    /// this entry in a variable is cleared. Where something pins it that is not Abide's to change, the
+    /// boot goes on, since a machine that is up can be helped and one that reboots for ever cannot.
+    fn do_not_come_back(&self, finding: &mut Finding) {
+        let next = |settings: &Settings| {
+            choose(&entries_after(&self.entries, &finding.steps), settings, &self.quirks)
+        };
+        let cleared = Settings { oneshot: None, ..self.settings_for_trial() };
+        let again = next(&cleared).filter(|c| c.because.is_pinned() && Some(c.entry.id()) == self.selected());
+        if let Some(choice) = again {
+            let why = finding.refuse.take().unwrap_or_default();
+            finding.note.kind = BootKind::Unknown;
+            finding.note.because =
+                format!("{why}; it goes on all the same, because it would boot again: {}", choice.because);
+            return;
+        }
+        finding.steps.extend(pins_to_clear(self));
     }
 
     /// Whether this boot came from the slot of `update`.
@@ -309,24 +333,33 @@ impl Machine {
     /// # Errors
     /// [`Error::Unverified`] if it is not, [`Error::Nothing`] if it has gone.
     pub fn verify_staged(&self, update: &Update) -> Result<()> {
+        self.verify_uki(update, STAGED_UKI)
+    }
+
+    /// Checks that the UKI at `path` on the ESP is still what was verified when it was written,
+    /// by what the disk holds and not by what is cached.
+    ///
+    /// # Errors
+    /// As [`Machine::verify_staged`].
+    pub fn verify_uki(&self, update: &Update, path: &str) -> Result<()> {
         let Some(known) = &update.uki else {
             return Err(Error::Nothing("the staged update has no UKI; write it again".into()));
         };
-        let mut file = self.dirs.esp.open(STAGED_UKI).map_err(|e| {
-            Error::Nothing(format!("the staged UKI {STAGED_UKI} cannot be opened ({e}); write it again"))
+        let mut file = self.dirs.esp.open_on_disk(path).map_err(|e| {
+            Error::Nothing(format!("the staged UKI {path} cannot be opened ({e}); write it again"))
         })?;
         let mut hash = Sha256::new();
         let mut size = 0_u64;
         let mut block = vec![0_u8; 1 << 20];
         loop {
-            let n = file.read(&mut block).or_boot(|| format!("{STAGED_UKI}: cannot read"))?;
+            let n = file.read(&mut block).or_boot(|| format!("{path}: cannot read"))?;
             let Some(part) = block.get(..n).filter(|p| !p.is_empty()) else { break };
             hash.update(part);
             size += n as u64;
         }
         if size != known.size || crate::hex::encode(&hash.finalize()) != known.sha256 {
             return Err(Error::Unverified(format!(
-                "the staged UKI {STAGED_UKI} is not what was written any more; write the update again"
+                "the staged UKI {path} is not what was written any more; write the update again"
             )));
         }
         Ok(())

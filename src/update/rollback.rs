@@ -1,14 +1,16 @@
 //! `rollback`: away from the running system.
 
+use log::warn;
+
 use crate::boot::{Counter, Entry};
 use crate::disk::RootArg;
 use crate::error::{Error, Result};
 use crate::state::{Installed, Phase, Previous, Stage, State, Update, Verdict};
 
-use super::apply::{demote, overrides_to_clear};
+use super::apply::{demote, overrides_to_clear, pins_to_clear};
 use super::machine::Machine;
 use super::reconcile::{failed_state, find, mark_bad, rename, restore, tries_used};
-use super::step::{Step, perform_all};
+use super::step::{Effects, Step, perform_all};
 use super::switch::{Loader, Switch, plan_switch, remember_running};
 
 /// What a rollback did.
@@ -40,12 +42,23 @@ pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> 
         });
         let steps = plan_give_up(&state, update, &machine.entries, &verdict, &machine.now);
         perform_all(machine, &steps)?;
+        unpin(machine);
         return Ok(RolledBack::Trial(update.version.clone()));
     }
     if verdict.is_some() {
         return Err(Error::Nothing("no update is on trial; nothing to give up".into()));
     }
     to_other(machine, &state, tries)
+}
+
+/// A default that somebody pinned in mid-trial would boot what was just given up. What cannot be
+/// cleared does not undo the rest; the initramfs stage meets it again.
+fn unpin(machine: &mut Machine) {
+    for step in pins_to_clear(machine) {
+        if let Err(e) = machine.perform(&step) {
+            warn!("{e}");
+        }
+    }
 }
 
 /// The steps that give up a running trial: the record, then the mark on the ESP

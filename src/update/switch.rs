@@ -1,12 +1,14 @@
 //! Making the loader choose another entry, checked against the loader's model first.
 
-use crate::boot::choice::{Settings, boot};
+use crate::boot::choice::{Settings, boot, choose};
+use crate::boot::name::EntryName;
 use crate::boot::{Counter, Entry, Quirks};
 use crate::disk::SlotName;
 use crate::error::{Error, Result};
 use crate::state::{Installed, State};
 
 use super::reconcile::find;
+use super::step::Step;
 
 /// How often a suffix is tried before a reinstall of one version gives up.
 const MAX_SUFFIX: u32 = 99;
@@ -85,6 +87,43 @@ fn does_what_is_meant(loader: Loader<'_>, entries: &[Entry], trial: &Entry, runn
         (entries, settings) = (next.entries, next.settings);
     }
     Ok(())
+}
+
+/// The entries as they are once `steps` are done.
+#[must_use]
+pub fn entries_after(entries: &[Entry], steps: &[Step]) -> Vec<Entry> {
+    let mut after = entries.to_vec();
+    for step in steps {
+        match step {
+            Step::Rename { partition, from, to } => {
+                let Some(name) = EntryName::parse(to) else { continue };
+                for entry in after.iter_mut().filter(|e| e.partition == *partition && e.path() == *from) {
+                    *entry = entry.renamed(name.clone());
+                }
+            }
+            Step::Remove { partition, file } => {
+                after.retain(|e| e.partition != *partition || e.path() != *file);
+            }
+            _ => {}
+        }
+    }
+    after
+}
+
+/// Asks the model whether `wanted` is what boots from now on, once `entries` are there.
+///
+/// # Errors
+/// [`Error::Refused`] with the model's reason where the loader would boot something else.
+pub fn refuse_unless_next(loader: Loader<'_>, entries: &[Entry], wanted: &str) -> Result<()> {
+    match choose(entries, loader.settings, loader.quirks) {
+        Some(next) if next.entry.id() == wanted => Ok(()),
+        Some(next) => Err(Error::Refused(format!(
+            "the boot loader would boot {} instead of {wanted} from now on: {}",
+            next.entry.id(),
+            next.because
+        ))),
+        None => Err(Error::Refused("the boot loader would find no entry at all".into())),
+    }
 }
 
 /// The state in which the running system is known to be good, whatever its entry will be called.

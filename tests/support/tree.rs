@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use abide::boot::choice::{Settings, boot};
-use abide::boot::{Access, BootDirs, EfiVars, LoaderVars};
+use abide::boot::{Access, BootDirs, EfiVars, LoaderVars, Partition};
 use abide::disk::RootArg;
 use abide::root::Root;
 use abide::state::{Stage, State, Store, Uki, Update};
@@ -150,7 +150,12 @@ impl Tree {
         let next = boot(&dirs.entries().unwrap(), &Settings::new(conf, &vars), &quirks).expect("an entry");
         let was = &next.choice.entry;
         let now = next.entries.iter().find(|e| e.id() == was.id()).unwrap();
-        fs::rename(self.entry(was.name.file()), self.entry(now.name.file())).unwrap();
+        let folder = match was.partition {
+            Partition::Esp => self.path("efi/EFI/Linux"),
+            Partition::Xbootldr => self.path("boot/EFI/Linux"),
+        };
+        fs::rename(folder.join(was.name.file()), folder.join(now.name.file())).unwrap();
+        fs::remove_file(self.variable("LoaderEntryOneShot")).unwrap_or_default();
         if was.name != now.name {
             self.set_variable("LoaderBootCountPath", &format!("\\EFI\\Linux\\{}", now.name));
         } else {

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::support::edge::{BOOT, Edge};
 
 /// `BootOrder` as the firmware's variable has it, after the attributes.
-const ORDER: &str = "cat /sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tx2 -j4";
+const ORDER: &str =
+    "cat /sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tx2 -j4";
 
 fn order(edge: &mut Edge) -> Vec<String> {
     edge.ok(ORDER).split_whitespace().map(str::to_owned).collect()
@@ -58,7 +59,8 @@ fn a_broken_uki_falls_back(edge: &mut Edge) {
     assert_eq!(failure["phase"], "loader", "{failure:#}");
     assert_eq!(edge.status()["boot"]["kind"], "fallback");
     // Whoever believed the loader's LoaderBootCountPath would have blessed the broken one.
-    let names = edge.ok("mount -o ro /dev/disk/by-partlabel/esp /run/esp && ls /run/esp/EFI/Linux; umount /run/esp");
+    let names =
+        edge.ok("mount -o ro /dev/disk/by-partlabel/esp /run/esp && ls /run/esp/EFI/Linux; umount /run/esp");
     assert!(names.contains("edge_3.0+0-3.efi") && names.contains("edge_2.0.efi"), "{names}");
 }
 
