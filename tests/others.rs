@@ -146,6 +146,19 @@ fn another_image_that_was_put_beside_is_left_alone_and_makes_apply_refuse_if_it_
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_9.0.efi"]);
 }
 
+#[test]
+fn a_downgrade_whose_apply_was_cut_off_and_that_was_chosen_by_hand_stays_once_it_is_committed() {
+    let mut tree = armed("3.0");
+    rename(&tree, "edge_3.0+0-0.efi", "edge_3.0.efi");
+    tree.set_variable("LoaderEntryOneShot", "edge_2.0.efi");
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.entries(), ["edge_2.0.efi", "edge_3.0+0-0.efi"]);
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+    tree.abide(&["rollback"]).ok();
+    assert_eq!(tree.boot(), "edge_3.0+2-1.efi");
+}
+
 // bootctl set-default, set-oneshot, loader.conf
 
 #[test]

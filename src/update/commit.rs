@@ -1,8 +1,8 @@
 //! `commit`: the running trial is kept.
 
-use crate::boot::Entry;
+use crate::boot::{Counter, Entry};
 use crate::error::{Error, Result};
-use crate::state::{Baseline, BootKind, Stage, State, Update};
+use crate::state::{Baseline, BootKind, Previous, Stage, State, Update};
 
 use super::apply::pins_to_clear;
 use super::machine::Machine;
@@ -28,10 +28,9 @@ pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<Strin
     let update = on_trial(&state, machine)?;
     // A default that was pinned in mid-trial would make the next boot another system's.
     let mut steps = pins_to_clear(machine);
-    steps.extend(plan(&state, update, &machine.entries, baseline, &machine.now)?);
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
-    refuse_unless_next(loader, &entries_after(&machine.entries, &steps), &update.entry)?;
+    steps.extend(plan_that_lasts(loader, &state, update, &machine.entries, baseline, &machine.now)?);
     let version = update.version.clone();
     perform_all(machine, &steps)?;
     Ok(version)
@@ -60,6 +59,40 @@ fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
         return Err(Error::Nothing(format!("{} was given up: {}", update.version, verdict.reason)));
     }
     Ok(update)
+}
+
+/// The steps of a commit after which the loader boots the update and nothing else: where the
+/// system before it would come first, it steps back, as `apply` would have had it do.
+///
+/// # Errors
+/// [`Error::Refused`] with the model's reason, and as [`plan`].
+fn plan_that_lasts(
+    loader: Loader<'_>,
+    state: &State,
+    update: &Update,
+    entries: &[Entry],
+    baseline: Option<Baseline>,
+    now: &str,
+) -> Result<Vec<Step>> {
+    let steps = plan(state, update, entries, baseline.clone(), now)?;
+    let Err(why) = refuse_unless_next(loader, &entries_after(entries, &steps), &update.entry) else {
+        return Ok(steps);
+    };
+    let previous = update.previous.as_ref();
+    let Some((previous, entry)) = previous.and_then(|p| Some((p, find(entries, &p.entry)?))) else {
+        return Err(why);
+    };
+    // Before the commit itself: cut off in between, this is what an armed downgrade looks like.
+    let demoted = Previous { demoted: true, ..previous.clone() };
+    let update = Update { previous: Some(demoted), ..update.clone() };
+    let state = State { update: Some(update.clone()), ..state.clone() };
+    let back = entry.name.with_counter(Some(Counter::fresh(0)));
+    let mut steps = vec![Step::Save(Box::new(state.clone())), rename(entry, back.file())];
+    steps.extend(plan(&state, &update, entries, baseline, now)?);
+    match refuse_unless_next(loader, &entries_after(entries, &steps), &update.entry) {
+        Ok(()) => Ok(steps),
+        Err(_) => Err(why),
+    }
 }
 
 /// The steps of a commit. The rename is the commit; the rest can be redone after it.

@@ -60,7 +60,7 @@ fn a_broken_uki_falls_back(edge: &mut Edge) {
     assert_eq!(edge.status()["boot"]["kind"], "fallback");
     // Whoever believed the loader's LoaderBootCountPath would have blessed the broken one.
     let names =
-        edge.ok("mount -o ro /dev/disk/by-partlabel/esp /run/esp && ls /run/esp/EFI/Linux; umount /run/esp");
+        edge.ok("mkdir -p /run/esp && mount -o ro /dev/disk/by-partlabel/esp /run/esp && ls /run/esp/EFI/Linux; umount /run/esp");
     assert!(names.contains("edge_3.0+0-3.efi") && names.contains("edge_2.0.efi"), "{names}");
 }
 
