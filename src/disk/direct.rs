@@ -19,6 +19,13 @@ pub struct Block {
     len: usize,
 }
 
+impl Default for Block {
+    /// One that holds nothing.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl Block {
     /// `len` zeros.
     #[must_use]
@@ -32,6 +39,12 @@ impl Block {
     #[must_use]
     pub fn get(&self, len: usize) -> &[u8] {
         self.bytes.get(self.start..self.start + len.min(self.len)).unwrap_or_default()
+    }
+
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.len
     }
 
     /// The first `len` bytes, to be changed.

@@ -4,6 +4,8 @@ pub mod area;
 #[cfg(feature = "full")]
 pub mod direct;
 #[cfg(feature = "full")]
+pub mod direct_reader;
+#[cfg(feature = "full")]
 pub mod gpt;
 #[cfg(feature = "full")]
 pub mod overwrite;

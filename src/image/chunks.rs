@@ -1,20 +1,48 @@
 //! A source read ahead on a thread of its own, hashed on another.
 
 use std::io::{self, BufRead, Read};
+use std::mem::take;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::trust::Claim;
+use crate::disk::direct::Block;
 
 /// Bytes read at once.
-const CHUNK: usize = 256 * 1024;
+const CHUNK: usize = 512 * 1024;
 
-/// Chunks that may wait for the decoder, and for the hash: 2 MiB at most.
-const QUEUE: usize = 8;
+/// Chunks that go round between the reader, the decoder and the hash: 4 MiB.
+const POOL: usize = 8;
 
-type Chunk = Arc<Vec<u8>>;
+type Chunk = Arc<Filled>;
+
+/// A buffer with bytes of the source. It goes back to the reader once nobody needs it any more.
+#[derive(Default)]
+struct Filled {
+    block: Block,
+    len: usize,
+    home: Option<SyncSender<Block>>,
+}
+
+impl Deref for Filled {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.block.get(self.len)
+    }
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        if let Some(home) = &self.home {
+            // A reader that is gone reads no more.
+            drop(home.send(take(&mut self.block)));
+        }
+    }
+}
 
 /// The bytes of a source, in order, as the decoder wants them.
 pub struct Chunks {
@@ -43,8 +71,8 @@ pub struct Outcome {
 /// # Errors
 /// If the threads cannot be started.
 pub fn start(source: Box<dyn Read + Send>, claim: Option<Claim>) -> io::Result<(Chunks, Hashed)> {
-    let (to_decoder, queue) = sync_channel(QUEUE);
-    let (to_hash, hash_queue) = sync_channel::<Chunk>(QUEUE);
+    let (to_decoder, queue) = sync_channel(POOL);
+    let (to_hash, hash_queue) = sync_channel::<Chunk>(POOL);
     let count = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&count);
     let digest = thread::Builder::new().name("hash".into()).spawn(move || hash(&hash_queue, claim))?;
@@ -61,23 +89,40 @@ fn read(
     to_hash: &SyncSender<Chunk>,
     count: &AtomicU64,
 ) {
-    loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let read = source.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
-        if let Err(e) = read {
+    let (home, free) = sync_channel(POOL);
+    for _ in 0..POOL {
+        drop(home.send(Block::new(CHUNK)));
+    }
+    while let Ok(mut block) = free.recv() {
+        let (len, end) = fill(&mut source, block.get_mut(CHUNK));
+        if len > 0 {
+            count.fetch_add(len as u64, Ordering::Relaxed);
+            let chunk = Arc::new(Filled { block, len, home: Some(home.clone()) });
+            if to_hash.send(Arc::clone(&chunk)).is_err() || to_decoder.send(Ok(chunk)).is_err() {
+                return;
+            }
+        }
+        match end {
+            None => {}
+            Some(Ok(())) => return,
             // Nobody listening is as good as told.
-            drop(to_decoder.send(Err(e)));
-            return;
-        }
-        if chunk.is_empty() {
-            return;
-        }
-        count.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-        let chunk = Arc::new(chunk);
-        if to_hash.send(Arc::clone(&chunk)).is_err() || to_decoder.send(Ok(chunk)).is_err() {
-            return;
+            Some(Err(e)) => return drop(to_decoder.send(Err(e))),
         }
     }
+}
+
+/// Fills `to`. Less was read if the source has ended, well or badly.
+fn fill(source: &mut impl Read, to: &mut [u8]) -> (usize, Option<io::Result<()>>) {
+    let mut len = 0;
+    while let Some(rest) = to.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match source.read(rest) {
+            Ok(0) => return (len, Some(Ok(()))),
+            Ok(count) => len += count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return (len, Some(Err(e))),
+        }
+    }
+    (len, None)
 }
 
 fn hash(queue: &Receiver<Chunk>, claim: Option<Claim>) -> Outcome {
@@ -143,9 +188,7 @@ impl Read for Chunks {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let from = self.fill_buf()?;
         let count = from.len().min(to.len());
-        for (to, from) in to.split_at_mut(count).0.iter_mut().zip(from) {
-            *to = *from;
-        }
+        to.split_at_mut(count).0.copy_from_slice(from.split_at(count).0);
         self.consume(count);
         Ok(count)
     }
@@ -176,10 +219,10 @@ mod tests {
                 Err(io::Error::other("cable pulled"))
             }
         }
-        let whole = vec![7; CHUNK];
+        let whole = vec![7; CHUNK + 10];
         let (mut chunks, _) = start(Box::new(io::Cursor::new(whole).chain(Broken)), None).unwrap();
         let mut read = Vec::new();
         assert_eq!(chunks.read_to_end(&mut read).unwrap_err().to_string(), "cable pulled");
-        assert_eq!(read.len(), CHUNK);
+        assert_eq!(read.len(), CHUNK + 10);
     }
 }

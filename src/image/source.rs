@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::config::Download;
+use crate::disk::direct_reader::DirectReader;
 use crate::error::{Error, OrError, Result};
 
 /// A place to read an image from.
@@ -68,7 +69,7 @@ impl Source {
             name: path.to_owned(),
             len: meta.is_file().then_some(meta.len()),
             repeatable: meta.is_file(),
-            reader: Box::new(file),
+            reader: if meta.is_file() { Box::new(DirectReader::new(file)) } else { Box::new(file) },
         }))
     }
 }

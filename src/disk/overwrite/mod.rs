@@ -1,18 +1,19 @@
 //! Overwriting a device with a stream: only what differs, and read back.
 //!
 //! One thread gives blocks, two compare them with what is there and write what differs,
-//! one reads back behind them. A bounded number of blocks goes round.
+//! one flushes and reads back behind them. A bounded number of blocks goes round.
+
+mod pages;
+mod read_back;
+mod writer;
 
 use std::io;
-use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, Builder};
 
-use xxhash_rust::xxh3::xxh3_64;
-
-use super::direct::{ALIGN, Block, DirectFile};
+use super::direct::{Block, DirectFile};
 use crate::error::{Error, OrError, Result};
 
 /// Bytes in a block.
@@ -22,11 +23,6 @@ const BLOCK: usize = 1 << 20;
 const POOL: usize = 12;
 
 const WRITERS: usize = 2;
-
-/// After so many blocks in which nothing was as it should be, the device is taken for one with
-/// other content, and only every [`PROBE`]th block is looked at before it is written.
-const STRANGERS: u32 = 16;
-const PROBE: u64 = 16;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -158,126 +154,9 @@ impl<'a> Shared<'a> {
         Ok(())
     }
 
-    fn write_blocks(
-        &self,
-        work: &Mutex<Receiver<Job>>,
-        free: &SyncSender<Block>,
-        check: &Sender<Written>,
-    ) -> Result<()> {
-        let mut old = Block::new(BLOCK);
-        let mut result = Ok(());
-        loop {
-            let job = match work.lock() {
-                Ok(queue) => queue.recv(),
-                Err(_) => return Err(Error::Failed("a writing thread died".into())),
-            };
-            let Ok(job) = job else { return result };
-            // After a failure the blocks still go round, or the feeding thread would wait for ever.
-            if result.is_ok() && !self.stop.load(Ordering::Relaxed) {
-                result = self.noted(self.write_block(&job, &mut old, check));
-            }
-            drop(free.send(job.block));
-        }
-    }
-
-    fn write_block(&self, job: &Job, old: &mut Block, check: &Sender<Written>) -> Result<()> {
-        let new = job.block.get(job.len);
-        let probe = self.strangers.load(Ordering::Relaxed) < STRANGERS
-            || (job.offset / BLOCK as u64).is_multiple_of(PROBE);
-        let ranges = if probe {
-            let old = old.get_mut(job.len);
-            self.device.read_at(old, job.offset).or_image(|| self.cannot("read", job.offset))?;
-            let ranges = differing(new, old);
-            if ranges.first().is_some_and(|r| r.len() == job.len) {
-                self.strangers.fetch_add(1, Ordering::Relaxed);
-            } else {
-                self.strangers.store(0, Ordering::Relaxed);
-            }
-            ranges
-        } else {
-            std::iter::once(0..job.len).collect()
-        };
-        for range in ranges {
-            let part = new.get(range.clone()).unwrap_or_default();
-            let offset = job.offset + range.start as u64;
-            if part.len() >= ALIGN && is_zero(part) && self.device.punch(offset, part.len()) {
-                self.zeroed.fetch_add(part.len() as u64, Ordering::Relaxed);
-            } else {
-                self.device.write_at(part, offset).or_image(|| self.cannot("write", offset))?;
-                self.written.fetch_add(part.len() as u64, Ordering::Relaxed);
-            }
-            let written = Written { offset, len: part.len(), hash: xxh3_64(part) };
-            check.send(written).or_failed(|| "a writing thread died")?;
-        }
-        Ok(())
-    }
-
-    /// Reads back what was written: behind the writers where that bypasses the page
-    /// cache, else once everything is flushed and the cache dropped.
-    fn check(&self, written: Receiver<Written>) -> Result<()> {
-        let mut block = Block::new(BLOCK);
-        let mut later = Vec::new();
-        for range in written {
-            if self.stop.load(Ordering::Relaxed) {
-                continue;
-            }
-            let whole = range.len.is_multiple_of(ALIGN) && range.offset.is_multiple_of(ALIGN as u64);
-            if self.device.is_direct() && whole {
-                self.noted(self.check_range(&range, &mut block))?;
-            } else {
-                later.push(range);
-            }
-        }
-        if self.stop.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let name = || format!("{}: cannot flush", self.device.path().display());
-        self.device.flush().or_image(name)?;
-        self.device.drop_cache().or_image(name)?;
-        later.iter().try_for_each(|range| self.check_range(range, &mut block))
-    }
-
-    fn check_range(&self, range: &Written, block: &mut Block) -> Result<()> {
-        let bytes = block.get_mut(range.len);
-        self.device.read_at(bytes, range.offset).or_image(|| self.cannot("read back", range.offset))?;
-        if xxh3_64(bytes) == range.hash {
-            return Ok(());
-        }
-        Err(Error::Unverified(format!(
-            "{}: what was written at byte {} reads back differently; the disk is failing",
-            self.device.path().display(),
-            range.offset
-        )))
-    }
-
     fn cannot(&self, what: &str, offset: u64) -> String {
         format!("{}: cannot {what} at byte {offset}", self.device.path().display())
     }
-}
-
-/// The ranges, whole pages but for the end, in which two blocks of one length differ.
-fn differing(new: &[u8], old: &[u8]) -> Vec<Range<usize>> {
-    if new == old {
-        return Vec::new();
-    }
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for (page, (a, b)) in new.chunks(ALIGN).zip(old.chunks(ALIGN)).enumerate() {
-        if a == b {
-            continue;
-        }
-        let start = page * ALIGN;
-        match ranges.last_mut() {
-            Some(last) if last.end == start => last.end += a.len(),
-            _ => ranges.push(start..start + a.len()),
-        }
-    }
-    ranges
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    let (head, words, tail) = (bytes.len() % 16, bytes.chunks_exact(16), bytes.chunks_exact(16).remainder());
-    let zero = [0_u8; 16];
-    words.into_iter().all(|w| w == zero) && (head == 0 || tail.iter().all(|b| *b == 0))
 }
 
 /// For [`overwrite`]: fills buffers from a reader.
@@ -292,6 +171,7 @@ pub fn fill_from(reader: &mut impl io::Read) -> impl FnMut(&mut [u8]) -> Result<
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::disk::direct::ALIGN;
     use std::io::Cursor;
     use std::path::Path;
 
@@ -390,28 +270,5 @@ mod tests {
         send.send(Written { offset: 4096, len: 8192, hash: 1 }).unwrap();
         drop(send);
         assert_eq!(shared.check(receive).unwrap_err().exit_code(), 7);
-    }
-
-    #[test]
-    fn differing_pages_are_found_and_joined() {
-        let old = noise(5 * ALIGN + 10, 4);
-        let mut new = old.clone();
-        assert!(differing(&new, &old).is_empty());
-        for at in [ALIGN, 2 * ALIGN + 1, 5 * ALIGN + 9] {
-            new[at] ^= 1;
-        }
-        assert_eq!(differing(&new, &old), [ALIGN..3 * ALIGN, 5 * ALIGN..5 * ALIGN + 10]);
-    }
-
-    #[test]
-    fn zeros_are_told_from_nearly_zeros() {
-        for len in [0, 1, 15, 16, 17, 4096, 4100] {
-            let mut bytes = vec![0; len];
-            assert!(is_zero(&bytes));
-            if let Some(last) = bytes.last_mut() {
-                *last = 1;
-                assert!(!is_zero(&bytes));
-            }
-        }
     }
 }

@@ -1,0 +1,63 @@
+//! Reading back what was written.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{BLOCK, Shared, Written};
+use crate::disk::direct::{ALIGN, Block};
+use crate::error::{Error, OrError, Result};
+
+/// After so many bytes the device is flushed, and what has become durable is read back. A disk answers
+/// from its own memory what it has not yet written; to read that back would prove nothing.
+const GROUP: u64 = 64 << 20;
+
+impl Shared<'_> {
+    /// Reads back what was written, group by group behind the writers. At the end everything is
+    /// durable, also what was found to be right already: the writer of that may have been cut off
+    /// before its flush.
+    pub(super) fn check(&self, written: Receiver<Written>) -> Result<()> {
+        let mut block = Block::new(BLOCK);
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        for range in written {
+            if self.stop.load(Ordering::Relaxed) {
+                continue;
+            }
+            bytes += range.len as u64;
+            group.push(range);
+            if bytes >= GROUP {
+                self.noted(self.check_group(&group, &mut block))?;
+                group.clear();
+                bytes = 0;
+            }
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.check_group(&group, &mut block)
+    }
+
+    fn check_group(&self, group: &[Written], block: &mut Block) -> Result<()> {
+        let cannot = || format!("{}: cannot flush", self.device.path().display());
+        self.device.flush().or_image(cannot)?;
+        let odd = |r: &Written| !r.len.is_multiple_of(ALIGN) || !r.offset.is_multiple_of(ALIGN as u64);
+        if !self.device.is_direct() || group.iter().any(odd) {
+            self.device.drop_cache().or_image(cannot)?;
+        }
+        group.iter().try_for_each(|range| self.check_range(range, block))
+    }
+
+    fn check_range(&self, range: &Written, block: &mut Block) -> Result<()> {
+        let bytes = block.get_mut(range.len);
+        self.device.read_at(bytes, range.offset).or_image(|| self.cannot("read back", range.offset))?;
+        if xxh3_64(bytes) == range.hash {
+            return Ok(());
+        }
+        Err(Error::Unverified(format!(
+            "{}: what was written at byte {} reads back differently; the disk is failing",
+            self.device.path().display(),
+            range.offset
+        )))
+    }
+}
