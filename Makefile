@@ -30,7 +30,7 @@ DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
 SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
-.PHONY: all build deps install lint test soak demo clean
+.PHONY: all build deps install lint test soak demo bench clean
 
 all: build
 
@@ -83,9 +83,15 @@ test: build
 demo: build
 	$(CARGO) run --quiet --locked --package abide-qemu --bin demo
 
-# What takes too long for every day: power cuts three deep.
+# What takes too long for every day: power cuts three deep, an image of 8 GiB.
 soak: deps
+	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
+
+# Abide beside its peers on a loop device; see docs/bench.md. Needs root.
+bench: build
+	@packaging/install-build-deps packaging/bench-deps
+	$(CARGO) bench --quiet --locked --profile dev --bench write
 
 clean:
 	$(CARGO) clean

@@ -93,8 +93,11 @@ impl Image {
         slot
     }
 
-    fn esp(&self) -> Vec<u8> {
-        let mut esp = Cursor::new(vec![0; MIB as usize]);
+    /// Its ESP.
+    pub fn esp(&self) -> Vec<u8> {
+        // One MiB, unless the UKI takes more.
+        let len = (self.uki.as_ref().map_or(0, Vec::len) * 5 / 4).next_multiple_of(MIB as usize);
+        let mut esp = Cursor::new(vec![0; len.max(MIB as usize)]);
         let sector = u16::try_from(self.sector).unwrap();
         format_volume(&mut esp, FormatVolumeOptions::new().bytes_per_sector(sector)).unwrap();
         esp.seek(SeekFrom::Start(0)).unwrap();

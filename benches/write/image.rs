@@ -1,0 +1,194 @@
+//! The images: made of this machine's own files, so that they pack as real ones do.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::case::Case;
+use crate::support::image::{front, noise};
+use crate::support::tree::cmdline;
+use crate::support::uki::pe;
+use crate::support::{Image, tree};
+
+const MIB: u64 = 1 << 20;
+const PAGE: usize = 4096;
+
+/// Bytes of real files to take from.
+const POOL: u64 = 1 << 30;
+
+/// Bytes of the kernel in the image.
+const KERNEL: usize = 12 << 20;
+
+/// One image, published in every way.
+pub struct Published {
+    pub raw: PathBuf,
+    pub gz: PathBuf,
+    pub zst: PathBuf,
+    pub bmap: PathBuf,
+    pub disk_len: u64,
+    pub root_start: u64,
+    pub root_len: u64,
+    pool: PathBuf,
+}
+
+impl Published {
+    /// Makes what is not there yet.
+    pub fn make(dir: &Path, case: &Case) -> Self {
+        let pool = dir.join("pool");
+        if !pool.exists() {
+            make_pool(&dir.join("pool.new"));
+            fs::rename(dir.join("pool.new"), &pool).unwrap();
+        }
+        let osrel = b"ID=edge\nIMAGE_ID=edge\nIMAGE_VERSION=2.0\n";
+        let kernel = noise(KERNEL, 3);
+        let uki = pe(
+            0x8664,
+            &[
+                (".osrel", osrel),
+                (".cmdline", cmdline("b").as_bytes()),
+                (".uname", b"6.12.0"),
+                (".linux", &kernel),
+            ],
+        );
+        let esp = Image { uki: Some(uki), ..Image::new("2.0", "b") }.esp();
+        let parts = [
+            ("esp", gpt::partition_types::EFI, esp.len() as u64),
+            ("edge_2.0", gpt::partition_types::LINUX_ROOT_X64, case.size),
+        ];
+        let (head, starts, disk_len) = front(&parts);
+        let raw = dir.join(format!("{}-{}.raw", case.kind(), case.size_name()));
+        let with = |end: &str| PathBuf::from(format!("{}{end}", raw.display()));
+        let published = Self {
+            gz: with(".gz"),
+            zst: with(".zst"),
+            bmap: with(".bmap"),
+            disk_len,
+            root_start: starts[1],
+            root_len: case.size,
+            pool,
+            raw,
+        };
+        if !published.bmap.exists() {
+            eprintln!("making {}", published.raw.display());
+            published.write_raw(&[head, esp].concat(), case.dense);
+            published.pack();
+        }
+        published
+    }
+
+    fn write_raw(&self, head: &[u8], dense: bool) {
+        let mut pool = File::open(&self.pool).unwrap();
+        let mut to = BufWriter::with_capacity(1 << 20, File::create(&self.raw).unwrap());
+        to.write_all(head).unwrap();
+        let (mut block, zeros) = (vec![0; MIB as usize], vec![0; MIB as usize]);
+        let mut seed = 1_u64;
+        let (mut data, mut empty) = (0, 0);
+        for _ in 0..self.root_len / MIB {
+            if data == 0 && empty == 0 {
+                // Extents of 1 to 8 MiB with three times as much nothing behind them.
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                data = (seed >> 33) % 8 + 1;
+                empty = 3 * data;
+            }
+            if dense || data > 0 {
+                data = data.saturating_sub(1);
+                read_round(&mut pool, &mut block);
+                to.write_all(&block).unwrap();
+            } else {
+                empty -= 1;
+                to.write_all(&zeros).unwrap();
+            }
+        }
+        to.write_all(&vec![0; (self.disk_len - self.root_start - self.root_len) as usize]).unwrap();
+        to.into_inner().unwrap().sync_all().unwrap();
+    }
+
+    fn pack(&self) {
+        let (raw, bmap) = (self.raw.display(), self.bmap.display());
+        // A bmap is made from a file with holes.
+        for command in [
+            format!("gzip -c {raw} >{}", self.gz.display()),
+            format!("zstd -q -f -T0 {raw} -o {}", self.zst.display()),
+            format!(
+                "cp --sparse=always {raw} {raw}.holes && \
+                 {{ bmaptool create {raw}.holes >{bmap} || touch {bmap}; }}; rm -f {raw}.holes; sync"
+            ),
+        ] {
+            assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+        }
+    }
+
+    pub fn digest(&self, path: &Path) -> String {
+        let output = Command::new("sha256sum").arg(path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Fills `block` with something that is nowhere in the image at `offset`, and holds no zeros.
+    pub fn something_else(&self, block: &mut [u8], offset: u64) {
+        let pool = File::open(&self.pool).unwrap();
+        pool.read_exact_at(block, (offset + POOL / 2 + PAGE as u64) % (POOL - block.len() as u64)).unwrap();
+        for byte in block.iter_mut().step_by(PAGE / 2) {
+            *byte = 0x5a;
+        }
+    }
+}
+
+/// Reads, from the beginning again at the end.
+fn read_round(pool: &mut File, block: &mut [u8]) {
+    if pool.read_exact(block).is_err() {
+        pool.seek(SeekFrom::Start(0)).unwrap();
+        pool.read_exact(block).unwrap();
+    }
+}
+
+/// Files of this system one after the other, without pages of zeros.
+fn make_pool(path: &Path) {
+    eprintln!("making {}", path.display());
+    let mut to = BufWriter::new(File::create(path).unwrap());
+    let mut left = POOL;
+    while left > 0 {
+        let before = left;
+        for dir in ["/usr/bin", "/usr/lib", "/usr/share", "/usr/local"] {
+            add_dir(Path::new(dir), &mut to, &mut left);
+        }
+        assert!(left < before, "no files to make an image of");
+    }
+    to.into_inner().unwrap().sync_all().unwrap();
+}
+
+fn add_dir(dir: &Path, to: &mut impl Write, left: &mut u64) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    let mut entries: Vec<_> = entries.flatten().map(|e| e.path()).collect();
+    entries.sort();
+    for path in entries {
+        let Ok(meta) = path.symlink_metadata() else { continue };
+        if *left == 0 {
+            return;
+        } else if meta.is_dir() {
+            add_dir(&path, to, left);
+        } else if meta.is_file() {
+            let bytes = fs::read(&path).unwrap_or_default();
+            for page in bytes.chunks_exact(PAGE).filter(|page| page.iter().any(|b| *b != 0)) {
+                if *left > 0 {
+                    to.write_all(page).unwrap();
+                    *left -= PAGE as u64;
+                }
+            }
+        }
+    }
+}
+
+/// The machine that Abide writes on: a tree whose slot b is the device `node` (major, minor).
+pub fn machine(device: &Path, len: u64) -> tree::Tree {
+    use nix::sys::stat::{Mode, SFlag, major, minor, mknod};
+    let tree = tree::Tree::running("1.0");
+    let rdev = std::os::unix::fs::MetadataExt::rdev(&fs::metadata(device).unwrap());
+    fs::remove_file(tree.path("dev/sda3")).unwrap();
+    mknod(&tree.path("dev/sda3"), SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, rdev).unwrap();
+    let sys = tree.path(&format!("sys/dev/block/{}:{}", major(rdev), minor(rdev)));
+    fs::create_dir_all(&sys).unwrap();
+    fs::write(sys.join("size"), format!("{}\n", len / 512)).unwrap();
+    tree
+}

@@ -1,0 +1,135 @@
+//! The tables, and whether what is promised is held.
+
+use crate::case::Case;
+use crate::results::{Results, Run};
+
+/// Abide must take at most so much of the time of a peer.
+struct Promise {
+    abide: &'static str,
+    peer: &'static str,
+    at_most: f64,
+}
+
+const PROMISES: [Promise; 7] = [
+    Promise { abide: "Abide gz", peer: "EMT's sequence", at_most: 0.25 },
+    Promise { abide: "Abide gz", peer: "igzip | dd", at_most: 0.75 },
+    Promise { abide: "Abide gz", peer: "igzip | dd direct", at_most: 1.0 },
+    Promise { abide: "Abide zst", peer: "zstd | dd", at_most: 0.65 },
+    Promise { abide: "Abide zst", peer: "zstd | dd direct", at_most: 1.2 },
+    Promise { abide: "Abide plain", peer: "dd", at_most: 0.9 },
+    Promise { abide: "Abide plain", peer: "dd direct", at_most: 2.0 },
+];
+
+/// On an image without zeros a third more is allowed.
+const DENSE: f64 = 4.0 / 3.0;
+
+pub fn markdown(results: &Results) -> String {
+    let mut text = format!(
+        "# How fast it writes\n\nMade by `make bench` on {}: medians, the tools taking turns, each run from cold caches \
+         until a flush after its end has returned. The target is a loop device with direct I/O over a file, \
+         filled anew before each run. Abide checks the digest and reads back what it wrote; the others do \
+         what they do.\n\n![seconds](bench.svg)\n",
+        machine()
+    );
+    text += &ratios(results);
+    for (case, tools) in results.cases() {
+        text += &format!("\n## {}\n\n", title(case));
+        text +=
+            "| tool | seconds | MiB sent | MiB on the device | flushes | CPU seconds | peak memory, MiB |\n";
+        text += "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+        for (name, run) in tools {
+            text += &row(name, &run);
+        }
+    }
+    text + NOTES
+}
+
+const NOTES: &str = "
+## What the columns say
+
+- *sent*: what the processes gave to the kernel to be written, to any disk, temporary files and the UKI on
+  the ESP included; *on the device*: what the target counted. A device counts a range that it was told to
+  make zero as if it had been sent, which is why Abide's second number is larger than its first.
+- *peak memory*: of the largest process. *flushes*: those that the tool asked for.
+- *direct* is `dd oflag=direct`, without it `conv=fsync`. *EMT's sequence*: `sha256sum`, `gunzip` to the disk, `dd`, `sync`.
+- *sparse*: three quarters of the image are zeros, in runs; *dense*: none. The rest are files of the machine
+  that ran the bench. *changed*: of every MiB that is not empty, 3 % differ.
+- `ABIDE_BENCH`, `ABIDE_BENCH_RUNS` and `ABIDE_BENCH_TOOLS` select what is run; see `benches/write/main.rs`.
+";
+
+fn title(case: &Case) -> String {
+    use crate::case::Change;
+    let change = match case.change {
+        Change::Full => "Full write",
+        Change::Some => "3 % changed",
+        Change::None => "Identical",
+    };
+    let runs = if case.runs == 1 { "one run" } else { "medians" };
+    format!("{change}, {}, {} ({runs})", case.kind(), case.size_name())
+}
+
+fn row(name: &str, r: &Run) -> String {
+    format!(
+        "| {} | {:.2} | {} | {} | {} | {:.2} | {} |\n",
+        name.replace('|', "\\|"),
+        r.seconds,
+        r.sent >> 20,
+        r.written >> 20,
+        r.flushes,
+        r.cpu,
+        r.memory.div_ceil(1 << 20)
+    )
+}
+
+fn ratios(results: &Results) -> String {
+    let mut text = String::from(
+        "\n## Against its peers, full write, 1G\n\n| | against | at most | sparse | at most | dense |\n\
+         | --- | --- | ---: | ---: | ---: | ---: |\n",
+    );
+    for promise in &PROMISES {
+        let ratio = |case: &str, limit: f64| {
+            let (Some(abide), Some(peer)) =
+                (results.get(case, promise.abide), results.get(case, promise.peer))
+            else {
+                return "not measured".to_owned();
+            };
+            let ratio = abide.seconds / peer.seconds;
+            format!("{ratio:.2}{}", if ratio <= limit { "" } else { " (**missed**)" })
+        };
+        text += &format!(
+            "| {} | {} | {:.2} | {} | {:.2} | {} |\n",
+            promise.abide,
+            promise.peer.replace('|', "\\|"),
+            promise.at_most,
+            ratio("full-sparse-1G", promise.at_most),
+            promise.at_most * DENSE,
+            ratio("full-dense-1G", promise.at_most * DENSE),
+        );
+    }
+    text
+}
+
+/// What it ran on.
+fn machine() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let field = |name: &str| {
+        info.lines()
+            .find(|l| l.starts_with(name))
+            .and_then(|l| l.split_once(": "))
+            .map_or("?", |(_, v)| v)
+            .to_owned()
+    };
+    let sha = if field("flags").contains("sha_ni") { "with" } else { "without" };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{cores} cores ({}, {sha} SHA extensions), Linux {}",
+        field("model name"),
+        kernel(&read("/proc/sys/kernel/osrelease"))
+    )
+}
+
+/// The version without what a vendor put behind it.
+fn kernel(release: &str) -> String {
+    release.trim().split('-').next().unwrap_or_default().to_owned()
+}
