@@ -95,6 +95,8 @@ struct Written {
     offset: u64,
     len: usize,
     hash: u64,
+    /// Bytes that went over to the device for it.
+    sent: u64,
 }
 
 struct Shared<'a> {
@@ -267,7 +269,7 @@ mod tests {
         let device = DirectFile::open(file.path()).unwrap();
         let shared = Shared::new(&device);
         let (send, receive) = channel();
-        send.send(Written { offset: 4096, len: 8192, hash: 1 }).unwrap();
+        send.send(Written { offset: 4096, len: 8192, hash: 1, sent: 8192 }).unwrap();
         drop(send);
         assert_eq!(shared.check(receive).unwrap_err().exit_code(), 7);
     }

@@ -9,7 +9,7 @@ use super::{BLOCK, Shared, Written};
 use crate::disk::direct::{ALIGN, Block};
 use crate::error::{Error, OrError, Result};
 
-/// After so many bytes the device is flushed, and what has become durable is read back. A disk answers
+/// After so many bytes sent the device is flushed, and what has become durable is read back. A disk answers
 /// from its own memory what it has not yet written; to read that back would prove nothing.
 const GROUP: u64 = 64 << 20;
 
@@ -24,7 +24,7 @@ impl Shared<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 continue;
             }
-            bytes += range.len as u64;
+            bytes += range.sent;
             group.push(range);
             if bytes >= GROUP {
                 self.noted(self.check_group(&group, &mut block))?;

@@ -75,13 +75,16 @@ impl Shared<'_> {
         for (run, is_zero) in runs(bytes) {
             let part = bytes.get(run.clone()).unwrap_or_default();
             let offset = start + run.start as u64;
-            if is_zero && self.device.punch(offset, part.len()) {
-                self.zeroed.fetch_add(part.len() as u64, Ordering::Relaxed);
+            let len = part.len() as u64;
+            let sent = if is_zero && self.device.punch(offset, part.len()) {
+                self.zeroed.fetch_add(len, Ordering::Relaxed);
+                0
             } else {
                 self.device.write_at(part, offset).or_image(|| self.cannot("write", offset))?;
-                self.written.fetch_add(part.len() as u64, Ordering::Relaxed);
-            }
-            let written = Written { offset, len: part.len(), hash: xxh3_64(part) };
+                self.written.fetch_add(len, Ordering::Relaxed);
+                len
+            };
+            let written = Written { offset, len: part.len(), hash: xxh3_64(part), sent };
             check.send(written).or_failed(|| "a writing thread died")?;
         }
         Ok(())
