@@ -84,9 +84,8 @@ impl BootDirs {
         }
         let volume = self.volume(entry.partition)?;
         volume
-            .rename(&entry.path(), &to.path())
+            .rename_durably(&entry.path(), &to.path())
             .or_boot(|| format!("{}: cannot rename to {name}", entry.path()))?;
-        sync_dir(volume, entry.kind.dir())?;
         Ok(to)
     }
 
@@ -104,8 +103,7 @@ impl BootDirs {
         let doomed = format!("{dir}/{DOOMED}");
         let cannot = || format!("{}: cannot remove", entry.path());
         remove_if_there(volume, &doomed).or_boot(cannot)?;
-        volume.rename(&entry.path(), &doomed).or_boot(cannot)?;
-        sync_dir(volume, dir)?;
+        volume.rename_durably(&entry.path(), &doomed).or_boot(cannot)?;
         remove_if_there(volume, &doomed).or_boot(cannot)
     }
 
@@ -169,8 +167,7 @@ impl BootDirs {
         if wrote != len {
             return Err(Error::Boot(format!("{tmp}: wrote {wrote} bytes instead of {len}")));
         }
-        volume.rename(&tmp, path).or_boot(|| format!("{tmp}: cannot rename to {path}"))?;
-        sync_dir(volume, dir)
+        volume.rename_durably(&tmp, path).or_boot(|| format!("{tmp}: cannot rename to {path}"))
     }
 }
 
@@ -180,11 +177,6 @@ fn remove_if_there(volume: &dyn Volume, path: &str) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.and_then(|()| volume.sync_dir(dir)),
     }
-}
-
-/// Makes renames and removals in a folder durable.
-fn sync_dir(volume: &dyn Volume, dir: &str) -> Result<()> {
-    volume.sync_dir(dir).or_boot(|| format!("{dir}: cannot sync"))
 }
 
 #[cfg(test)]
@@ -206,12 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_ends_with_the_sync_of_its_folder() {
+    fn a_rename_ends_with_the_sync_of_the_file_and_then_of_its_folder() {
         let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e+2-1.efi", b"x")]));
         let entry = uki("e+2-1.efi", "1");
         let renamed = dirs.rename(&entry, &entry.name.with_counter(None)).unwrap();
         assert_eq!(renamed.path(), "EFI/Linux/e.efi");
-        assert_eq!(effects(&disk), ["rename EFI/Linux/e+2-1.efi EFI/Linux/e.efi", "syncdir EFI/Linux"]);
+        assert_eq!(
+            effects(&disk),
+            ["rename EFI/Linux/e+2-1.efi EFI/Linux/e.efi", "sync EFI/Linux/e.efi", "syncdir EFI/Linux"]
+        );
     }
 
     #[test]
@@ -242,6 +237,7 @@ mod tests {
                 "remove EFI/Linux/removed.tmp",
                 "syncdir EFI/Linux",
                 "rename EFI/Linux/e.efi EFI/Linux/removed.tmp",
+                "sync EFI/Linux/removed.tmp",
                 "syncdir EFI/Linux",
                 "remove EFI/Linux/removed.tmp",
                 "syncdir EFI/Linux",
@@ -261,6 +257,7 @@ mod tests {
                 "write EFI/Linux/e+3-0.efi.tmp",
                 "sync EFI/Linux/e+3-0.efi.tmp",
                 "rename EFI/Linux/e+3-0.efi.tmp EFI/Linux/e+3-0.efi",
+                "sync EFI/Linux/e+3-0.efi",
                 "syncdir EFI/Linux"
             ]
         );

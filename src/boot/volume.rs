@@ -32,9 +32,9 @@ pub struct Item {
 /// A file system as the firmware sees it. Paths are relative to its root, with
 /// `/` between the parts, and are looked up in any case, as on vfat.
 ///
-/// Nothing here syncs by itself except where it is said to: after the writes, the file;
-/// after a rename or removal, the folder, last (Linux, vfat: only `fsync` flushes
-/// the disk's cache; `syncfs` does not).
+/// Nothing here syncs by itself except where it is said to: after the writes, the file; after a
+/// removal, the folder; after a rename, the file and then the folder (Linux, vfat: only `fsync`
+/// flushes the disk's cache; `syncfs` does not).
 pub trait Volume: Debug {
     /// The names in a folder, in the order of the disk. A missing folder is empty.
     ///
@@ -79,6 +79,21 @@ pub trait Volume: Debug {
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] if `to` is there, and whatever the disk says.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Renames inside one folder, durable when this returns; never replaces.
+    ///
+    /// The file is flushed before the folder. Linux's vfat makes the new name with neither
+    /// clusters nor length, and fills them in when it writes the file's inode (`vfat_rename`,
+    /// `fat_write_inode`): to flush the folder alone leaves, after a power cut, a name that leads
+    /// to nothing, and no other.
+    ///
+    /// # Errors
+    /// As [`Volume::rename`], and whatever the disk says; if only the flush failed, too.
+    fn rename_durably(&self, from: &str, to: &str) -> io::Result<()> {
+        let (dir, _) = to.rsplit_once('/').unwrap_or(("", to));
+        self.rename(from, to)?;
+        self.sync_file(to)?;
+        self.sync_dir(dir)
+    }
     /// Removes a file.
     ///
     /// # Errors

@@ -414,8 +414,7 @@ impl Effects for Machine {
                 self.dirs.esp.create_dir(UKI_DIR).or_boot(|| "EFI/Linux: cannot create")?;
                 self.dirs
                     .esp
-                    .rename(STAGED_UKI, &path)
-                    .and_then(|()| self.dirs.esp.sync_dir(UKI_DIR))
+                    .rename_durably(STAGED_UKI, &path)
                     .or_boot(|| format!("{path}: cannot install the staged UKI"))?;
                 self.reread()
             }

@@ -90,6 +90,8 @@ enum Change {
     Unlink(String),
     /// One sector write: two names of one folder.
     Rename(String, String, FileId),
+    /// A name that has led to nothing since a rename gets the file's clusters and length.
+    Attach(String, FileId, FileId),
     /// The clusters of a file are given back.
     Free(FileId),
     /// A whole new file; its clusters may be any that were free.
@@ -110,6 +112,11 @@ impl Image {
             Change::Rename(from, to, id) => {
                 self.names.remove(from);
                 self.names.insert(to.clone(), *id);
+            }
+            Change::Attach(name, nothing, id) => {
+                if self.names.get(name) == Some(nothing) {
+                    self.names.insert(name.clone(), *id);
+                }
             }
             Change::Free(id) => {
                 let mut id = *id;
@@ -194,6 +201,11 @@ pub struct Disk {
     /// What the running system sees.
     view: Image,
     pending: Vec<Change>,
+    /// Files that Linux has renamed and not written back since. vfat makes the new name with neither
+    /// clusters nor length and fills them in when it writes the file's inode (`vfat_rename`,
+    /// `fat_write_inode`): to flush the folder alone makes a durable name that leads to nothing. Left
+    /// to itself, Linux writes inodes before it writes the sectors of folders.
+    renamed: BTreeSet<FileId>,
     /// What a cut at any moment since the last call of [`Disk::cuts`] may have left.
     cuts: Vec<Image>,
     seen: HashSet<u64>,
@@ -210,6 +222,7 @@ impl Disk {
             view: image.clone(),
             durable: image,
             pending: vec![],
+            renamed: BTreeSet::new(),
             cuts: vec![],
             seen: HashSet::new(),
         };
@@ -245,13 +258,32 @@ impl Disk {
     fn flush(&mut self, is_flushed: impl Fn(&Self, &Change) -> bool) {
         let flushed: Vec<bool> = self.pending.iter().map(|c| is_flushed(self, c)).collect();
         for (change, now) in std::mem::take(&mut self.pending).into_iter().zip(flushed) {
-            if now {
-                self.durable.apply(&change);
-            } else {
+            if !now {
                 self.pending.push(change);
+                continue;
+            }
+            match change {
+                Change::Rename(from, to, id) if self.renamed.contains(&id) => {
+                    let nothing = self.nothing();
+                    self.durable.apply(&Change::Rename(from, to.clone(), nothing));
+                    self.pending.push(Change::Attach(to, nothing, id));
+                }
+                Change::Link(name, id) if self.renamed.contains(&id) => {
+                    let nothing = self.nothing();
+                    self.durable.apply(&Change::Link(name.clone(), nothing));
+                    self.pending.push(Change::Attach(name, nothing, id));
+                }
+                change => self.durable.apply(&change),
             }
         }
         self.note_cuts();
+    }
+
+    /// An empty file.
+    fn nothing(&mut self) -> FileId {
+        let id = self.new_id();
+        self.durable.files.insert(id, Content::Bytes(Blob::new(vec![])));
+        id
     }
 
     /// The sector that a name lies in.
@@ -342,7 +374,15 @@ impl Disk {
         true
     }
 
+    /// Linux renames.
     pub fn rename(&mut self, from: &str, to: &str) -> bool {
+        let Some(id) = self.view.names.get(from).copied() else { return false };
+        self.renamed.insert(id);
+        self.rename_by_firmware(from, to)
+    }
+
+    /// The firmware renames: all of the entry at once.
+    pub fn rename_by_firmware(&mut self, from: &str, to: &str) -> bool {
         let Some(id) = self.view.names.get(from).copied() else { return false };
         let one = self.geometry == Geometry::OneSector && parent(from) == parent(to);
         self.change(if one {
@@ -363,8 +403,9 @@ impl Disk {
     pub fn sync_file(&mut self, path: &str) {
         let Some(id) = self.view.names.get(path).copied() else { return };
         let sector = self.sector_of(path);
+        self.renamed.remove(&id);
         self.flush(|disk, change| match change {
-            Change::Fill(other, ..) | Change::Patch(other, ..) => *other == id,
+            Change::Fill(other, ..) | Change::Patch(other, ..) | Change::Attach(_, _, other) => *other == id,
             Change::Free(_) => true,
             _ => disk.sector(change).as_deref() == Some(sector.as_str()),
         });

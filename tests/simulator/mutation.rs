@@ -8,6 +8,8 @@ pub enum Mutation {
     None,
     /// Renames and removals are not flushed.
     NoFolderSync,
+    /// What was renamed is not flushed, only its folder.
+    NoRenamedSync,
     /// The state is not flushed.
     NoStateSync,
     /// The staged UKI is not flushed.
@@ -34,8 +36,9 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every seeded bug.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoFolderSync,
+        Self::NoRenamedSync,
         Self::NoStateSync,
         Self::NoStagedSync,
         Self::KeepOldEntry,

@@ -99,7 +99,7 @@ pub fn power_on(
     let running = chosen.renamed(name);
     if running.name != chosen.name && !fat.disk.borrow().view().names.contains_key(&running.path()) {
         let mut disk = fat.disk.borrow_mut();
-        disk.rename(&chosen.path(), &running.path());
+        disk.rename_by_firmware(&chosen.path(), &running.path());
         disk.sync_dir(UKI_DIR);
     }
     let system = system_in(fat.disk.borrow().view(), &running.path())

@@ -51,6 +51,7 @@ impl Fat {
                 }
                 Held::Rename { from, to } => {
                     disk.rename(&from, &to);
+                    disk.sync_file(&to);
                     disk.sync_dir("EFI/Linux");
                 }
             }
@@ -115,7 +116,8 @@ impl Volume for Fat {
         let is_state = path.starts_with(STATE);
         match self.mutation {
             Mutation::NoStateSync | Mutation::SaveAfterRename if is_state => {}
-            Mutation::NoStagedSync if !is_state => {}
+            Mutation::NoStagedSync if path == abide::update::STAGED_UKI => {}
+            Mutation::NoRenamedSync if !is_state && path != abide::update::STAGED_UKI => {}
             _ => self.disk.borrow_mut().sync_file(path),
         }
         if self.mutation == Mutation::RenameAfterSave && is_state {

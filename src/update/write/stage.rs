@@ -58,9 +58,7 @@ pub fn set_shared_aside(esp: &dyn Volume, state: &State, entries: &[Entry]) -> R
     warn!(
         "{STAGED_UKI} may share its clusters with a boot entry after a power cut; it is {aside} from now on"
     );
-    esp.rename(STAGED_UKI, &aside)
-        .and_then(|()| esp.sync_dir(UKI_DIR))
-        .or_boot(|| format!("{STAGED_UKI}: cannot rename to {aside}"))
+    esp.rename_durably(STAGED_UKI, &aside).or_boot(|| format!("{STAGED_UKI}: cannot rename to {aside}"))
 }
 
 /// Removes the staged UKI of an earlier update.
