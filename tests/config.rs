@@ -56,6 +56,42 @@ fn of_fragments_with_one_name_etc_wins_over_run_over_usr() {
 }
 
 #[test]
+fn an_update_brings_its_own_test_window_and_checks() {
+    let mut tree = Tree::running("1.0");
+    write(&tree, "etc/abide/abide.toml", "[assess]\ntest_window = '10min'\n");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    // The root of 2.0.
+    let fragment = "[assess]\ntest_window = '1s'\ndeadline = '30s'\n\
+                    [[check]]\nname = 'new'\nkind = 'file'\npath = '/new'\n";
+    write(&tree, "usr/lib/abide/abide.d/20-edge.toml", fragment);
+    let shown = tree.abide(&["config"]).ok().stdout;
+    let place = tree.path("usr/lib/abide/abide.d/20-edge.toml").display().to_string();
+    assert!(shown.contains(&format!("# {place}:2\n")), "{shown}");
+    write(&tree, "new", "");
+    tree.abide(&["assess"]).ok();
+    assert_eq!(tree.status()["checks"][0]["name"], "new");
+}
+
+#[test]
+fn what_is_in_force_is_shown_with_its_place() {
+    let tree = Tree::running("1.0");
+    write(&tree, "etc/abide/abide.toml", "[assess]\n\ntries = 2\n");
+    let shown = tree.abide(&["config", "--json"]).ok().json();
+    let setting = |key: &str| {
+        let settings = shown["settings"].as_array().unwrap();
+        settings.iter().find(|s| s["table"] == "assess" && s["key"] == key).unwrap().clone()
+    };
+    assert_eq!(setting("tries")["value"], 2);
+    let file = tree.path("etc/abide/abide.toml");
+    assert_eq!(setting("tries")["from"], format!("{}:3", file.display()));
+    assert_eq!(setting("deadline")["from"], "default");
+    write(&tree, "etc/abide/abide.toml", "[assess]\ntris = 2\n");
+    tree.abide(&["config"]).fails(2);
+}
+
+#[test]
 fn a_link_to_dev_null_masks_a_fragment() {
     let tree = Tree::running("1.0");
     write(&tree, "usr/lib/abide/abide.d/x.toml", "[assess]\ntries = 7\n");
@@ -129,6 +165,19 @@ fn every_mistake_in_a_check_is_told_with_its_line() {
         ("kind = 'system'\ntimeout = 0", "f:4: timeout: must be longer than nothing"),
         ("kind = 'system'\ninterval = '1ms'", "f:4: interval: must be at least 100ms"),
         ("kind = 'system'\nunits = 'a.service'", "f:4: unknown key 'units' in [[check]]"),
+        ("kind = 'http'", "f:1: [[check]]: "),
+        ("kind = 'http'\nurl = 'http://x'\nmethod = 'PUT'", "f:5: method: 'PUT' is not known"),
+        ("kind = 'process'", "f:1: [[check]]: a check of kind process needs program"),
+        ("kind = 'file'", "f:1: [[check]]: needs path"),
+        ("kind = 'file'\npath = 'x'", "f:4: path: 'x' is not an absolute path"),
+        ("kind = 'mount'\npath = '/x'\nwritable = 1", "f:5: writable: must be true or false"),
+        (
+            "kind = 'disk'\npath = '/x'\nfree_percent = 101",
+            "f:5: free_percent: must be a number from 1 to 100",
+        ),
+        ("kind = 'kernel'\ntaints = 'dye'", "f:4: taints: 'dye' is not known; did you mean 'die'?"),
+        ("kind = 'clock'\nmax_error = 'soon'", "f:4: max_error: must be"),
+        ("kind = 'confirm'\nsilence = 'confirm'", "f:4: silence: needs wait"),
         ("", "f:1: [[check]]: has no kind"),
     ] {
         let error = Config::parse("f", &format!("[[check]]\nname = 'x'\n{keys}\n")).unwrap_err().to_string();

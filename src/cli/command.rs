@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use super::{
-    Context, apply, assess, check, commit, confirm, doctor, forget, initrd, list, report, rollback, status,
-    write,
+    Context, apply, assess, check, commit, config, confirm, doctor, forget, initrd, list, report, rollback,
+    status, write,
 };
 use crate::error::Result;
 
@@ -28,6 +28,8 @@ pub enum Command {
     Check(check::Args),
     /// Find what would keep an update or a rollback from working, each with what to do
     Doctor(doctor::Args),
+    /// Show what is configured, and where each value comes from
+    Config(config::Args),
     /// Say that the system on trial is well: the answer that a check of kind confirm waits for
     Confirm(confirm::ConfirmArgs),
     /// Say that it is not
@@ -59,6 +61,7 @@ impl Command {
             Self::Forget(args) => forget::run(context, args),
             Self::Check(args) => check::run(context, args),
             Self::Doctor(args) => doctor::run(context, args),
+            Self::Config(args) => config::run(context, args),
             Self::Confirm(args) => confirm::confirm(context, args),
             Self::Deny(args) => confirm::deny(context, args),
             Self::Assess(args) => assess::run(context, args),

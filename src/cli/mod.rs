@@ -5,6 +5,7 @@ mod assess;
 mod check;
 mod command;
 mod commit;
+mod config;
 mod confirm;
 mod context;
 mod doctor;

@@ -19,6 +19,8 @@ pub mod report;
 pub mod scripts;
 pub mod section;
 #[cfg(feature = "full")]
+pub mod show;
+#[cfg(feature = "full")]
 pub mod size;
 pub mod slots;
 pub mod tree;

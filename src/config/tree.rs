@@ -9,6 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Result};
 
+/// How a value that nobody wrote is said to come about.
+pub const DEFAULT: &str = "default";
+
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -18,7 +21,17 @@ pub struct Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        match &*self.file {
+            DEFAULT => f.write_str(DEFAULT),
+            file => write!(f, "{file}:{}", self.line),
+        }
+    }
+}
+
+impl Default for Origin {
+    /// That of a default.
+    fn default() -> Self {
+        Self { file: DEFAULT.into(), line: 0 }
     }
 }
 

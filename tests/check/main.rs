@@ -7,6 +7,7 @@
 mod announce;
 mod assess;
 mod every_boot;
+mod kinds;
 mod once;
 mod scripts;
 mod status;

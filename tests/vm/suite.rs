@@ -8,6 +8,7 @@ mod driver;
 mod emt;
 mod firmware_options;
 mod hangs;
+mod health;
 mod loader;
 mod panics;
 mod power_cut;

@@ -1,5 +1,6 @@
 //! What several VM tests share.
 
+pub mod controller;
 pub mod edge;
 
 use std::time::Duration;

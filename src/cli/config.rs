@@ -1,0 +1,24 @@
+//! `abide config`
+
+use crate::config::{load_tree, show};
+use crate::error::Result;
+
+use super::Context;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    // What is wrong is told with its place, as by any other command.
+    context.load_config()?;
+    let tree = show::in_force(load_tree(&context.root, context.config.as_deref())?)?;
+    match args.json {
+        true => println!("{}", show::json(&tree)),
+        false => print!("{}", show::toml(&tree)),
+    }
+    Ok(())
+}

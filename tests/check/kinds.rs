@@ -1,0 +1,195 @@
+//! Each kind of check passes, fails, recovers, and does not hold the others up when it hangs.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Answer, Tree, serve};
+use crate::{configure, program};
+
+/// A kind, and what makes it pass and fail on a machine that is a folder.
+struct Case {
+    keys: &'static str,
+    well: fn(&Tree),
+    ill: fn(&Tree),
+    /// What is said of the ill machine.
+    reason: &'static str,
+    /// A file that, once reading it never ends, has the check hang.
+    hangs_on: Option<&'static str>,
+}
+
+fn write(tree: &Tree, path: &str, text: &str) {
+    let path = tree.path(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn remove(tree: &Tree, path: &str) {
+    fs::remove_file(tree.path(path)).unwrap_or_default();
+}
+
+fn unit(tree: &Tree, state: &str) {
+    let text = format!("LoadState=loaded\\nActiveState={state}\\nSubState=x\\nInvocationID=1\\n");
+    program(tree, "usr/bin/systemctl", &format!("printf '{text}'"));
+}
+
+fn link(tree: &Tree, carrier: &str) {
+    write(tree, "sys/class/net/eth0/flags", "0x1003\n");
+    write(tree, "sys/class/net/eth0/carrier", &format!("{carrier}\n"));
+    write(tree, "sys/class/net/eth0/ifindex", "2\n");
+    write(tree, "proc/net/if_inet6", "20010db8000000000000000000000001 02 40 00 80 eth0\n");
+}
+
+const CASES: [Case; 8] = [
+    Case {
+        keys: "kind = 'system'",
+        well: |tree| crate::booted(tree, &[]),
+        ill: |tree| crate::booted(tree, &["app.service loaded failed failed App"]),
+        reason: "failed: app.service",
+        hangs_on: None,
+    },
+    Case {
+        keys: "kind = 'unit'\nunits = 'app.service'",
+        well: |tree| unit(tree, "active"),
+        ill: |tree| unit(tree, "activating"),
+        reason: "app.service",
+        hangs_on: None,
+    },
+    Case {
+        keys: "kind = 'network'\nfamily = 'ipv6'\ndefault_route = false",
+        well: |tree| link(tree, "1"),
+        ill: |tree| link(tree, "0"),
+        reason: "eth0",
+        hangs_on: Some("proc/net/if_inet6"),
+    },
+    Case {
+        keys: "kind = 'command'\ncommand = ['/usr/bin/probe']",
+        well: |tree| program(tree, "usr/bin/probe", "exit 0"),
+        ill: |tree| program(tree, "usr/bin/probe", "echo no; exit 1"),
+        reason: "exited with status 1: no",
+        hangs_on: None,
+    },
+    Case {
+        keys: "kind = 'file'\npath = '/state'\ncontains = 'ready'",
+        well: |tree| write(tree, "state", "ready\n"),
+        ill: |tree| write(tree, "state", "busy\n"),
+        reason: "/state does not contain 'ready'",
+        hangs_on: Some("state"),
+    },
+    Case {
+        keys: "kind = 'kernel'\nlog = false",
+        well: |tree| write(tree, "proc/sys/kernel/tainted", "0\n"),
+        ill: |tree| write(tree, "proc/sys/kernel/tainted", "128\n"),
+        reason: "it has crashed",
+        hangs_on: Some("proc/sys/kernel/tainted"),
+    },
+    Case {
+        keys: "kind = 'clock'",
+        well: |tree| write(tree, "run/systemd/timesync/synchronized", ""),
+        ill: |tree| remove(tree, "run/systemd/timesync/synchronized"),
+        reason: "not synchronised",
+        hangs_on: None,
+    },
+    Case {
+        keys: "kind = 'disk'\npath = '/space'",
+        well: |tree| fs::create_dir_all(tree.path("space")).unwrap(),
+        ill: |tree| fs::remove_dir(tree.path("space")).unwrap(),
+        reason: "/space",
+        hangs_on: None,
+    },
+];
+
+fn check(tree: &Tree) -> Value {
+    let run = tree.abide(&["check", "--json"]);
+    run.json()["checks"][0].clone()
+}
+
+fn configured(keys: &str) -> Tree {
+    let tree = Tree::running("1.0");
+    configure(&tree, &format!("[[check]]\nname = 'x'\ntimeout = '500ms'\n{keys}\n"));
+    tree
+}
+
+#[test]
+fn every_kind_passes_fails_and_recovers() {
+    for Case { keys, well, ill, reason, .. } in &CASES {
+        let tree = configured(keys);
+        for _ in 0..2 {
+            well(&tree);
+            let found = check(&tree);
+            assert_eq!(found["result"], "pass", "{keys}: {found}");
+            ill(&tree);
+            let found = check(&tree);
+            assert_eq!(found["result"], "fail", "{keys}: {found}");
+            assert!(found["reason"].as_str().unwrap().contains(reason), "{keys}: {found}");
+        }
+    }
+}
+
+#[test]
+fn a_kind_that_hangs_is_given_up_at_its_timeout() {
+    for case in &CASES {
+        let tree = configured(case.keys);
+        (case.well)(&tree);
+        match case.hangs_on {
+            // Nobody ever writes to it.
+            Some(file) => {
+                remove(&tree, file);
+                assert!(Command::new("mkfifo").arg(tree.path(file)).status().unwrap().success());
+            }
+            None if case.keys.contains("unit") || case.keys.contains("system") => {
+                program(&tree, "usr/bin/systemctl", "sleep 600");
+            }
+            None if case.keys.contains("command") => program(&tree, "usr/bin/probe", "sleep 600"),
+            // Nothing that it does can take long.
+            None => continue,
+        }
+        let found = check(&tree);
+        assert_eq!(found["result"], "fail", "{}: {found}", case.keys);
+        let reason = found["reason"].as_str().unwrap();
+        assert!(
+            ["no answer", "did not answer", "did not end"].iter().any(|said| reason.contains(said)),
+            "{found}"
+        );
+        assert!(found["seconds"].as_f64().unwrap() < 20.0, "{found}");
+    }
+}
+
+#[test]
+fn a_server_that_recovers_passes_and_one_that_never_answers_is_given_up() {
+    let ask = |url: &str| check(&configured(&format!("kind = 'http'\nurl = '{url}'")));
+    let found = ask(&serve(Answer::Status(503)));
+    assert!(found["reason"].as_str().unwrap().contains("not now (status 503)"), "{found}");
+    assert_eq!(ask(&serve(Answer::Whole(b"ok".to_vec())))["result"], "pass");
+    // It listens, and never takes the connection.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let found = ask(&format!("http://{}/", silent.local_addr().unwrap()));
+    assert_eq!(found["result"], "fail");
+    assert!(found["seconds"].as_f64().unwrap() < 20.0, "{found}");
+}
+
+#[test]
+fn a_process_is_found_and_missed() {
+    let tree = configured("kind = 'process'\npidfile = '/run/app.pid'");
+    assert_eq!(check(&tree)["result"], "fail");
+    write(&tree, "run/app.pid", "17\n");
+    let found = check(&tree);
+    assert_eq!(found["result"], "fail", "{found}");
+    remove(&tree, "run/app.pid");
+    assert!(Command::new("mkfifo").arg(tree.path("run/app.pid")).status().unwrap().success());
+    let found = check(&tree);
+    assert!(found["reason"].as_str().unwrap().contains("no answer"), "{found}");
+}
+
+#[test]
+fn an_answer_is_waited_for_and_the_last_word_counts() {
+    let tree = crate::on_trial();
+    configure(&tree, "[[check]]\nname = 'x'\nkind = 'confirm'\n");
+    assert_eq!(check(&tree)["result"], "fail");
+    tree.abide(&["confirm"]).ok();
+    assert_eq!(check(&tree)["result"], "pass");
+    tree.abide(&["deny", "no light"]).ok();
+    assert_eq!(check(&tree)["reason"], "denied: no light");
+}

@@ -1,0 +1,162 @@
+//! Health checks against the real thing, and what is told of it. One machine for several stories: with
+//! `on_failure = "retry"` each boot of one update has checks of its own, set during the one before.
+
+use serde_json::Value;
+
+use crate::support::controller::Controller;
+use crate::support::edge::Edge;
+
+/// Replaces the story's configuration; it holds from the next boot, or the next command, on.
+fn configure(edge: &mut Edge, text: &str) {
+    edge.ok(&format!("cat > /var/lib/abide/abide.d/50-story.toml <<'END'\n{text}\nEND\nsync"));
+}
+
+/// Waits until the assessment of this boot has begun, and so has read its configuration.
+fn wait_for_checks(edge: &mut Edge) -> Value {
+    edge.wait_for_status("the checks", |status| {
+        status["checks"].as_array().is_some_and(|checks| checks.iter().any(|c| c["result"] != "pending"))
+    })
+}
+
+/// Waits until the controller was told something that contains `part`.
+fn wait_for_event(edge: &mut Edge, controller: &Controller, part: &str) {
+    edge.wait_for_status(part, |_| controller.events().iter().any(|event| event.contains(part)));
+}
+
+fn result<'a>(status: &'a Value, check: &str) -> &'a Value {
+    let checks = status["checks"].as_array().unwrap();
+    checks.iter().find(|c| c["name"] == check).unwrap_or_else(|| panic!("no check {check}: {status:#}"))
+}
+
+#[test]
+fn a_trial_is_committed_on_evidence_and_not_a_moment_before() {
+    let controller = Controller::new(503);
+    let mut edge = Edge::running("health-commits", "1.0");
+    let common = format!(
+        "[assess]\non_failure = 'retry'\ntries = 3\n[report]\nurl = '{}'\n\
+         [[check]]\nname = 'old'\nkind = 'unit'\nunits = 'edge-old.service'\nonly_if_passed_before = true\n",
+        controller.url("events")
+    );
+    let link = format!("{common}\n[[check]]\nname = 'network'\ngateway = false\n");
+    configure(&mut edge, &link.replace("on_failure", "test_window = '20s'\non_failure"));
+    edge.write("2.0", "ok");
+    edge.ok("abide apply");
+    assert_eq!(edge.reboot().version, "2.0");
+
+    // The cable is pulled five seconds before the test window would end.
+    wait_for_checks(&mut edge);
+    let left = |status: &Value| status["update"]["subStatusProgress"].as_u64().unwrap();
+    edge.wait_for_status("the last seconds of the window", |status| left(status) <= 5);
+    edge.vm.set_link(false).unwrap();
+    let status = edge.wait_for_status("the break of the window", |status| {
+        result(status, "network")["result"] == "fail" && left(status) == 20
+    });
+    assert_eq!(result(&status, "old")["required"], false, "it did not run before: {status:#}");
+    assert_eq!(status["boot"]["kind"], "trial", "{status:#}");
+    edge.vm.set_link(true).unwrap();
+    edge.wait_for_status("a new window", |status| left(status) < 20);
+    assert!(edge.entries().contains(&"edge_2.0+2-1.efi".to_owned()), "not committed");
+    // From the next boot on; what is read before speaks of this one's window.
+    configure(
+        &mut edge,
+        &format!(
+            "{common}[[check]]\nname = 'controller'\nkind = 'http'\nurl = '{}'\ninterval = '1s'\n",
+            controller.url("healthz")
+        )
+        .replace("on_failure", "deadline = '2min'\non_failure"),
+    );
+    // A unit that fails for good does not wait for the window.
+    edge.vm.send("systemctl kill --signal=KILL edge-app.service").unwrap();
+
+    // A controller that says "not now" for ever.
+    assert_eq!(edge.next_boot().version, "2.0", "the next try");
+    wait_for_event(&mut edge, &controller, "failed 2.0 check 'app': edge-app.service failed");
+    wait_for_checks(&mut edge);
+    configure(
+        &mut edge,
+        &format!(
+            "{common}[[check]]\nname = 'controller'\nkind = 'http'\nurl = '{}'\ninterval = '1s'\n\
+         [[check]]\nname = 'operator'\nkind = 'confirm'\nwait = '5s'\nsilence = 'confirm'\n\
+         [[check]]\nname = 'data'\nkind = 'mount'\npath = '/var/lib/abide'\ntype = 'ext4'\nwritable = true\n\
+         [[check]]\nname = 'kernel'\nkind = 'kernel'\n\
+         [[check]]\nname = 'nice'\nkind = 'mount'\npath = '/mnt'\nrequired = false\n",
+            controller.url("healthz")
+        ),
+    );
+    assert_eq!(edge.next_boot().version, "2.0", "the last try");
+    wait_for_event(
+        &mut edge,
+        &controller,
+        "not now (status 503); the test window of 8s can no longer end before the deadline of 2min",
+    );
+
+    // Not now, and then it is.
+    let status = wait_for_checks(&mut edge);
+    assert_eq!(status["boot"]["attempt"], 3, "{status:#}");
+    edge.wait_for_status("the refusal", |status| {
+        result(status, "controller")["reason"].as_str().unwrap().contains("not now (status 503)")
+    });
+    controller.say(200);
+    let status = edge.wait_for_commit();
+    for (check, outcome) in
+        [("controller", "pass"), ("operator", "pass"), ("data", "pass"), ("kernel", "pass"), ("nice", "fail")]
+    {
+        assert_eq!(result(&status, check)["result"], outcome, "{status:#}");
+    }
+    wait_for_event(&mut edge, &controller, "committed 2.0");
+    let journal = edge.ok("journalctl --no-pager -o cat MESSAGE_ID=cfdee54fa8374787b5afe87080e6720a");
+    assert_eq!(journal.trim(), "2.0 is committed");
+}
+
+#[test]
+fn a_trial_that_is_denied_is_rolled_back_and_everybody_is_told_why() {
+    let controller = Controller::new(200);
+    let mut edge = Edge::running("health-denied", "1.0");
+    let common = format!(
+        "[assess]\non_failure = 'retry'\ntries = 3\n[report]\nurl = '{}'\n\
+         metrics = '/var/lib/abide/abide.prom'\n",
+        controller.url("events")
+    );
+    let confirm = "[[check]]\nname = 'operator'\nkind = 'confirm'\n";
+    configure(&mut edge, &format!("{common}{confirm}wait = '15s'\n"));
+    edge.write("2.0", "ok");
+    edge.ok("abide apply");
+    assert_eq!(edge.reboot().version, "2.0");
+
+    // Nobody answers.
+    wait_for_checks(&mut edge);
+    let kernel = "[[check]]\nname = 'kernel'\nkind = 'kernel'\ninterval = '1s'\n";
+    configure(&mut edge, &format!("{common}{confirm}{kernel}"));
+    assert_eq!(edge.next_boot().version, "2.0", "the next try");
+    wait_for_event(&mut edge, &controller, "failed 2.0 check 'operator': not confirmed within 15s");
+
+    // The kernel says that it has crashed.
+    wait_for_checks(&mut edge);
+    configure(&mut edge, &format!("{common}{confirm}").replace("'retry'", "'rollback'"));
+    edge.vm.send("echo 128 > /proc/sys/kernel/tainted").unwrap();
+    assert_eq!(edge.next_boot().version, "2.0", "the last try");
+    wait_for_event(&mut edge, &controller, "failed 2.0 check 'kernel': ");
+
+    // Somebody says no.
+    wait_for_checks(&mut edge);
+    let status = edge.ok("systemctl show --property=StatusText abide-assess.service");
+    assert!(status.starts_with("StatusText=Testing for"), "{status}");
+    let memory =
+        edge.ok("grep VmHWM /proc/$(systemctl show --property=MainPID --value abide-assess.service)/status");
+    let kilobytes: u64 = memory.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kilobytes < 12 << 10, "{memory}");
+    edge.vm.send("abide deny 'the printer is gone'").unwrap();
+    assert_eq!(edge.next_boot().version, "1.0");
+    let failure = edge.failure("2.0");
+    assert_eq!(failure["reason"], "check 'operator': denied: the printer is gone", "{failure:#}");
+    wait_for_event(&mut edge, &controller, "rolled-back 2.0 check 'operator': denied: the printer is gone");
+    assert_eq!(
+        edge.ok("cat /run/motd.d/abide"),
+        "Abide: rolled back from 2.0 to 1.0: check 'operator' failed: denied: the printer is gone.\n\
+         `abide status` tells what to do.\n"
+    );
+    let metrics = edge.ok("cat /var/lib/abide/abide.prom");
+    assert!(metrics.contains("abide_boot{kind=\"fallback\"} 1\n"), "{metrics}");
+    let left = edge.ok("ls /var/lib/abide/reports");
+    assert_eq!(left, "", "all was delivered");
+}
