@@ -27,4 +27,6 @@ pub mod root;
 pub mod stage;
 pub mod state;
 pub mod sys;
+#[cfg(feature = "full")]
+pub mod tls;
 pub mod update;

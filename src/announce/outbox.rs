@@ -13,8 +13,8 @@ use super::event::Event;
 use super::replace;
 use crate::config::ReportTo;
 use crate::error::{Error, OrError, Result};
-use crate::health::http::trusted;
 use crate::root::Root;
+use crate::tls::root_certs;
 
 /// One file for each report, named so that they sort by age.
 const DIR: &str = "/var/lib/abide/reports";
@@ -78,7 +78,7 @@ enum Refusal {
 }
 
 fn post(root: &Root, to: &ReportTo, url: &str, report: &[u8]) -> std::result::Result<(), Refusal> {
-    let trusted = trusted(root, to.ca.as_deref()).map_err(Refusal::Unreachable)?;
+    let trusted = root_certs(root, to.ca.as_deref().map(Path::new)).map_err(Refusal::Unreachable)?;
     let agent = Agent::config_builder()
         .tls_config(TlsConfig::builder().root_certs(trusted).build())
         .timeout_global(Some(LIMIT))

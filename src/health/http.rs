@@ -1,24 +1,16 @@
 //! `kind = "http"`: a server gives the right answer.
 
-use std::fs;
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 
 use super::Finding;
 use crate::config::kinds::{HttpCheck, Method};
 use crate::pattern;
 use crate::root::Root;
-
-/// Where distributions keep the certificates they trust; the first one found counts.
-const TRUST_STORES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::tls::root_certs;
 
 /// No more of an answer is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -49,7 +41,9 @@ impl HttpProbe {
         // A connection of its own each time: an old one that is still open proves little.
         let agent = Agent::config_builder()
             .tls_config(
-                TlsConfig::builder().root_certs(trusted(&self.root, self.config.ca.as_deref())?).build(),
+                TlsConfig::builder()
+                    .root_certs(root_certs(&self.root, self.config.ca.as_deref().map(Path::new))?)
+                    .build(),
             )
             .timeout_global(Some(limit))
             .http_status_as_error(false)
@@ -73,28 +67,6 @@ impl HttpProbe {
             None => String::new(),
         };
         judge(&self.config, status, &body)
-    }
-}
-
-/// The certificates that servers are checked against: those in the file `ca`, else the system's.
-///
-/// # Errors
-/// If the file cannot be read or holds none.
-pub fn trusted(root: &Root, ca: Option<&str>) -> Result<RootCerts, String> {
-    let pem = match ca {
-        Some(file) => Some(fs::read(root.path(file)).map_err(|e| format!("{file}: {e}"))?),
-        None => TRUST_STORES.iter().find_map(|file| fs::read(root.path(file)).ok()),
-    };
-    let Some(pem) = pem else { return Ok(RootCerts::WebPki) };
-    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    match (ca, certificates.is_empty()) {
-        (Some(file), true) => Err(format!("{file}: holds no certificate in PEM")),
-        _ => Ok(RootCerts::Specific(Arc::new(certificates))),
     }
 }
 

@@ -1,28 +1,20 @@
 //! Images from a web server, gone on with where the connection broke.
 
 use std::io::{self, Read};
-use std::path::Path;
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use log::warn;
 use ureq::http::{HeaderMap, StatusCode, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, BodyReader};
 
 use super::Source;
 use super::source::shown;
 use crate::config::Download;
 use crate::error::{Error, OrError, Result};
-
-/// Where distributions keep the certificates they trust; the first one found counts.
-const TRUST_STORES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::root::Root;
+use crate::tls::root_certs;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -230,39 +222,16 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
 }
 
 fn agent(limits: &Download) -> Result<Agent> {
+    let trusted = root_certs(&Root::live(), limits.ca.as_deref()).map_err(Error::Usage)?;
     Ok(Agent::config_builder()
         .http_status_as_error(false)
-        .tls_config(TlsConfig::builder().root_certs(root_certs(limits.ca.as_deref())?).build())
+        .tls_config(TlsConfig::builder().root_certs(trusted).build())
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(READ_TIMEOUT))
         .timeout_per_read(Some(READ_TIMEOUT))
         .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")))
         .build()
         .new_agent())
-}
-
-/// The configured certificates, else the system's own; where it has none, Mozilla's list as it was
-/// when this was built.
-fn root_certs(pinned: Option<&Path>) -> Result<RootCerts> {
-    let pem = match pinned {
-        Some(path) => Some(std::fs::read(path).or_usage(|| format!("{}: cannot read", path.display()))?),
-        None => {
-            let named = std::env::var("SSL_CERT_FILE").ok();
-            let mut stores = named.iter().map(String::as_str).chain(TRUST_STORES);
-            stores.find_map(|path| std::fs::read(path).ok())
-        }
-    };
-    let Some(pem) = pem else { return Ok(RootCerts::WebPki) };
-    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if let (Some(path), true) = (pinned, certificates.is_empty()) {
-        return Err(Error::Usage(format!("{}: holds no certificate in PEM form", path.display())));
-    }
-    Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
 #[cfg(test)]
@@ -298,12 +267,5 @@ mod tests {
         for (code, end) in codes {
             assert_eq!(is_final(&refusal(StatusCode::from_u16(code).unwrap())), end, "{code}");
         }
-    }
-
-    #[test]
-    fn a_pinned_certificate_must_be_one() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(root_certs(Some(file.path())).unwrap_err().exit_code(), 2);
-        assert_eq!(root_certs(Some(Path::new("/no/such/file"))).unwrap_err().exit_code(), 2);
     }
 }

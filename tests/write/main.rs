@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod https;
 mod set;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,58 @@
+//! The certificates that servers are checked against.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
+
+use crate::root::Root;
+
+/// Where distributions keep the certificates they trust; the first one found counts.
+const TRUST_STORES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The `pinned` certificates and no others, else those of `root`; where it has none, Mozilla's list as it
+/// was when this was built. On the running system `SSL_CERT_FILE` may name another store.
+///
+/// # Errors
+/// A sentence, if what is pinned cannot be read or holds no certificate: then nothing is trusted.
+pub fn root_certs(root: &Root, pinned: Option<&Path>) -> Result<RootCerts, String> {
+    let pem = match pinned {
+        Some(file) => Some(
+            std::fs::read(root.path(file)).map_err(|e| format!("{}: cannot read: {e}", file.display()))?,
+        ),
+        None => {
+            let named = std::env::var("SSL_CERT_FILE").ok().filter(|_| root.is_live());
+            let mut stores = named.iter().map(String::as_str).chain(TRUST_STORES);
+            stores.find_map(|file| std::fs::read(root.path(file)).ok())
+        }
+    };
+    let Some(pem) = pem else { return Ok(RootCerts::WebPki) };
+    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    match (pinned, certificates.is_empty()) {
+        (Some(file), true) => Err(format!("{}: holds no certificate in PEM form", file.display())),
+        _ => Ok(RootCerts::Specific(Arc::new(certificates))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_pinned_certificate_must_be_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(root_certs(&Root::live(), Some(file.path())).unwrap_err().contains("no certificate"));
+        assert!(root_certs(&Root::live(), Some(Path::new("/no/such/file"))).is_err());
+    }
+}
