@@ -147,7 +147,7 @@ fn told_by_bootctl(bootctl: &Path, dir: &Path) -> Vec<Told> {
 
 fn told_by_the_model(dir: &Path) -> Vec<Told> {
     let dirs = BootDirs::find(&Root::at(dir), &LoaderVars::default(), Access::Read).unwrap();
-    order::order(&dirs.entries().unwrap(), &Quirks::NEWEST)
+    order::order(&dirs.entries(&Quirks::NEWEST).unwrap(), &Quirks::NEWEST)
         .into_iter()
         .map(|e| {
             let tries = e.name.counter().map(|c| (u64::from(c.left), u64::from(c.done)));

@@ -13,9 +13,9 @@ use crate::{Error, Result};
 /// It has to be a real date: the firmware refuses to rename a file whose dates are zero, and then
 /// systemd-boot does not count down.
 #[derive(Debug)]
-struct BuildTime;
+pub(crate) struct BuildTime;
 
-static BUILT: BuildTime = BuildTime;
+pub(crate) static BUILT: BuildTime = BuildTime;
 
 impl TimeProvider for BuildTime {
     fn get_current_date(&self) -> Date {

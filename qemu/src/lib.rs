@@ -9,6 +9,7 @@
 //! with and without hardware virtualisation.
 
 mod agent;
+mod case_file;
 mod channel;
 mod command_line;
 pub mod console;
@@ -17,12 +18,14 @@ pub mod disk;
 mod error;
 pub mod esp;
 pub mod http;
+pub mod judge;
 mod machine;
 pub mod paths;
 pub mod pe;
 pub mod probe;
 mod qmp;
 mod running;
+pub mod small_disk;
 mod snapshot;
 mod spawn;
 mod timeline;

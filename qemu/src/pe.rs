@@ -67,6 +67,46 @@ fn append(image: &[u8], sections: &[(&str, &[u8])]) -> std::result::Result<Vec<u
     Ok(out)
 }
 
+/// Where [`executable`] puts its code.
+pub const CODE: u32 = 0x1000;
+
+/// An EFI application of one section that holds `code`, which runs wherever it lies and begins with
+/// its entry point. There is room for some more sections.
+pub fn executable(code: &[u8]) -> Vec<u8> {
+    const HEADERS: u32 = 1024;
+    let memory = u32::try_from(code.len()).unwrap_or(u32::MAX).next_multiple_of(4096);
+    let raw = u32::try_from(code.len()).unwrap_or(u32::MAX).next_multiple_of(512);
+    let mut file = b"MZ".to_vec();
+    file.resize(0x3c, 0);
+    file.extend(64_u32.to_le_bytes());
+    file.extend(b"PE\0\0");
+    // x86-64, one section, no symbols.
+    file.extend([0x8664_u16, 1, 0, 0, 0, 0, 0, 0].iter().flat_map(|n| n.to_le_bytes()));
+    // The optional header's size; executable, large addresses.
+    file.extend([240_u16, 0x0022].iter().flat_map(|n| n.to_le_bytes()));
+    let start = file.len();
+    file.extend(0x020b_u16.to_le_bytes());
+    file.extend([0, 0]);
+    // Sizes of code, data and more data; entry point; start of the code.
+    file.extend([raw, 0, 0, CODE, CODE].iter().flat_map(|n| n.to_le_bytes()));
+    file.extend(0_u64.to_le_bytes());
+    // Alignment in memory and in the file, versions, sizes of the image and of the headers.
+    let words = [4096, 512, 0, 0, 0, 0, CODE + memory, HEADERS, 0];
+    file.extend(words.iter().flat_map(|n: &u32| n.to_le_bytes()));
+    // An EFI application.
+    file.extend(10_u16.to_le_bytes());
+    file.resize(start + 108, 0);
+    file.extend(16_u32.to_le_bytes());
+    file.resize(start + 240, 0);
+    file.extend(b".text\0\0\0");
+    let section = [code.len().try_into().unwrap_or(u32::MAX), CODE, raw, HEADERS, 0, 0, 0, 0xe000_0020];
+    file.extend(section.iter().flat_map(|n: &u32| n.to_le_bytes()));
+    file.resize(HEADERS as usize, 0);
+    file.extend(code);
+    file.resize((HEADERS + raw) as usize, 0);
+    file
+}
+
 const SHORT: &str = "the file is shorter than its headers say";
 
 fn bytes<const N: usize>(image: &[u8], at: usize) -> std::result::Result<[u8; N], &'static str> {
@@ -90,7 +130,16 @@ fn put(image: &mut [u8], at: usize, new: &[u8]) -> std::result::Result<(), &'sta
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn an_executable_takes_further_sections() {
+        let file =
+            append_sections(&executable(&[0xc3; 700]), &[(".osrel", b"ID=x"), (".cmdline", b"y")]).unwrap();
+        assert_eq!(&file[1024..1026], &[0xc3, 0xc3]);
+        assert_eq!(&file[2048..2052], b"ID=x");
+    }
 
     #[test]
     fn what_is_no_pe_image_is_refused() {

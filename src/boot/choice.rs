@@ -103,8 +103,8 @@ pub fn choose(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Option
         Some(Choice { entry: entry.clone(), because: pin.because })
     });
     pinned.or_else(|| {
-        // "For now, never select any non-default profile" (258).
-        let entry = order.iter().find(|e| e.profile == 0 || !quirks.profile_first)?;
+        // "For now, never select any non-default profile" (261).
+        let entry = order.iter().find(|e| e.profile == 0 || !quirks.profile_by_name)?;
         let keyed = entry.sort_key.is_some() && entry.version.is_some();
         Some(Choice { entry: entry.clone(), because: Because::First(entry.state(), keyed) })
     })

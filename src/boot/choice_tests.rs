@@ -255,7 +255,7 @@ fn entries_of_later_kinds_are_not_shown_by_older_loaders() {
 }
 
 #[test]
-fn capitals_do_not_hide_an_auto_file_from_252_alone() {
+fn capitals_do_not_hide_an_auto_file_from_252_to_256() {
     let entries = [uki("AUTO-x.efi", "1")];
     assert_eq!(ordered(&entries, &Quirks::V252), ["AUTO-x.efi"]);
     assert!(ordered(&entries, &Quirks::V257).is_empty());
@@ -266,7 +266,7 @@ fn profile(file: &str, number: u32) -> Entry {
 }
 
 #[test]
-fn profiles_beyond_the_first_are_entries_since_257_and_never_chosen_by_258() {
+fn profiles_beyond_the_first_are_entries_since_257_and_never_chosen_by_261() {
     let plain = [uki("e.efi", "1.0"), profile("e.efi", 1), profile("e.efi", 2)];
     let numbers = |q: &Quirks| order(&plain, q).iter().map(|e| e.profile).collect::<Vec<_>>();
     assert_eq!(numbers(&Quirks::V252), [0]);

@@ -2,7 +2,7 @@
 //! (`line_get_key_value`: 252 `boot.c`, 262 `efi-string.c`).
 
 /// The keys and values of `text`, up to the first NUL. `separators` are a blank and
-/// a tab for the loader's own files, `=` for os-release. Since 254 `'` quotes, too.
+/// a tab for the loader's own files, `=` for os-release. Since 257 `'` quotes, too.
 pub fn lines<'a>(
     text: &'a str,
     separators: &'static [char],

@@ -8,6 +8,7 @@ use super::entry::{CONF_DIR, Entry, Kind, Partition, Starts, UKI_DIR};
 use super::esp::BootDirs;
 use super::loader_conf::LoaderConf;
 use super::name::{EntryName, Suffix};
+use super::quirks::Quirks;
 use super::type1;
 use super::uki::{self, Profile};
 use super::volume::{Item, Volume};
@@ -16,17 +17,17 @@ use crate::error::{Error, OrError, Result};
 /// The largest text file that is read; the loader has no limit, but no reason for more.
 const MOST_BYTES: u64 = 256 << 10;
 
-/// All entries, in the order in which the loader comes across them: ESP before
+/// All entries as this version of the loader reads them, in the order in which the loader comes across them: ESP before
 /// XBOOTLDR, Type #2 before Type #1 (`config_load_all_entries`).
-pub(super) fn read(dirs: &BootDirs) -> Result<Vec<Entry>> {
+pub(super) fn read(dirs: &BootDirs, quirks: &Quirks) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for partition in [Partition::Esp, Partition::Xbootldr] {
         let Ok(volume) = dirs.volume(partition) else { continue };
         for (item, name) in files(volume, partition, UKI_DIR, Suffix::Efi)? {
-            entries.extend(read_uki(volume, partition, &item, &name));
+            entries.extend(read_uki(volume, partition, &item, &name, quirks));
         }
         for (item, name) in files(volume, partition, CONF_DIR, Suffix::Conf)? {
-            entries.extend(read_conf(volume, partition, &item, &name));
+            entries.extend(read_conf(volume, partition, &item, &name, quirks));
         }
     }
     Ok(entries)
@@ -55,9 +56,9 @@ pub fn loader_conf(dirs: &BootDirs, single_quotes: bool) -> Result<LoaderConf> {
 ///
 /// # Errors
 /// [`Error::Boot`] if it is not a UKI that the loader would show.
-pub fn uki_at(esp: &dyn Volume, path: &str, name: &EntryName) -> Result<Entry> {
+pub fn uki_at(esp: &dyn Volume, path: &str, name: &EntryName, quirks: &Quirks) -> Result<Entry> {
     let file = esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
-    let uki = uki::read(file).or_boot(|| format!("{path}: not a UKI"))?;
+    let uki = uki::read_as(file, quirks.single_quotes).or_boot(|| format!("{path}: not a UKI"))?;
     let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
     uki_entry(Partition::Esp, &item, name, &uki.main, 0).ok_or_else(|| {
         Error::Boot(format!("{path}: its .osrel has no name; the boot loader would not show it"))
@@ -84,10 +85,16 @@ fn read_text(volume: &dyn Volume, path: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn read_uki(volume: &dyn Volume, partition: Partition, item: &Item, name: &EntryName) -> Vec<Entry> {
+fn read_uki(
+    volume: &dyn Volume,
+    partition: Partition,
+    item: &Item,
+    name: &EntryName,
+    quirks: &Quirks,
+) -> Vec<Entry> {
     let path = format!("{UKI_DIR}/{}", item.name);
     let uki = volume.open(&path).map_err(|e| e.to_string());
-    let uki = match uki.and_then(|file| uki::read(file).map_err(|e| e.to_string())) {
+    let uki = match uki.and_then(|file| uki::read_as(file, quirks.single_quotes).map_err(|e| e.to_string())) {
         Ok(uki) => uki,
         Err(e) => {
             warn!("{path}: no boot entry: {e}");
@@ -132,7 +139,13 @@ fn uki_entry(
     })
 }
 
-fn read_conf(volume: &dyn Volume, partition: Partition, item: &Item, name: &EntryName) -> Option<Entry> {
+fn read_conf(
+    volume: &dyn Volume,
+    partition: Partition,
+    item: &Item,
+    name: &EntryName,
+    quirks: &Quirks,
+) -> Option<Entry> {
     let path = format!("{CONF_DIR}/{}", item.name);
     let text = match read_text(volume, &path) {
         Ok(text) => text,
@@ -141,7 +154,7 @@ fn read_conf(volume: &dyn Volume, partition: Partition, item: &Item, name: &Entr
             return None;
         }
     };
-    let it = type1::parse(&text)?;
+    let it = type1::parse(&text, quirks)?;
     // The loader does not show an entry whose file is not there.
     if it.starts != Starts::UkiUrl && volume.open(&it.target).is_err() {
         debug!("{path}: {} is not there, so that the loader does not show it", it.target);
@@ -172,7 +185,7 @@ mod tests {
 
     fn read(files: &[(&str, &[u8])]) -> Vec<Entry> {
         let recorder = Rc::new(Recorder::with(files));
-        BootDirs { esp: Box::new(recorder), xbootldr: None }.entries().unwrap()
+        BootDirs { esp: Box::new(recorder), xbootldr: None }.entries(&Quirks::NEWEST).unwrap()
     }
 
     #[test]
@@ -182,7 +195,7 @@ mod tests {
         let conf = b"title Old\nsort-key edge\nversion 1.0\nlinux /linux\noptions a\noptions b\n";
         let xbootldr = Rc::new(Recorder::with(&[("loader/entries/old.conf", conf), ("linux", b"x")]));
         let dirs = BootDirs { esp: Box::new(esp), xbootldr: Some(Box::new(xbootldr)) };
-        let entries = dirs.entries().unwrap();
+        let entries = dirs.entries(&Quirks::NEWEST).unwrap();
         let paths: Vec<String> = entries.iter().map(Entry::path).collect();
         assert_eq!(paths, ["EFI/Linux/edge_2.0+2-1.efi", "loader/entries/old.conf"]);
         let options: Vec<Option<&str>> = entries.iter().map(|e| e.options.as_deref()).collect();

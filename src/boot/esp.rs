@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use super::entry::{CONF_DIR, Entry, Partition, UKI_DIR};
 use super::loader_vars::LoaderVars;
 use super::name::EntryName;
+use super::quirks::Quirks;
 use super::volume::Volume;
 use super::{entries, locate};
 use crate::error::{Error, OrError, Result};
@@ -63,14 +64,14 @@ impl BootDirs {
         }
     }
 
-    /// All entries of both types on both partitions, in the order in which the
-    /// loader comes across them (not the order of the menu).
+    /// All entries of both types on both partitions as this version of the loader reads them, in
+    /// the order in which it comes across them (not the order of the menu).
     ///
     /// # Errors
     /// [`Error::Boot`] if a folder cannot be read; an entry that cannot be read is
     /// left out, as the loader does, and logged.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
-        entries::read(self)
+    pub fn entries(&self, quirks: &Quirks) -> Result<Vec<Entry>> {
+        entries::read(self, quirks)
     }
 
     /// Renames an entry's file, never over another, and makes that durable.

@@ -27,8 +27,14 @@ impl OsRelease {
     /// Parses the text as the loader does; later lines win.
     #[must_use]
     pub fn parse(text: &str) -> Self {
+        Self::parse_as(text, true)
+    }
+
+    /// As [`OsRelease::parse`], by a loader to which `'` is a quote or is not.
+    #[must_use]
+    pub fn parse_as(text: &str, single_quotes: bool) -> Self {
         let mut it = Self::default();
-        for (key, value) in conf_file::lines(text, &['='], true) {
+        for (key, value) in conf_file::lines(text, &['='], single_quotes) {
             let field = match key {
                 "PRETTY_NAME" => &mut it.pretty_name,
                 "IMAGE_ID" => &mut it.image_id,

@@ -1,8 +1,8 @@
 //! Where one version of systemd-boot differs from another, as data.
 //!
-//! Read in 252.39 (`src/boot/efi/boot.c`), 257.13 and 262 (`src/boot/boot.c`). For versions
-//! between these the boundary is the one given in systemd's release notes or, where these
-//! are silent, the later of the two sources that were read.
+//! Read in 252.39, 254.26, 255.13 and 256 (`src/boot/efi/boot.c`), 257.13 and 262
+//! (`src/boot/boot.c`), and tried on 252.39, 254.26, 257.13 and 262. For versions that were not
+//! read, the boundary is the one given in systemd's release notes.
 
 /// How the loader makes an entry's id from the file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +26,19 @@ pub struct Quirks {
     pub preferred: bool,
     /// Type #1 entries with `efi` are counted (before 258).
     pub counts_efi_conf: bool,
-    /// Type #1 entries with `uki` and `uki-url` are known (258).
+    /// Type #1 entries with `uki` and `uki-url` are known (258); before, such lines are nothing.
     pub conf_uki: bool,
+    /// Type #1 entries may name a `profile` (259).
+    pub conf_profile: bool,
     /// Every profile of a UKI is an entry of its own (257).
     pub profiles: bool,
-    /// Profiles sort by their number before the id, and none but the first is
-    /// booted without being named (258).
+    /// Profiles sort by their number before the id (259, with the profiles of Type #1).
     pub profile_first: bool,
-    /// A leading `auto-` hides a file in any case (254), not only in lower case.
+    /// No profile but the first is booted without being named (261).
+    pub profile_by_name: bool,
+    /// A leading `auto-` hides a file in any case (257, not yet 256), not only in lower case.
     pub auto_in_any_case: bool,
-    /// `'` quotes a value as `"` does (254).
+    /// `'` quotes a value as `"` does (257, not yet 256).
     pub single_quotes: bool,
     /// An entry with tries left that cannot be started makes the loader reboot (258);
     /// before, it goes back to the firmware.
@@ -49,8 +52,10 @@ impl Quirks {
         preferred: false,
         counts_efi_conf: true,
         conf_uki: false,
+        conf_profile: false,
         profiles: false,
         profile_first: false,
+        profile_by_name: false,
         auto_in_any_case: false,
         single_quotes: false,
         reboots_on_error: false,
@@ -71,7 +76,9 @@ impl Quirks {
         preferred: true,
         counts_efi_conf: false,
         conf_uki: true,
+        conf_profile: true,
         profile_first: true,
+        profile_by_name: true,
         reboots_on_error: true,
         ..Self::V257
     };
@@ -95,10 +102,12 @@ impl Quirks {
             preferred: major >= 260,
             counts_efi_conf: major < 258,
             conf_uki: major >= 258,
+            conf_profile: major >= 259,
             profiles: major >= 257,
-            profile_first: major >= 258,
-            auto_in_any_case: major >= 254,
-            single_quotes: major >= 254,
+            profile_first: major >= 259,
+            profile_by_name: major >= 261,
+            auto_in_any_case: major >= 257,
+            single_quotes: major >= 257,
             reboots_on_error: major >= 258,
         }
     }

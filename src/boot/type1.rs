@@ -3,6 +3,7 @@
 use super::conf_file;
 use super::entry::Starts;
 use super::name::ends_with_no_case;
+use super::quirks::Quirks;
 
 /// What a Type #1 file says, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +30,10 @@ pub struct Type1 {
 /// Parses a Type #1 file as systemd-boot does (262, `boot_entry_add_type1`).
 ///
 /// `None` where the loader would not show it: no or contradictory lines of what to
-/// start, or another architecture than this one.
+/// start, or another architecture than this one. Lines that this version does not know are
+/// nothing to it.
 #[must_use]
-pub fn parse(text: &str) -> Option<Type1> {
+pub fn parse(text: &str, quirks: &Quirks) -> Option<Type1> {
     let mut it = Type1 {
         starts: Starts::Linux,
         target: String::new(),
@@ -43,7 +45,7 @@ pub fn parse(text: &str) -> Option<Type1> {
         profile: 0,
     };
     let mut starts: Option<Starts> = None;
-    for (key, value) in conf_file::lines(text, &[' ', '\t'], true) {
+    for (key, value) in conf_file::lines(text, &[' ', '\t'], quirks.single_quotes) {
         let own = || Some(value.to_owned());
         let new = match key {
             "title" => {
@@ -62,7 +64,7 @@ pub fn parse(text: &str) -> Option<Type1> {
                 it.machine_id = own();
                 continue;
             }
-            "profile" => {
+            "profile" if quirks.conf_profile => {
                 it.profile = value.parse().unwrap_or(it.profile);
                 continue;
             }
@@ -76,8 +78,8 @@ pub fn parse(text: &str) -> Option<Type1> {
             "architecture" if !value.eq_ignore_ascii_case(ARCHITECTURE) => return None,
             "linux" => Starts::Linux,
             "efi" => Starts::Efi,
-            "uki" => Starts::Uki,
-            "uki-url" => Starts::UkiUrl,
+            "uki" if quirks.conf_uki => Starts::Uki,
+            "uki-url" if quirks.conf_uki => Starts::UkiUrl,
             _ => continue,
         };
         if starts.is_some_and(|old| old != new) {
@@ -118,9 +120,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn newest(text: &str) -> Option<Type1> {
+        parse(text, &Quirks::NEWEST)
+    }
+
     #[test]
     fn a_linux_entry_is_read_with_all_its_options() {
-        let it = parse(
+        let it = newest(
             "title  Edge 1\nsort-key edge\nversion 1.0\nmachine-id abc\n\
              linux /edge/linux\ninitrd /edge/initrd\noptions root=x\noptions quiet ro\n",
         )
@@ -132,19 +138,34 @@ mod tests {
 
     #[test]
     fn an_entry_that_starts_nothing_or_two_things_is_not_shown() {
-        assert_eq!(parse("title x\n"), None);
-        assert_eq!(parse("linux /a\nefi /b\n"), None);
-        assert!(parse("linux /a\nlinux /b\n").is_some());
+        assert_eq!(newest("title x\n"), None);
+        assert_eq!(newest("linux /a\nefi /b\n"), None);
+        assert!(newest("linux /a\nlinux /b\n").is_some());
+    }
+
+    #[test]
+    fn before_258_the_lines_of_ukis_do_not_count() {
+        let text = "uki /a\nlinux /b\n";
+        assert_eq!(newest(text), None);
+        assert_eq!(parse(text, &Quirks::V257).unwrap().target, "b");
+        assert_eq!(parse("uki-url http://x\n", &Quirks::V257), None);
+    }
+
+    #[test]
+    fn before_257_a_single_quote_is_part_of_the_value() {
+        let sort_key = |quirks| parse("linux /a\nsort-key 'edge'\n", &quirks).unwrap().sort_key;
+        assert_eq!(sort_key(Quirks::V252).as_deref(), Some("'edge'"));
+        assert_eq!(sort_key(Quirks::V257).as_deref(), Some("edge"));
     }
 
     #[test]
     fn an_entry_for_another_architecture_is_not_shown() {
-        assert_eq!(parse("linux /a\narchitecture vax\n"), None);
-        assert!(parse(&format!("linux /a\narchitecture {}\n", ARCHITECTURE.to_uppercase())).is_some());
+        assert_eq!(newest("linux /a\narchitecture vax\n"), None);
+        assert!(newest(&format!("linux /a\narchitecture {}\n", ARCHITECTURE.to_uppercase())).is_some());
     }
 
     #[test]
     fn backslashes_are_slashes_too() {
-        assert_eq!(parse("efi \\EFI\\tool.efi\n").unwrap().target, "EFI/tool.efi");
+        assert_eq!(newest("efi \\EFI\\tool.efi\n").unwrap().target, "EFI/tool.efi");
     }
 }

@@ -63,6 +63,15 @@ const TEXTS: [&str; 4] = [".osrel", ".cmdline", ".uname", ".profile"];
 /// # Errors
 /// [`UkiError`] if it is not a PE file or a section is damaged.
 pub fn read(file: impl Read + Seek) -> Result<Uki, UkiError> {
+    read_as(file, true)
+}
+
+/// As [`read`], in the eyes of a loader to which `'` is a quote or is not
+/// ([`super::quirks::Quirks::single_quotes`]).
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as(file: impl Read + Seek, single_quotes: bool) -> Result<Uki, UkiError> {
     let cache = ReadCache::new(file);
     let not_pe = |e: object::Error| UkiError::NotPe(e.to_string());
     let dos = ImageDosHeader::parse(&cache).map_err(not_pe)?;
@@ -91,7 +100,7 @@ pub fn read(file: impl Read + Seek) -> Result<Uki, UkiError> {
             (&cache).read_bytes_at(u64::from(start), u64::from(len)).map_err(|()| UkiError::Section(name))?;
         found.push(Section { name, text: String::from_utf8_lossy(bytes).into_owned() });
     }
-    let mut profiles = profiles(&found);
+    let mut profiles = profiles(&found, single_quotes);
     let others = profiles.split_off(1);
     Ok(Uki { machine, has_linux, main: profiles.pop().unwrap_or_default(), others })
 }
@@ -107,16 +116,16 @@ fn headers<'d, Nt: ImageNtHeaders, R: ReadRef<'d>>(
 
 /// Sections before the first `.profile` are common to all profiles; those after one
 /// belong to it and replace the common ones (UAPI, unified kernel image specification).
-fn profiles(sections: &[Section]) -> Vec<Profile> {
+fn profiles(sections: &[Section], single_quotes: bool) -> Vec<Profile> {
     let next = |part: &[Section]| part.iter().position(|s| s.name == ".profile").unwrap_or(part.len());
     let (common, mut rest) = sections.split_at(next(sections));
-    let base = fill(Profile::default(), common);
+    let base = fill(Profile::default(), common, single_quotes);
     let mut profiles = Vec::new();
     while let Some((head, tail)) = rest.split_first() {
         let (own, others) = tail.split_at(next(tail));
         rest = others;
-        let mut profile = fill(base.clone(), own);
-        for (key, value) in super::conf_file::lines(&head.text, &['='], true) {
+        let mut profile = fill(base.clone(), own, single_quotes);
+        for (key, value) in super::conf_file::lines(&head.text, &['='], single_quotes) {
             match key {
                 "ID" => profile.id = Some(value.to_owned()),
                 "TITLE" => profile.title = Some(value.to_owned()),
@@ -132,11 +141,11 @@ fn profiles(sections: &[Section]) -> Vec<Profile> {
 }
 
 /// Of several sections with one name the first counts.
-fn fill(base: Profile, sections: &[Section]) -> Profile {
+fn fill(base: Profile, sections: &[Section], single_quotes: bool) -> Profile {
     let text = |name: &str| sections.iter().find(|s| s.name == name).map(|s| s.text.as_str());
     let plain = |t: &str| t.split('\0').next().unwrap_or_default().trim().to_owned();
     Profile {
-        osrel: text(".osrel").map(OsRelease::parse).or(base.osrel),
+        osrel: text(".osrel").map(|text| OsRelease::parse_as(text, single_quotes)).or(base.osrel),
         cmdline: text(".cmdline").map(plain).or(base.cmdline),
         uname: text(".uname").map(plain).or(base.uname),
         ..Profile::default()

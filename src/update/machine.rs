@@ -120,7 +120,7 @@ impl Machine {
         let quirks = vars.quirks();
         Ok(Self {
             root: root.clone(),
-            entries: dirs.entries()?,
+            entries: dirs.entries(&quirks)?,
             settings: Settings::new(entries::loader_conf(&dirs, quirks.single_quotes)?, &vars),
             quirks,
             vars,
@@ -372,11 +372,11 @@ impl Machine {
     pub fn staged_entry(&self, stem: &str) -> Result<Entry> {
         let name = EntryName::new(stem, None, Suffix::Efi)
             .ok_or_else(|| Error::Refused(format!("{stem} cannot be the name of a boot entry")))?;
-        entries::uki_at(self.dirs.esp.as_ref(), STAGED_UKI, &name)
+        entries::uki_at(self.dirs.esp.as_ref(), STAGED_UKI, &name, &self.quirks)
     }
 
     fn reread(&mut self) -> Result<()> {
-        self.entries = self.dirs.entries()?;
+        self.entries = self.dirs.entries(&self.quirks)?;
         Ok(())
     }
 

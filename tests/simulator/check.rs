@@ -13,7 +13,7 @@ pub type Violation = String;
 /// Checks a machine without power.
 pub fn check(world: &World, goals: &[Goal], loader: &str) -> Result<(), Violation> {
     let fat = world.fat();
-    let entries = entries(&fat);
+    let entries = entries(&fat, &quirks(loader));
     let state = Store::open(&fat).state();
     nothing_half_written_is_bootable(world, &entries)?;
     a_good_system_is_there(world, &entries, &state)?;

@@ -84,9 +84,9 @@ pub fn power_on(
     hand: Hand,
 ) -> std::result::Result<Option<Outcome>, Violation> {
     let fat = Fat::new(Disk::new(world.image.clone(), rules.geometry), rules.mutation);
-    let all = entries(&fat);
-    let first =
-        choose(&all, &settings(), &quirks(rules.loader)).ok_or("1: the loader has nothing to boot")?.entry;
+    let quirks = quirks(rules.loader);
+    let all = entries(&fat, &quirks);
+    let first = choose(&all, &settings(), &quirks).ok_or("1: the loader has nothing to boot")?.entry;
     let chosen = match hand {
         Hand::Menu(n) => match all.get(n) {
             Some(entry) if *entry != first => entry.clone(),
@@ -94,7 +94,6 @@ pub fn power_on(
         },
         _ => first,
     };
-    let quirks = quirks(rules.loader);
     let name = after_boot(&chosen, &quirks);
     let running = chosen.renamed(name);
     if running.name != chosen.name && !fat.disk.borrow().view().names.contains_key(&running.path()) {

@@ -143,8 +143,8 @@ pub fn dirs(fat: &Fat) -> BootDirs {
     BootDirs { esp: Box::new(fat.clone()), xbootldr: None }
 }
 
-pub fn entries(fat: &Fat) -> Vec<Entry> {
-    dirs(fat).entries().unwrap()
+pub fn entries(fat: &Fat, quirks: &Quirks) -> Vec<Entry> {
+    dirs(fat).entries(quirks).unwrap()
 }
 
 pub fn settings() -> Settings {

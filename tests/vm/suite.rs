@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod commits;
+#[path = "../support/dice.rs"]
+mod dice;
 mod downgrade;
 mod driver;
 mod emt;
@@ -10,6 +12,7 @@ mod firmware_options;
 mod hangs;
 mod health;
 mod loader;
+mod model;
 mod panics;
 mod power_cut;
 mod sick;
