@@ -26,6 +26,8 @@ pub mod slots;
 pub mod tree;
 #[cfg(feature = "full")]
 pub mod trust;
+#[cfg(feature = "full")]
+pub mod write;
 
 use std::fs;
 use std::path::Path;
@@ -42,6 +44,8 @@ pub use scripts::Scripts;
 pub use slots::SlotLabels;
 #[cfg(feature = "full")]
 pub use trust::{Policy, Trust};
+#[cfg(feature = "full")]
+pub use write::{Lacking, WriteRules};
 
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
@@ -70,6 +74,9 @@ pub struct Config {
     /// `[trust]`: what an image must be vouched for by.
     #[cfg(feature = "full")]
     pub trust: Trust,
+    /// `[write]`: which images are written.
+    #[cfg(feature = "full")]
+    pub write: WriteRules,
 }
 
 impl Default for Config {
@@ -88,6 +95,8 @@ impl Default for Config {
             slots: None,
             #[cfg(feature = "full")]
             trust: Trust::default(),
+            #[cfg(feature = "full")]
+            write: WriteRules::default(),
         }
     }
 }
@@ -128,6 +137,8 @@ impl Config {
             slots: top.optional_table("slots", SlotLabels::read)?,
             #[cfg(feature = "full")]
             trust: top.table("trust", Trust::read)?,
+            #[cfg(feature = "full")]
+            write: top.table("write", WriteRules::read)?,
         };
         #[cfg(feature = "full")]
         {

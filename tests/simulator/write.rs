@@ -81,6 +81,7 @@ fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<Plan> {
         running_entry: &machine.running_entry()?.id(),
         room: Room::of(machine.dirs.esp.as_ref())?,
         image_id: None,
+        no_panic: abide::config::Lacking::Warn,
         scratch: uuid::Uuid::nil(),
     }
     .plan()

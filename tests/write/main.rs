@@ -532,6 +532,21 @@ fn a_uki_without_panic_is_warned_about() {
 }
 
 #[test]
+fn a_uki_without_panic_is_refused_where_the_configuration_says_so_before_anything_is_changed() {
+    let tree = machine();
+    let before = fs::read(tree.path("dev/sda3")).unwrap();
+    fs::create_dir_all(tree.path("etc/abide/abide.d")).unwrap();
+    fs::write(tree.path("etc/abide/abide.d/50-panic.toml"), "[write]\npanic = \"require\"\n").unwrap();
+    for panic in ["", " panic=0"] {
+        let cmdline = format!("root=PARTUUID={}{panic}", partuuid("b"));
+        let run = write(&tree, &Image::with_cmdline("2.0", &cmdline)).fails(6);
+        assert!(run.stderr.contains("[write] panic"), "{}", run.stderr);
+    }
+    assert_eq!(fs::read(tree.path("dev/sda3")).unwrap(), before);
+    write(&tree, &Image::new("2.0", "b")).ok();
+}
+
+#[test]
 fn images_beyond_two_and_four_gib_arrive_whole() {
     const GIB: u64 = 1 << 30;
     let len = 4 * GIB + 12 * 1024;

@@ -111,6 +111,7 @@ pub fn write(
         running_entry: &running_entry,
         room: stage::Room::of(machine.dirs.esp.as_ref())?,
         image_id: image_id.as_deref(),
+        no_panic: config.write.no_panic,
         scratch: uuid::Builder::from_random_bytes(scratch).into_uuid(),
     }
     .plan()?;

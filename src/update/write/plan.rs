@@ -5,8 +5,10 @@ use super::parts::{self, PartPlan};
 use super::refuse_failed;
 use super::stage::Room;
 use crate::boot::Entry;
+use crate::boot::kernel_args::reboots_on_panic;
 use crate::boot::name::{EntryName, Suffix};
 use crate::boot::uki::Uki;
+use crate::config::Lacking;
 use crate::disk::{RootArg, SlotName, Slots};
 use crate::error::{Error, Result};
 use crate::state::{Stage, State, Update};
@@ -53,6 +55,8 @@ pub struct Facts<'a> {
     pub room: Room,
     /// The only image that is accepted, by `IMAGE_ID` or `ID`; none: any.
     pub image_id: Option<&'a str>,
+    /// What becomes of an image whose kernel would stand still when it panics.
+    pub no_panic: Lacking,
     /// A random UUID, for partitions that nothing is to find while they are written.
     pub scratch: uuid::Uuid,
 }
@@ -76,6 +80,11 @@ impl Facts<'_> {
         let target = self.slots.get(self.running.other());
         let uki = &self.image.uki;
         check_machine(uki, self.image.root_arch)?;
+        if let Some(why) = stands_still(uki).filter(|_| self.no_panic == Lacking::Refuse) {
+            return Err(Error::Refused(format!(
+                "[write] panic of the configuration forbids the image: {why}"
+            )));
+        }
         let (image_id, version) = identity(uki)?;
         if let Some(own) = self.image_id.filter(|own| *own != image_id) {
             return Err(Error::Refused(format!(
@@ -219,22 +228,16 @@ fn identity(uki: &Uki) -> Result<(String, String)> {
     Ok((id.to_owned(), version.to_owned()))
 }
 
+/// What is missing from the UKI's command line, where its kernel would stand still when it panics.
+fn stands_still(uki: &Uki) -> Option<&'static str> {
+    (uki.main.cmdline.as_deref().and_then(reboots_on_panic) != Some(true)).then_some(
+        "its UKI has no panic= on its command line: if the kernel panics before the initramfs, the \
+         machine stands still instead of falling back; add panic=10",
+    )
+}
+
 fn warnings(uki: &Uki) -> Vec<String> {
-    let panics = |cmdline: &str| {
-        cmdline
-            .split_whitespace()
-            .filter_map(|word| word.strip_prefix("panic="))
-            .next_back()
-            .is_some_and(|n| n != "0")
-    };
-    let mut warnings = Vec::new();
-    if !uki.main.cmdline.as_deref().is_some_and(panics) {
-        warnings.push(
-            "its UKI has no panic= on its command line: if the kernel panics before the initramfs, the \
-             machine stands still instead of falling back; add panic=10"
-                .to_owned(),
-        );
-    }
+    let mut warnings: Vec<String> = stands_still(uki).map(str::to_owned).into_iter().collect();
     if !uki.others.is_empty() {
         warnings.push(
             "its UKI has several profiles; systemd-boot 257 may choose another than the first".to_owned(),
