@@ -25,6 +25,8 @@ enabled = true
 timeout = "5min"
 interval = "30s"
 disabled = []
+[write]
+panic = "warn"
 "#;
 
 /// What every check has.
@@ -280,6 +282,7 @@ mod tests {
             ("scripts", ""),
             ("trust", "policy image_id"),
             ("slots", "a b"),
+            ("write", ""),
         ];
         let known = |text: &str| -> Vec<String> {
             let error = Config::parse("f", text).unwrap_err().to_string();
