@@ -83,8 +83,10 @@ test: build
 demo: build
 	$(CARGO) run --quiet --locked --package abide-qemu --bin demo
 
-# What takes too long for every day: power cuts three deep, an image of 8 GiB.
-soak: deps
+# What takes too long for every day: every row of the matrix of bad systems, power cuts three deep,
+# an image of 8 GiB.
+soak: build
+	ABIDE_MATRIX=all ABIDE_MATRIX_WRITE=1 $(CARGO) test --locked --package abide-qemu --test vm matrix::every
 	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
 

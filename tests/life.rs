@@ -209,3 +209,56 @@ fn a_committed_boot_with_no_update_in_flight_writes_nothing_to_the_esp() {
     assert!(!tree.path("efi/EFI/abide").exists());
     assert!(!tree.path("run/abide/trial").exists());
 }
+
+#[test]
+fn tries_that_all_end_in_an_orderly_reboot_are_no_failure_of_the_image() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    for _ in 0..3 {
+        tree.boot_with_initrd("2.0");
+        abide::update::trial::interrupt_trial(&tree.root()).unwrap();
+    }
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    let status = tree.status();
+    assert_eq!(status["boot"]["kind"], "fallback");
+    assert!(status["boot"]["because"].as_str().unwrap().contains("orderly reboot"), "{status:#}");
+    assert!(status["failures"].as_array().unwrap().is_empty(), "{status:#}");
+    assert_eq!(status["update"]["userStatus"], "FAILED");
+    assert_eq!(status["update"]["swErr"]["retryCondition"], "write it again");
+    tree.boot_with_initrd("1.0");
+    assert_eq!(tree.status()["boot"]["kind"], "committed");
+    std::fs::remove_file(tree.entry("edge_2.0+0-3.efi")).unwrap();
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+}
+
+#[test]
+fn one_try_that_was_cut_off_among_orderly_reboots_is_a_failure() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    for try_number in 0..3 {
+        tree.boot_with_initrd("2.0");
+        if try_number != 1 {
+            abide::update::trial::interrupt_trial(&tree.root()).unwrap();
+        }
+    }
+    tree.boot_with_initrd("1.0");
+    let status = tree.status();
+    let reason = status["failures"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("2 of them ended in an orderly reboot"), "{status:#}");
+}
+
+#[test]
+fn an_update_that_the_loader_passes_over_waits_and_that_is_said() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    let because = |tree: &Tree| tree.status()["boot"]["because"].as_str().unwrap().to_owned();
+    assert!(because(&tree).contains("waits for the next boot"));
+    tree.set_variable("LoaderEntryDefault", "edge_1.0.efi");
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    assert!(because(&tree).contains("passed over"), "{}", because(&tree));
+    assert!(tree.status()["failures"].as_array().unwrap().is_empty());
+}

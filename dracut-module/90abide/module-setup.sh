@@ -34,6 +34,8 @@ installkernel() {
     # Host-only mode looks at what the building machine uses. What reads the EFI
     # variables and the ESP is always needed.
     hostonly='' instmods efivarfs vfat nls_cp437 nls_ascii nls_utf8 nls_iso8859-1
+    # Where a kernel that panics leaves its last lines.
+    hostonly='' instmods efi_pstore
     # A trial arms the hardware watchdog. The chipsets' ones hang below a bus driver
     # that no device of its own asks for.
     hostonly='' instmods '=drivers/watchdog' lpc_ich i2c_i801 i2c_smbus
@@ -67,5 +69,5 @@ install() {
     inst_multiple -o \
         "$settings/abide-initrd*.service.d/*.conf" \
         "$settings/abide-initrd-timeout.timer.d/*.conf"
-    inst_multiple systemctl
+    inst_multiple systemctl modprobe
 }

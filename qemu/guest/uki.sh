@@ -26,7 +26,7 @@ os_release() {
 
 # make_parts VERSION VARIANT DIR: DIR/root.erofs and DIR/uki.efi. The variant's file
 # is sourced; it may define
-#   variant_root DIR    changes the root's files
+#   variant_root DIR    changes the root's files: by replacing them, as they are links into the cache
 #   variant_initrd DIR  puts files into DIR, unpacked over the initramfs
 #   variant_uki FILE    damages the finished UKI
 #   variant_erofs FILE  damages the finished root

@@ -14,7 +14,7 @@ use crate::config::{Config, OnFailure};
 use crate::error::{Error, Result};
 use crate::health::clock::Clock;
 use crate::health::runner::{self, End, Runner};
-use crate::health::{CheckResult, Window, baseline};
+use crate::health::{CheckResult, Outcome, Window, baseline};
 use crate::root::Root;
 use crate::state::boot_note::TRIAL;
 use crate::state::{BootKind, BootNote, FailedCheck, Phase, State, Verdict};
@@ -86,10 +86,17 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
         announce(root, config, &Event::of_update(root, Kind::Testing, update));
     }
     let mut progress = Progress::new(root, &config.assess, clock);
-    match runner.assess(&mut window, |standing, results| progress.show(standing, results)) {
+    let mut begun = false;
+    let ended = runner.assess(&mut window, |standing, results| {
+        progress.show(standing, results);
+        if !begun && results.iter().any(|c| c.result != Outcome::Pending) {
+            begun = true;
+            note_phase(root, Phase::Checks);
+        }
+    });
+    match ended {
         End::Passed => {
             info!("the system on trial is healthy");
-            note_phase(root, Phase::Checks);
             if let Err(e) = write_metrics(root, config) {
                 warn!("{e}");
             }

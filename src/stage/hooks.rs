@@ -17,13 +17,16 @@ const RUN: &str = "/run/systemd/system";
 const UNITS: &str = "/usr/lib/systemd/system";
 
 /// Which unit pulls in which.
-const LINKS: [(&str, &str); 3] = [
+const LINKS: [(&str, &str); 5] = [
     // Wanted by the first target there is, so that nothing has to be reached before it starts.
     ("sysinit.target.wants", "abide-deadline.timer"),
     // As systemd's own generator does for systemd-bless-boot.service. It requires
     // boot-complete.target, which is pulled in by nothing else.
     ("basic.target.wants", "abide-commit.service"),
     ("boot-complete.target.requires", "abide-assess.service"),
+    // Nobody is there for whom these would wait.
+    ("emergency.target.wants", "abide-rollback.service"),
+    ("rescue.target.wants", "abide-rollback.service"),
 ];
 
 /// Gives the assessment, which can say more about the reason, the first word at the deadline.
@@ -37,9 +40,13 @@ const ON_FAILURE: &str = "[Unit]\nOnFailure=abide-rollback.service\n";
 /// sorts later still wins.
 const MANAGER: &str = "/run/systemd/system.conf.d/00-abide.conf";
 
+/// A systemd that crashes freezes unless it is told to reboot, and takes the deadline's timer with
+/// it. (Since systemd 256 the key is an old name of `CrashAction=`, still understood.)
+const REBOOT_ON_CRASH: &str = "[Manager]\nCrashReboot=yes\n";
+
 /// What the initramfs stage has started, somebody must keep fed: systemd does that only where it is
 /// told to, and would else be reset by the hardware's own time limit in the middle of a good trial.
-const FEED_WATCHDOG: &str = "[Manager]\nRuntimeWatchdogSec=1min\n";
+const FEED_WATCHDOG: &str = "RuntimeWatchdogSec=1min\n";
 const WATCHDOG: &str = "/dev/watchdog";
 
 /// Has the system that boots next start the assessment, the commit and the deadline.
@@ -54,9 +61,8 @@ pub fn install(root: &Root, deadline: Duration) -> Result<()> {
     let timer = format!("[Timer]\nOnBootSec=\nOnBootSec={seconds}s\n");
     write(root, &format!("{RUN}/abide-deadline.timer.d/10-trial.conf"), &timer)?;
     write(root, &format!("{RUN}/boot-complete.target.d/10-trial.conf"), ON_FAILURE)?;
-    if root.path(WATCHDOG).exists() {
-        write(root, MANAGER, FEED_WATCHDOG)?;
-    }
+    let feed = if root.path(WATCHDOG).exists() { FEED_WATCHDOG } else { "" };
+    write(root, MANAGER, &format!("{REBOOT_ON_CRASH}{feed}"))?;
     for (folder, unit) in LINKS {
         link(root, folder, unit)?;
     }
@@ -103,11 +109,12 @@ mod tests {
         let root = Root::at(dir.path());
         install(&root, Duration::from_secs(1)).unwrap();
         let file = dir.path().join("run/systemd/system.conf.d/00-abide.conf");
-        assert!(!file.exists());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "[Manager]\nCrashReboot=yes\n");
         fs::create_dir(dir.path().join("dev")).unwrap();
         fs::write(dir.path().join("dev/watchdog"), "").unwrap();
         install(&root, Duration::from_secs(1)).unwrap();
-        assert!(file.exists());
+        let text = fs::read_to_string(file).unwrap();
+        assert_eq!(text, "[Manager]\nCrashReboot=yes\nRuntimeWatchdogSec=1min\n");
     }
 
     #[test]

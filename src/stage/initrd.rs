@@ -4,9 +4,10 @@
 //! and the boot goes on. On a trial the exit code counts; the units reboot on it.
 
 use std::fs;
+use std::process::Command;
 use std::str::FromStr;
 
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 
 use crate::boot::osrel::OsRelease;
 use crate::boot::{Access, BootDirs, EfiVars, LoaderVars};
@@ -15,12 +16,12 @@ use crate::disk::Slots;
 use crate::error::{Error, Result};
 use crate::root::Root;
 use crate::state::boot_note::boot_id;
-use crate::state::{BootKind, BootNote, Phase, Stage, Store, Verdict};
+use crate::state::{BootKind, BootNote, Phase, Stage, State, Store, Verdict};
 use crate::update::reboot::{self, Manner};
 use crate::update::step::perform_all;
 use crate::update::{Machine, trial};
 
-use super::{hooks, watchdog};
+use super::{hooks, pstore, watchdog};
 
 /// Where the initramfs mounts the root.
 const SYSROOT: &str = "/sysroot";
@@ -123,7 +124,10 @@ fn find_out(root: &Root) -> Result<Outcome> {
         note.write(root)?;
         return Ok(Outcome::GoOn);
     }
-    let looked = Machine::survey_boot(root, Access::Glance)?;
+    let mut looked = Machine::survey_boot(root, Access::Glance)?;
+    if looked.reconcile().note.kind == BootKind::Fallback {
+        looked.panic = last_panic(root, &looked.state());
+    }
     let finding = looked.reconcile();
     info!("{:?} boot: {}", finding.note.kind, finding.note.because);
     if finding.steps.is_empty() && finding.refuse.is_none() {
@@ -159,6 +163,18 @@ fn guard(root: &Root) {
     if let Err(e) = watchdog::arm(root) {
         warn!("{e}");
     }
+    if let Err(e) = pstore::load(root) {
+        debug!("{e}; a kernel that panics may leave nothing behind");
+    }
+}
+
+/// What a kernel left behind that panicked in one of the boots of the trial that has just failed.
+fn last_panic(root: &Root, state: &State) -> Option<String> {
+    let since = state.update.as_ref()?.boots.iter().find_map(|b| Some(&b.time).filter(|t| !t.is_empty()))?;
+    if let Err(e) = pstore::load(root) {
+        debug!("{e}");
+    }
+    pstore::last_panic(root, since)
 }
 
 /// Checks on a trial that the mounted root is the staged one, and hands over to
@@ -206,8 +222,24 @@ pub fn emergency(root: &Root) -> Result<()> {
     if note.kind != BootKind::Trial {
         return Ok(());
     }
-    warn!("the initramfs cannot go on; this try is lost");
-    Ok(())
+    let reason = match failed_unit(root) {
+        Some(unit) => format!("the initramfs could not go on: {unit} failed"),
+        None => "the initramfs did not have the root ready in time".to_owned(),
+    };
+    warn!("{reason}; this try is lost");
+    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    trial::lose(&mut machine, Verdict { phase: Phase::Initramfs, reason, checks: vec![] })
+}
+
+/// The first unit that has failed. What only gives up because of it has not failed itself.
+fn failed_unit(root: &Root) -> Option<String> {
+    if !root.is_live() {
+        return None;
+    }
+    let words = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
+    let output = Command::new("systemctl").args(words).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().next().map(str::to_owned)
 }
 
 /// The root must be the slot's partition and carry the version that was staged.

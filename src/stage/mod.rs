@@ -12,6 +12,7 @@ mod notify;
 mod post_mortem;
 #[cfg(feature = "full")]
 mod progress;
+mod pstore;
 #[cfg(feature = "full")]
 pub mod report;
 #[cfg(feature = "full")]

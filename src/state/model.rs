@@ -158,6 +158,9 @@ pub struct Update {
     /// Boots it is given.
     #[serde(default)]
     pub tries: u32,
+    /// The kernel's id of the boot in which it was applied; the next one is its first chance.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub applied_in: String,
     /// The committed system that it is to replace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
@@ -206,6 +209,9 @@ pub struct TrialBoot {
     pub attempt: u32,
     /// The furthest it got.
     pub phase: Phase,
+    /// When it was first heard of, RFC 3339 UTC by the machine's clock.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub time: String,
     /// How it ended, where that is known; a boot that says nothing was cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<BootEnd>,

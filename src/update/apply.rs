@@ -122,6 +122,7 @@ fn plan(
         stage: Stage::Applied,
         entry: switch.entry.id(),
         tries,
+        applied_in: machine.boot_id.clone(),
         boots: vec![],
         verdict: None,
         previous: Some(Previous {

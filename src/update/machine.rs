@@ -50,6 +50,8 @@ pub struct Machine {
     pub slots: Option<Slots>,
     /// When it was surveyed, for records.
     pub now: String,
+    /// What a kernel that panicked in a trial boot left behind; for whoever has looked for it.
+    pub panic: Option<String>,
     needs_sweep: bool,
     store: Store,
     efi: EfiVars,
@@ -129,6 +131,7 @@ impl Machine {
             note,
             slots,
             now,
+            panic: None,
             needs_sweep: dirs.needs_sweep()?,
             store: Store::open(dirs.esp.as_ref()),
             dirs,
@@ -159,6 +162,7 @@ impl Machine {
             selected: selected.as_deref(),
             boot_id: &self.boot_id,
             now: &self.now,
+            panic: self.panic.as_deref(),
         };
         let mut finding = evidence.reconcile();
         if finding.refuse.is_some() {

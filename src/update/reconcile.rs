@@ -29,6 +29,8 @@ pub struct Evidence<'a> {
     pub boot_id: &'a str,
     /// Now, for records.
     pub now: &'a str,
+    /// What a kernel that panicked in one of the trial boots left behind, where the firmware kept it.
+    pub panic: Option<&'a str>,
 }
 
 /// What this boot is, and what must be done about it.
@@ -114,6 +116,7 @@ impl Evidence<'_> {
                 boot_id: self.boot_id.to_owned(),
                 attempt,
                 phase: Phase::Initramfs,
+                time: self.now.to_owned(),
                 end: None,
             });
         }
@@ -141,7 +144,14 @@ impl Evidence<'_> {
     /// Not the slot on trial: a fallback, or the trial is still to come.
     fn beside_trial(&self, update: &Update) -> Finding {
         match find(self.entries, &update.entry).map(|e| e.name.counter()) {
-            None => self.committed(vec![], "the update was not yet made bootable"),
+            // `apply` was cut off, or somebody has removed or damaged the entry.
+            None => self.committed(
+                vec![],
+                match self.had_a_chance(update) {
+                    true => "the boot entry on trial is not there or cannot be read; write the update again",
+                    false => "the update was not yet made bootable",
+                },
+            ),
             Some(None) => {
                 let state = committed_state(self.state, update, self.now);
                 self.committed(
@@ -150,7 +160,14 @@ impl Evidence<'_> {
                 )
             }
             Some(Some(counter)) if counter.left > 0 && counter.done == 0 && update.boots.is_empty() => {
-                self.committed(vec![], "an update waits for the next boot")
+                // Pinned by somebody since, chosen in the menu, or not offered by the loader at all.
+                self.committed(
+                    vec![],
+                    match self.had_a_chance(update) {
+                        true => "the boot loader passed over the update on trial; it has all its tries left",
+                        false => "an update waits for the next boot",
+                    },
+                )
             }
             Some(Some(counter)) if counter.left > 0 && update.verdict.is_none() => {
                 self.committed(vec![], "the update on trial was passed over; it has tries left")
@@ -162,6 +179,11 @@ impl Evidence<'_> {
         }
     }
 
+    /// Whether this is a later boot than the one in which the update was applied.
+    fn had_a_chance(&self, update: &Update) -> bool {
+        !update.applied_in.is_empty() && update.applied_in != self.boot_id
+    }
+
     /// Whether a rollback to the other system was cut off before its entry got its tries: a good
     /// entry waits for them as `+0-0`.
     fn is_unarmed(&self, update: &Update, counter: Counter) -> bool {
@@ -170,8 +192,23 @@ impl Evidence<'_> {
     }
 
     fn fallback(&self, update: &Update, counter: Counter) -> Finding {
-        let verdict = update.verdict.clone().unwrap_or_else(|| autopsy(update, counter));
-        let mut state = failed_state(self.state, update, &verdict, tries_used(update, counter), self.now);
+        let tries = tries_used(update, counter);
+        let verdict = match &update.verdict {
+            Some(verdict) => verdict.clone(),
+            None if never_finished(update, tries) => Verdict {
+                phase: furthest(update),
+                reason: format!(
+                    "all {tries} tries ended in an orderly reboot before the checks were over: \
+                     that is no failure of the image, which may be applied again"
+                ),
+                checks: vec![],
+            },
+            None => autopsy(update, tries, self.panic),
+        };
+        let mut state = match never_finished(update, tries) {
+            true => ended_state(self.state, update, &verdict, self.now),
+            false => failed_state(self.state, update, &verdict, tries, self.now),
+        };
         if let Some(done) = state.update.as_mut() {
             done.stage = Stage::Failed;
         }
@@ -284,6 +321,12 @@ pub fn failed_state(state: &State, update: &Update, verdict: &Verdict, attempts:
             time: now.to_owned(),
         });
     }
+    ended_state(&next, update, verdict, now)
+}
+
+/// The state once the update has come to its end for `verdict`, which is not held against its image.
+fn ended_state(state: &State, update: &Update, verdict: &Verdict, now: &str) -> State {
+    let mut next = state.clone();
     let mut update = update.clone();
     update.verdict = Some(verdict.clone());
     update.ended = Some(now.to_owned());
@@ -301,13 +344,22 @@ fn furthest(update: &Update) -> Phase {
     update.boots.iter().map(|b| b.phase).max().unwrap_or(Phase::Loader)
 }
 
-/// What the breadcrumbs prove when nobody was left to give a verdict.
-fn autopsy(update: &Update, counter: Counter) -> Verdict {
+/// Whether each try was ended by somebody who rebooted in good order: nothing is known of the image then.
+fn never_finished(update: &Update, tries: u32) -> bool {
+    let ended = update.boots.iter().filter(|b| b.end == Some(BootEnd::Orderly)).count();
+    update.verdict.is_none()
+        && ended > 0
+        && ended == update.boots.len()
+        && u32::try_from(ended).is_ok_and(|n| n >= tries)
+}
+
+/// What the breadcrumbs prove when nobody was left to give a verdict. `panic` is what the kernel
+/// left behind in one of these boots.
+fn autopsy(update: &Update, tries: u32, panic: Option<&str>) -> Verdict {
     let told = update.boots.iter().rev().find_map(|b| match &b.end {
         Some(BootEnd::Failed(verdict)) => Some(verdict.clone()),
         _ => None,
     });
-    let tries = tries_used(update, counter);
     if let Some(verdict) = told {
         return Verdict { reason: format!("{} (after {tries} tries)", verdict.reason), ..verdict };
     }
@@ -322,5 +374,13 @@ fn autopsy(update: &Update, counter: Counter) -> Verdict {
     let orderly = update.boots.iter().filter(|b| b.end == Some(BootEnd::Orderly)).count();
     let orderly =
         if orderly == 0 { String::new() } else { format!("; {orderly} of them ended in an orderly reboot") };
-    Verdict { phase, reason: format!("{tries} tries used up: {what}{orderly}"), checks: vec![] }
+    let panic = match panic {
+        Some(panic) => format!("; the kernel panicked: {panic}"),
+        // Where its own kernel ran long enough to say so, it would have left a trace.
+        None if phase >= Phase::Userspace && orderly.is_empty() => {
+            "; no panic was recorded, it may have been the power".to_owned()
+        }
+        None => String::new(),
+    };
+    Verdict { phase, reason: format!("{tries} tries used up: {what}{orderly}{panic}"), checks: vec![] }
 }

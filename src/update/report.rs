@@ -147,7 +147,10 @@ pub fn report(machine: &Machine, config: &Config, window_left: Option<u64>) -> R
             because: note.because,
         },
         slots,
-        update: state.update.as_ref().map(|u| update(u, running, on_trial, window_left)),
+        update: state.update.as_ref().map(|u| {
+            let is_refused = state.failure_of(Some(&u.version), u.digest.as_deref()).is_some();
+            update(u, running, on_trial, window_left, is_refused)
+        }),
         failures: state.failures,
     })
 }
@@ -203,7 +206,13 @@ fn slot(
     }
 }
 
-fn update(update: &Update, running: Option<SlotName>, on_trial: bool, window_left: u64) -> UpdateReport {
+fn update(
+    update: &Update,
+    running: Option<SlotName>,
+    on_trial: bool,
+    window_left: u64,
+    is_refused: bool,
+) -> UpdateReport {
     let (user_status, sub_status, text) = match update.stage {
         _ if update.verdict.is_some() => ("FAILED", "NONE", String::new()),
         Stage::Writing => ("UPDATING", "UPDATE_INITIALIZING", "Initializing update".into()),
@@ -229,7 +238,10 @@ fn update(update: &Update, running: Option<SlotName>, on_trial: bool, window_lef
             description: format!("{} (phase {})", verdict.reason, verdict.phase.as_str()),
             timestamp: update.ended.clone().unwrap_or_default(),
             severity: "ERROR",
-            retry_condition: format!("a newer version, or `abide forget {}`", update.version),
+            retry_condition: match is_refused {
+                true => format!("a newer version, or `abide forget {}`", update.version),
+                false => "write it again".to_owned(),
+            },
         }),
     }
 }

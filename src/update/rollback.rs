@@ -118,6 +118,7 @@ fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBa
         root,
         entry: entry.id(),
         tries,
+        applied_in: machine.boot_id.clone(),
         previous: Some(Previous {
             slot: slot.other(),
             entry: running.id(),

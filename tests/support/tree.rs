@@ -220,6 +220,7 @@ impl Tree {
             root: RootArg::parse(&cmdline(slot)).unwrap().to_string(),
             entry: String::new(),
             tries: 0,
+            applied_in: String::new(),
             previous: None,
             boots: vec![],
             verdict: None,

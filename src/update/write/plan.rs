@@ -110,6 +110,7 @@ impl Facts<'_> {
             root: root.to_string(),
             entry: String::new(),
             tries: 0,
+            applied_in: String::new(),
             previous: None,
             boots: vec![],
             verdict: None,

@@ -1,12 +1,14 @@
 //! The full guest with Abide installed, as a user's machine: what it is told and what it says.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use abide_qemu::http::FileServer;
 use abide_qemu::{Boot, Event, Hardware, Machine, Network, Output, Running, Snapshot, paths};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 
@@ -20,19 +22,36 @@ pub const PATIENCE: Duration = Duration::from_secs(420);
 pub struct Edge {
     pub vm: Running,
     pub server: FileServer,
+    /// Boots that are not counted (any more): see [`Edge::boots`].
+    uncounted: isize,
 }
 
 impl Edge {
     /// A machine on which `version` was installed and has booted, all its units started.
     pub fn running(name: &str, version: &str) -> Edge {
-        let machine = Machine::from_snapshot(name, &installed(version)).unwrap();
-        Edge::on(machine)
+        Edge::from(name, &installed(version))
+    }
+
+    /// A machine that continues from a saved state.
+    pub fn from(name: &str, snapshot: &Snapshot) -> Edge {
+        Edge::on(Machine::from_snapshot(name, snapshot).unwrap())
     }
 
     /// Switches on a machine that has an image folder on the host.
     pub fn on(machine: Machine) -> Edge {
         let images = paths::target().join("guest/images");
-        Edge { vm: machine.start().unwrap(), server: FileServer::new(&images).unwrap() }
+        let (vm, server) = (machine.start().unwrap(), FileServer::new(&images).unwrap());
+        Edge { vm, server, uncounted: 0 }
+    }
+
+    /// Cuts the power, does something to the machine while it is off, and switches it on again.
+    #[must_use]
+    pub fn power_cycle(self, change: impl FnOnce(&Machine)) -> Edge {
+        let boots = self.boots();
+        let machine = self.vm.cut_power().unwrap();
+        change(&machine);
+        let vm = machine.start().unwrap();
+        Edge { vm, server: self.server, uncounted: -isize::try_from(boots + 1).unwrap() }
     }
 
     /// Runs a command in the guest.
@@ -139,9 +158,58 @@ impl Edge {
         self.wait_for_status("the commit", |status| status["update"]["userStatus"] == "UPDATED")
     }
 
-    /// How often the guest has reset the machine so far.
+    /// How often the machine was reset or switched on, since [`Edge::forget_boots`].
+    pub fn boots(&self) -> usize {
+        usize::try_from(self.counted() - self.uncounted).unwrap()
+    }
+
+    /// Counts boots from here on.
+    pub fn forget_boots(&mut self) {
+        self.uncounted = self.counted();
+    }
+
+    /// How often the machine was reset since it was switched on.
     pub fn resets(&self) -> usize {
-        self.vm.history().iter().filter(|event| **event == Event::Reset(true)).count()
+        self.vm.history().iter().filter(|event| matches!(event, Event::Reset(_))).count()
+    }
+
+    fn counted(&self) -> isize {
+        isize::try_from(self.resets()).unwrap()
+    }
+
+    /// Adds a fragment of configuration that all systems on this machine read.
+    #[track_caller]
+    pub fn configure(&mut self, toml: &str) {
+        self.ok(&format!("cat >/var/lib/abide/abide.d/50-test.toml <<'TOML' && sync\n{toml}TOML"));
+    }
+
+    /// Waits for boots until one is of `version`.
+    #[track_caller]
+    pub fn next_boot_of(&mut self, version: &str) {
+        self.next_boot_of_after(version, |_| {});
+    }
+
+    /// As [`Edge::next_boot_of`], and does something on each boot of another version.
+    #[track_caller]
+    pub fn next_boot_of_after(&mut self, version: &str, on_others: impl Fn(&mut Edge)) {
+        for _ in 0..8 {
+            if self.next_boot().version == version {
+                return;
+            }
+            on_others(self);
+        }
+        panic!("{version} does not boot");
+    }
+
+    /// Writes a file in the guest.
+    #[track_caller]
+    pub fn put(&mut self, path: &str, content: &[u8]) {
+        self.ok(&format!(": > {path}"));
+        // A word of a command line has at most 128 KiB.
+        for part in content.chunks(48 << 10) {
+            let text = STANDARD.encode(part);
+            self.ok(&format!("echo {text} | base64 -d >> {path}"));
+        }
     }
 }
 
@@ -153,8 +221,12 @@ pub fn image(version: &str, variant: &str) -> String {
 
 /// The same, packed as `compress`: `zst`, `gz` or `none`.
 pub fn image_as(version: &str, variant: &str, compress: &str) -> String {
-    let path = build("make-image", &["--version", version, "--variant", variant, "--compress", compress]);
-    path.file_name().unwrap().to_string_lossy().into_owned()
+    image_path(version, variant, compress).file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// As [`image_as`], with its folder.
+pub fn image_path(version: &str, variant: &str, compress: &str) -> PathBuf {
+    build("make-image", &["--version", version, "--variant", variant, "--compress", compress])
 }
 
 /// A machine from the disk of an installed `version`, laid out as Edge Microvisor Toolkit does it;
@@ -167,29 +239,48 @@ pub fn emt_machine(name: &str, version: &str) -> Machine {
 /// The state of a machine after its first boot from the disk of an installed `version`, saved
 /// once and used by all tests.
 pub fn installed(version: &str) -> Snapshot {
-    let disk = build("make-disk", &["--version", version]);
-    let dir = paths::target().join("vm-snapshots").join(version);
+    let disk = disk(version);
+    saved(version, &modified(&disk), || {
+        let machine = Machine::new(&format!("installed-{version}")).unwrap();
+        first_boot(machine.hardware(hardware()).disk_copy(&disk).unwrap(), version).vm
+    })
+}
+
+/// The disk of an installed `version`.
+pub fn disk(version: &str) -> PathBuf {
+    build("make-disk", &["--version", version])
+}
+
+/// Boots a machine for the first time, until all units of `version` are started.
+pub fn first_boot(machine: Machine, version: &str) -> Edge {
+    let mut edge = Edge::on(machine);
+    assert_eq!(edge.next_boot().version, version);
+    assert_eq!(edge.run("systemctl is-system-running --wait").text.trim(), "running");
+    edge
+}
+
+/// The state `name` of an edge machine, saved once and used by all tests: what `make` brings it
+/// to. `key` stands for what that depends on.
+pub fn saved(name: &str, key: &str, make: impl FnOnce() -> Running) -> Snapshot {
+    let dir = paths::target().join("vm-snapshots").join(name);
     fs::create_dir_all(&dir).unwrap();
     // Two tests may want it at the same time: one makes it, the other one waits.
     let lock = fs::File::create(dir.join("lock")).unwrap();
     let lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
-    let age = fs::metadata(&disk).unwrap().modified().unwrap();
-    let key = format!("{hardware:?} {age:?}", hardware = hardware());
+    let key = format!("{hardware:?} {key}", hardware = hardware());
     let known = fs::read_to_string(dir.join("key")).is_ok_and(|known| known == key);
     if let Some(snapshot) = Snapshot::find(&dir, hardware()).filter(|_| known) {
         return snapshot;
     }
-    let machine = Machine::new(&format!("installed-{version}")).unwrap();
-    let machine = machine.hardware(hardware()).disk_copy(&disk).unwrap();
-    let mut vm = machine.start().unwrap();
-    let boot = vm.wait_for_boot(BOOT).unwrap();
-    assert_eq!(boot.version, version);
-    let state = vm.run_within("systemctl is-system-running --wait", BOOT).unwrap();
-    assert_eq!(state.text.trim(), "running");
-    let snapshot = vm.save(&dir).unwrap();
+    let snapshot = make().save(&dir).unwrap();
     fs::write(dir.join("key"), key).unwrap();
     drop(lock);
     snapshot
+}
+
+/// When a file was made, as a part of a key.
+pub fn modified(file: &Path) -> String {
+    format!("{:?}", fs::metadata(file).unwrap().modified().unwrap())
 }
 
 /// The hardware of an edge machine.

@@ -1,0 +1,31 @@
+//! Machines that rows start from, each made once and saved.
+
+use abide_qemu::{Machine, Snapshot};
+
+use super::row::{NEW, OLD};
+use crate::support::edge::{Edge, image_path, installed, modified, saved};
+
+/// [`OLD`] runs, and a healthy [`NEW`] has been written into the other slot.
+pub fn staged() -> Snapshot {
+    let old = installed(OLD);
+    let key = modified(&image_path(NEW, "ok", "zst"));
+    saved(&format!("staged-{NEW}"), &key, || {
+        let mut edge = Edge::on(Machine::from_snapshot("matrix-staged", &old).unwrap());
+        edge.write(NEW, "ok");
+        edge.vm
+    })
+}
+
+/// A healthy [`NEW`] runs on its first try, and its checks have begun.
+pub fn trial() -> Snapshot {
+    let staged = staged();
+    let key = modified(&image_path(NEW, "ok", "zst"));
+    saved(&format!("trial-{NEW}"), &key, || {
+        let mut edge = Edge::on(Machine::from_snapshot("matrix-trial", &staged).unwrap());
+        edge.configure("[assess]\ntest_window = \"20s\"\n");
+        edge.ok("abide apply");
+        assert_eq!(edge.reboot().version, NEW);
+        edge.ok(super::stories::CHECKS_BEGAN);
+        edge.vm
+    })
+}
