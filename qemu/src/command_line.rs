@@ -97,6 +97,9 @@ pub struct Attachments<'a> {
     pub monitor: String,
     /// `-chardev` argument of the agent, id `agent`.
     pub agent: String,
+    /// Where everything that is written to the first disk is recorded, see
+    /// [`crate::write_log`]; that disk must be raw.
+    pub write_log: Option<&'a Path>,
     /// A saved state to continue from.
     pub incoming: Option<&'a Path>,
 }
@@ -121,7 +124,11 @@ impl Hardware {
         qemu.arg("-drive")
             .arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={}", escaped(&self.firmware.code)));
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={}", escaped(files.variables)));
-        for (disk, format) in files.disks {
+        let recorded = usize::from(files.write_log.is_some()).min(files.disks.len());
+        if let (Some(log), Some((disk, _))) = (files.write_log, files.disks.first()) {
+            add_recorded(&mut qemu, disk, log);
+        }
+        for (disk, format) in files.disks.iter().skip(recorded) {
             // The host outlives its tests: what QEMU has written is safe in the page cache, and
             // a flush of the guest need not reach the host's disk.
             qemu.arg("-drive")
@@ -167,6 +174,20 @@ impl Hardware {
     }
 }
 
+/// The first disk with a recorder below it.
+fn add_recorded(qemu: &mut Command, disk: &Path, log: &Path) {
+    for (name, file) in [("base", disk), ("log", log)] {
+        // A flush need not reach the host's disk, here neither.
+        let file = escaped(file);
+        qemu.arg("-blockdev").arg(format!("driver=file,node-name={name},cache.no-flush=on,filename={file}"));
+    }
+    // The log's own count of entries is kept exact, so that it can be read after QEMU was killed.
+    qemu.arg("-blockdev").arg(
+        "driver=blklogwrites,node-name=recorded,file=base,log=log,log-sector-size=512,log-super-update-interval=1",
+    );
+    qemu.args(["-device", "virtio-blk-pci,drive=recorded"]);
+}
+
 /// A path inside an option of QEMU: commas are doubled.
 fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
@@ -188,6 +209,7 @@ mod tests {
             variables: Path::new("/vars"),
             monitor: "socket,id=monitor".into(),
             agent: "socket,id=agent".into(),
+            write_log: None,
             incoming: None,
         };
         let command = config.command(&files);

@@ -93,11 +93,25 @@ impl Seek for Slice {
     }
 }
 
-/// Creates a disk image that holds nothing but an ESP of `mebibytes` MiB with an empty FAT.
+/// A partition to be made.
+#[derive(Debug, Clone)]
+pub struct Partition {
+    /// Its label.
+    pub label: String,
+    /// Its type.
+    pub kind: Type,
+    /// Its own UUID; a random one where there is none.
+    pub uuid: Option<String>,
+    /// Its size in MiB.
+    pub mebibytes: u64,
+}
+
+/// Creates a disk image with these partitions one after the other, the first one at 1 MiB, all of
+/// them empty. They are numbered from 1.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn create_with_esp(disk: &Path, mebibytes: u64) -> Result<()> {
+/// When the file cannot be written, or a UUID is none.
+pub fn create(disk: &Path, partitions: &[Partition]) -> Result<()> {
     let bad = |cause: String| Error::Disk { disk: disk.display().to_string(), cause };
     let mut file = OpenOptions::new()
         .read(true)
@@ -106,6 +120,7 @@ pub fn create_with_esp(disk: &Path, mebibytes: u64) -> Result<()> {
         .truncate(true)
         .open(disk)
         .map_err(Error::at("create", disk))?;
+    let mebibytes: u64 = partitions.iter().map(|partition| partition.mebibytes).sum();
     let bytes = (mebibytes + 2) * MIB;
     file.set_len(bytes).map_err(Error::at("extend", disk))?;
     let sectors = u32::try_from(bytes / 512 - 1).unwrap_or(u32::MAX);
@@ -117,11 +132,39 @@ pub fn create_with_esp(disk: &Path, mebibytes: u64) -> Result<()> {
         .logical_block_size(LogicalBlockSize::Lb512)
         .create_from_device(file, None)
         .map_err(|error| bad(error.to_string()))?;
-    // Sectors of 512 bytes: the partition starts at 1 MiB.
-    table
-        .add_partition("esp", mebibytes * MIB, partition_types::EFI, 0, Some(2048))
-        .map_err(|error| bad(error.to_string()))?;
-    table.write().map_err(|error| bad(error.to_string()))?;
+    let mut start = MIB;
+    for (number, partition) in (1..).zip(partitions) {
+        let length = partition.mebibytes * MIB;
+        table
+            .add_partition_at(&partition.label, number, start / 512, length / 512, partition.kind.clone(), 0)
+            .map_err(|error| bad(error.to_string()))?;
+        start += length;
+    }
+    let mut entries = table.partitions().clone();
+    for (entry, partition) in entries.values_mut().zip(partitions) {
+        if let Some(uuid) = &partition.uuid {
+            entry.part_guid = uuid.parse().map_err(|_| bad(format!("{uuid} is no UUID")))?;
+        }
+    }
+    table.update_partitions(entries).map_err(|error| bad(error.to_string()))?;
+    table.write().map(drop).map_err(|error| bad(error.to_string()))
+}
+
+/// Puts an empty FAT onto the ESP of a disk image.
+///
+/// # Errors
+/// When the disk has none, or it cannot be written.
+pub fn format_esp(disk: &Path) -> Result<()> {
     let options = fatfs::FormatVolumeOptions::new().bytes_per_cluster(4096);
     fatfs::format_volume(Slice::esp(disk)?, options).map_err(Error::at("format the ESP of", disk))
+}
+
+/// Creates a disk image that holds nothing but an ESP of `mebibytes` MiB with an empty FAT.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn create_with_esp(disk: &Path, mebibytes: u64) -> Result<()> {
+    let esp = Partition { label: "esp".into(), kind: partition_types::EFI, uuid: None, mebibytes };
+    create(disk, &[esp])?;
+    format_esp(disk)
 }

@@ -22,6 +22,8 @@ pub struct Machine {
     pub(crate) disks: Vec<(PathBuf, &'static str)>,
     /// A saved state that the next start continues from.
     pub(crate) incoming: Option<PathBuf>,
+    /// Whether the writes to the first disk are recorded.
+    pub(crate) records: bool,
 }
 
 impl Machine {
@@ -44,6 +46,7 @@ impl Machine {
             hardware: Hardware::default(),
             disks: Vec::new(),
             incoming: None,
+            records: false,
         })
     }
 
@@ -93,6 +96,13 @@ impl Machine {
             .arg(&disk))?;
         self.disks.push((disk, "qcow2"));
         Ok(self)
+    }
+
+    /// Records what is written to the first disk, which must be raw, from the next start on; each start
+    /// begins a new [`Machine::write_log`].
+    pub fn record_writes(mut self) -> Machine {
+        self.records = true;
+        self
     }
 
     /// Sets the number of virtual processors.
@@ -167,6 +177,11 @@ impl Machine {
     /// The file that records the serial console, over all starts of this machine.
     pub fn log(&self) -> PathBuf {
         self.dir.join("serial.log")
+    }
+
+    /// The file that records the writes to the first disk since the last start.
+    pub fn write_log(&self) -> PathBuf {
+        self.dir.join("writes.log")
     }
 
     /// Opens the ESP of the first disk, which must be raw.

@@ -55,11 +55,16 @@ impl Running {
     pub(crate) fn start(mut machine: Machine) -> Result<Running> {
         let (monitor, agent) = (Channel::new("monitor")?, Channel::new("agent")?);
         let incoming = machine.incoming.take();
+        let write_log = machine.records.then(|| machine.write_log());
+        if let Some(log) = &write_log {
+            fs::write(log, b"").map_err(Error::at("create", log))?;
+        }
         let mut command = machine.hardware.command(&Attachments {
             disks: &machine.disks,
             variables: &machine.variables(),
             monitor: monitor.chardev("monitor"),
             agent: agent.chardev("agent"),
+            write_log: write_log.as_deref(),
             incoming: incoming.as_deref(),
         });
         let log = machine.log();
@@ -100,6 +105,11 @@ impl Running {
                 })
             }
         }
+    }
+
+    /// The number of QEMU's process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// The file that records the serial console.

@@ -72,8 +72,20 @@ impl Parts {
         // Two test programs may start at the same time: one fetches, the other one waits.
         let (lock, fetch) = (dir.join("lock"), source("fetch"));
         run(Command::new("flock").args([&lock, &fetch, &dir]))?;
-        let initramfs = initramfs(&dir)?;
-        Ok(Parts { dir, initramfs })
+        let mut archive = initramfs(&dir, "init")?;
+        archive.file("bin/report", 0o755, &read(&source("report"))?);
+        Ok(Parts { dir, initramfs: archive.finish() })
+    }
+
+    /// The beginning of an initramfs: busybox, the kernel's modules in `modules`, and the
+    /// script `init` of the folder `qemu/tiny`.
+    pub(crate) fn initramfs(&self, init: &str) -> Result<Archive> {
+        initramfs(&self.dir, init)
+    }
+
+    /// The static busybox.
+    pub(crate) fn busybox(&self) -> Result<Vec<u8>> {
+        read(&self.dir.join("busybox"))
     }
 
     /// The loader of a release.
@@ -95,17 +107,21 @@ impl Parts {
     /// # Errors
     /// When a part cannot be read.
     pub fn uki(&self, image_id: &str, version: &str, more: &str) -> Result<Vec<u8>> {
-        let release = format!(
-            "ID=tiny\nIMAGE_ID={image_id}\nIMAGE_VERSION={version}\nPRETTY_NAME=\"{image_id} {version}\"\n"
-        );
-        let command_line = format!("console=ttyS0 quiet panic=1 tiny.version={version} {more}\0");
+        let release = os_release(image_id, version);
+        let command_line = format!("tiny.version={version} {more}");
+        self.uki_of(&release, &command_line, &self.initramfs)
+    }
+
+    /// A UKI with the tiny guest's kernel.
+    pub(crate) fn uki_of(&self, release: &str, command_line: &str, initramfs: &[u8]) -> Result<Vec<u8>> {
+        let command_line = format!("console=ttyS0 quiet panic=1 {command_line}\0");
         let stub = self.dir.join(Release::Trixie.to_string());
         append_sections(
             &read(&stub.join("linuxx64.efi.stub"))?,
             &[
                 (".osrel", release.as_bytes()),
                 (".cmdline", command_line.as_bytes()),
-                (".initrd", &self.initramfs),
+                (".initrd", initramfs),
                 (".linux", &read(&self.dir.join("vmlinuz"))?),
             ],
         )
@@ -193,13 +209,17 @@ fn utf16(hex: &str) -> String {
 /// The longest that a boot of the tiny guest may take, on a busy host.
 pub const BOOT: Duration = Duration::from_secs(180);
 
-fn initramfs(dir: &Path) -> Result<Vec<u8>> {
+/// The os-release of a system of the tests.
+pub(crate) fn os_release(image_id: &str, version: &str) -> String {
+    format!("ID=tiny\nIMAGE_ID={image_id}\nIMAGE_VERSION={version}\nPRETTY_NAME=\"{image_id} {version}\"\n")
+}
+
+fn initramfs(dir: &Path, init: &str) -> Result<Archive> {
     let mut archive = Archive::default();
     archive.folder("bin");
     archive.folder("modules");
     archive.file("bin/busybox", 0o755, &read(&dir.join("busybox"))?);
-    archive.file("bin/report", 0o755, &read(&source("report"))?);
-    archive.file("init", 0o755, &read(&source("init"))?);
+    archive.file("init", 0o755, &read(&source(init))?);
     let modules = dir.join("modules");
     let list = fs::read_dir(&modules).map_err(Error::at("list", &modules))?;
     for module in list {
@@ -207,14 +227,14 @@ fn initramfs(dir: &Path) -> Result<Vec<u8>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         archive.file(&format!("modules/{name}"), 0o644, &read(&path)?);
     }
-    Ok(archive.finish())
+    Ok(archive)
 }
 
-fn source(name: &str) -> PathBuf {
+pub(crate) fn source(name: &str) -> PathBuf {
     workspace().join("qemu/tiny").join(name)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(Error::at("read", path))
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod commits;
+mod crash;
 #[path = "../support/dice.rs"]
 mod dice;
 mod downgrade;

@@ -1,0 +1,156 @@
+//! A machine's life with updates that are kept, fail, are rolled back and forgotten, and
+//! everything that was written to its disk meanwhile.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use abide_qemu::sectors::Sectors;
+use abide_qemu::slots::Guest;
+use abide_qemu::write_log::{self, Entry, Follower};
+use abide_qemu::{Running, tiny};
+
+use super::judge::{Promise, Version};
+
+/// From one moment at which the machine had nothing to do to the next.
+#[derive(Debug, Clone)]
+pub struct Transition {
+    /// What was done.
+    pub name: String,
+    /// What was recorded meanwhile.
+    pub entries: Range<usize>,
+    /// What held before; it is durable.
+    pub before: Promise,
+    /// What holds afterwards.
+    pub after: Promise,
+}
+
+/// A life.
+pub struct Recording {
+    pub disk: Sectors,
+    pub entries: Vec<Entry>,
+    pub transitions: Vec<Transition>,
+}
+
+/// Two tries are enough to use them up.
+const TWO_TRIES: &str =
+    "printf '[assess]\\ntries = 2\\n' >/run/two.toml && abide --config /run/two.toml apply";
+
+/// Lives it.
+pub fn record(name: &str) -> Recording {
+    let guest = Guest::get().unwrap();
+    let disk = Sectors::read(&guest.disk).unwrap();
+    let machine = guest.machine(name).unwrap().record_writes();
+    let log = machine.write_log();
+    let mut life = Life {
+        vm: machine.start().unwrap(),
+        guest,
+        log: Follower::open(&log).unwrap(),
+        now: Promise {
+            next: set(&["1.0"]),
+            committed: set(&["1.0"]),
+            good: set(&["1.0"]),
+            ..Promise::default()
+        },
+        transitions: Vec::new(),
+    };
+    life.start("1.0");
+    life.update("2.0", "abide apply");
+    life.commit("2.0");
+    life.update("3.0", TWO_TRIES);
+    // The loader counts down to 0, and from then on falls back.
+    life.reboot("3.0", |now| now.next = set(&["2.0"]));
+    life.reboot("2.0", |now| fail(now, "3.0"));
+    life.forget("3.0");
+    life.update("3.0", "abide apply");
+    life.run("abide rollback", |now| {
+        fail(now, "3.0");
+        now.next = set(&["2.0"]);
+    });
+    life.reboot("2.0", |_| ());
+    life.forget("3.0");
+    life.update("3.0", "abide apply");
+    life.commit("3.0");
+    life.run("abide rollback", |now| now.next = set(&["2.0"]));
+    life.reboot("2.0", |_| ());
+    life.commit("2.0");
+    life.write("4.0");
+    life.run("abide apply", |now| now.next = set(&["4.0"]));
+    life.run("true", |_| ());
+    let Life { vm, transitions, .. } = life;
+    drop(vm);
+    Recording { entries: write_log::read(&log, &disk).unwrap(), disk, transitions }
+}
+
+pub fn set(versions: &[Version]) -> BTreeSet<Version> {
+    versions.iter().copied().collect()
+}
+
+fn fail(now: &mut Promise, version: Version) {
+    now.may_fail.insert(version);
+    now.must_fail.insert(version);
+}
+
+struct Life {
+    vm: Running,
+    guest: &'static Guest,
+    log: Follower,
+    now: Promise,
+    transitions: Vec<Transition>,
+}
+
+impl Life {
+    fn start(&mut self, version: Version) {
+        let boot = self.vm.wait_for_boot(tiny::BOOT).unwrap();
+        assert_eq!(boot.version, version);
+        self.end("power-on", |_| ());
+    }
+
+    fn run(&mut self, command: &str, change: impl FnOnce(&mut Promise)) {
+        let output = self.vm.run(command).unwrap();
+        assert!(output.success(), "`{command}`: {output}");
+        let name = command.rsplit("&& ").next().unwrap_or(command);
+        self.end(name, change);
+    }
+
+    fn write(&mut self, version: Version) {
+        self.run(&self.guest.write_command(version), |_| ());
+    }
+
+    /// Writes and applies an update, and boots into its first try.
+    fn update(&mut self, version: Version, apply: &str) {
+        self.write(version);
+        self.run(apply, |now| now.next = set(&[version]));
+        self.reboot(version, |_| ());
+    }
+
+    fn reboot(&mut self, version: Version, change: impl FnOnce(&mut Promise)) {
+        self.vm.send("reboot -nf").unwrap();
+        let boot = self.vm.wait_for_boot(tiny::BOOT).unwrap();
+        assert_eq!(boot.version, version);
+        self.end(&format!("boot of {version}"), change);
+    }
+
+    fn commit(&mut self, version: Version) {
+        self.run("abide commit", |now| {
+            now.committed = set(&[version]);
+            now.good.insert(version);
+        });
+    }
+
+    fn forget(&mut self, version: Version) {
+        self.run(&format!("abide forget {version}"), |now| {
+            now.may_fail.clear();
+            now.must_fail.clear();
+        });
+    }
+
+    fn end(&mut self, name: &str, change: impl FnOnce(&mut Promise)) {
+        let before = self.now.clone();
+        change(&mut self.now);
+        while self.log.step().unwrap().is_some() {}
+        let start = self.transitions.last().map_or(0, |last| last.entries.end);
+        let end = usize::try_from(self.log.entries).unwrap();
+        let (name, after) = (name.to_owned(), self.now.clone());
+        self.transitions.push(Transition { name, entries: start..end, before, after });
+    }
+}
