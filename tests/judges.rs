@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[allow(dead_code)]
+#[path = "support/dice.rs"]
+mod dice;
+#[allow(dead_code)]
 #[path = "support/uki.rs"]
 mod fixture;
 
@@ -14,27 +17,8 @@ use std::process::Command;
 
 use abide::boot::{Access, BootDirs, LoaderVars, Quirks, order, version};
 use abide::root::Root;
+use dice::Dice;
 use serde_json::Value;
-
-/// A small generator of numbers: the same trees at every run, from a seed that is printed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        // Knuth's MMIX constants; the upper bits are the good ones.
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.roll(from.len())]
-    }
-}
-
-/// 1 to `most` of these parts in a row.
-fn words(dice: &mut Dice, parts: &[&str], most: usize) -> String {
-    (0..=dice.roll(most)).map(|_| dice.pick(parts)).collect()
-}
 
 #[test]
 fn versions_compare_as_systemd_analyze_says() {
@@ -42,7 +26,7 @@ fn versions_compare_as_systemd_analyze_says() {
     let mut dice = Dice(1);
     for _ in 0..200 {
         // The tool wants no version that begins with a `-`.
-        let [a, b] = [(); 2].map(|()| format!("0{}", words(&mut dice, &parts, 6)));
+        let [a, b] = [(); 2].map(|()| format!("0{}", dice.words(&parts, 6)));
         let is = |operator: &str| {
             let judge = Command::new("systemd-analyze").args(["compare-versions", &a, operator, &b]).status();
             judge.expect("systemd-analyze of the package systemd").success()
@@ -85,18 +69,15 @@ fn plant(dice: &mut Dice, dir: &Path) {
     fs::write(path.join("linux"), "x").unwrap();
     let mut ids = BTreeSet::new();
     for _ in 0..2 + dice.roll(7) {
-        let stem = format!(
-            "{}_{}",
-            dice.pick(&["edge", "core"]),
-            words(dice, &["1", "2", ".", "_2", "-2", "rc"], 3)
-        );
+        let stem =
+            format!("{}_{}", dice.pick(&["edge", "core"]), dice.words(&["1", "2", ".", "_2", "-2", "rc"], 3));
         let is_uki = dice.roll(3) > 0;
         if !ids.insert((stem.clone(), is_uki)) {
             continue;
         }
         let counter = dice.pick(&["", "", "+3", "+2-1", "+0-3", "+0", "+003-0", "+x", "+1-", "-1"]);
         let key = dice.pick(&["edge", "core", ""]);
-        let version = words(dice, &["0", "1", "2", ".", "_", "~", "-", "^", "a"], 4);
+        let version = dice.words(&["0", "1", "2", ".", "_", "~", "-", "^", "a"], 4);
         if is_uki {
             let id = if key.is_empty() { String::new() } else { format!("IMAGE_ID={key}\n") };
             let osrel = format!("{id}PRETTY_NAME=\"The {stem}\"\nIMAGE_VERSION=0{version}\n");

@@ -393,6 +393,15 @@ impl Disk {
         true
     }
 
+    /// As [`Disk::rename`], in two writes: the old name goes first, and is flushed.
+    pub fn rename_backwards(&mut self, from: &str, to: &str) -> bool {
+        let Some(id) = self.view.names.get(from).copied() else { return false };
+        self.change(vec![Change::Unlink(from.to_owned())]);
+        self.sync_dir(parent(from));
+        self.change(vec![Change::Link(to.to_owned(), id)]);
+        true
+    }
+
     pub fn remove(&mut self, path: &str) -> bool {
         let Some(id) = self.view.names.get(path).copied() else { return false };
         self.change(vec![Change::Unlink(path.to_owned()), Change::Free(id)]);

@@ -32,11 +32,15 @@ pub enum Mutation {
     StagedTooEarly,
     /// The state does not say that the slot is being written.
     WritingNotSaved,
+    /// The folder is flushed before the rename instead of after it.
+    SyncBeforeRename,
+    /// A rename removes the old name before it adds the new one.
+    UnlinkBeforeLink,
 }
 
 impl Mutation {
     /// Every seeded bug.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NoFolderSync,
         Self::NoRenamedSync,
         Self::NoStateSync,
@@ -50,5 +54,7 @@ impl Mutation {
         Self::StagedElsewhere,
         Self::StagedTooEarly,
         Self::WritingNotSaved,
+        Self::SyncBeforeRename,
+        Self::UnlinkBeforeLink,
     ];
 }

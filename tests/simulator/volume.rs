@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, Cursor, Read};
 use std::rc::Rc;
 
+use abide::boot::entry::UKI_DIR;
 use abide::boot::volume::{Item, ReadSeek, Volume};
 
 use super::disk::{Content, Disk};
@@ -143,6 +144,13 @@ impl Volume for Fat {
             self.held.borrow_mut().push(Held::Rename { from: from.to_owned(), to: to.to_owned() });
             return Ok(());
         }
+        if self.mutation == Mutation::UnlinkBeforeLink {
+            let done = self.disk.borrow_mut().rename_backwards(from, to);
+            return if done { Ok(()) } else { Err(missing(from)) };
+        }
+        if self.mutation == Mutation::SyncBeforeRename {
+            self.disk.borrow_mut().sync_dir(UKI_DIR);
+        }
         if self.disk.borrow_mut().rename(from, to) { Ok(()) } else { Err(missing(from)) }
     }
 
@@ -153,7 +161,7 @@ impl Volume for Fat {
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         match self.mutation {
-            Mutation::NoFolderSync => {}
+            Mutation::NoFolderSync | Mutation::SyncBeforeRename => {}
             Mutation::StagedElsewhere => {
                 self.disk.borrow_mut().sync_dir(dir);
                 self.disk.borrow_mut().sync_dir("EFI/abide");
