@@ -77,7 +77,7 @@ lint: deps
 
 # The guests are built from what `make install` installs.
 test: build
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 # Two updates of a machine under QEMU/OVMF, one that commits and one whose kernel panics.
 demo: build

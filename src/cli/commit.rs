@@ -18,7 +18,10 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     let mut machine = context.change(&config)?;
     let baseline = Baseline::read(&context.root);
     let is_open = |u: &Update| matches!(u.stage, Stage::Applied | Stage::Testing) && machine.runs(u);
-    if let Some(update) = machine.state().update.filter(is_open)
+    let update = machine.state().update;
+    // Saying it again tells nobody again: what waits for a commit may be what cannot be undone.
+    let is_news = update.as_ref().is_some_and(is_open) || trial::is_marked(&context.root);
+    if let Some(update) = update.filter(|_| is_news)
         && let Err(e) = hooks::expect_commit(&context.root, &config.scripts, &update.version)
     {
         warn!("{e}; if the power fails now, the scripts in committed.d will not be run");
@@ -26,12 +29,11 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     let version = commit::commit(&mut machine, baseline)?;
     trial::unmark(&context.root)?;
     println!("{version} is committed");
-    let update = machine.state().update;
+    let update = machine.state().update.filter(|_| is_news);
     drop((machine, lock));
-    if let Some(update) = &update {
-        let event = Event::of_update(&context.root, Kind::Committed, update);
-        announce(&context.root, &config, &event);
-        hooks::run(&context.root, &config.scripts, &event);
-    }
+    let Some(update) = update else { return Ok(()) };
+    let event = Event::of_update(&context.root, Kind::Committed, &update);
+    announce(&context.root, &config, &event);
+    hooks::run(&context.root, &config.scripts, &event);
     hooks::forget_commit(&context.root)
 }

@@ -129,6 +129,12 @@ fn change(machine: &mut Machine, edit: impl FnOnce(&mut TrialBoot)) -> Result<()
     machine.perform(&Step::Save(Box::new(state)))
 }
 
+/// Whether this boot is a trial that nobody has ended yet, as the units see it.
+#[must_use]
+pub fn is_marked(root: &Root) -> bool {
+    root.path(TRIAL).exists()
+}
+
 /// Takes the marker away on which the units of a trial depend.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ mod status;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use support::Tree;
 
@@ -23,8 +23,13 @@ use support::Tree;
 pub fn program(tree: &Tree, path: &str, script: &str) {
     let path = tree.path(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = path.with_extension("text");
+    fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+    // By another process: what a thread beside this one starts right now would inherit the file,
+    // open for writing, and the kernel starts no file that somebody may write to.
+    let copied = Command::new("install").args(["-m", "755"]).args([&text, &path]).status().unwrap();
+    assert!(copied.success());
+    fs::remove_file(text).unwrap();
 }
 
 /// A systemd that has booted, with these units failed.
