@@ -144,8 +144,9 @@ fn a_signal_in_mid_write_ends_it_with_a_word_about_what_that_means() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let tree = Tree::running("1.0");
         let bytes = fs::read(image(&tree, 64 * MIB)).unwrap();
-        let mut writer = Command::new(env!("CARGO_BIN_EXE_abide"))
-            .arg("--root")
+        // A test that is run in the background of a shell inherits that SIGINT is ignored.
+        let mut writer = Command::new("env")
+            .args(["--default-signal", env!("CARGO_BIN_EXE_abide"), "--root"])
             .arg(tree.dir.path())
             .args(["write", "-", "--progress=json"])
             .stdin(Stdio::piped())

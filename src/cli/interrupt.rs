@@ -6,29 +6,32 @@
 use std::thread::Builder;
 
 use nix::sys::signal::{SigSet, Signal, raise};
+use procfs::process::Process;
 
 use crate::error::{Error, OrError, Result};
 
-/// From now on the process says `message` before one of these signals ends it. To be called before other
-/// threads are started.
+/// From now on the process says `message` before one of these signals ends it; not those that the
+/// caller has it ignore, as `nohup` and a shell's `&` do. To be called before other threads are started.
 ///
 /// # Errors
 /// [`Error::Failed`] if the thread that waits cannot be started.
 pub fn watch(message: &'static str) -> Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
     let cannot = || "cannot watch for signals";
+    let ignored = Process::myself().and_then(|p| p.status()).or_failed(cannot)?.sigign;
+    // In that mask bit 0 is signal 1 (proc_pid_status(5)).
+    let is_ignored = |signal: Signal| ignored >> (signal as u32 - 1) & 1 == 1;
+    let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    let signals: SigSet = all.into_iter().filter(|signal| !is_ignored(*signal)).collect();
     signals.thread_block().map_err(|e| Error::Failed(format!("{}: {e}", cannot())))?;
     let wait = move || {
         if let Ok(signal) = signals.wait() {
             super::progress::clear_line();
             log::error!("{message}");
-            // Unblocked here it does what it does to any process; blocked ones are no reason to live on.
-            if signals.thread_unblock().is_err() || raise(signal).is_err() {
-                std::process::exit(1);
+            // Unblocked here it does what it does to any process.
+            if signals.thread_unblock().is_ok() && raise(signal).is_ok() {
+                log::debug!("{signal} did not end the process");
             }
+            std::process::exit(128 + signal as i32);
         }
     };
     Builder::new().name("signals".into()).spawn(wait).map(drop).or_failed(cannot)
