@@ -119,10 +119,13 @@ mod fs_api {
 /// tree (reach it through `/proc/self/fd/N`) and ends with the descriptor, however
 /// the process ends. Needs Linux 5.2 and `CAP_SYS_ADMIN`.
 ///
+/// What a power cut left of a file that was being written is no reason to refuse the next rename:
+/// by default vfat makes itself read-only when such a file is removed.
+///
 /// # Errors
 /// If the device is busy or holds no such file system.
 pub fn mount_vfat(device: &Path, read_only: bool) -> io::Result<OwnedFd> {
-    mount_detached(c"vfat", device, &[(c"umask", c"0077")], read_only)
+    mount_detached(c"vfat", device, &[(c"umask", c"0077"), (c"errors", c"continue")], read_only)
 }
 
 fn mount_detached(
