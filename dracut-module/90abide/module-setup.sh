@@ -8,10 +8,13 @@
 #   and the switch to it.
 # - abide-initrd-reboot.service: ends a trial that got stuck. Started by the time limit
 #   (abide-initrd-timeout.timer), by a failure of one of the units above and ahead
-#   of every emergency shell. It acts only when the early stage left
+#   of every emergency shell. It acts only when there is a
 #   /run/abide/trial, so that a committed boot is never stopped: that keeps systemd's and
 #   dracut's own behaviour. The condition is looked at when the unit is started; no
 #   unit file is written and no daemon-reload is needed in the initramfs.
+# - abide-initrd-emergency.service: ahead of that one, as the root may fail before the early
+#   stage has left its finding: `abide initrd emergency` waits for the ESP and
+#   finds out what this boot is, where that is not known.
 # - system-shutdown/abide: dracut may power off or halt when it gives up; on a trial
 #   that becomes a reboot, too.
 
@@ -52,7 +55,8 @@ install() {
 
     inst_simple "$moddir/abide-initramfs" /usr/bin/abide
     for unit in abide-initrd.service abide-initrd-root.service \
-        abide-initrd-reboot.service abide-initrd-timeout.timer; do
+        abide-initrd-emergency.service abide-initrd-reboot.service \
+        abide-initrd-timeout.timer; do
         inst_simple "$moddir/$unit" "$units/$unit"
     done
     for unit in abide-initrd-root.service abide-initrd-timeout.timer; do

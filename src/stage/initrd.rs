@@ -4,7 +4,6 @@
 //! and the boot goes on. On a trial the exit code counts; the units reboot on it.
 
 use std::fs;
-use std::process::Command;
 use std::str::FromStr;
 
 use log::{debug, error, info, warn};
@@ -16,12 +15,12 @@ use crate::disk::Slots;
 use crate::error::{Error, Result};
 use crate::root::Root;
 use crate::state::boot_note::boot_id;
-use crate::state::{BootKind, BootNote, Phase, Stage, State, Store, Verdict};
+use crate::state::{BootKind, BootNote, Lock, Phase, Stage, State, Store, Verdict};
 use crate::update::reboot::{self, Manner};
 use crate::update::step::perform_all;
 use crate::update::{Machine, trial};
 
-use super::{hooks, pstore, watchdog};
+use super::{emergency, hooks, pstore, watchdog};
 
 /// Where the initramfs mounts the root.
 const SYSROOT: &str = "/sysroot";
@@ -66,12 +65,13 @@ pub fn run(root: &Root, part: Part) -> Result<()> {
     match part {
         Part::Early => early(root),
         Part::Root => self::root(root),
-        Part::Emergency => emergency(root),
+        Part::Emergency => emergency::emergency(root),
     }
 }
 
 /// Finds out what this boot is, leaves the note in `/run/abide`, and on a trial
-/// the breadcrumb on the ESP. Done once per boot; later calls do nothing.
+/// the breadcrumb on the ESP. Done once per boot; later calls do nothing. One that was killed
+/// half-way is done again.
 ///
 /// # Errors
 /// Only on a trial that must not go on; the machine then reboots.
@@ -80,7 +80,7 @@ pub fn early(root: &Root) -> Result<()> {
         return Ok(());
     }
     match find_out(root) {
-        Ok(Outcome::GoOn) => Ok(()),
+        Ok(Outcome::GoOn) => emergency::end_if_stranded(root),
         Ok(Outcome::Refuse(why)) => {
             error!("this boot must not go on: {why}");
             reboot::request(root, Manner::Immediate)
@@ -124,6 +124,11 @@ fn find_out(root: &Root) -> Result<Outcome> {
         note.write(root)?;
         return Ok(Outcome::GoOn);
     }
+    // The early stage and an emergency may both have come to this.
+    let _lock = Lock::wait(root)?;
+    if BootNote::read(root).is_some() {
+        return Ok(Outcome::GoOn);
+    }
     let mut looked = Machine::survey_boot(root, Access::Glance)?;
     if looked.reconcile().note.kind == BootKind::Fallback {
         looked.panic = last_panic(root, &looked.state());
@@ -135,13 +140,18 @@ fn find_out(root: &Root) -> Result<Outcome> {
         return Ok(Outcome::GoOn);
     }
     drop(looked);
-    if finding.note.kind == BootKind::Trial {
-        // Before anything that can fail: from here on somebody else ends what hangs.
-        finding.note.write(root)?;
+    let on_trial = finding.note.kind == BootKind::Trial;
+    if on_trial {
+        // Before anything that can fail: from here on somebody else ends what hangs. The note
+        // comes last, as it says that all of this is done.
+        finding.note.mark(root)?;
         guard(root);
     }
-    let mut machine = Machine::survey_boot(root, Access::Write)?;
-    let done = perform_all(&mut machine, &finding.steps);
+    let machine = Machine::survey_boot(root, Access::Write);
+    if machine.is_err() && on_trial {
+        finding.note.write(root)?;
+    }
+    let done = perform_all(&mut machine?, &finding.steps);
     finding.note.write(root)?;
     if let Err(e) = done {
         error!("{e}");
@@ -211,35 +221,6 @@ pub fn root(root: &Root) -> Result<()> {
         Config::default()
     });
     hooks::install(root, config.assess.deadline)
-}
-
-/// Leaves the reason why a trial ends in the initramfs.
-///
-/// # Errors
-/// If the ESP cannot be written.
-pub fn emergency(root: &Root) -> Result<()> {
-    let Some(note) = BootNote::read(root) else { return Ok(()) };
-    if note.kind != BootKind::Trial {
-        return Ok(());
-    }
-    let reason = match failed_unit(root) {
-        Some(unit) => format!("the initramfs could not go on: {unit} failed"),
-        None => "the initramfs did not have the root ready in time".to_owned(),
-    };
-    warn!("{reason}; this try is lost");
-    let mut machine = Machine::survey_boot(root, Access::Write)?;
-    trial::lose(&mut machine, Verdict { phase: Phase::Initramfs, reason, checks: vec![] })
-}
-
-/// The first unit that has failed. What only gives up because of it has not failed itself.
-fn failed_unit(root: &Root) -> Option<String> {
-    if !root.is_live() {
-        return None;
-    }
-    let words = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
-    let output = Command::new("systemctl").args(words).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.split_whitespace().next().map(str::to_owned)
 }
 
 /// The root must be the slot's partition and carry the version that was staged.

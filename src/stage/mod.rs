@@ -2,6 +2,7 @@
 
 #[cfg(feature = "full")]
 pub mod assess;
+pub mod emergency;
 #[cfg(feature = "full")]
 pub mod every_boot;
 pub mod hooks;

@@ -72,21 +72,28 @@ impl BootNote {
         (note.boot_id == boot_id(root)).then_some(note)
     }
 
-    /// Leaves the note for the system that boots next, and the marker for the units on a trial.
+    /// Leaves the marker for the units, and then the note for the system that boots next.
     ///
     /// # Errors
     /// [`crate::error::Error::Failed`] if `/run/abide` cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
+        self.mark(root)?;
         let path = root.path(NOTE);
-        if let Some(dir) = path.parent() {
+        let text = serde_json::to_string(self).or_failed(|| "cannot encode the boot note")?;
+        fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))
+    }
+
+    /// Leaves only the marker for the units.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Failed`] if `/run/abide` cannot be written.
+    pub fn mark(&self, root: &Root) -> Result<()> {
+        if let Some(dir) = root.path(NOTE).parent() {
             fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
         }
-        let text = serde_json::to_string(self).or_failed(|| "cannot encode the boot note")?;
-        fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))?;
         mark(root, TRIAL, self.kind == BootKind::Trial)?;
         mark(root, FALLBACK, self.kind == BootKind::Fallback)?;
-        mark(root, COMMITTED, self.kind == BootKind::Committed)?;
-        Ok(())
+        mark(root, COMMITTED, self.kind == BootKind::Committed)
     }
 }
 

@@ -1,13 +1,14 @@
 //! How systems are made bad, and what happens to them until the machine has come to rest.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::Duration;
 
 use abide_qemu::{Event, Firmware, Hardware, Machine, paths};
 
 use super::row::{NEW, OLD};
-use crate::support::edge::{Edge, PATIENCE, disk, first_boot, hardware};
+use crate::support::edge::{BOOT, Edge, PATIENCE, disk, first_boot, hardware};
 use crate::support::firmware;
 
 /// Waits, in a trial, until its checks have begun.
@@ -250,6 +251,35 @@ fn install_loader(edge: &mut Edge, release: abide_qemu::tiny::Release) {
 pub fn root_is_damaged(mut edge: Edge) -> Edge {
     edge.ok("dd if=/dev/zero of=/dev/disk/by-partlabel/rootfs_b bs=4096 count=1 conv=fsync status=none");
     falls_back(edge)
+}
+
+/// The running system's own superblock is lost, with nothing on trial: Abide leaves the emergency
+/// shell alone. Mended, all is as before.
+pub fn committed_root_is_damaged(mut edge: Edge) -> Edge {
+    let start =
+        edge.ok("cat /sys/class/block/$(basename $(readlink -f /dev/disk/by-partlabel/rootfs_a))/start");
+    let at = start.trim().parse::<u64>().unwrap() * 512;
+    edge.ok("dd if=/dev/zero of=/dev/disk/by-partlabel/rootfs_a bs=4096 count=1 conv=fsync status=none");
+    edge.vm.skip_to_now();
+    edge.vm.send("systemctl reboot -f").unwrap();
+    edge.vm.wait_for_line("Entering emergency mode", BOOT).unwrap();
+    // Past the time limit that a trial has.
+    let stays = edge.vm.wait_for("no reset", Duration::from_secs(200), {
+        let mut resets = 0;
+        move |event| {
+            resets += u32::from(matches!(event, Event::Reset(_)));
+            (resets > 1).then_some(())
+        }
+    });
+    assert!(stays.is_err(), "it was rebooted");
+    let mut edge = edge.power_cycle(|machine| {
+        let mut superblock = [0; 4096];
+        fs::File::open(disk(OLD)).unwrap().read_exact_at(&mut superblock, at).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(machine.disk(0).unwrap()).unwrap();
+        file.write_all_at(&superblock, at).unwrap();
+    });
+    assert_eq!(edge.next_boot().version, OLD);
+    edge
 }
 
 /// All EFI variables are lost in the middle of the trial.

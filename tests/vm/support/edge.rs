@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use abide_qemu::http::FileServer;
-use abide_qemu::{Boot, Event, Hardware, Machine, Network, Output, Running, Snapshot, paths};
+use abide_qemu::{Boot, Error, Event, Hardware, Machine, Network, Output, Running, Snapshot, paths};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::fcntl::{Flock, FlockArg};
@@ -95,10 +95,16 @@ impl Edge {
         self.next_boot()
     }
 
-    /// Waits for the next boot to reach user space.
+    /// Waits for the next boot to reach user space. Each that dies before that has its time, too.
     #[track_caller]
     pub fn next_boot(&mut self) -> Boot {
-        self.vm.wait_for_boot(BOOT).unwrap()
+        let mut resets = self.resets();
+        loop {
+            match self.vm.wait_for_boot(BOOT) {
+                Err(Error::Late { .. }) if self.resets() > resets => resets = self.resets(),
+                boot => return boot.unwrap(),
+            }
+        }
     }
 
     /// What `abide status --json` says.
