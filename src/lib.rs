@@ -17,6 +17,8 @@ pub mod disk;
 #[cfg(feature = "full")]
 pub mod doctor;
 pub mod error;
+#[cfg(feature = "full")]
+pub mod feed;
 pub mod health;
 pub mod hex;
 #[cfg(feature = "full")]

@@ -27,6 +27,8 @@ pub mod tree;
 #[cfg(feature = "full")]
 pub mod trust;
 #[cfg(feature = "full")]
+pub mod update;
+#[cfg(feature = "full")]
 pub mod write;
 
 use std::fs;
@@ -44,6 +46,8 @@ pub use scripts::Scripts;
 pub use slots::SlotLabels;
 #[cfg(feature = "full")]
 pub use trust::{Policy, Trust};
+#[cfg(feature = "full")]
+pub use update::Update;
 #[cfg(feature = "full")]
 pub use write::{Lacking, WriteRules};
 
@@ -74,6 +78,9 @@ pub struct Config {
     /// `[trust]`: what an image must be vouched for by.
     #[cfg(feature = "full")]
     pub trust: Trust,
+    /// `[update]`: what the machine follows by itself, and when.
+    #[cfg(feature = "full")]
+    pub update: Update,
     /// `[write]`: which images are written.
     #[cfg(feature = "full")]
     pub write: WriteRules,
@@ -96,6 +103,8 @@ impl Default for Config {
             #[cfg(feature = "full")]
             trust: Trust::default(),
             #[cfg(feature = "full")]
+            update: Update::default(),
+            #[cfg(feature = "full")]
             write: WriteRules::default(),
         }
     }
@@ -111,7 +120,11 @@ impl Config {
     /// # Errors
     /// [`Error::Usage`] for a file that cannot be read or understood, with file and line.
     pub fn load(root: &Root, main: Option<&Path>) -> Result<Self> {
-        Self::from_tree(&load_tree(root, main)?)
+        #[allow(unused_mut, reason = "the initramfs build looks up no time zones")]
+        let mut config = Self::from_tree(&load_tree(root, main)?)?;
+        #[cfg(feature = "full")]
+        config.update.use_zoneinfo(root);
+        Ok(config)
     }
 
     /// Resolves one file's text; `name` is how errors call it.
@@ -124,8 +137,8 @@ impl Config {
 
     fn from_tree(tree: &Tree) -> Result<Self> {
         let mut top = Section::top(tree);
+        let assess = top.table("assess", Assess::read)?;
         let config = Self {
-            assess: top.table("assess", Assess::read)?,
             #[cfg(feature = "full")]
             checks: check::read_all(&mut top)?,
             #[cfg(feature = "full")]
@@ -138,7 +151,10 @@ impl Config {
             #[cfg(feature = "full")]
             trust: top.table("trust", Trust::read)?,
             #[cfg(feature = "full")]
+            update: top.table("update", |update| Update::read(update, &assess))?,
+            #[cfg(feature = "full")]
             write: top.table("write", WriteRules::read)?,
+            assess,
         };
         #[cfg(feature = "full")]
         {

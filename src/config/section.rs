@@ -83,6 +83,32 @@ impl<'t> Section<'t> {
         self.path(key)?.ok_or_else(|| self.error(&format!("needs {key} = \"/…\"")))
     }
 
+    /// A list of absolute paths; a single one is a list of one.
+    ///
+    /// # Errors
+    /// As [`Section::text`].
+    #[cfg(feature = "full")]
+    pub fn paths(&mut self, key: &'static str) -> Result<Option<Vec<String>>> {
+        let paths = self.texts(key)?;
+        match paths.iter().flatten().find(|path| !path.starts_with('/')) {
+            Some(path) => Err(self.error_at(key, &format!("'{path}' is not an absolute path"))),
+            None => Ok(paths),
+        }
+    }
+
+    /// The URL of a web server, which must be there.
+    ///
+    /// # Errors
+    /// As [`Section::text`].
+    #[cfg(feature = "full")]
+    pub fn needed_url(&mut self, key: &'static str) -> Result<String> {
+        let url = self.text(key)?.ok_or_else(|| self.error(&format!("needs {key} = \"https://…\"")))?;
+        match url.starts_with("http://") || url.starts_with("https://") {
+            true => Ok(url),
+            false => Err(self.error_at(key, "must begin with http:// or https://")),
+        }
+    }
+
     /// `true` or `false`.
     ///
     /// # Errors
@@ -170,6 +196,24 @@ impl<'t> Section<'t> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// Whether the value at `key` is this text.
+    #[must_use]
+    pub fn is_text(&self, key: &str, text: &str) -> bool {
+        let node = self.table.and_then(|table| table.get(key));
+        node.is_some_and(|node| matches!(&node.value, Value::Text(its) if its == text))
+    }
+
+    /// Checks that the value at `key` is no empty text.
+    ///
+    /// # Errors
+    /// As [`Section::text`].
+    pub fn not_empty(&self, key: &str) -> Result<()> {
+        match self.is_text(key, "") {
+            true => Err(self.error_at(key, "must not be empty")),
+            false => Ok(()),
+        }
+    }
+
     /// Whether the value at `key` was written as a list.
     #[must_use]
     pub fn is_list(&self, key: &str) -> bool {
@@ -234,6 +278,14 @@ impl<'t> Section<'t> {
         list.map(Some).ok_or_else(|| wrong(node, key, &format!("a list of numbers from {low} to {high}")))
     }
 
+    /// How a table in this one is called: `update.window`.
+    fn below(&self, key: &str) -> String {
+        match self.name.trim_matches(['[', ']']) {
+            "" => key.to_owned(),
+            name => format!("{name}.{key}"),
+        }
+    }
+
     /// Reads the table at `key` with `read`; a missing table is read as an empty one.
     ///
     /// # Errors
@@ -244,7 +296,7 @@ impl<'t> Section<'t> {
         read: impl FnOnce(&mut Section<'t>) -> Result<T>,
     ) -> Result<T> {
         let node = self.get(key);
-        let name = format!("[{key}]");
+        let name = format!("[{}]", self.below(key));
         let mut section = match node {
             None => Section { name, table: None, origin: None, asked: Vec::new() },
             Some(node) => section_of(node, name)?,
@@ -281,18 +333,28 @@ impl<'t> Section<'t> {
         key: &'static str,
         mut read: impl FnMut(&mut Section<'t>) -> Result<T>,
     ) -> Result<Vec<T>> {
+        self.open_tables(key, |section| {
+            let value = read(section)?;
+            section.finish()?;
+            Ok(value)
+        })
+    }
+
+    /// As [`Section::tables`], but keys that are not asked for are left alone: for what others publish.
+    ///
+    /// # Errors
+    /// Those of `read`, and [`Error::Usage`] if it is no list of tables.
+    pub fn open_tables<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Section<'t>) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let Some(node) = self.get(key) else { return Ok(Vec::new()) };
         let Value::List(list) = &node.value else {
-            return Err(wrong(node, key, &format!("written as [[{key}]]")));
+            return Err(wrong(node, key, &format!("written as [[{}]]", self.below(key))));
         };
-        list.iter()
-            .map(|element| {
-                let mut section = section_of(element, format!("[[{key}]]"))?;
-                let value = read(&mut section)?;
-                section.finish()?;
-                Ok(value)
-            })
-            .collect()
+        let name = format!("[[{}]]", self.below(key));
+        list.iter().map(|element| read(&mut section_of(element, name.clone())?)).collect()
     }
 
     /// Checks that every key was asked for.

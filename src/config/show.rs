@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
 
-use super::tree::{DEFAULT, Node, Table, Tree, Value};
+use super::tree::{DEFAULT, Node, Origin, Table, Tree, Value};
 use crate::error::Result;
 
 /// Every key that has a default. (A test compares it with the defaults in force.)
@@ -25,9 +25,29 @@ enabled = true
 timeout = "5min"
 interval = "30s"
 disabled = []
+[update]
+interval = "1h"
+jitter = "1h"
+target = "latest"
+channel = "stable"
+retry_failed = "never"
+retry_failed_max = "2w"
+download_spread = "1h"
+[update.inhibit]
+systemd = true
+files = []
+locks = []
+longest = "1w"
 [write]
 panic = "warn"
 "#;
+
+/// What the parts of `[update]` have that are not there unless they are written.
+const PARTS_OF_UPDATE: [(&str, &str); 3] = [
+    ("window", "days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']\ntime_zone = 'UTC'"),
+    ("hawkbit", "tenant = 'DEFAULT'"),
+    ("fleetlock", "group = 'default'"),
+];
 
 /// What every check has.
 const CHECK: &str = r#"
@@ -65,8 +85,11 @@ const FIRST: [&str; 2] = ["name", "kind"];
 
 /// One value that is in force.
 struct Setting<'t> {
-    table: &'t str,
-    /// Of a `[[table]]`, the element's name.
+    /// With those that it is part of: `update.window`.
+    table: String,
+    /// Of a `[[table]]`, which element it is.
+    element: Option<usize>,
+    /// Of a `[[table]]`, the element's name, where it has one.
     name: Option<&'t str>,
     key: &'t str,
     node: &'t Node,
@@ -84,16 +107,51 @@ pub fn in_force(written: Tree) -> Result<Tree> {
     let mut all = Tree::parse(DEFAULT, &(DEFAULTS.to_owned() + &text))?;
     let mut below = vec![];
     for check in elements(&written, "check").chain(elements(&all, "check")) {
-        below.push(Node { value: Value::Table(defaults_of(check)?), origin: super::tree::Origin::default() });
+        below.push(Node { value: Value::Table(defaults_of(check)?), origin: Origin::default() });
     }
     if !below.is_empty() {
-        let node = Node { value: Value::List(below), origin: super::tree::Origin::default() };
+        let node = Node { value: Value::List(below), origin: Origin::default() };
         let mut checks = Tree { table: Table::from([("check".to_owned(), node)]) };
         checks.merge(all);
         all = checks;
     }
     all.merge(written);
+    if let Some(Node { value: Value::Table(update), .. }) = all.table.get_mut("update") {
+        fill_update(update)?;
+    }
     Ok(all)
+}
+
+/// The defaults of what is part of `[update]`, and the one that follows another key.
+fn fill_update(update: &mut Table) -> Result<()> {
+    let interval = update.get("interval").map(|node| node.value.clone());
+    if let (Some(jitter), Some(interval)) = (update.get_mut("jitter"), interval)
+        && jitter.origin.to_string() == DEFAULT
+    {
+        jitter.value = interval;
+    }
+    for (part, defaults) in PARTS_OF_UPDATE {
+        let defaults = Tree::parse(DEFAULT, defaults)?.table;
+        match update.get_mut(part).map(|node| &mut node.value) {
+            Some(Value::Table(table)) => fill(table, &defaults),
+            Some(Value::List(list)) => list.iter_mut().for_each(|element| {
+                if let Value::Table(table) = &mut element.value {
+                    fill(table, &defaults);
+                }
+            }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn fill(table: &mut Table, defaults: &Table) {
+    for (key, node) in defaults {
+        // A window on single days alone opens on no others.
+        if !(key == "days" && table.contains_key("dates")) {
+            table.entry(key.clone()).or_insert_with(|| node.clone());
+        }
+    }
 }
 
 fn defaults_of(check: &Table) -> Result<Table> {
@@ -131,11 +189,11 @@ pub fn toml(tree: &Tree) -> String {
     let mut out = String::new();
     let mut last = None;
     for (setting, line) in settings.iter().zip(&lines) {
-        let place = (setting.table, setting.name);
+        let place = (setting.table.as_str(), setting.element);
         if last.replace(place) != Some(place) {
             let gap = if out.is_empty() { "" } else { "\n" };
             // Writing to a text never fails.
-            match setting.name {
+            match setting.element {
                 Some(_) => writeln!(out, "{gap}[[{}]]", setting.table),
                 None => writeln!(out, "{gap}[{}]", setting.table),
             }
@@ -154,7 +212,8 @@ pub fn json(tree: &Tree) -> Json {
         .iter()
         .map(|s| {
             let from = s.node.origin.to_string();
-            json!({"table": s.table, "name": s.name, "key": s.key, "value": value(&s.node.value), "from": from})
+            let value = value(&s.node.value);
+            json!({"table": s.table, "element": s.element, "name": s.name, "key": s.key, "value": value, "from": from})
         })
         .collect();
     json!({"schema": 1, "settings": list})
@@ -162,26 +221,50 @@ pub fn json(tree: &Tree) -> Json {
 
 fn settings(tree: &Tree) -> Vec<Setting<'_>> {
     let mut all = vec![];
-    for (table, node) in &tree.table {
+    add_parts("", &tree.table, &mut all);
+    all
+}
+
+/// Adds the tables in `table`, which is called `path`.
+fn add_parts<'t>(path: &str, table: &'t Table, all: &mut Vec<Setting<'t>>) {
+    for (key, node) in table {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match &node.value {
-            Value::Table(keys) => {
-                all.extend(keys.iter().map(|(key, node)| Setting { table, name: None, key, node }))
-            }
+            Value::Table(keys) => add_table(&path, None, keys, all),
             Value::List(list) => {
-                for keys in
-                    list.iter().filter_map(|n| if let Value::Table(t) = &n.value { Some(t) } else { None })
-                {
-                    let name = keys.get("name").and_then(text_of);
-                    let mut of_one: Vec<Setting<'_>> =
-                        keys.iter().map(|(key, node)| Setting { table, name, key, node }).collect();
-                    of_one.sort_by_key(|s| FIRST.iter().position(|f| *f == s.key).unwrap_or(FIRST.len()));
-                    all.extend(of_one);
+                for (n, element) in list.iter().enumerate() {
+                    if let Value::Table(keys) = &element.value {
+                        add_table(&path, Some(n), keys, all);
+                    }
                 }
             }
             _ => {}
         }
     }
-    all
+}
+
+/// Adds the keys of one table, and then the tables in it.
+fn add_table<'t>(path: &str, element: Option<usize>, keys: &'t Table, all: &mut Vec<Setting<'t>>) {
+    let name = element.and_then(|_| keys.get("name").and_then(text_of));
+    let plain = keys.iter().filter(|(_, node)| !is_part(&node.value));
+    let mut own: Vec<Setting<'_>> =
+        plain.map(|(key, node)| Setting { table: path.to_owned(), element, name, key, node }).collect();
+    if element.is_some() {
+        own.sort_by_key(|s| FIRST.iter().position(|f| *f == s.key).unwrap_or(FIRST.len()));
+    }
+    all.extend(own);
+    add_parts(path, keys, all);
+}
+
+/// Whether a value is a table of its own, or a list of them.
+fn is_part(value: &Value) -> bool {
+    match value {
+        Value::Table(_) => true,
+        Value::List(list) => {
+            !list.is_empty() && list.iter().all(|node| matches!(node.value, Value::Table(_)))
+        }
+        _ => false,
+    }
 }
 
 fn value(value: &Value) -> Json {
@@ -272,36 +355,68 @@ mod tests {
         assert_eq!(Config::parse("f", &shown(&text)).unwrap(), Config::parse("f", &text).unwrap());
     }
 
+    #[test]
+    fn what_is_shown_of_updates_means_what_was_written() {
+        let windows = "[[update.window]]\nstart = 02:00:00\nlength = '1h'\ndates = [2026-12-24]\n\
+                       [[update.window]]\nname = 'night'\nstart = '22:00'\nlength = '9h'\ndays = ['sat']\n\
+                       time_zone = 'Europe/Berlin'\nlatest_start = '1h'\n";
+        for text in [
+            "[update]\ninterval = '10min'\n".to_owned(),
+            "[update]\nretry_failed = '4w'\n[update.inhibit]\nfiles = '/x'\n".to_owned(),
+            format!("[update]\nfeed = '/srv'\n{windows}[update.fleetlock]\nurl = 'http://f'\n"),
+            format!("[update.hawkbit]\nurl = 'http://h'\n{windows}"),
+        ] {
+            assert_eq!(
+                Config::parse("f", &shown(&text)).unwrap(),
+                Config::parse("f", &text).unwrap(),
+                "{text}"
+            );
+        }
+        let text = shown(windows);
+        assert!(text.contains("\n[[update.window]]\nname = \"night\" "), "{text}");
+        assert!(text.contains("\n[update.inhibit]\n"), "{text}");
+    }
+
     /// A new key, or a new table, must be listed here or have its default above.
     #[test]
     fn no_key_is_left_out() {
+        let window = "start = '02:00'\nlength = '1h'\n";
+        // Table, the keys that it must have, those without a default, and the tables in it.
         let tables = [
-            ("assess", ""),
-            ("download", "rate_limit ca"),
-            ("report", "url ca metrics"),
-            ("scripts", ""),
-            ("trust", "policy image_id"),
-            ("slots", "a b"),
-            ("write", ""),
+            ("[assess]", "", "", ""),
+            ("[download]", "", "rate_limit ca", ""),
+            ("[report]", "", "url ca metrics", ""),
+            ("[scripts]", "", "", ""),
+            ("[trust]", "", "policy image_id", ""),
+            ("[slots]", "a = 'x'\nb = 'y'\n", "a b", ""),
+            ("[update]", "", "feed min_version floor rate_limit", "inhibit window hawkbit fleetlock"),
+            ("[update.inhibit]", "", "", ""),
+            ("[[update.window]]", window, "name dates start length latest_start", ""),
+            ("[update.hawkbit]", "url = 'http://h'\n", "url", ""),
+            ("[update.fleetlock]", "url = 'http://f'\n", "url", ""),
+            ("[write]", "", "", ""),
         ];
         let known = |text: &str| -> Vec<String> {
             let error = Config::parse("f", text).unwrap_err().to_string();
             let list = error.split("known are: ").nth(1).unwrap_or_else(|| panic!("{error}"));
             list.split(", ").map(str::to_owned).collect()
         };
-        let defaults = Tree::parse("f", DEFAULTS).unwrap();
-        for table in known("no_such_table_at_all = 1").iter().filter(|t| *t != "check") {
-            let (_, optional) =
-                tables.iter().find(|(t, _)| t == table).unwrap_or_else(|| panic!("[{table}]"));
-            if table == "slots" {
-                continue;
-            }
-            for key in known(&format!("[{table}]\nno_such_key_at_all = 1\n")) {
-                let has_default = match defaults.table.get(table).map(|node| &node.value) {
-                    Some(Value::Table(keys)) => keys.contains_key(&key),
-                    _ => false,
-                };
-                assert!(has_default || optional.split(' ').any(|o| o == key), "[{table}] {key}");
+        let top: Vec<String> =
+            known("no_such_table_at_all = 1").into_iter().filter(|table| table != "check").collect();
+        let listed = |name: &str| tables.iter().any(|(t, ..)| t.trim_matches(['[', ']']) == name);
+        assert!(top.iter().all(|table| listed(table)), "{top:?}");
+        for (table, needed, optional, parts) in tables {
+            let text = format!("{table}\n{needed}");
+            let defaults = shown(&text);
+            let own = defaults.split("\n\n").find(|part| part.starts_with(table)).unwrap_or_default();
+            for key in known(&format!("{text}no_such_key_at_all = 1\n")) {
+                let has_default = own.lines().any(|line| line.starts_with(&format!("{key} = ")));
+                let is = |list: &str| list.split(' ').any(|o| o == key);
+                let name = table.trim_matches(['[', ']']);
+                assert!(
+                    has_default || is(optional) || is(parts) && listed(&format!("{name}.{key}")),
+                    "{table} {key}"
+                );
             }
         }
     }

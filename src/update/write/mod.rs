@@ -22,6 +22,7 @@ use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Report, overwrite};
 use crate::disk::{Area, SlotName};
 use crate::error::{Error, Result};
+use crate::feed::published::{self, Choice};
 use crate::image::Folder;
 use crate::image::trust::{Expected, Judge};
 use crate::state::{Stage, State, Uki, Update};
@@ -30,7 +31,7 @@ use super::machine::Machine;
 use super::step::{Effects, Step, perform_all};
 use disk_image::DiskImage;
 use opened::Opened;
-use set::{Choice, SetImage};
+use set::SetImage;
 
 pub use opened::{Described, Part};
 pub use parts::PartPlan;
@@ -177,7 +178,8 @@ fn open(
         }
         let sums = judge.sums(&folder)?;
         let (_, arch) = plan::NATIVE;
-        let (version, choice) = set::choose(&sums, &folder.to_string(), image_id, arch, wanted.version)?;
+        let (version, choice) =
+            published::choose(&sums, &folder.to_string(), image_id, arch, wanted.version)?;
         refuse_failed(&machine.state(), Some(&version), None)?;
         return match choice {
             Choice::Disk(file) => {
@@ -185,7 +187,7 @@ fn open(
                 disk(&folder.join(&file.name), expected)
             }
             Choice::Set(files) => {
-                let digest = set::digest(&files);
+                let digest = published::digest(&files);
                 refuse_failed(&machine.state(), None, Some(&digest))?;
                 let image = SetImage::open(folder, download, files, &spool_dirs)?;
                 if image.version()? != version {

@@ -1,0 +1,291 @@
+//! What a published folder offers, out of its list of digests and what the publisher says about the releases.
+//!
+//! The list is trusted before it comes here ([`crate::image::trust::Judge::sums`]); the publisher's words are in a file
+//! that the list has a digest of, and so are trusted as far as it is.
+
+use std::collections::BTreeMap;
+
+use crate::boot::version::compare;
+use crate::config::section::Section;
+use crate::config::tree::Tree;
+use crate::disk::Role;
+use crate::image::names::{Content, Name};
+use crate::image::trust::Sums;
+
+use super::published::{Choice, Listed};
+
+/// The file in which the publisher says more about the releases.
+pub const METADATA: &str = "feed.toml";
+
+/// The largest such file that is read.
+pub const MOST_METADATA: u64 = 1 << 20;
+
+/// The form of [`METADATA`] that is understood.
+const FORMAT: u32 = 1;
+
+/// All that a folder offers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalog {
+    releases: Vec<Release>,
+    /// Releases that are left out since it cannot be told what belongs to them, with why: sentences for the log.
+    pub problems: Vec<String>,
+}
+
+/// One version of an image, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// `IMAGE_ID`.
+    pub image: String,
+    /// `IMAGE_VERSION`.
+    pub version: String,
+    /// The architecture, where the names of its files have one.
+    pub arch: Option<&'static str>,
+    /// Its files.
+    pub files: Choice,
+    /// By what it is remembered: SHA-256 of the image, or of what is listed of a set.
+    pub digest: String,
+    /// What the publisher says about it.
+    pub terms: Terms,
+}
+
+/// What the publisher says about a release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The release that must have been passed through: only a system of this version or a newer one can be updated
+    /// to it.
+    pub requires: Option<String>,
+    /// Systems older than this do not get it.
+    pub min_version: Option<String>,
+    /// The channels that it is for; none: all.
+    pub channels: Vec<String>,
+}
+
+/// The terms of one version, of one image or of all.
+struct Said {
+    image: Option<String>,
+    version: String,
+    terms: Terms,
+}
+
+impl Catalog {
+    /// Sorts the files of `sums` into releases; `metadata` is [`METADATA`], if it is listed.
+    ///
+    /// # Errors
+    /// A sentence about the folder, for a message: metadata that cannot be understood.
+    pub fn new(sums: &Sums, metadata: Option<&[u8]>) -> Result<Self, String> {
+        let said = metadata.map(read_metadata).transpose()?.unwrap_or_default();
+        let (mut releases, mut problems) = (Vec::new(), Vec::new());
+        for ((image, version), files) in by_version(sums) {
+            let by_arch = by_arch(files).unwrap_or_else(|problem| {
+                problems.push(format!("{image} {version} is left out: {problem}"));
+                BTreeMap::new()
+            });
+            for (arch, files) in by_arch {
+                let Some(files) = whole(files) else { continue };
+                let is_meant =
+                    |s: &&Said| s.version == version && s.image.as_deref().is_none_or(|i| i == image);
+                let terms = said.iter().find(is_meant).map(|s| s.terms.clone()).unwrap_or_default();
+                let digest = files.digest();
+                releases.push(Release {
+                    image: image.into(),
+                    version: version.into(),
+                    arch,
+                    files,
+                    digest,
+                    terms,
+                });
+            }
+        }
+        Ok(Self { problems, ..Self::of(releases) })
+    }
+
+    /// A catalog of these releases, for tests and simulations.
+    #[must_use]
+    pub fn of(mut releases: Vec<Release>) -> Self {
+        releases.sort_by(|a, b| compare(&a.version, &b.version));
+        Self { releases, problems: vec![] }
+    }
+
+    /// The releases of an image for an architecture, the oldest first.
+    pub fn releases<'c>(
+        &'c self,
+        image: &'c str,
+        arch: &'c str,
+    ) -> impl DoubleEndedIterator<Item = &'c Release> {
+        self.releases.iter().filter(move |r| r.image == image && r.arch.is_none_or(|its| its == arch))
+    }
+
+    /// The ids of the images that it has releases of.
+    #[must_use]
+    pub fn images(&self) -> Vec<&str> {
+        let mut images: Vec<&str> = self.releases.iter().map(|r| r.image.as_str()).collect();
+        images.sort_unstable();
+        images.dedup();
+        images
+    }
+}
+
+type Files<'s> = Vec<(Name<'s>, Listed)>;
+
+fn by_version(sums: &Sums) -> BTreeMap<(&str, &str), Files<'_>> {
+    let mut versions: BTreeMap<(&str, &str), Files<'_>> = BTreeMap::new();
+    for name in sums.names() {
+        let (Some(parsed), Some(sha256)) = (Name::parse(name), sums.get(name)) else { continue };
+        let listed = Listed { name: name.to_owned(), sha256: sha256.to_owned() };
+        versions.entry((parsed.image, parsed.version)).or_default().push((parsed, listed));
+    }
+    versions
+}
+
+type Parts = BTreeMap<Content, Listed>;
+
+/// What there is for each architecture; files whose names have none are for every one.
+fn by_arch(files: Files<'_>) -> Result<BTreeMap<Option<&'static str>, Parts>, String> {
+    let mut arches: BTreeMap<Option<&'static str>, Parts> = BTreeMap::new();
+    for (name, listed) in files {
+        let parts = arches.entry(name.arch).or_default();
+        if let Some(other) = parts.insert(name.content, listed.clone()) {
+            return Err(both(&other, &listed));
+        }
+    }
+    let any = if arches.len() > 1 { arches.remove(&None) } else { None }.unwrap_or_default();
+    for parts in arches.values_mut() {
+        for (content, listed) in &any {
+            if let Some(other) = parts.insert(*content, listed.clone()) {
+                return Err(both(&other, listed));
+            }
+        }
+    }
+    Ok(arches)
+}
+
+fn both(one: &Listed, other: &Listed) -> String {
+    format!("both {} and {} are for the same part of it", one.name, other.name)
+}
+
+fn whole(mut parts: Parts) -> Option<Choice> {
+    let is_set = parts.contains_key(&Content::Uki) && parts.contains_key(&Content::Part(Role::Root));
+    match parts.remove(&Content::Disk) {
+        Some(disk) => Some(Choice::Disk(disk)),
+        None => is_set.then_some(Choice::Set(parts)),
+    }
+}
+
+/// Reads `[[release]]` tables. Keys that are not known are left alone, so that a feed can say more to newer machines;
+/// a publisher who must not be misunderstood raises `format`.
+fn read_metadata(bytes: &[u8]) -> Result<Vec<Said>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| format!("its {METADATA} is not text"))?;
+    let read = || {
+        let tree = Tree::parse(METADATA, text)?;
+        let mut top = Section::top(&tree);
+        let format = top.count("format", 0..=u32::MAX)?;
+        if format != Some(FORMAT) {
+            return Err(top.error_at("format", "is not 1; a newer Abide may understand it"));
+        }
+        top.open_tables("release", |release| {
+            let version = release.text("version")?.ok_or_else(|| release.error("needs version = \"1.2\""))?;
+            let terms = Terms {
+                requires: release.text("requires")?,
+                min_version: release.text("min_version")?,
+                channels: release.texts("channels")?.unwrap_or_default(),
+            };
+            Ok(Said { image: release.text("image")?, version, terms })
+        })
+    };
+    read().map_err(|e| format!("its metadata cannot be used: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn catalog(names: &[&str], metadata: Option<&str>) -> Result<Catalog, String> {
+        let text: String = names.iter().map(|name| format!("{}  {name}\n", "0".repeat(64))).collect();
+        Catalog::new(&Sums::parse(text.as_bytes()).unwrap(), metadata.map(str::as_bytes))
+    }
+
+    fn versions(catalog: &Catalog, image: &str, arch: &str) -> Vec<String> {
+        catalog.releases(image, arch).map(|r| r.version.clone()).collect()
+    }
+
+    #[test]
+    fn whole_releases_are_found_the_oldest_first() {
+        let names = [
+            "edge_1.10.efi",
+            "edge_1.10.root.raw.xz",
+            "edge_1.9.raw.zst",
+            "edge_1.11.efi",
+            "other_2.0.raw",
+            "SHA256SUMS.old",
+            "feed.toml",
+        ];
+        let catalog = catalog(&names, None).unwrap();
+        assert_eq!(versions(&catalog, "edge", "x86-64"), ["1.9", "1.10"]);
+        assert_eq!(catalog.images(), ["edge", "other"]);
+        let newest = catalog.releases("edge", "x86-64").next_back().unwrap();
+        let files: Vec<&str> = newest.files.files().map(|f| f.name.as_str()).collect();
+        assert_eq!(files, ["edge_1.10.efi", "edge_1.10.root.raw.xz"]);
+    }
+
+    #[test]
+    fn one_version_can_be_there_for_several_architectures() {
+        let names = [
+            "edge_1.efi",
+            "edge_1.root-x86-64.raw",
+            "edge_1.root-arm64.raw",
+            "edge_2_arm64.raw.xz",
+            "edge_2_x86-64.raw.xz",
+            "edge_3_arm64.raw.xz",
+        ];
+        let catalog = catalog(&names, None).unwrap();
+        assert_eq!(versions(&catalog, "edge", "x86-64"), ["1", "2"]);
+        assert_eq!(versions(&catalog, "edge", "arm64"), ["1", "2", "3"]);
+        let set = catalog.releases("edge", "arm64").next().unwrap();
+        let files: Vec<&str> = set.files.files().map(|f| f.name.as_str()).collect();
+        assert_eq!(files, ["edge_1.efi", "edge_1.root-arm64.raw"]);
+    }
+
+    #[test]
+    fn two_files_for_one_part_are_not_guessed_between_and_other_releases_stay() {
+        let names = ["edge_1.efi", "edge_1.root.raw.xz", "edge_1.root.raw.zst", "edge_2.raw"];
+        let twice = catalog(&names, None).unwrap();
+        let problem =
+            "edge 1 is left out: both edge_1.root.raw.xz and edge_1.root.raw.zst are for the same part of it";
+        assert_eq!(
+            (twice.problems.as_slice(), versions(&twice, "edge", "arm64")),
+            (&[problem.to_owned()][..], vec!["2".to_owned()])
+        );
+        let any = catalog(&["edge_1.raw.xz", "edge_1_arm64.raw.xz"], None).unwrap();
+        assert_eq!((any.problems.len(), any.images().len()), (1, 0));
+    }
+
+    #[test]
+    fn the_publishers_terms_belong_to_the_release_that_they_name() {
+        let metadata = "format = 1\nnews = 'x'\n[[release]]\nversion = '2.0'\nrequires = '1.5'\nmin_version = '1.2'\n\
+                        channels = 'beta'\nurgency = 'high'\n[[release]]\nimage = 'other'\nversion = '1.0'\nrequires = '9'\n";
+        let catalog = catalog(&["edge_1.0.raw", "edge_2.0.raw"], Some(metadata)).unwrap();
+        let terms: Vec<&Terms> = catalog.releases("edge", "x86-64").map(|r| &r.terms).collect();
+        let expected = Terms {
+            requires: Some("1.5".into()),
+            min_version: Some("1.2".into()),
+            channels: vec!["beta".into()],
+        };
+        assert_eq!(terms, [&Terms::default(), &expected]);
+    }
+
+    #[test]
+    fn metadata_that_is_not_understood_is_no_metadata_at_all() {
+        for (text, problem) in [
+            ("", "format: is not 1"),
+            ("format = 2\n", "feed.toml:1: format: is not 1; a newer Abide may understand it"),
+            ("format = 1\n[[release]]\nrequires = '1'\n", "feed.toml:2: [[release]]: needs version"),
+            ("format = 1\n[[release]]\nversion = 2.0\n", "feed.toml:3: version: must be a text in quotes"),
+            ("<html>", "feed.toml:1: "),
+        ] {
+            let error = catalog(&[], Some(text)).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+        assert!(Catalog::new(&Sums::default(), Some(b"\xff")).is_err());
+    }
+}

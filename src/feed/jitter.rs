@@ -1,0 +1,123 @@
+//! Random moments that are the same each time they are asked for.
+//!
+//! A machine that draws its moments from what it is, and not from dice, keeps them over restarts without
+//! remembering anything; and a thousand machines that come up together after a power cut do not ask
+//! the server together: each waits for its own moment of the interval.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+/// A number that is drawn from the words: a machine's id and what is to be spread, such as `"poll"` or the
+/// digest of an image.
+#[must_use]
+pub fn seed(words: &[&str]) -> u64 {
+    let mut hash = Sha256::new();
+    for word in words {
+        hash.update((word.len() as u64).to_le_bytes());
+        hash.update(word);
+    }
+    hash.finalize().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+}
+
+/// A span of time from 0 up to `span`, evenly over all seeds.
+#[must_use]
+pub fn share(seed: u64, span: Duration) -> Duration {
+    let nanos = (u128::from(seed) * span.as_nanos()) >> 64;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// When the feed is looked at next, after `after`: once per `interval`, at the machine's own moment of the first
+/// `jitter` of it. Intervals are counted from 1970, so that the moment is the same after every restart.
+#[must_use]
+pub fn next_poll(seed: u64, after: Timestamp, interval: Duration, jitter: Duration) -> Timestamp {
+    let interval = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX).max(1);
+    let share = i64::try_from(share(seed, jitter).as_secs()).unwrap_or(0).min(interval - 1);
+    let now = after.as_second();
+    let this = now - now.rem_euclid(interval) + share;
+    let next = if this > now { this } else { this.saturating_add(interval) };
+    Timestamp::from_second(next).unwrap_or(Timestamp::MAX)
+}
+
+/// When a release that was found at `found` is downloaded: at a random moment within `spread`, in the first half
+/// of the time until the window opens at `opens`, so that it is there by then.
+#[must_use]
+pub fn download_at(seed: u64, found: Timestamp, opens: Option<Timestamp>, spread: Duration) -> Timestamp {
+    let spread = match opens {
+        None => spread,
+        Some(opens) => spread.min(Duration::try_from(found.duration_until(opens)).unwrap_or_default() / 2),
+    };
+    found.checked_add(share(seed, spread)).unwrap_or(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn seeds_depend_on_every_word_and_on_where_it_ends() {
+        let all = [seed(&["a", "poll"]), seed(&["b", "poll"]), seed(&["a", "load"]), seed(&["ap", "oll"])];
+        assert!(all.iter().enumerate().all(|(i, a)| all.iter().skip(i + 1).all(|b| a != b)));
+        assert_eq!(seed(&["a", "poll"]), all[0]);
+    }
+
+    #[test]
+    fn the_shares_of_many_machines_are_even() {
+        let mut counts = [0_u32; 10];
+        for n in 0..10_000 {
+            let share = share(seed(&[&n.to_string()]), HOUR).as_secs();
+            counts[usize::try_from(share / 360).unwrap()] += 1;
+        }
+        assert!(counts.iter().all(|n| (850..1150).contains(n)), "{counts:?}");
+    }
+
+    #[test]
+    fn machines_that_start_together_do_not_ask_together() {
+        let now = at(1_700_000_000);
+        let mut polls: Vec<_> =
+            (0..1000).map(|n| next_poll(seed(&[&n.to_string()]), now, HOUR, HOUR).as_second()).collect();
+        polls.sort_unstable();
+        // 1000 in 3600 seconds: never more than a few within the same ten.
+        assert!(polls.windows(15).all(|w| w[14] - w[0] >= 10));
+    }
+
+    proptest! {
+        #[test]
+        fn there_is_one_poll_in_each_interval(
+            seed: u64, now in 0..4_000_000_000_i64, interval in 60..100_000_u64, part in 0.0..=1.0_f64
+        ) {
+            let interval = Duration::from_secs(interval);
+            let jitter = interval.mul_f64(part);
+            let first = next_poll(seed, at(now), interval, jitter);
+            let second = next_poll(seed, first, interval, jitter);
+            prop_assert!(first > at(now) && first <= at(now).checked_add(interval).unwrap());
+            prop_assert_eq!(first.duration_until(second), jiff::SignedDuration::try_from(interval).unwrap());
+            // Between two polls the answer stays the same.
+            prop_assert_eq!(next_poll(seed, first.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap(), interval, jitter), first);
+        }
+
+        #[test]
+        fn a_download_begins_within_the_spread_and_early_enough_before_the_window(
+            seed: u64, until in proptest::option::of(-1000..100_000_i64), spread in 0..200_000_u64
+        ) {
+            let found = at(1_700_000_000);
+            let opens = until.map(|s| at(1_700_000_000 + s));
+            let start = download_at(seed, found, opens, Duration::from_secs(spread));
+            prop_assert!(start >= found);
+            prop_assert!(start.as_second() - found.as_second() <= i64::try_from(spread).unwrap());
+            if let Some(until) = until.filter(|s| *s > 0) {
+                prop_assert!(start.as_second() - found.as_second() <= until / 2);
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+#![allow(clippy::unwrap_used)]
+
+use jiff::SignedDuration;
+use jiff::civil::{Time, Weekday, date, time};
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::update::Zone;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const WEEK: [Weekday; 7] = [
+    Weekday::Monday,
+    Weekday::Tuesday,
+    Weekday::Wednesday,
+    Weekday::Thursday,
+    Weekday::Friday,
+    Weekday::Saturday,
+    Weekday::Sunday,
+];
+
+fn window(week: &[Weekday], dates: &[Date], start: Time, length: Duration, zone: &str) -> Window {
+    Window::new(week.to_vec(), dates.to_vec(), start, length, Zone::find(zone).unwrap())
+}
+
+fn daily(start: Time, length: Duration, zone: &str) -> Window {
+    window(&WEEK, &[], start, length, zone)
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn begins(window: &Window, now: &str, needs: Duration) -> Begin {
+    begin(std::slice::from_ref(window), at(now), needs)
+}
+
+#[test]
+fn without_windows_everything_may_begin_at_once() {
+    assert_eq!(begin(&[], at("2026-01-01T00:00:00Z"), 100 * HOUR), Begin::Now(None));
+}
+
+#[test]
+fn a_window_is_open_from_its_first_moment_until_before_its_end() {
+    let night = daily(time(2, 0, 0, 0), 2 * HOUR, "UTC");
+    let open_at = |now: &str| open(std::slice::from_ref(&night), at(now)).is_some();
+    assert!(!open_at("2026-01-01T01:59:59.999Z") && open_at("2026-01-01T02:00:00Z"));
+    assert!(open_at("2026-01-01T03:59:59.999Z") && !open_at("2026-01-01T04:00:00Z"));
+    assert_eq!(begins(&night, "2026-01-01T04:00:00Z", MINUTE), Begin::At(at("2026-01-02T02:00:00Z")));
+}
+
+#[test]
+fn what_would_not_end_in_time_waits_for_the_next_window() {
+    let night = daily(time(2, 0, 0, 0), 2 * HOUR, "UTC");
+    assert_eq!(
+        begins(&night, "2026-01-01T03:30:00Z", HOUR / 2),
+        Begin::Now(Some(at("2026-01-01T04:00:00Z")))
+    );
+    assert_eq!(begins(&night, "2026-01-01T03:30:01Z", HOUR / 2), Begin::At(at("2026-01-02T02:00:00Z")));
+    assert_eq!(begins(&night, "2026-01-01T02:00:00Z", 3 * HOUR), Begin::Never);
+}
+
+#[test]
+fn a_latest_start_decides_alone() {
+    let night = Window { latest_start: Some(HOUR), ..daily(time(2, 0, 0, 0), 2 * HOUR, "UTC") };
+    assert_eq!(
+        begins(&night, "2026-01-01T03:00:00Z", 10 * HOUR),
+        Begin::Now(Some(at("2026-01-01T04:00:00Z")))
+    );
+    assert_eq!(begins(&night, "2026-01-01T03:00:01Z", MINUTE), Begin::At(at("2026-01-02T02:00:00Z")));
+}
+
+#[test]
+fn a_window_that_opens_on_friday_night_is_open_on_saturday() {
+    let friday = window(&[Weekday::Friday], &[], time(23, 0, 0, 0), 4 * HOUR, "Europe/Berlin");
+    assert_eq!(begins(&friday, "2026-01-10T00:30:00Z", HOUR), Begin::Now(Some(at("2026-01-10T02:00:00Z"))));
+    // Thursday night is not Friday.
+    assert_eq!(begins(&friday, "2026-01-09T00:30:00Z", HOUR), Begin::At(at("2026-01-09T22:00:00Z")));
+    let long = window(&[Weekday::Friday], &[], time(20, 0, 0, 0), 56 * HOUR, "UTC");
+    assert_eq!(begins(&long, "2026-01-12T03:00:00Z", HOUR), Begin::Now(Some(at("2026-01-12T04:00:00Z"))));
+}
+
+#[test]
+fn single_days_open_once_however_far_away_and_never_again() {
+    let dates = [date(2026, 12, 24), date(2027, 6, 1)];
+    let window = window(&[], &dates, time(9, 0, 0, 0), HOUR, "America/New_York");
+    assert_eq!(begins(&window, "2026-01-01T00:00:00Z", MINUTE), Begin::At(at("2026-12-24T14:00:00Z")));
+    assert_eq!(begins(&window, "2026-12-24T14:30:00Z", MINUTE), Begin::Now(Some(at("2026-12-24T15:00:00Z"))));
+    assert_eq!(begins(&window, "2026-12-24T15:00:00Z", MINUTE), Begin::At(at("2027-06-01T13:00:00Z")));
+    assert_eq!(begins(&window, "2027-06-01T14:00:00Z", MINUTE), Begin::Never);
+}
+
+#[test]
+fn a_start_that_the_clock_skips_is_the_same_time_after_its_setting() {
+    // In Berlin the clock goes from 02:00 to 03:00 on 2026-03-29, at 01:00 UTC.
+    let night = daily(time(2, 30, 0, 0), HOUR, "Europe/Berlin");
+    let windows = std::slice::from_ref(&night);
+    let opening = next(windows, at("2026-03-28T12:00:00Z")).unwrap();
+    assert_eq!((opening.from, opening.until), (at("2026-03-29T01:30:00Z"), at("2026-03-29T02:30:00Z")));
+    assert_eq!(next(windows, opening.from).unwrap().from, at("2026-03-30T00:30:00Z"));
+}
+
+#[test]
+fn a_start_that_comes_twice_opens_the_window_once() {
+    // In Berlin the clock goes back from 03:00 to 02:00 on 2026-10-25, at 01:00 UTC.
+    let night = daily(time(2, 30, 0, 0), HOUR / 2, "Europe/Berlin");
+    let windows = std::slice::from_ref(&night);
+    let opening = next(windows, at("2026-10-24T12:00:00Z")).unwrap();
+    assert_eq!((opening.from, opening.until), (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:00:00Z")));
+    assert_eq!(open(windows, at("2026-10-25T01:40:00Z")), None);
+    assert_eq!(next(windows, opening.from).unwrap().from, at("2026-10-26T01:30:00Z"));
+}
+
+#[test]
+fn the_length_is_real_time_on_the_nights_of_the_change() {
+    let night = daily(time(1, 0, 0, 0), 3 * HOUR, "Europe/Berlin");
+    for (before, from, until) in [
+        ("2026-03-28T12:00:00Z", "2026-03-29T00:00:00Z", "2026-03-29T03:00:00Z"),
+        ("2026-10-24T12:00:00Z", "2026-10-24T23:00:00Z", "2026-10-25T02:00:00Z"),
+    ] {
+        let opening = next(std::slice::from_ref(&night), at(before)).unwrap();
+        assert_eq!((opening.from, opening.until), (at(from), at(until)));
+    }
+}
+
+#[test]
+fn a_day_that_a_zone_skips_as_a_whole_loses_no_other_day() {
+    // Samoa went from the 29th to the 31st of December 2011.
+    let noon = daily(time(12, 0, 0, 0), HOUR, "Pacific/Apia");
+    let windows = std::slice::from_ref(&noon);
+    let first = next(windows, at("2011-12-29T12:00:00Z")).unwrap();
+    let second = next(windows, first.from).unwrap();
+    assert_eq!((first.from, second.from), (at("2011-12-29T22:00:00Z"), at("2011-12-30T22:00:00Z")));
+}
+
+#[test]
+fn of_overlapping_windows_the_later_end_counts_and_of_closed_ones_the_next_start() {
+    let windows = [
+        daily(time(1, 0, 0, 0), 2 * HOUR, "UTC"),
+        daily(time(2, 0, 0, 0), 2 * HOUR, "UTC"),
+        daily(time(0, 0, 0, 0), HOUR, "Asia/Tokyo"),
+    ];
+    assert_eq!(
+        begin(&windows, at("2026-01-01T02:30:00Z"), HOUR),
+        Begin::Now(Some(at("2026-01-01T04:00:00Z")))
+    );
+    assert_eq!(begin(&windows, at("2026-01-01T05:00:00Z"), HOUR), Begin::At(at("2026-01-01T15:00:00Z")));
+}
+
+const ZONES: [&str; 10] = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Sao_Paulo",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "Pacific/Apia",
+    "Asia/Kathmandu",
+    "America/St_Johns",
+    "Antarctica/Troll",
+];
+
+prop_compose! {
+    fn any_window()(
+        zone in proptest::sample::select(&ZONES), week in proptest::sample::subsequence(&WEEK, 0..=7),
+        days in proptest::collection::vec(0..2200_i64, 0..3), (hour, minute) in (0..24_i8, 0..60_i8),
+        length in 1..10_080_u32
+    ) -> Window {
+        let dates: Vec<Date> = days.iter().map(|n| date(2024, 1, 1).checked_add(n.days()).unwrap()).collect();
+        window(&week, &dates, time(hour, minute, 0, 0), MINUTE * length, zone)
+    }
+}
+
+prop_compose! {
+    fn any_time()(second in 1_704_067_200..1_900_000_000_i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+}
+
+/// When the clock of the window's zone shows its start on `day`, found by trying the offsets around it.
+fn clock_shows(window: &Window, day: Date) -> Timestamp {
+    let local = day.to_datetime(window.start);
+    let naive = local.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+    let rules = window.zone.rules();
+    let offset = |t: Timestamp| SignedDuration::from_secs(rules.to_offset(t).seconds().into());
+    let around = (-48..=48).map(|hours| offset(naive + SignedDuration::from_hours(hours)));
+    let shown: Vec<Timestamp> = around.map(|o| naive - o).filter(|t| *t + offset(*t) == naive).collect();
+    // In a gap the clock never shows it: as it would have gone on.
+    shown.into_iter().min().unwrap_or_else(|| naive - offset(naive - SignedDuration::from_hours(28)))
+}
+
+proptest! {
+    #[test]
+    fn a_window_is_open_when_the_clock_said_so_less_than_its_length_ago(window in any_window(), now in any_time()) {
+        let today = now.to_zoned(window.zone.rules().clone()).date();
+        let days = (-10..=2).map(|n: i64| today.checked_add(n.days()).unwrap()).filter(|day| window.days.has(*day));
+        let is_open = days.map(|day| clock_shows(&window, day)).any(|from| from <= now && now < from + window.length);
+        prop_assert_eq!(open(std::slice::from_ref(&window), now).is_some(), is_open);
+    }
+
+    #[test]
+    fn what_is_said_about_the_beginning_holds(
+        windows in proptest::collection::vec(any_window(), 1..4), now in any_time(), needs in 0..600_u32,
+        latest in proptest::option::of(0.0..=1.0_f64), within in 0.0..1.0_f64
+    ) {
+        let needs = MINUTE * needs;
+        let windows: Vec<Window> = windows
+            .into_iter()
+            .map(|w| Window { latest_start: latest.map(|part| w.length.mul_f64(part)), ..w })
+            .collect();
+        let between = |end: Timestamp| now + now.duration_until(end).mul_f64(within);
+        match begin(&windows, now, needs) {
+            Begin::Now(until) => {
+                let until = until.unwrap();
+                prop_assert!(latest.is_some() || now + needs <= until);
+                prop_assert!(open(&windows, now).unwrap().until >= until && open(&windows, between(until)).is_some());
+            }
+            Begin::At(next) => {
+                prop_assert!(next > now);
+                prop_assert!(matches!(begin(&windows, next, needs), Begin::Now(_)));
+                prop_assert_eq!(begin(&windows, between(next).min(next - Duration::from_nanos(1)), needs), Begin::At(next));
+            }
+            Begin::Never => {
+                let later = now + SignedDuration::from_hours(24 * 365 * 6).mul_f64(within);
+                prop_assert_eq!(begin(&windows, later, needs), Begin::Never);
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_opening_is_the_first_that_comes(window in any_window(), now in any_time()) {
+        let windows = std::slice::from_ref(&window);
+        let days = (-1..=2300).map(|n: i64| now.to_zoned(window.zone.rules().clone()).date().checked_add(n.days()).unwrap());
+        let days = days.filter(|day| window.days.has(*day)).take(20);
+        let first = days.map(|day| clock_shows(&window, day)).filter(|from| *from > now).min();
+        prop_assert_eq!(next(windows, now).map(|o| o.from), first);
+    }
+}
