@@ -107,6 +107,7 @@ fn failed(version: &str) -> State {
         reason: "it never came up".into(),
         checks: vec![],
         time: "2026-01-02T03:04:05Z".into(),
+        times: 1,
     });
     state
 }

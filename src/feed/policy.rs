@@ -56,7 +56,7 @@ impl From<&Failure> for Failed {
             version: failure.version.clone(),
             digest: failure.digest.clone(),
             time: failure.time.parse().ok(),
-            times: 1,
+            times: failure.times,
         }
     }
 }

@@ -269,8 +269,16 @@ pub struct Failure {
     /// The checks that failed.
     #[serde(default)]
     pub checks: Vec<FailedCheck>,
-    /// RFC 3339 UTC, by the machine's clock; for people only.
+    /// When it failed for the last time, RFC 3339 UTC by the machine's clock; for people, and for the back-off
+    /// where one is configured.
     pub time: String,
+    /// How often this image failed, where it was tried again.
+    #[serde(default = "once")]
+    pub times: u32,
+}
+
+fn once() -> u32 {
+    1
 }
 
 impl State {
@@ -301,14 +309,17 @@ impl State {
         })
     }
 
-    /// Keeps a failure, in place of an older one of the same image.
+    /// Keeps a failure, in place of an older one of the same image, whose times count.
     pub fn remember(&mut self, mut failure: Failure) {
+        let is_same = |f: &Failure| f.version == failure.version && f.digest == failure.digest;
+        let before = self.failures.iter().find(|f| is_same(f)).map_or(0, |f| f.times);
+        self.failures.retain(|f| !is_same(f));
+        failure.times = failure.times.saturating_add(before);
         truncate(&mut failure.reason);
         for check in &mut failure.checks {
             truncate(&mut check.reason);
             truncate(&mut check.output);
         }
-        self.failures.retain(|f| !(f.version == failure.version && f.digest == failure.digest));
         self.failures.push(failure);
         let excess = self.failures.len().saturating_sub(MAX_FAILURES);
         self.failures.drain(..excess);
@@ -350,6 +361,7 @@ mod tests {
             reason: "it never came up".into(),
             checks: vec![],
             time: "2026-01-02T03:04:05Z".into(),
+            times: 1,
         }
     }
 
@@ -363,11 +375,20 @@ mod tests {
     }
 
     #[test]
-    fn the_same_image_failing_again_keeps_one_record() {
+    fn the_same_image_failing_again_keeps_one_record_that_counts() {
         let mut state = State::default();
         state.remember(failure("3.0", Some("ab")));
+        state.remember(failure("3.0", Some("cd")));
         state.remember(failure("3.0", Some("ab")));
-        assert_eq!(state.failures.len(), 1);
+        let times: Vec<u32> = state.failures.iter().map(|f| f.times).collect();
+        assert_eq!(times, [1, 2]);
+    }
+
+    #[test]
+    fn a_record_of_before_there_was_a_count_is_one_failure() {
+        let mut record = serde_json::to_value(failure("3.0", None)).unwrap();
+        record.as_object_mut().unwrap().remove("times");
+        assert_eq!(serde_json::from_value::<Failure>(record).unwrap(), failure("3.0", None));
     }
 
     #[test]

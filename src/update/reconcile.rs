@@ -319,6 +319,7 @@ pub fn failed_state(state: &State, update: &Update, verdict: &Verdict, attempts:
             reason: verdict.reason.clone(),
             checks: verdict.checks.clone(),
             time: now.to_owned(),
+            times: 1,
         });
     }
     ended_state(&next, update, verdict, now)

@@ -325,6 +325,7 @@ fn remember(tree: &Tree, version: &str, digest: Option<&str>) {
         reason: "its kernel never reported".into(),
         checks: vec![],
         time: String::new(),
+        times: 1,
     });
     tree.save(&state);
 }
