@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::LazyLock;
+
 use jiff::SignedDuration;
 use jiff::civil::{Time, Weekday, date, time};
 use proptest::prelude::*;
@@ -20,7 +22,11 @@ const WEEK: [Weekday; 7] = [
 ];
 
 fn window(week: &[Weekday], dates: &[Date], start: Time, length: Duration, zone: &str) -> Window {
-    Window::new(week.to_vec(), dates.to_vec(), start, length, Zone::find(zone).unwrap())
+    // Looking them up unpacks all of them.
+    static FOUND: LazyLock<Vec<Zone>> =
+        LazyLock::new(|| ZONES.iter().map(|name| Zone::find(name).unwrap()).collect());
+    let zone = FOUND.iter().find(|found| found.name() == zone).unwrap();
+    Window::new(week.to_vec(), dates.to_vec(), start, length, zone.clone())
 }
 
 fn daily(start: Time, length: Duration, zone: &str) -> Window {
@@ -147,7 +153,8 @@ fn of_overlapping_windows_the_later_end_counts_and_of_closed_ones_the_next_start
     assert_eq!(begin(&windows, at("2026-01-01T05:00:00Z"), HOUR), Begin::At(at("2026-01-01T15:00:00Z")));
 }
 
-const ZONES: [&str; 10] = [
+const ZONES: [&str; 11] = [
+    "Asia/Tokyo",
     "UTC",
     "Europe/Berlin",
     "America/New_York",
@@ -171,10 +178,15 @@ prop_compose! {
     }
 }
 
-prop_compose! {
-    fn any_time()(second in 1_704_067_200..1_900_000_000_i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
+/// When clocks are set in New York and in Berlin.
+const SETTINGS: [&str; 4] =
+    ["2026-03-08T07:00:00Z", "2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z", "2026-11-01T06:00:00Z"];
+
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    let any = (1_704_067_200..1_900_000_000_i64).prop_map(|second| Timestamp::from_second(second).unwrap());
+    let near = (proptest::sample::select(&SETTINGS), -100_000..100_000_i64)
+        .prop_map(|(setting, off)| at(setting) + SignedDuration::from_secs(off));
+    prop_oneof![any, near]
 }
 
 /// When the clock of the window's zone shows its start on `day`, found by trying the offsets around it.
