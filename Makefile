@@ -30,7 +30,7 @@ DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
 SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
-.PHONY: all build deps install lint test soak demo bench clean
+.PHONY: all build deps install lint test soak demo bench fleet clean
 
 all: build
 
@@ -95,6 +95,10 @@ soak: build
 bench: build
 	@packaging/install-build-deps packaging/bench-deps
 	$(CARGO) bench --quiet --locked --profile dev --bench write
+
+# Fleets of up to 100 000 machines over a virtual clock; see docs/fleet.md, whose figures it writes.
+fleet: deps
+	ABIDE_FLEET=10,1000,100000 ABIDE_FLEET_WRITE=1 $(CARGO) test --locked --test fleet_model the_figures -- --nocapture
 
 clean:
 	$(CARGO) clean

@@ -198,6 +198,8 @@ fn read_metadata(bytes: &[u8]) -> Result<Vec<Said>, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
     use super::*;
 
     fn catalog(names: &[&str], metadata: Option<&str>) -> Result<Catalog, String> {
@@ -287,5 +289,36 @@ mod tests {
             assert!(error.contains(problem), "{error}");
         }
         assert!(Catalog::new(&Sums::default(), Some(b"\xff")).is_err());
+    }
+
+    const NAME: &str =
+        "(edge|a_b)_[0-9~.a-c]{1,4}(_arm64)?[.](efi|raw|root[.]raw|root-arm64[.]raw|root-verity)([.]xz)?";
+    const SAID: &str = "format = [12]\n(\\[\\[release\\]\\]\n(version|requires|channels|x) = (1|'1'|\\['a'\\])\n){0,3}.{0,9}";
+
+    proptest! {
+        #[test]
+        fn whatever_is_published_makes_no_release_that_is_not_listed(
+            names in proptest::collection::btree_set(NAME, 0..12), metadata in proptest::option::of(SAID)
+        ) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let Ok(catalog) = catalog(&names, metadata.as_deref()) else { return Ok(()) };
+            for release in &catalog.releases {
+                let stem = format!("{}_{}", release.image, release.version);
+                for file in release.files.files() {
+                    prop_assert!(names.contains(&file.name.as_str()) && file.name.starts_with(&stem));
+                }
+                prop_assert!(matches!(&release.files, Choice::Disk(_)) || release.files.files().count() >= 2);
+            }
+        }
+
+        #[test]
+        fn metadata_of_any_bytes_is_read_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,200}"
+        ) {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let read = Catalog::new(&Sums::default(), Some(bytes));
+                prop_assert!(read.is_err() || read == Ok(Catalog::default()));
+            }
+        }
     }
 }

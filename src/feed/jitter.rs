@@ -53,7 +53,7 @@ pub fn download_at(seed: u64, found: Timestamp, opens: Option<Timestamp>, spread
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use proptest::prelude::*;
 
     use super::*;
