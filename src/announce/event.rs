@@ -27,6 +27,8 @@ pub enum Kind {
     RolledBack,
     /// It was committed before, and is not healthy now.
     Unhealthy,
+    /// It is to be installed, and waits for something.
+    Deferred,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Failed => "failed",
             Self::RolledBack => "rolled-back",
             Self::Unhealthy => "unhealthy",
+            Self::Deferred => "deferred",
         }
     }
 
@@ -55,6 +58,7 @@ impl Kind {
             Self::Failed => "484ceb0495514f5a905caa8aff16a17e",
             Self::RolledBack => "8325dedacdb048019cc2dd07c4574613",
             Self::Unhealthy => "cd51fd21f85f4916b671009a08c8dfdb",
+            Self::Deferred => "9c9b8a0253ea4d6d94882973a214d73f",
         }
     }
 
@@ -64,6 +68,7 @@ impl Kind {
             Self::Staged => ("DOWNLOAD_DONE", "NONE"),
             Self::Applied => ("UPDATING", "UPDATE_REBOOTING"),
             Self::Testing => ("UPDATING", "UPDATE_TESTING"),
+            Self::Deferred => ("UPDATING", "UPDATE_DEFERRED"),
             Self::Committed | Self::Unhealthy => ("UPDATED", "NONE"),
             Self::Failed | Self::RolledBack => ("FAILED", "NONE"),
         }
@@ -73,7 +78,7 @@ impl Kind {
     fn priority(self) -> &'static str {
         match self {
             Self::Failed | Self::RolledBack | Self::Unhealthy => "3",
-            Self::Staged | Self::Applied | Self::Testing | Self::Committed => "5",
+            Self::Staged | Self::Applied | Self::Testing | Self::Committed | Self::Deferred => "5",
         }
     }
 }
@@ -191,6 +196,7 @@ impl Event {
             Kind::Committed => format!("{version} is committed"),
             Kind::Failed => format!("the trial of {version} has failed: {}", self.why()),
             Kind::Unhealthy => format!("{version} is committed, but not healthy: {}", self.why()),
+            Kind::Deferred => format!("{version} is not installed yet: {}", self.why()),
             Kind::RolledBack => format!("rolled back from {version} to {previous}: {}", self.why()),
         }
     }

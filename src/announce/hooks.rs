@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use super::event::{Event, Kind};
-use super::replace;
 use crate::config::Scripts;
 use crate::error::{OrError, Result};
+use crate::files::replace;
 use crate::health::child::{self, Keep};
 use crate::health::scripts::{self, Script};
 use crate::root::Root;
@@ -31,7 +31,7 @@ fn folders(kind: Kind) -> &'static [&'static str] {
         Kind::Committed => &["green.d", "committed.d"],
         Kind::Failed => &["red.d", "failed.d"],
         Kind::RolledBack => &["rolled-back.d"],
-        Kind::Staged | Kind::Applied | Kind::Testing | Kind::Unhealthy => &[],
+        Kind::Staged | Kind::Applied | Kind::Testing | Kind::Unhealthy | Kind::Deferred => &[],
     }
 }
 

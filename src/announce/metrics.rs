@@ -41,6 +41,16 @@ pub fn text(report: &Report, checks: &[CheckResult]) -> String {
         ];
         series(&mut out, "abide_update", &labels, 1);
     }
+    if let Some(feed) = &report.feed {
+        head(&mut out, "abide_update_available", "Whether the feed has an update that is to be installed.");
+        let version = feed.available.as_deref().unwrap_or_default();
+        let labels = [("version", version)];
+        series(&mut out, "abide_update_available", &labels, u64::from(feed.available.is_some()));
+        head(&mut out, "abide_update_percent", "How much of it is here.");
+        series(&mut out, "abide_update_percent", &[], feed.percent.into());
+        head(&mut out, "abide_feed_reached", "Whether the feed could be followed the last time.");
+        series(&mut out, "abide_feed_reached", &[], u64::from(feed.error.is_none()));
+    }
     head(&mut out, "abide_failed_images", "Images that failed and are refused.");
     series(&mut out, "abide_failed_images", &[], report.failures.len() as u64);
     if !checks.is_empty() {

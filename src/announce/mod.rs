@@ -11,8 +11,6 @@ mod metrics;
 mod motd;
 pub mod outbox;
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
@@ -22,7 +20,8 @@ use log::{info, warn};
 
 use crate::boot::Access;
 use crate::config::Config;
-use crate::error::{OrError, Result};
+use crate::error::Result;
+use crate::files::replace;
 use crate::health;
 use crate::root::Root;
 use crate::update::Machine;
@@ -98,20 +97,6 @@ fn try_to(done: Result<()>) {
     if let Err(e) = done {
         warn!("{e}");
     }
-}
-
-/// Replaces a file as a whole: a reader, or the next boot, sees the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let what = || format!("{}: cannot write", path.display());
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).or_failed(what)?;
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let mut file = fs::File::create(&new).or_failed(what)?;
-    std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).or_failed(what)?;
-    fs::rename(&new, path).or_failed(what)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 
 use super::event::{Event, Kind};
-use super::replace;
 use crate::config::ReportTo;
 use crate::error::{OrError, Result};
+use crate::files::replace;
 use crate::root::Root;
 
 const FILE: &str = "/run/motd.d/abide";
@@ -31,7 +31,7 @@ pub fn update(root: &Root, to: &ReportTo, event: &Event) -> Result<()> {
 fn text(event: &Event) -> Option<String> {
     let advice = match event.event {
         Kind::Staged | Kind::Committed => return None,
-        Kind::Applied => "`abide status` tells more.",
+        Kind::Applied | Kind::Deferred => "`abide status` tells more.",
         Kind::Testing => "It may be rolled back, with a reboot, at any time; `abide status` tells more.",
         Kind::Failed => "The machine is about to reboot.",
         Kind::RolledBack => "`abide status` tells what to do.",

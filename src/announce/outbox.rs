@@ -10,9 +10,9 @@ use ureq::Agent;
 use ureq::tls::TlsConfig;
 
 use super::event::Event;
-use super::replace;
 use crate::config::ReportTo;
 use crate::error::{Error, OrError, Result};
+use crate::files::replace;
 use crate::root::Root;
 use crate::tls::root_certs;
 

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{
     Context, apply, assess, check, commit, config, confirm, doctor, forget, initrd, list, report, rollback,
-    status, write,
+    status, update, write,
 };
 use crate::error::Result;
 
@@ -18,6 +18,8 @@ pub enum Command {
     Write(write::Args),
     /// Make the staged update boot next, on trial
     Apply(apply::Args),
+    /// Follow the feed: find, fetch, write, apply and reboot, as far as it is time for that
+    Update(update::Args),
     /// Keep the running trial
     Commit(commit::Args),
     /// Give up the running trial, or go back to the other slot's good system
@@ -56,6 +58,7 @@ impl Command {
             Self::List(args) => list::run(context, args),
             Self::Write(args) => write::run(context, args),
             Self::Apply(args) => apply::run(context, args),
+            Self::Update(args) => update::run(context, args),
             Self::Commit(args) => commit::run(context, args),
             Self::Rollback(args) => rollback::run(context, args),
             Self::Forget(args) => forget::run(context, args),

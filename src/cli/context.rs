@@ -7,7 +7,6 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::root::Root;
 use crate::update::Machine;
-use crate::update::step::perform_all;
 
 /// The tree to work on and where its configuration is.
 #[derive(Debug)]
@@ -39,11 +38,8 @@ impl Context {
     /// done. The caller holds the lock.
     ///
     /// # Errors
-    /// As [`Machine::survey`], and [`crate::error::Error::Boot`] if the ESP cannot be changed.
+    /// As [`Machine::open_to_change`].
     pub fn change(&self, config: &Config) -> Result<Machine> {
-        let mut machine = Machine::survey(&self.root, config, Access::Write)?;
-        let finding = machine.reconcile();
-        perform_all(&mut machine, &finding.steps)?;
-        Ok(machine)
+        Machine::open_to_change(&self.root, config)
     }
 }

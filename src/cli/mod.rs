@@ -18,6 +18,7 @@ mod progress;
 mod report;
 mod rollback;
 mod status;
+mod update;
 mod write;
 
 use std::path::PathBuf;

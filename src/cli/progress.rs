@@ -112,6 +112,30 @@ impl Shown {
         }
     }
 
+    /// To be told of every part of a file that was fetched; shows some.
+    pub fn fetching(&mut self, name: &str, done: u64, total: Option<u64>) {
+        let now = Instant::now();
+        let is_end = total == Some(done);
+        let is_due = self.last.is_none_or(|last| now.duration_since(last) >= self.kind.interval());
+        if self.kind == Kind::None || !is_due && !(is_end && self.kind != Kind::Lines) {
+            return;
+        }
+        self.last = Some(now);
+        let percent = total.map(|total| done.saturating_mul(100) / total.max(1));
+        let text = || match (percent, total) {
+            (Some(percent), Some(total)) => format!("{name}: {percent} % of {} MiB", total.div_ceil(MIB)),
+            _ => format!("{name}: {} MiB", done / MIB),
+        };
+        match self.kind {
+            Kind::Terminal => print_error(&format!("\r\x1b[K{}", text())),
+            Kind::Lines => print_error(&format!("abide: fetched: {}\n", text())),
+            Kind::Json => print_event(&json!({
+                "schema": 1, "event": "fetching", "file": name, "done": done, "total": total, "percent": percent,
+            })),
+            Kind::None => {}
+        }
+    }
+
     /// Nothing more will come.
     pub fn end(&self, result: Result<&Written, &Error>) {
         match (self.kind, result) {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::error::{OrError, Result};
 use crate::health;
 use crate::state::{BootKind, Failure, Phase};
+use crate::update::feed_report::FeedReport;
 use crate::update::report::{Report, SlotReport, UpdateReport, report};
 
 use super::Context;
@@ -71,6 +72,7 @@ fn text(report: &Report, checks: &[health::CheckResult]) -> String {
         }
         lines.push(line);
     }
+    lines.extend(report.feed.as_ref().map(feed_line));
     for failure in &report.failures {
         lines.extend(failure_lines(failure, report.update.as_ref()));
     }
@@ -81,6 +83,24 @@ fn text(report: &Report, checks: &[health::CheckResult]) -> String {
     let mut text = lines.join("\n");
     text.push('\n');
     text
+}
+
+/// What the feed has, and why it is not here.
+fn feed_line(feed: &FeedReport) -> String {
+    let version = feed.available.as_deref().or(feed.pinned.as_deref()).unwrap_or("-");
+    let mut what = match (&feed.pinned, &feed.available, &feed.polled) {
+        (Some(_), ..) => "pinned, until `abide update --unpin`".to_owned(),
+        (None, Some(_), _) => "available".to_owned(),
+        (None, None, Some(at)) => format!("nothing newer; seen {at}"),
+        (None, None, None) => "not seen yet".to_owned(),
+    };
+    if let Some(why) = feed.waiting.as_ref().filter(|_| feed.pinned.is_none()) {
+        what.push_str(&format!(": {why}"));
+    }
+    if let Some(error) = &feed.error {
+        what.push_str(&format!("; {error}"));
+    }
+    format!("feed     {version:<12} {what}")
 }
 
 /// What was tried, how often, how far it came, why it ended, and what the checks said.

@@ -6,6 +6,7 @@
 mod boot_complete;
 mod clock;
 mod cmdline;
+mod feed;
 mod finding;
 mod firmware;
 pub mod fix;
@@ -24,6 +25,7 @@ pub use finding::{Finding, Severity};
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::feed::memory::Seen;
 use crate::root::Root;
 use crate::state::Stage;
 use crate::update::{self, Machine};
@@ -48,6 +50,11 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
             let tries = config.as_ref().map_or_else(|_| Config::default().assess.tries, |c| c.assess.tries);
             let loader = machine.vars.info.as_deref().unwrap_or("systemd-boot");
             found.extend(firmware::look(&update::firmware::count(machine, tries), loader));
+            if let Ok(config) = config {
+                let report = update::feed_report::read(machine, config);
+                let failures = Seen::read(root).failures;
+                found.extend(feed::look(report.as_ref(), survey::is_enabled(root, feed::TIMER), failures));
+            }
         }
         Err(e) => found.push(
             Finding::error("no-esp", e.to_string())

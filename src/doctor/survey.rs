@@ -72,6 +72,13 @@ impl Surroundings {
     }
 }
 
+/// Whether a timer is enabled.
+pub(super) fn is_enabled(root: &Root, timer: &str) -> bool {
+    let is_link =
+        |dir: &str| root.path(format!("{dir}/timers.target.wants/{timer}")).symlink_metadata().is_ok();
+    UNIT_DIRS.into_iter().any(is_link)
+}
+
 /// Room on the ESP for the next UKI.
 pub(super) fn space(machine: &Machine) -> Option<Space> {
     let room = Room::of(machine.dirs.esp.as_ref()).ok()?;

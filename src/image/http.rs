@@ -27,13 +27,36 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Opens `url` for reading from its beginning; none if the server has nothing there.
 pub fn find(url: &str, limits: &Download) -> Result<Option<Source>> {
-    let mut transfer = Transfer::new(url, limits)?;
+    match resume(url, limits, 0)? {
+        Resumed::Rest(source) => Ok(Some(source)),
+        Resumed::Nothing | Resumed::Shorter => Ok(None),
+    }
+}
+
+/// What a server has behind the bytes that are there already.
+pub enum Resumed {
+    /// The rest. Its `len` is that of the whole.
+    Rest(Source),
+    /// There is no such file.
+    Nothing,
+    /// The file is not that long.
+    Shorter,
+}
+
+/// Opens `url` for reading from byte `from` on. Whether what was read before is of the same file only
+/// its digest can tell.
+///
+/// # Errors
+/// [`Error::Image`] if the server cannot be reached or refuses.
+pub fn resume(url: &str, limits: &Download, from: u64) -> Result<Resumed> {
+    let mut transfer = Transfer::new(url, limits, from)?;
     let name = shown(url);
     match transfer.connect() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Resumed::Nothing),
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(Resumed::Shorter),
         connected => connected.or_image(|| format!("{name}: cannot download"))?,
     }
-    Ok(Some(Source { name, len: transfer.len, repeatable: false, reader: Box::new(transfer) }))
+    Ok(Resumed::Rest(Source { name, len: transfer.len, repeatable: false, reader: Box::new(transfer) }))
 }
 
 /// A download that reconnects.
@@ -42,8 +65,10 @@ struct Transfer {
     url: String,
     limits: Download,
     body: Option<BodyReader<'static>>,
-    /// Bytes that were given on.
+    /// Bytes that were given on, and those that were there before.
     position: u64,
+    /// Bytes that were there before.
+    from: u64,
     /// Bytes of the whole image.
     len: Option<u64>,
     /// What tells this version of the image from another: its ETag or date.
@@ -54,14 +79,15 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn new(url: &str, limits: &Download) -> Result<Self> {
+    fn new(url: &str, limits: &Download, from: u64) -> Result<Self> {
         let now = Instant::now();
         Ok(Self {
             agent: agent(limits)?,
             url: url.to_owned(),
             limits: limits.clone(),
             body: None,
-            position: 0,
+            position: from,
+            from,
             len: None,
             version: None,
             started: now,
@@ -91,10 +117,16 @@ impl Transfer {
                 .ok_or_else(|| io::Error::other("the server's answer makes no sense"))?,
             _ => (0, rest),
         };
-        if self.position > 0 && (version != self.version || len != self.len) {
+        if self.position > self.from && (version != self.version || len != self.len) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the image on the server changed in the middle of the download",
+            ));
+        }
+        if len.is_some_and(|len| len < self.from) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the server has fewer bytes than asked for",
             ));
         }
         (self.version, self.len) = (version, len);
@@ -146,7 +178,8 @@ impl Transfer {
     /// Waits as long as the rate limit wants it.
     fn slow_down(&self) {
         if let Some(rate) = self.limits.rate_limit {
-            let due = Duration::from_secs_f64(self.position as f64 / rate.max(1) as f64);
+            let count = self.position - self.from;
+            let due = Duration::from_secs_f64(count as f64 / rate.max(1) as f64);
             sleep(due.saturating_sub(self.started.elapsed()));
         }
     }
@@ -174,8 +207,8 @@ impl Read for Transfer {
 
 /// Whether asking again would change nothing.
 fn is_final(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, NotFound, Other};
-    matches!(error.kind(), InvalidData | NotFound | Other)
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, Other};
+    matches!(error.kind(), InvalidData | InvalidInput | NotFound | Other)
 }
 
 /// An error in the middle of an answer; another attempt may do better.
@@ -198,6 +231,7 @@ fn into_io(error: ureq::Error) -> io::Error {
 fn refusal(status: StatusCode) -> io::Error {
     let code = status.as_u16();
     match code {
+        416 => io::Error::new(io::ErrorKind::InvalidInput, "the server has fewer bytes than asked for"),
         404 | 410 => {
             io::Error::new(io::ErrorKind::NotFound, format!("the server has no such image ({code})"))
         }

@@ -18,4 +18,6 @@ mod pstore;
 pub mod report;
 #[cfg(feature = "full")]
 mod terminate;
+#[cfg(feature = "full")]
+pub mod updating;
 mod watchdog;

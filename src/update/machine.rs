@@ -20,7 +20,7 @@ use super::STAGED_UKI;
 use super::apply::pins_to_clear;
 use super::clock;
 use super::reconcile::{Evidence, Finding, find};
-use super::step::{Effects, Step};
+use super::step::{Effects, Step, perform_all};
 use super::switch::entries_after;
 
 const CMDLINE: &str = "/proc/cmdline";
@@ -92,6 +92,17 @@ impl Machine {
                 None
             }
         };
+        Ok(machine)
+    }
+
+    /// Reads everything to change it, and brings in line what was left half done. The caller holds the lock.
+    ///
+    /// # Errors
+    /// As [`Machine::survey`], and [`Error::Boot`] if the ESP cannot be changed.
+    pub fn open_to_change(root: &Root, config: &Config) -> Result<Self> {
+        let mut machine = Self::survey(root, config, Access::Write)?;
+        let finding = machine.reconcile();
+        perform_all(&mut machine, &finding.steps)?;
         Ok(machine)
     }
 

@@ -10,6 +10,8 @@ pub mod commit;
 #[cfg(feature = "full")]
 pub mod every_boot;
 #[cfg(feature = "full")]
+pub mod feed_report;
+#[cfg(feature = "full")]
 pub mod firmware;
 pub mod forget;
 pub mod machine;

@@ -7,6 +7,8 @@ use crate::disk::SlotName;
 use crate::error::Result;
 use crate::state::{BootKind, BootNote, Failure, Stage, State, Update};
 
+#[cfg(feature = "full")]
+use super::feed_report::{self, FeedReport};
 use super::machine::Machine;
 use super::step::Step;
 
@@ -25,6 +27,9 @@ pub struct Report {
     pub update: Option<UpdateReport>,
     /// Images that are refused.
     pub failures: Vec<Failure>,
+    /// The feed that is followed; none where none is.
+    #[cfg(feature = "full")]
+    pub feed: Option<FeedReport>,
 }
 
 /// `loader`
@@ -87,7 +92,7 @@ pub struct UpdateReport {
     pub user_status: &'static str,
     /// EVE's BaseOsSubStatus.
     pub sub_status: &'static str,
-    /// Seconds of the test window that are left, while testing.
+    /// Seconds of the test window that are left, while testing; percent, while downloading.
     pub sub_status_progress: u64,
     /// The same for people.
     pub sub_status_str: String,
@@ -131,6 +136,14 @@ pub fn report(machine: &Machine, config: &Config, window_left: Option<u64>) -> R
         None => vec![],
     };
     let window_left = window_left.unwrap_or(config.assess.test_window.as_secs());
+    #[cfg(feature = "full")]
+    let feed = feed_report::read(machine, config);
+    let update = state.update.as_ref().map(|u| {
+        let is_refused = state.failure_of(Some(&u.version), u.digest.as_deref()).is_some();
+        update(u, running, on_trial, window_left, is_refused)
+    });
+    #[cfg(feature = "full")]
+    let update = feed_report::with_feed(update, feed.as_ref());
     Ok(Report {
         schema: 1,
         loader: LoaderReport {
@@ -147,11 +160,10 @@ pub fn report(machine: &Machine, config: &Config, window_left: Option<u64>) -> R
             because: note.because,
         },
         slots,
-        update: state.update.as_ref().map(|u| {
-            let is_refused = state.failure_of(Some(&u.version), u.digest.as_deref()).is_some();
-            update(u, running, on_trial, window_left, is_refused)
-        }),
+        update,
         failures: state.failures,
+        #[cfg(feature = "full")]
+        feed,
     })
 }
 

@@ -43,39 +43,59 @@ pub fn serve(answer: Answer) -> String {
 pub struct Folder {
     /// Of the folder.
     pub url: String,
-    /// The paths, in order.
+    /// The paths, in order; behind them the first byte, where that is not the first of the file.
     pub asked: Arc<Mutex<Vec<String>>>,
+    /// Bytes after which the next answer that is longer breaks off.
+    pub cut: Arc<Mutex<Option<usize>>>,
 }
 
 impl Folder {
     pub fn serve(folder: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(vec![]));
-        let (log, folder) = (Arc::clone(&asked), folder.to_owned());
+        let it = Self { url, asked: Arc::default(), cut: Arc::default() };
+        let (log, cut, folder) = (Arc::clone(&it.asked), Arc::clone(&it.cut), folder.to_owned());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                drop(send_file(stream, &folder, &log));
+                drop(send_file(stream, &folder, &log, &cut));
             }
         });
-        Self { url, asked }
+        it
+    }
+
+    /// What it was asked for since the last time.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
     }
 }
 
-fn send_file(mut stream: TcpStream, folder: &Path, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn send_file(
+    mut stream: TcpStream,
+    folder: &Path,
+    log: &Mutex<Vec<String>>,
+    cut: &Mutex<Option<usize>>,
+) -> std::io::Result<()> {
     let mut request = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
     request.read_line(&mut line)?;
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    while request.read_line(&mut line)? > 2 {}
-    log.lock().unwrap().push(path.clone());
-    match std::fs::read(folder.join(path.trim_start_matches('/'))) {
-        Ok(file) => {
-            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
-            stream.write_all(&file)
+    let mut start = 0;
+    line.clear();
+    while request.read_line(&mut line)? > 2 {
+        if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
+            start = range.trim().trim_end_matches('-').parse().unwrap();
         }
-        Err(_) => nothing(&mut stream, 404),
+        line.clear();
     }
+    log.lock().unwrap().push(if start > 0 { format!("{path} {start}") } else { path.clone() });
+    let Ok(file) = std::fs::read(folder.join(path.trim_start_matches('/'))) else {
+        return nothing(&mut stream, 404);
+    };
+    if start > 0 && start >= file.len() {
+        return nothing(&mut stream, 416);
+    }
+    let most = cut.lock().unwrap().take_if(|most| *most < file.len() - start);
+    part(&mut stream, start, most.unwrap_or(usize::MAX), &file, &super::tree::digest(&file))
 }
 
 fn respond(mut stream: TcpStream, number: usize, answer: &Answer) -> std::io::Result<()> {
@@ -145,7 +165,7 @@ fn nothing(stream: &mut TcpStream, code: u16) -> std::io::Result<()> {
 
 fn part(stream: &mut TcpStream, start: usize, count: usize, file: &[u8], tag: &str) -> std::io::Result<()> {
     let rest = &file[start..];
-    let (last, len) = (file.len() - 1, file.len());
+    let (last, len) = (file.len().saturating_sub(1), file.len());
     let status = if start == 0 {
         "200 OK".into()
     } else {

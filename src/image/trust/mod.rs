@@ -39,6 +39,17 @@ pub struct Expected {
     pub claim: Option<Claim>,
 }
 
+/// A list as it was published, and what vouches for it.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// What it lists.
+    pub sums: Sums,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The names and bytes of the signatures that count; none where the policy asks for none.
+    pub signatures: Vec<(String, Vec<u8>)>,
+}
+
 /// What decides about trust on this machine.
 #[derive(Debug, Clone)]
 pub struct Judge {
@@ -103,13 +114,19 @@ impl Judge {
     /// # Errors
     /// As [`Judge::expected`], and if there is none.
     pub fn sums(&self, folder: &Folder) -> Result<Sums> {
-        let bytes = folder.read(SUMS, MOST_SUMS)?.ok_or_else(|| {
-            Error::Image(format!("{folder}: there is no {SUMS} in it, so it is no folder of images"))
-        })?;
-        if self.policy == Some(Policy::Signature) {
-            self.check_signature(folder, &bytes)?;
-        }
-        self.parse_sums(folder, &bytes)
+        Ok(self.vouch(folder, read_sums(folder)?)?.sums)
+    }
+
+    /// Whether the list that was read from `folder` may be trusted; reads the signatures beside it.
+    ///
+    /// # Errors
+    /// As [`Judge::sums`].
+    pub fn vouch(&self, folder: &Folder, bytes: Vec<u8>) -> Result<Listing> {
+        let signatures = match self.policy {
+            Some(Policy::Signature) => vec![self.check_signature(folder, &bytes)?],
+            _ => vec![],
+        };
+        Ok(Listing { sums: self.parse_sums(folder, &bytes)?, bytes, signatures })
     }
 
     /// Signed by itself, else by way of the list.
@@ -167,21 +184,27 @@ impl Judge {
         }
     }
 
-    /// One good signature of one installed key is enough, so that keys can change over.
-    fn check_signature(&self, folder: &Folder, bytes: &[u8]) -> Result<()> {
+    /// One good signature of one installed key is enough, so that keys can change over. Returns its file.
+    fn check_signature(&self, folder: &Folder, bytes: &[u8]) -> Result<(String, Vec<u8>)> {
         let mut problems = Vec::new();
         let file = format!("{SUMS}.minisig");
         if let Some(signature) = self.read_if(!self.keys.minisign.is_empty(), folder, &file)? {
             let claim = Claim::new(&self.keys.minisign, &signature);
             match claim.and_then(|claim| claim.verify(bytes).map(|()| claim)) {
-                Ok(claim) => return signed_by(folder, claim.signer()),
+                Ok(claim) => {
+                    signed_by(folder, claim.signer());
+                    return Ok((file, signature));
+                }
                 Err(e) => problems.push(format!("the signature {file} {e}")),
             }
         }
         let file = format!("{SUMS}.gpg");
         if let Some(signature) = self.read_if(!self.keys.openpgp.is_empty(), folder, &file)? {
             match openpgp::verify(&self.keys.openpgp, bytes, &signature, self.now) {
-                Ok(signer) => return signed_by(folder, &signer),
+                Ok(signer) => {
+                    signed_by(folder, &signer);
+                    return Ok((file, signature));
+                }
                 Err(e) => problems.push(format!("the signature {file} {e}")),
             }
         }
@@ -196,9 +219,18 @@ impl Judge {
     }
 }
 
-fn signed_by(folder: &Folder, signer: &str) -> Result<()> {
+/// The list of `folder`, which nobody has vouched for yet.
+///
+/// # Errors
+/// [`Error::Image`] if there is none, or it cannot be read.
+pub fn read_sums(folder: &Folder) -> Result<Vec<u8>> {
+    folder.read(SUMS, MOST_SUMS)?.ok_or_else(|| {
+        Error::Image(format!("{folder}: there is no {SUMS} in it, so it is no folder of images"))
+    })
+}
+
+fn signed_by(folder: &Folder, signer: &str) {
     info!("{folder}: {SUMS} is signed by {signer}");
-    Ok(())
 }
 
 fn no_digest(name: &str) -> Error {

@@ -35,7 +35,7 @@ use set::SetImage;
 
 pub use opened::{Described, Part};
 pub use parts::PartPlan;
-pub use plan::{Facts, Plan, SPARE};
+pub use plan::{Facts, NATIVE, Plan, SPARE};
 pub use stage::Room;
 
 /// Folders for a temporary file, where an image's ESP is too full to be kept in memory.

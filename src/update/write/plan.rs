@@ -22,7 +22,7 @@ pub const SPARE: u64 = 128 * 1024;
 
 /// The PE machine type and the names that stand for this machine's architecture
 /// (PE format, "Machine Types"; Discoverable Partitions Specification).
-pub(super) const NATIVE: (u16, &str) = if cfg!(target_arch = "x86_64") {
+pub const NATIVE: (u16, &str) = if cfg!(target_arch = "x86_64") {
     (0x8664, "x86-64")
 } else if cfg!(target_arch = "aarch64") {
     (0xaa64, "arm64")

@@ -1,0 +1,84 @@
+//! Looking at a feed: its list of digests, asked for once, and what else it says about itself.
+
+use log::warn;
+use sha2::{Digest, Sha256};
+
+use super::cache::Cache;
+use super::catalog::{Catalog, METADATA, MOST_METADATA};
+use crate::error::{Error, Result};
+use crate::hex;
+use crate::image::Folder;
+use crate::image::trust::{Judge, Sums, read_sums};
+
+/// Asks the feed what there is, and keeps the answer in the cache. Of what has not changed since the last
+/// time nothing is asked for but the list itself.
+///
+/// # Errors
+/// [`Error::Image`] if the feed cannot be read, [`Error::Unverified`] if nobody vouches for it; what was
+/// seen before is kept then.
+pub fn poll(feed: &Folder, cache: &Cache, judge: &Judge) -> Result<Catalog> {
+    let bytes = read_sums(feed)?;
+    let same = cache.list().is_some_and(|known| known == bytes);
+    let known = same.then(|| cache.folder()).flatten().and_then(|folder| judge.sums(&folder).ok());
+    let (sums, new) = match known {
+        Some(sums) => (sums, None),
+        None => {
+            let listing = judge.vouch(feed, bytes)?;
+            (listing.sums.clone(), Some(listing))
+        }
+    };
+    let metadata = fetch_metadata(feed, cache, &sums)?;
+    let catalog = catalog(feed, &sums, metadata.as_deref())?;
+    // Last, so that the cache never has a list without what belongs to it.
+    if let Some(listing) = new {
+        cache.keep_list(&listing)?;
+    }
+    Ok(catalog)
+}
+
+/// What was seen last, judged anew.
+///
+/// # Errors
+/// As [`poll`].
+pub fn known(folder: &Folder, judge: &Judge) -> Result<Catalog> {
+    let sums = judge.sums(folder)?;
+    let metadata = match sums.get(METADATA) {
+        None => None,
+        Some(sha256) => {
+            let bytes = folder.read(METADATA, MOST_METADATA)?;
+            Some(verified(folder, bytes, sha256)?)
+        }
+    };
+    catalog(folder, &sums, metadata.as_deref())
+}
+
+fn catalog(folder: &Folder, sums: &Sums, metadata: Option<&[u8]>) -> Result<Catalog> {
+    let catalog = Catalog::new(sums, metadata).map_err(|e| Error::Image(format!("{folder}: {e}")))?;
+    for problem in &catalog.problems {
+        warn!("{folder}: {problem}");
+    }
+    Ok(catalog)
+}
+
+/// What the publisher says about the releases; asked for only if it is not in the cache.
+fn fetch_metadata(feed: &Folder, cache: &Cache, sums: &Sums) -> Result<Option<Vec<u8>>> {
+    let Some(sha256) = sums.get(METADATA) else { return Ok(None) };
+    if let Some(bytes) = cache.read(METADATA).filter(|bytes| digest(bytes) == sha256) {
+        return Ok(Some(bytes));
+    }
+    let bytes = verified(feed, feed.read(METADATA, MOST_METADATA)?, sha256)?;
+    cache.keep(METADATA, &bytes)?;
+    Ok(Some(bytes))
+}
+
+fn verified(folder: &Folder, bytes: Option<Vec<u8>>, sha256: &str) -> Result<Vec<u8>> {
+    let bytes = bytes.ok_or_else(|| Error::Image(format!("{folder}: {METADATA} is listed and not there")))?;
+    match digest(&bytes) == sha256 {
+        true => Ok(bytes),
+        false => Err(Error::Unverified(format!("{folder}: {METADATA} is not what the list says"))),
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(&Sha256::digest(bytes))
+}

@@ -1,0 +1,381 @@
+//! Updates that a machine takes by itself: from the feed, by the policy, in its time.
+//!
+//! What is done next follows from what is there ([`crate::feed::step`]); it is done, and what is next
+//! follows from what is there then. Two parts share the steps. The one that talks to the network is
+//! not privileged: it fetches into a cache. The other one installs, has no network, and believes nothing
+//! that the first one says: signature, policy and digests are checked again, from what is in the cache.
+//! By hand, as root, both are one.
+
+mod install;
+mod look;
+mod schedule;
+mod survey;
+
+use jiff::Timestamp;
+use log::{debug, info};
+
+use crate::boot::Access;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::feed::cache::{Cache, Fetched};
+use crate::feed::memory::{Download, Plan, Seen};
+use crate::feed::policy::Taken;
+use crate::feed::poll;
+use crate::feed::step::{Order, Step, Wait, next};
+use crate::image::Folder;
+use crate::image::trust::Judge;
+use crate::root::Root;
+use crate::update::Machine;
+use crate::update::write::{Progress, Written};
+
+use schedule::schedule;
+pub use survey::Survey;
+
+/// No run takes more steps: each is done once, or fails.
+const MOST_STEPS: usize = 16;
+
+/// The next run is never planned for an earlier moment: one that has passed already would not come.
+const SOON: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What whoever runs this can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Powers {
+    /// Talk to servers, and fetch.
+    pub network: bool,
+    /// Write the slot.
+    pub write: bool,
+    /// Steer the loader, and reboot.
+    pub boot: bool,
+}
+
+impl Powers {
+    /// Of root, by hand.
+    pub const ALL: Self = Self { network: true, write: true, boot: true };
+    /// Of `abide-update.service`, which is not root.
+    pub const FETCH: Self = Self { network: true, write: false, boot: false };
+    /// Of `abide-install.service`, first: it takes the image apart, without network.
+    pub const WRITE: Self = Self { network: false, write: true, boot: false };
+    /// Of `abide-install.service`, then.
+    pub const BOOT: Self = Self { network: false, write: false, boot: true };
+
+    fn has(self, step: &Step) -> bool {
+        match step {
+            Step::Poll | Step::Fetch | Step::AskForTurn => self.network,
+            Step::Write => self.write,
+            Step::Apply | Step::Reboot => self.boot,
+            Step::Wait(_) => true,
+        }
+    }
+
+    /// Whether it is root, and can look at the machine.
+    fn is_root(self) -> bool {
+        self.write || self.boot
+    }
+}
+
+/// What there is to show while it runs.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// This version is to be taken.
+    Wanted(&'a Taken),
+    /// So much of this file is there.
+    Fetching(&'a str, Fetched),
+    /// So much of the slot is written.
+    Writing(Progress),
+    /// It is in the slot.
+    Staged(&'a Written),
+    /// It boots next.
+    Applied(&'a str),
+    /// The machine reboots.
+    Rebooting,
+}
+
+/// Where it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Nothing is configured.
+    Off,
+    /// Nothing more can be done now.
+    Wait(Wait),
+    /// The rest is for who has the powers for it.
+    Others,
+    /// The machine reboots.
+    Reboot,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Where it ended.
+    pub end: End,
+    /// What is to be taken, if anything is.
+    pub taken: Option<Taken>,
+}
+
+/// One run.
+struct Run<'a> {
+    root: &'a Root,
+    config: &'a Config,
+    order: Order,
+    powers: Powers,
+    feed: Folder,
+    cache: Cache,
+    judge: Judge,
+    seen: Seen,
+    plan: Plan,
+    /// The feed was looked at in this run.
+    polled: bool,
+    taken: Option<Taken>,
+    tell: &'a mut dyn FnMut(Told<'_>),
+}
+
+/// Does what is to be done now, as far as the powers reach.
+///
+/// # Errors
+/// Those of the step that failed; everything before it is done and remembered.
+pub fn run(
+    root: &Root,
+    config: &Config,
+    order: Order,
+    powers: Powers,
+    tell: &mut dyn FnMut(Told<'_>),
+) -> Result<Outcome> {
+    let Some(feed) = feed(config)? else { return Ok(Outcome { end: End::Off, taken: None }) };
+    let cache = Cache::of(root);
+    let _lock = if powers.network && feed.is_remote() { Some(cache.lock()?) } else { None };
+    let mut run = Run {
+        root,
+        config,
+        order,
+        powers,
+        feed,
+        cache,
+        judge: Judge::new(root, &config.trust)?,
+        seen: Seen::read(root),
+        plan: Plan::read(root),
+        polled: false,
+        taken: None,
+        tell,
+    };
+    let end = run.steps();
+    let kept = run.keep(&end);
+    let end = end?;
+    kept.map(|()| Outcome { end, taken: run.taken })
+}
+
+/// The folder that is followed.
+fn feed(config: &Config) -> Result<Option<Folder>> {
+    let Some(place) = &config.update.feed else { return Ok(None) };
+    let download = download(config);
+    // The URL of a folder, whether or not it is written with a `/` at its end.
+    let slash = format!("{place}/");
+    let folder = Folder::at(place, &download)
+        .or_else(|| place.contains("://").then(|| Folder::at(&slash, &download)).flatten());
+    folder.map(Some).ok_or_else(|| Error::Image(format!("{place}: there is no such folder to follow")))
+}
+
+/// The limits of a download that nobody waits for.
+fn download(config: &Config) -> crate::config::Download {
+    let mut download = config.download.clone();
+    download.rate_limit = config.update.rate_limit.or(download.rate_limit);
+    download
+}
+
+/// Leaves what only root can find out for the part that is not privileged.
+///
+/// # Errors
+/// As [`Survey::of`], and if it cannot be written.
+pub fn leave_survey(root: &Root, config: &Config) -> Result<()> {
+    if config.update.feed.is_none() {
+        return Ok(());
+    }
+    Survey::of(&Machine::survey(root, config, Access::Read)?, config)?.leave(root)
+}
+
+impl Run<'_> {
+    fn steps(&mut self) -> Result<End> {
+        for _ in 0..MOST_STEPS {
+            let look = self.look()?;
+            if let Some(taken) = &look.taken {
+                self.wants(taken);
+            }
+            self.taken = look.taken.clone();
+            let step = next(&look.facts);
+            debug!("{step:?}");
+            if !self.powers.has(&step) {
+                return Ok(End::Others);
+            }
+            match (&step, &look.taken) {
+                (Step::Wait(wait), taken) => {
+                    if taken.is_none() && !wait.defers && self.powers.network {
+                        self.seen.wanted = None;
+                        self.cache.sweep(&[])?;
+                    }
+                    return Ok(End::Wait(wait.clone()));
+                }
+                (Step::Poll, _) => self.poll()?,
+                (Step::Fetch, Some(taken)) => self.fetch(taken)?,
+                (Step::Write, Some(taken)) => self.write(taken)?,
+                (Step::Apply, Some(taken)) => self.apply(taken)?,
+                (Step::Reboot, Some(_)) => {
+                    self.reboot()?;
+                    return Ok(End::Reboot);
+                }
+                (Step::AskForTurn, Some(_)) => {
+                    return Err(Error::Failed("[update.fleetlock] is not supported by this build".into()));
+                }
+                (step, None) => {
+                    return Err(Error::Failed(format!("{step:?}, but nothing is to be taken")));
+                }
+            }
+        }
+        Err(Error::Failed("an update does not get any further; `abide status` shows where it stands".into()))
+    }
+
+    /// Notes what is on its way.
+    fn wants(&mut self, taken: &Taken) {
+        let release = &taken.release;
+        if self.plan.digest != release.digest {
+            (self.tell)(Told::Wanted(taken));
+        }
+        self.plan.is_about(&release.version, &release.digest);
+        if self.seen.wanted.as_ref().is_none_or(|wanted| wanted.digest != release.digest) {
+            info!("{} is to be taken", release.version);
+            self.seen.wanted = Some(Download {
+                version: release.version.clone(),
+                digest: release.digest.clone(),
+                found: Timestamp::now().as_second(),
+                percent: 0,
+            });
+        }
+    }
+
+    fn poll(&mut self) -> Result<()> {
+        self.seen.tried = Some(Timestamp::now().as_second());
+        self.polled = true;
+        let looked = match self.feed.is_remote() {
+            true => poll::poll(&self.feed, &self.cache, &self.judge),
+            false => poll::known(&self.feed, &self.judge),
+        };
+        match looked {
+            Ok(_) => {
+                (self.seen.polled, self.seen.failures, self.seen.error) = (self.seen.tried, 0, None);
+                self.seen.write(self.root)
+            }
+            Err(e) => {
+                self.failed(&e);
+                Err(e)
+            }
+        }
+    }
+
+    /// Remembers why the feed could not be followed.
+    fn failed(&mut self, e: &Error) {
+        self.seen.failures = self.seen.failures.saturating_add(1);
+        self.seen.error = Some(e.to_string());
+        self.seen.tried = Some(Timestamp::now().as_second());
+    }
+
+    fn fetch(&mut self, taken: &Taken) -> Result<()> {
+        let fetched = self.fetch_files(taken);
+        if let Err(e) = &fetched {
+            self.failed(e);
+        }
+        fetched
+    }
+
+    fn fetch_files(&mut self, taken: &Taken) -> Result<()> {
+        let files: Vec<_> = taken.release.files.files().cloned().collect();
+        let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
+        self.cache.sweep(&keep)?;
+        self.seen.have.retain(|name, _| keep.iter().any(|(kept, _)| kept == name));
+        let download = match self.order {
+            Order::Follow => download(self.config),
+            _ => self.config.download.clone(),
+        };
+        for (number, file) in files.iter().enumerate() {
+            if self.has(&file.name, &file.sha256) {
+                continue;
+            }
+            let (root, seen, tell) = (self.root, &mut self.seen, &mut self.tell);
+            self.cache.fetch(&self.feed, &file.name, &file.sha256, &download, |fetched| {
+                tell(Told::Fetching(&file.name, fetched));
+                note_percent(root, seen, percent(number, files.len(), fetched));
+            })?;
+            self.seen.have.insert(file.name.clone(), file.sha256.clone());
+            self.seen.write(self.root)?;
+        }
+        note_percent(self.root, &mut self.seen, 100);
+        Ok(())
+    }
+
+    /// Whether a file of the release is whole in the cache.
+    fn has(&self, name: &str, sha256: &str) -> bool {
+        match self.seen.have.get(name) {
+            Some(known) => known == sha256 && self.cache.has_name(name),
+            // What is remembered may have been lost, and the file not.
+            None => self.cache.has_name(name) && self.cache.has(name, sha256),
+        }
+    }
+
+    /// Remembers where things stand.
+    fn keep(&mut self, end: &Result<End>) -> Result<()> {
+        if self.powers.network {
+            self.seen.write(self.root)?;
+        }
+        if !self.powers.is_root() || self.order == Order::Check {
+            return Ok(());
+        }
+        let wait = match end {
+            Ok(End::Wait(wait)) if wait.defers => Some(wait.clone()),
+            Ok(_) => None,
+            Err(e) => self.taken.as_ref().map(|_| Wait::defer(e.to_string(), None)),
+        };
+        let is_new = self.plan.waiting.as_ref() != wait.as_ref().map(|w| &w.why);
+        self.plan.waiting = wait.as_ref().map(|w| w.why.clone());
+        self.plan.until = wait.as_ref().and_then(|w| w.until).map(Timestamp::as_second);
+        self.plan.write(self.root)?;
+        if let Some(wait) = wait.filter(|_| is_new && self.taken.is_some()) {
+            self.tell_of_wait(&wait);
+        }
+        if !self.powers.network && self.root.is_live() && !matches!(end, Ok(End::Reboot)) {
+            let now = Timestamp::now();
+            schedule(self.next_moment(end.as_ref().ok(), now).max(now + SOON));
+        }
+        Ok(())
+    }
+}
+
+/// The files of a release count alike: how long those are that have not been asked for is not known.
+fn percent(number: usize, files: usize, fetched: Fetched) -> u8 {
+    let part = fetched.total.map_or(0, |total| fetched.done.saturating_mul(100) / total.max(1)).min(100);
+    let done = (number as u64 * 100 + part) / (files as u64).max(1);
+    u8::try_from(done).unwrap_or(100).min(99)
+}
+
+/// Shows how far it is to whoever asks for the status; not more often than that is worth.
+fn note_percent(root: &Root, seen: &mut Seen, percent: u8) {
+    const STEP: u8 = 5;
+    let Some(wanted) = seen.wanted.as_mut() else { return };
+    if percent < wanted.percent.saturating_add(STEP) && percent != 100 {
+        return;
+    }
+    wanted.percent = percent;
+    if let Err(e) = seen.write(root) {
+        debug!("{e}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percentage_grows_over_all_files_and_is_whole_only_at_the_end() {
+        let half = Fetched { done: 50, total: Some(100) };
+        assert_eq!(percent(0, 1, half), 50);
+        assert_eq!(percent(1, 2, half), 75);
+        assert_eq!(percent(1, 2, Fetched { done: 100, total: Some(100) }), 99);
+        assert_eq!(percent(0, 2, Fetched { done: 9, total: None }), 0);
+    }
+}

@@ -1,0 +1,209 @@
+//! What the server is asked for, and what becomes of that.
+
+use std::net::TcpListener;
+use std::process::Child;
+
+use super::*;
+use support::image::noise;
+
+/// Where the image is while it is not whole.
+fn part(tree: &Tree, image: &[u8]) -> PathBuf {
+    tree.path(&format!("var/lib/abide/feed/{}.part", support::tree::digest(image)))
+}
+
+#[test]
+fn each_look_at_the_feed_is_one_request_for_its_list() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.put("feed.toml", b"format = 1\n");
+    feed.publish("1.0", "a");
+    tree.abide(&["update", "--check"]).ok();
+    assert_eq!(feed.asked(), ["/SHA256SUMS", "/SHA256SUMS.minisig", "/feed.toml"]);
+    // Nothing has changed.
+    for _ in 0..3 {
+        tree.abide(&["update", "--check"]).ok();
+        assert_eq!(feed.asked(), ["/SHA256SUMS"]);
+    }
+    // The list has changed, and not the rest.
+    feed.publish("2.0", "b");
+    tree.abide(&["update", "--download-only"]).ok();
+    assert_eq!(feed.asked(), ["/SHA256SUMS", "/SHA256SUMS.minisig", "/edge_2.0.raw.zst"]);
+}
+
+#[test]
+fn a_download_that_broke_off_goes_on_where_it_was() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    fs::write(
+        tree.path("etc/abide/abide.toml"),
+        format!("[update]\nfeed = '{}'\n[download]\ngive_up_after = '0s'\n", feed.server.url),
+    )
+    .unwrap();
+    let image = feed.publish("2.0", "b").zst();
+    for cut in [100_000, 200_000] {
+        *feed.server.cut.lock().unwrap() = Some(cut);
+        tree.abide(&["update"]).fails(3);
+    }
+    assert_eq!(part(&tree, &image).metadata().unwrap().len(), 300_000);
+    let (status, sub, said) = words(&tree);
+    assert_eq!((status.as_str(), sub.as_str()), ("DOWNLOADING", "DOWNLOAD_INPROGRESS"));
+    assert!(said.starts_with("Download ") && said.ends_with("% done"), "{said}");
+    assert!(tree.status()["feed"]["error"].as_str().unwrap().contains("broke off"));
+    feed.asked();
+    tree.abide(&["update"]).ok();
+    assert_eq!(feed.asked(), ["/SHA256SUMS", "/edge_2.0.raw.zst 300000"]);
+    assert!(reboots(&tree));
+    assert!(!part(&tree, &image).exists());
+}
+
+#[test]
+fn what_an_earlier_attempt_has_left_is_checked_and_thrown_away_if_it_is_of_no_use() {
+    let feed = Feed::new();
+    let image = feed.publish("2.0", "b").zst();
+    let [mut damaged, longer] = [image[..1000].to_vec(), noise(image.len() + 10, 3)];
+    damaged[7] ^= 1;
+    for (left, asked) in [
+        (damaged, vec!["/edge_2.0.raw.zst 1000", "/edge_2.0.raw.zst"]),
+        (longer.clone(), vec![&*format!("/edge_2.0.raw.zst {}", longer.len()), "/edge_2.0.raw.zst"]),
+        (image.clone(), vec![]),
+    ] {
+        let tree = machine(&feed);
+        fs::create_dir_all(tree.path("var/lib/abide/feed")).unwrap();
+        fs::write(part(&tree, &image), left).unwrap();
+        feed.asked();
+        tree.abide(&["update"]).ok();
+        assert_eq!(feed.asked()[2..], asked);
+        assert!(reboots(&tree));
+    }
+}
+
+#[test]
+fn an_image_that_is_not_what_the_list_says_never_gets_to_the_slot() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    feed.put("edge_2.0.raw.zst", &Image::new("2.1", "b").zst());
+    let run = tree.abide(&["update"]).fails(7);
+    assert!(run.stderr.contains("damaged or exchanged"), "{}", run.stderr);
+    assert_eq!(tree.state().update, None);
+    assert_eq!(fs::read_dir(tree.path("var/lib/abide/feed")).unwrap().count(), 3, "list, signature, memory");
+}
+
+#[test]
+fn a_list_that_nobody_vouches_for_changes_nothing() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    tree.abide(&["update", "--check"]).ok();
+    let before = fs::read(tree.path("var/lib/abide/feed/SHA256SUMS")).unwrap();
+    feed.put("edge_3.0.raw.zst", &Image::new("3.0", "b").zst());
+    feed.sh("sha256sum edge_3.0.raw.zst >> SHA256SUMS");
+    tree.abide(&["update"]).fails(7);
+    assert_eq!(fs::read(tree.path("var/lib/abide/feed/SHA256SUMS")).unwrap(), before);
+    assert!(!reboots(&tree));
+}
+
+#[test]
+fn releases_that_are_not_wanted_any_more_make_room() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    *feed.server.cut.lock().unwrap() = Some(1000);
+    fs::write(
+        tree.path("etc/abide/abide.toml"),
+        format!("[update]\nfeed = '{}'\n[download]\ngive_up_after = '0s'\n", feed.server.url),
+    )
+    .unwrap();
+    let old = feed.publish("2.0", "b").zst();
+    tree.abide(&["update"]).fails(3);
+    assert!(part(&tree, &old).exists());
+    feed.publish("2.1", "b");
+    tree.abide(&["update"]).ok();
+    assert!(!part(&tree, &old).exists());
+    // What is in the slot takes no room in the cache.
+    assert!(!tree.path("var/lib/abide/feed/edge_2.1.raw.zst").exists());
+}
+
+#[test]
+fn a_download_for_which_there_is_no_room_is_not_begun() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    tree.abide(&["update", "--check"]).ok();
+    // A server that announces more than any disk holds.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let lists = feed.path("");
+    std::thread::spawn(move || {
+        use std::io::{BufRead, BufReader, Write};
+        for mut stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let path = lines.next().unwrap().unwrap().split(' ').nth(1).unwrap().trim_matches('/').to_owned();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let bytes = fs::read(lists.join(&path)).unwrap_or_default();
+            let len = if path.ends_with(".zst") { 1 << 50 } else { bytes.len() };
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n").unwrap();
+            stream.write_all(&bytes).ok();
+        }
+    });
+    fs::write(tree.path("etc/abide/abide.toml"), format!("[update]\nfeed = '{url}'\n")).unwrap();
+    let run = tree.abide(&["update"]).fails(3);
+    assert!(run.stderr.contains("MiB are needed for the download"), "{}", run.stderr);
+}
+
+/// busybox's httpd.
+struct Httpd(Child);
+
+impl Drop for Httpd {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_set_signed_with_gpg_comes_from_a_server_that_was_not_written_for_this() {
+    let feed = Feed::new();
+    let image = Image::new("2.0", "b");
+    feed.put("edge_2.0.efi", image.uki.as_ref().unwrap());
+    feed.put("edge_2.0.root-x86-64.raw.zst", &support::image::zst(&image.root));
+    feed.sh("mkdir -m 700 ../gpg; rm SHA256SUMS*; sha256sum * > ../sums; mv ../sums SHA256SUMS
+        gpg='gpg --homedir ../gpg --batch --yes --quiet --passphrase='
+        $gpg --quick-generate-key ours ed25519 sign never 2>/dev/null
+        $gpg --export ours > ../ours.gpg
+        $gpg --output SHA256SUMS.gpg --detach-sign SHA256SUMS
+        gpgconf --homedir ../gpg --kill all");
+    let tree = Tree::running("1.0");
+    fs::create_dir_all(tree.path("etc/abide/keys")).unwrap();
+    fs::copy(feed.dir.path().join("ours.gpg"), tree.path("etc/abide/keys/ours.gpg")).unwrap();
+    // Another test may take the port in between; then the server says so by ending.
+    let (_httpd, port) = loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let place = format!("127.0.0.1:{port}");
+        let mut child = Command::new("busybox");
+        child.args(["httpd", "-f", "-p", &place, "-h"]).arg(feed.path("")).stderr(Stdio::null());
+        let mut httpd = Httpd(child.spawn().unwrap());
+        let up = loop {
+            if std::net::TcpStream::connect(&place).is_ok() {
+                break true;
+            }
+            if httpd.0.try_wait().unwrap().is_some() {
+                break false;
+            }
+            std::thread::yield_now();
+        };
+        if up {
+            break (httpd, port);
+        }
+    };
+    let text = format!("[update]\nfeed = 'http://127.0.0.1:{port}'\n");
+    fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
+    // Half of it is there already.
+    let root = fs::read(feed.path("edge_2.0.root-x86-64.raw.zst")).unwrap();
+    fs::create_dir_all(tree.path("var/lib/abide/feed")).unwrap();
+    fs::write(part(&tree, &root), &root[..root.len() / 2]).unwrap();
+    let run = tree.abide(&["-v", "update"]).ok();
+    assert!(run.stderr.contains(&format!("going on from byte {}", root.len() / 2)), "{}", run.stderr);
+    assert!(!run.stderr.contains("of no use"), "{}", run.stderr);
+    assert!(run.stdout.contains("Rebooting into 2.0"), "{}", run.stdout);
+    assert!(support::tree::read(&tree.path("dev/sda3")).starts_with(&image.root));
+}

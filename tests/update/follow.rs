@@ -1,0 +1,187 @@
+//! From release to release.
+
+use super::*;
+
+#[test]
+fn a_machine_goes_from_release_to_release() {
+    let feed = Feed::new();
+    let mut tree = machine(&feed);
+    assert_eq!(tree.abide(&["update"]).ok().stdout, "Up to date\n");
+    feed.publish("2.0", "b");
+    assert_eq!(tree.abide(&["update", "--check"]).ok().stdout, "2.0 is available\n");
+    assert_eq!(tree.entries(), ["edge_1.0.efi"]);
+    let run = tree.abide(&["update"]).ok();
+    assert_eq!(
+        run.stdout, "2.0 is staged in slot b\n2.0 boots next, on trial\nRebooting into 2.0\n",
+        "{}",
+        run.stderr
+    );
+    assert!(reboots(&tree));
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.abide(&["update"]).ok().stdout, "Up to date\n");
+    assert!(!reboots(&tree));
+    feed.publish("3.0", "a");
+    tree.abide(&["update"]).ok();
+    assert_eq!(tree.boot_with_initrd("3.0"), "edge_3.0+2-1.efi");
+}
+
+#[test]
+fn nothing_is_begun_while_the_running_system_is_on_trial() {
+    let feed = Feed::new();
+    let mut tree = machine(&feed);
+    feed.publish("2.0", "b");
+    tree.abide(&["update"]).ok();
+    tree.boot_with_initrd("2.0");
+    feed.publish("3.0", "a");
+    feed.asked();
+    let run = tree.abide(&["update"]).ok();
+    assert_eq!(run.stdout, "Waiting for current image to finish testing before updating again\n");
+    assert!(!feed.asked().iter().any(|path| path.contains("3.0")));
+    assert!(!reboots(&tree));
+    let status = tree.status();
+    assert_eq!(status["update"]["subStatus"], "UPDATE_TESTING");
+    assert_eq!(
+        status["feed"]["waiting"],
+        "Waiting for current image to finish testing before updating again"
+    );
+    tree.abide(&["commit"]).ok();
+    assert!(tree.abide(&["update"]).ok().stdout.starts_with("3.0 is staged in slot a\n"));
+}
+
+#[test]
+fn a_version_that_failed_is_not_taken_again_until_a_newer_one_comes_or_it_is_forgotten() {
+    let feed = Feed::new();
+    let mut tree = machine(&feed);
+    feed.publish("2.0", "b");
+    tree.abide(&["update"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["rollback", "--reason", "it smells"]).ok();
+    tree.boot_with_initrd("1.0");
+    feed.asked();
+    for _ in 0..2 {
+        assert_eq!(tree.abide(&["update"]).ok().stdout, "Up to date\n");
+        assert!(!feed.asked().iter().any(|path| path.ends_with(".zst")));
+    }
+    assert_eq!(words(&tree).0, "FAILED");
+    tree.abide(&["forget", "2.0"]).ok();
+    assert_eq!(tree.abide(&["update", "--check"]).ok().stdout, "2.0 is available\n");
+    feed.publish("2.1", "b");
+    assert_eq!(tree.abide(&["update", "--check"]).ok().stdout, "2.1 is available\n");
+    tree.abide(&["update"]).ok();
+    assert_eq!(tree.boot_with_initrd("2.1"), "edge_2.1+2-1.efi");
+}
+
+#[test]
+fn a_version_that_failed_gets_another_chance_after_a_while_where_that_is_configured() {
+    let feed = Feed::new();
+    let mut tree = machine(&feed);
+    feed.configure(&tree, "retry_failed = '1h'");
+    feed.publish("2.0", "b");
+    tree.abide(&["update"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["rollback", "--reason", "it smells"]).ok();
+    tree.boot_with_initrd("1.0");
+    assert!(tree.abide(&["update"]).ok().stdout.contains("tried again from"));
+    let mut state = tree.state();
+    state.failures[0].time = "2020-01-01T00:00:00Z".into();
+    tree.save(&state);
+    let run = tree.abide(&["update"]).ok();
+    assert!(run.stdout.starts_with("2.0 is staged"), "{run:?}");
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
+}
+
+#[test]
+fn a_target_goes_back_and_the_floor_ends_that() {
+    let feed = Feed::new();
+    let mut tree = machine(&feed);
+    feed.publish("2.0", "b");
+    feed.publish("1.5", "a");
+    feed.publish("0.9", "b");
+    tree.abide(&["update"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["commit"]).ok();
+    feed.configure(&tree, "target = '1.5'\nfloor = '1.0'");
+    assert_eq!(tree.abide(&["update", "--check"]).ok().stdout, "1.5 is older than what runs\n");
+    tree.abide(&["update"]).ok();
+    assert_eq!(tree.boot_with_initrd("1.5"), "edge_1.5+2-1.efi");
+    tree.abide(&["commit"]).ok();
+    feed.configure(&tree, "target = '0.9'\nfloor = '1.0'");
+    let run = tree.abide(&["update"]).ok();
+    assert!(run.stdout.contains("older than the floor"), "{}", run.stdout);
+    assert!(!reboots(&tree));
+}
+
+#[test]
+fn a_machine_that_is_pinned_stays_where_it_is() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    assert_eq!(tree.abide(&["update", "--pin"]).ok().stdout, "Pinned to 1.0, until `abide update --unpin`\n");
+    let run = tree.abide(&["update"]).ok();
+    assert!(run.stdout.contains("pinned to 1.0"), "{}", run.stdout);
+    assert_eq!(tree.status()["feed"]["pinned"], "1.0");
+    tree.abide(&["update", "--unpin"]).ok();
+    assert!(tree.abide(&["update"]).ok().stdout.starts_with("2.0 is staged"));
+}
+
+#[test]
+fn a_folder_of_this_machine_is_followed_like_a_server() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    let text = format!("[update]\nfeed = '{}'\n", feed.path("").display());
+    fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
+    assert!(tree.abide(&["update"]).ok().stdout.contains("Rebooting into 2.0"));
+    assert!(feed.asked().is_empty());
+    assert!(reboots(&tree));
+}
+
+#[test]
+fn an_order_to_download_ends_in_the_slot() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    let run = tree.abide(&["update", "--download-only"]).ok();
+    assert_eq!(run.stdout, "2.0 is staged in slot b\n2.0: Downloaded and verified\n");
+    assert_eq!(words(&tree).0, "DOWNLOAD_DONE");
+    assert_eq!(tree.entries(), ["edge_1.0.efi"]);
+    assert!(!reboots(&tree));
+    // What is in the slot is not fetched again.
+    feed.asked();
+    assert!(tree.abide(&["update"]).ok().stdout.contains("Rebooting"));
+    assert_eq!(feed.asked(), ["/SHA256SUMS"]);
+}
+
+#[test]
+fn without_a_feed_there_is_nothing_to_do() {
+    let tree = Tree::running("1.0");
+    let run = tree.abide(&["update"]).fails(5);
+    assert!(run.stderr.contains("no feed is configured"), "{}", run.stderr);
+    for run in units(&tree) {
+        assert_eq!((run.ok().stdout, tree.path("var").exists()), (String::new(), false));
+    }
+    assert_eq!(tree.status()["feed"], serde_json::Value::Null);
+}
+
+#[test]
+fn an_update_that_the_loader_does_not_boot_does_not_reboot_the_machine_for_ever() {
+    let feed = Feed::new();
+    let mut tree = machine(&feed);
+    feed.configure(&tree, "download_spread = 0");
+    feed.publish("2.0", "b");
+    units(&tree);
+    assert!(reboots(&tree));
+    let mut count = 1;
+    for _ in 0..5 {
+        // Somebody chooses the old system in the menu, each time.
+        tree.set_variable("LoaderEntryOneShot", "edge_1.0.efi");
+        tree.boot();
+        let_time_pass(&tree);
+        units(&tree);
+        count += usize::from(reboots(&tree));
+    }
+    assert_eq!(count, 3);
+    let waiting = tree.status()["feed"]["waiting"].as_str().unwrap().to_owned();
+    assert!(waiting.contains("the boot loader keeps booting another entry"), "{waiting}");
+}

@@ -1,0 +1,113 @@
+//! `abide update` on a machine that is a folder, against web servers with signed folders of images.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod fetch;
+mod follow;
+mod parts;
+mod sandbox;
+#[path = "../support/mod.rs"]
+mod support;
+mod when;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use support::{Folder, Image, Run, Tree};
+
+/// A folder of images as somebody publishes it, signed with minisign, and a server of it.
+struct Feed {
+    dir: tempfile::TempDir,
+    server: Folder,
+}
+
+impl Feed {
+    /// With nothing in it.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("out")).unwrap();
+        let server = Folder::serve(&dir.path().join("out"));
+        let it = Self { dir, server };
+        it.sh("minisign -G -W -f -p ../ours.pub -s ../ours.key");
+        it.list();
+        it
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("out").join(name)
+    }
+
+    fn sh(&self, command: &str) {
+        let mut sh = Command::new("sh");
+        sh.args(["-euc", command]).current_dir(self.path("")).stdin(Stdio::null()).stdout(Stdio::null());
+        assert!(sh.status().unwrap().success(), "{command}");
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// Lists and signs what is there.
+    fn list(&self) {
+        self.sh("rm -f SHA256SUMS*; sha256sum $(ls) > ../sums; mv ../sums SHA256SUMS; \
+                 minisign -S -s ../ours.key -m SHA256SUMS >/dev/null");
+    }
+
+    /// Publishes a version for a slot.
+    fn publish(&self, version: &str, slot: &str) -> Image {
+        let image = Image::new(version, slot);
+        self.put(&format!("edge_{version}.raw.zst"), &image.zst());
+        self.list();
+        image
+    }
+
+    /// The machine trusts this feed, and follows it as `more` says.
+    fn followed_by(&self, tree: &Tree, more: &str) {
+        fs::create_dir_all(tree.path("etc/abide/keys")).unwrap();
+        fs::copy(self.dir.path().join("ours.pub"), tree.path("etc/abide/keys/ours.pub")).unwrap();
+        self.configure(tree, more);
+    }
+
+    fn configure(&self, tree: &Tree, more: &str) {
+        let text = format!("[update]\nfeed = '{}'\n{more}\n", self.server.url);
+        fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
+    }
+
+    /// What was asked for since the last time.
+    fn asked(&self) -> Vec<String> {
+        self.server.asked()
+    }
+}
+
+/// A machine that runs 1.0 from slot a, and follows `feed`.
+fn machine(feed: &Feed) -> Tree {
+    let tree = Tree::running("1.0");
+    feed.followed_by(&tree, "");
+    tree
+}
+
+/// Whether a reboot was asked for since the last time.
+fn reboots(tree: &Tree) -> bool {
+    fs::remove_file(tree.path("run/abide/reboot-requested")).is_ok()
+}
+
+/// The parts of the units, one after the other, as systemd runs them.
+fn units(tree: &Tree) -> [Run; 4] {
+    ["--survey", "--fetch", "--install", "--boot"].map(|part| tree.abide(&["update", part]))
+}
+
+/// Makes it long ago that the feed was looked at.
+fn let_time_pass(tree: &Tree) {
+    let path = tree.path("var/lib/abide/feed/feed.json");
+    let mut seen: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    seen["tried"] = 0.into();
+    fs::write(path, seen.to_string()).unwrap();
+}
+
+/// EVE's words for the update in flight.
+fn words(tree: &Tree) -> (String, String, String) {
+    let status = tree.status();
+    let word = |key: &str| status["update"][key].as_str().unwrap_or_default().to_owned();
+    (word("userStatus"), word("subStatus"), word("subStatusStr"))
+}

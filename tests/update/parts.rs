@@ -1,0 +1,152 @@
+//! The part that talks to the network, and those that do not.
+
+use super::*;
+
+#[test]
+fn the_parts_of_the_units_do_together_what_a_command_does() {
+    let feed = Feed::new();
+    let mut tree = machine(&feed);
+    feed.publish("2.0", "b");
+    feed.configure(&tree, "download_spread = 0");
+    tree.abide(&["update", "--survey"]).ok();
+    tree.abide(&["update", "--fetch"]).ok();
+    assert!(tree.path("var/lib/abide/feed/edge_2.0.raw.zst").exists());
+    assert_eq!(tree.state().update, None);
+    feed.asked();
+    tree.abide(&["update", "--install"]).ok();
+    assert_eq!(words(&tree).0, "DOWNLOAD_DONE");
+    assert!(!reboots(&tree));
+    tree.abide(&["update", "--boot"]).ok();
+    assert!(reboots(&tree));
+    assert!(feed.asked().is_empty(), "only the first part asks");
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
+}
+
+#[test]
+fn the_feed_is_looked_at_once_in_an_interval() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    for _ in 0..3 {
+        units(&tree);
+    }
+    assert_eq!(feed.asked().iter().filter(|path| *path == "/SHA256SUMS").count(), 1);
+    let_time_pass(&tree);
+    units(&tree);
+    assert_eq!(feed.asked(), ["/SHA256SUMS"]);
+}
+
+#[test]
+fn what_was_fetched_is_installed_also_while_the_feed_is_away() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    feed.configure(&tree, "download_spread = 0");
+    tree.abide(&["update", "--survey"]).ok();
+    tree.abide(&["update", "--fetch"]).ok();
+    let_time_pass(&tree);
+    fs::rename(feed.path(""), feed.dir.path().join("away")).unwrap();
+    tree.abide(&["update", "--fetch"]).fails(3);
+    tree.abide(&["update", "--install"]).ok();
+    tree.abide(&["update", "--boot"]).ok();
+    assert!(reboots(&tree));
+}
+
+#[test]
+fn the_part_that_installs_believes_nothing_for_lying_in_the_cache() {
+    let feed = Feed::new();
+    feed.publish("2.0", "b");
+    let cache = "var/lib/abide/feed";
+    let tamper: [(&str, &dyn Fn(&Tree)); 4] = [
+        ("another list", &|tree| {
+            fs::write(tree.path(&format!("{cache}/edge_9.raw.zst")), "x").unwrap();
+            let list = format!("{}  edge_9.raw.zst\n", support::tree::digest(b"x"));
+            fs::write(tree.path(&format!("{cache}/SHA256SUMS")), list).unwrap();
+        }),
+        ("no signature", &|tree| fs::remove_file(tree.path(&format!("{cache}/SHA256SUMS.minisig"))).unwrap()),
+        ("another image", &|tree| {
+            let other = Image { root: support::image::noise(5000, 1), ..Image::new("2.0", "b") };
+            fs::write(tree.path(&format!("{cache}/edge_2.0.raw.zst")), other.zst()).unwrap();
+        }),
+        ("half an image", &|tree| {
+            let path = tree.path(&format!("{cache}/edge_2.0.raw.zst"));
+            let bytes = fs::read(&path).unwrap();
+            fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        }),
+    ];
+    for (what, change) in tamper {
+        let tree = machine(&feed);
+        feed.configure(&tree, "download_spread = 0");
+        tree.abide(&["update", "--survey"]).ok();
+        tree.abide(&["update", "--fetch"]).ok();
+        change(&tree);
+        let run = tree.abide(&["update", "--install"]).fails(7);
+        assert!(!run.stderr.is_empty(), "{what}");
+        tree.abide(&["update", "--boot"]);
+        assert!(!reboots(&tree), "{what}");
+        assert_eq!(tree.entries(), ["edge_1.0.efi"], "{what}");
+        // The next look puts it right.
+        let_time_pass(&tree);
+        for run in units(&tree) {
+            run.ok();
+        }
+        assert!(reboots(&tree), "{what}");
+    }
+}
+
+#[test]
+fn the_policy_is_asked_again_by_the_part_that_installs() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    feed.configure(&tree, "download_spread = 0");
+    tree.abide(&["update", "--survey"]).ok();
+    tree.abide(&["update", "--fetch"]).ok();
+    tree.abide(&["update", "--pin"]).ok();
+    tree.abide(&["update", "--install"]).ok();
+    tree.abide(&["update", "--boot"]).ok();
+    assert_eq!(tree.state().update, None);
+    assert!(!reboots(&tree));
+}
+
+#[test]
+fn an_image_that_does_not_fit_is_not_tried_over_and_over() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.put("edge_2.0.raw.zst", &Image::with_cmdline("2.0", "root=/dev/sda9").zst());
+    feed.list();
+    feed.configure(&tree, "download_spread = 0");
+    let [_, _, install, _] = units(&tree);
+    install.fails(6);
+    feed.asked();
+    for _ in 0..2 {
+        let_time_pass(&tree);
+        let [_, _, install, _] = units(&tree);
+        install.ok();
+    }
+    assert_eq!(feed.asked(), ["/SHA256SUMS", "/SHA256SUMS"]);
+    let waiting = tree.status()["feed"]["waiting"].as_str().unwrap().to_owned();
+    assert!(waiting.contains("root="), "{waiting}");
+    // A newer one is.
+    feed.publish("2.1", "b");
+    let_time_pass(&tree);
+    units(&tree);
+    assert!(reboots(&tree));
+}
+
+#[test]
+fn losing_what_is_remembered_costs_a_repeat_and_nothing_else() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    feed.configure(&tree, "download_spread = 0");
+    for rubbish in ["", "{\"tried\":", "null"] {
+        for part in ["--survey", "--fetch", "--install"] {
+            tree.abide(&["update", part]).ok();
+            for file in ["feed/feed.json", "update.json"] {
+                fs::write(tree.path("var/lib/abide").join(file), rubbish).unwrap();
+            }
+        }
+    }
+    tree.abide(&["update", "--boot"]).ok();
+    assert!(reboots(&tree));
+}

@@ -1,0 +1,107 @@
+//! Windows and what else holds off the reboot.
+
+use super::*;
+use jiff::{Timestamp, ToSpan};
+
+/// A window on the day after tomorrow.
+fn later() -> (String, String) {
+    let day = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).checked_add(2.days()).unwrap().date();
+    (
+        format!("[[update.window]]\ndates = ['{day}']\nstart = '02:30'\nlength = '2h'\n"),
+        format!("Waiting for the window that opens at {day} 02:30 UTC"),
+    )
+}
+
+/// One that is open now, and for long.
+const OPEN: &str = "[[update.window]]\nstart = '00:00'\nlength = '48h'\n";
+
+#[test]
+fn a_window_that_is_not_open_holds_off_the_reboot_but_not_the_download() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    let (window, sentence) = later();
+    feed.publish("2.0", "b");
+    feed.configure(&tree, &window);
+    let run = tree.abide(&["update"]).ok();
+    assert_eq!(run.stdout, format!("2.0 is staged in slot b\n2.0: {sentence}\n"));
+    assert_eq!(words(&tree), ("UPDATING".into(), "UPDATE_DEFERRED".into(), sentence.clone()));
+    assert_eq!(tree.entries(), ["edge_1.0.efi"]);
+    assert!(!reboots(&tree));
+    let motd = fs::read_to_string(tree.path("run/motd.d/abide")).unwrap();
+    assert_eq!(motd, format!("Abide: 2.0 is not installed yet: {sentence}.\n`abide status` tells more.\n"));
+    let status = tree.abide(&["status"]).ok().stdout;
+    assert!(status.contains(&format!("feed     2.0          available: {sentence}")), "{status}");
+    // Nothing of this is repeated.
+    feed.asked();
+    tree.abide(&["update"]).ok();
+    assert_eq!(feed.asked(), ["/SHA256SUMS"]);
+    feed.configure(&tree, OPEN);
+    assert!(tree.abide(&["update"]).ok().stdout.contains("Rebooting into 2.0"));
+    assert!(reboots(&tree));
+}
+
+#[test]
+fn a_window_gates_the_reboot_of_what_is_applied_already_too() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    tree.abide(&["update", "--download-only"]).ok();
+    tree.abide(&["apply"]).ok();
+    feed.configure(&tree, &later().0);
+    assert!(tree.abide(&["update"]).ok().stdout.contains("Waiting for the window"));
+    assert!(!reboots(&tree));
+    assert!(tree.abide(&["update", "--now"]).ok().stdout.contains("Rebooting into 2.0"));
+    assert!(reboots(&tree));
+}
+
+#[test]
+fn what_holds_off_the_reboot_is_named_and_has_an_end() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    fs::write(tree.path("busy"), "").unwrap();
+    let config = format!("{OPEN}[update.inhibit]\nfiles = ['/busy']\nlongest = '1d'\n");
+    feed.configure(&tree, &config);
+    for _ in 0..2 {
+        let run = tree.abide(&["update"]).ok();
+        assert!(run.stdout.ends_with("2.0: Waiting: /busy is there\n"), "{}", run.stdout);
+    }
+    // A day later.
+    let path = tree.path("var/lib/abide/update.json");
+    let mut plan: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    plan["ready"] = (plan["ready"].as_i64().unwrap() - 24 * 60 * 60).into();
+    fs::write(&path, plan.to_string()).unwrap();
+    assert!(tree.abide(&["update"]).ok().stdout.contains("Rebooting into 2.0"));
+}
+
+#[test]
+fn the_reboot_comes_once_nothing_holds_it_off() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    fs::write(tree.path("busy"), "").unwrap();
+    feed.configure(&tree, "inhibit = { files = '/busy' }");
+    tree.abide(&["update"]).ok();
+    assert!(!reboots(&tree));
+    fs::remove_file(tree.path("busy")).unwrap();
+    tree.abide(&["update"]).ok();
+    assert!(reboots(&tree));
+}
+
+#[test]
+fn the_download_waits_for_its_moment_and_whoever_asks_for_it_does_not() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    feed.configure(&tree, &format!("download_spread = '10w'\n{}", later().0));
+    for run in units(&tree) {
+        run.ok();
+    }
+    assert!(!feed.asked().iter().any(|path| path.ends_with(".zst")));
+    let until = tree.status()["feed"]["until"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let day = Timestamp::now().checked_add(48.hours()).unwrap();
+    assert!(until < day, "before the window: {until}");
+    assert_eq!(words(&tree).2, "Waiting for its time to download");
+    tree.abide(&["update"]).ok();
+    assert!(feed.asked().iter().any(|path| path.ends_with(".zst")));
+}
