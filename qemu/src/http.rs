@@ -19,6 +19,7 @@ pub struct FileServer {
     server: Arc<Server>,
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    ranges: Arc<Mutex<Vec<String>>>,
     gate: Arc<Gate>,
     thread: Option<JoinHandle<()>>,
 }
@@ -37,6 +38,8 @@ impl FileServer {
         let address = server.server_addr().to_ip().ok_or_else(|| failed("no IP address".into()))?;
         let (server, requests) = (Arc::new(server), Arc::new(Mutex::new(Vec::new())));
         let (listener, log) = (Arc::clone(&server), Arc::clone(&requests));
+        let ranges = Arc::new(Mutex::new(Vec::new()));
+        let parts = Arc::clone(&ranges);
         let folder = folder.to_path_buf();
         let gate = Arc::new(Gate::default());
         let barrier = Arc::clone(&gate);
@@ -47,12 +50,14 @@ impl FileServer {
                     request.method(),
                     request.url()
                 ));
+                let range = range_of(&request);
+                parts.lock().unwrap_or_else(PoisonError::into_inner).extend(range.clone());
                 let (folder, gate) = (folder.clone(), Arc::clone(&barrier));
                 // One thread for each request: a guest whose power is cut never reads the rest.
-                std::thread::spawn(move || answer(&folder, request, gate));
+                std::thread::spawn(move || answer(&folder, request, range.as_deref(), gate));
             }
         });
-        Ok(FileServer { server, address, requests, gate, thread: Some(thread) })
+        Ok(FileServer { server, address, requests, ranges, gate, thread: Some(thread) })
     }
 
     /// The URL of a file as the guest sees it.
@@ -84,6 +89,11 @@ impl FileServer {
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// The ranges that were asked for so far, as `bytes=N-`.
+    pub fn ranges(&self) -> Vec<String> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Drop for FileServer {
@@ -96,13 +106,13 @@ impl Drop for FileServer {
     }
 }
 
-fn answer(folder: &Path, request: Request, gate: Arc<Gate>) {
-    let range = request
-        .headers()
-        .iter()
-        .find(|header| header.field.equiv("Range"))
-        .map(|header| header.value.to_string());
-    let content = local(folder, request.url()).map(|path| Content::open(&path, range.as_deref()));
+fn range_of(request: &Request) -> Option<String> {
+    let header = request.headers().iter().find(|header| header.field.equiv("Range"))?;
+    Some(header.value.to_string())
+}
+
+fn answer(folder: &Path, request: Request, range: Option<&str>, gate: Arc<Gate>) {
+    let content = local(folder, request.url()).map(|path| Content::open(&path, range));
     // The client may hang up at any time; that is its right.
     match content {
         Some(Ok(content)) => request.respond(content.response(gate)).ok(),
@@ -286,6 +296,7 @@ mod tests {
         assert!(get(&server, "/../image", "").starts_with("HTTP/1.1 404"));
         assert!(get(&server, "/none", "").starts_with("HTTP/1.1 404"));
         assert_eq!(server.requests().len(), 5);
+        assert_eq!(server.ranges(), ["bytes=4-6", "bytes=10-"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod dice;
 mod downgrade;
 mod driver;
 mod emt;
+mod feed;
 mod firmware_options;
 mod health;
 mod loader;

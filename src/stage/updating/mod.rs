@@ -12,8 +12,9 @@ mod schedule;
 mod survey;
 
 use jiff::Timestamp;
-use log::{debug, info};
+use log::{debug, info, warn};
 
+use crate::announce::write_metrics;
 use crate::boot::Access;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -338,7 +339,11 @@ impl Run<'_> {
         if let Some(wait) = wait.filter(|_| is_new && self.taken.is_some()) {
             self.tell_of_wait(&wait);
         }
-        if !self.powers.network && self.root.is_live() && !matches!(end, Ok(End::Reboot)) {
+        if let Err(e) = write_metrics(self.root, self.config) {
+            warn!("{e}");
+        }
+        let is_last = self.powers.boot || end.is_err();
+        if !self.powers.network && is_last && self.root.is_live() && !matches!(end, Ok(End::Reboot)) {
             let now = Timestamp::now();
             schedule(self.next_moment(end.as_ref().ok(), now).max(now + SOON));
         }

@@ -33,6 +33,7 @@ pub(super) fn schedule(moment: Timestamp) {
     run("systemctl", &["--quiet", "stop", &format!("{TIMER}.timer")], false);
     let words = [
         "--quiet",
+        "--collect",
         &format!("--unit={TIMER}"),
         "--description=Abide: Next Step of an Update",
         &calendar,

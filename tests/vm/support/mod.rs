@@ -2,6 +2,7 @@
 
 pub mod controller;
 pub mod edge;
+pub mod feed;
 pub mod firmware;
 
 use std::time::Duration;

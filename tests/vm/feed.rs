@@ -1,0 +1,118 @@
+//! A machine that follows its feed by itself, by its own units: nobody says write, apply or reboot.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::support::SOON;
+use crate::support::edge::{Edge, PATIENCE};
+use crate::support::feed::Feed;
+
+/// What the feed's server was asked for, by file.
+fn asked(edge: &Edge, file: &str) -> usize {
+    edge.server.requests().iter().filter(|request| request.ends_with(&format!("/{file}"))).count()
+}
+
+/// Waits until the feed was looked at `times` times more.
+#[track_caller]
+fn wait_for_polls(edge: &mut Edge, times: usize) {
+    let (before, deadline) = (asked(edge, "SHA256SUMS"), Instant::now() + PATIENCE);
+    while asked(edge, "SHA256SUMS") < before + times {
+        assert!(Instant::now() < deadline, "{:?}", edge.server.requests());
+        edge.status();
+    }
+}
+
+/// Waits until the machine runs `version` for good.
+#[track_caller]
+fn wait_for(edge: &mut Edge, version: &str) -> Value {
+    assert_eq!(edge.next_boot().version, version);
+    let status = edge.wait_for_commit();
+    assert_eq!(status["update"]["version"], version, "{status:#}");
+    status
+}
+
+/// Waits until a version that is bad was tried and given up, and that it is left alone then.
+#[track_caller]
+fn wait_for_rollback(edge: &mut Edge, from: &str, to: &str) {
+    assert_eq!(edge.next_boot().version, from);
+    assert_eq!(edge.next_boot().version, to);
+    let failure = edge.failure(from);
+    assert!(failure["reason"].as_str().unwrap().contains("check 'app'"), "{failure:#}");
+    let fetched = asked(edge, &format!("edge_{from}.raw.zst"));
+    let boots = edge.boots();
+    wait_for_polls(edge, 2);
+    assert_eq!(asked(edge, &format!("edge_{from}.raw.zst")), fetched, "{:?}", edge.server.requests());
+    let status = edge.status();
+    assert_eq!((edge.boots(), &status["update"]["userStatus"]), (boots, &"FAILED".into()), "{status:#}");
+}
+
+/// The whole life takes twice as many boots: `ABIDE_FEED_LIFE=all`.
+fn is_whole_life() -> bool {
+    std::env::var("ABIDE_FEED_LIFE").is_ok_and(|wanted| wanted == "all")
+}
+
+#[test]
+fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
+    let feed = Feed::new();
+    feed.publish("2.0", "ok");
+    let mut edge = Edge::running("feed", "1.0");
+    // A window that opens in ten minutes, by the guest's clock.
+    let opens = edge.ok("date -u -d @$(($(date +%s) + 600)) +%H:%M").trim().to_owned();
+    let window = format!("[[update.window]]\nstart = '{opens}'\nlength = '1h'\n");
+    feed.followed_by(&mut edge, &window);
+
+    // The power is cut in the middle of the download.
+    edge.server.stall_after(40 << 20);
+    assert!(edge.server.wait_for_stall(SOON));
+    let status = edge.wait_for_status("the download", |status| status["update"]["subStatusProgress"] != 0);
+    assert_eq!(status["update"]["userStatus"], "DOWNLOADING", "{status:#}");
+    let mut edge = edge.power_cycle(|_| {});
+    edge.server.go_on();
+    assert_eq!(edge.next_boot().version, "1.0");
+
+    // It goes on by itself where it was, and waits for the window with everything done.
+    let status =
+        edge.wait_for_status("the window", |status| status["update"]["subStatus"] == "UPDATE_DEFERRED");
+    let said = status["update"]["subStatusStr"].as_str().unwrap();
+    assert!(said.starts_with("Waiting for the window that opens at ") && said.contains(&opens), "{status:#}");
+    assert_eq!(status["slots"][1]["version"], "2.0", "{status:#}");
+    assert_eq!(edge.entries(), ["edge_1.0.efi"]);
+    let ranges = edge.server.ranges();
+    let resumed =
+        ranges.first().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    assert!(resumed.is_some_and(|from: u64| from >= 16 << 20), "{ranges:?}");
+    assert_eq!((ranges.len(), asked(&edge, "edge_2.0.raw.zst")), (1, 2), "{:?}", edge.server.requests());
+    let metrics = edge.ok("cat /var/lib/abide/abide.prom");
+    assert!(metrics.contains("abide_update_available{version=\"2.0\"} 1"), "{metrics}");
+    edge.ok("systemctl is-active abide-update-next.timer");
+    wait_for_polls(&mut edge, 1);
+    assert_eq!(edge.boots(), 0, "it reboots in its window only");
+
+    // The window opens.
+    edge.vm.send("date -s @$(($(date +%s) + 600))").unwrap();
+    wait_for(&mut edge, "2.0");
+    let user = edge.ok(
+        "journalctl --no-pager -o cat -u abide-update.service | head -n 1; stat -c %U /var/lib/abide/feed",
+    );
+    assert!(!user.trim().ends_with("root"), "the network's part is not root: {user}");
+
+    feed.configure(&mut edge, "");
+    feed.publish("3.0", "failing-unit");
+    wait_for_rollback(&mut edge, "3.0", "2.0");
+    feed.publish("3.1", "ok");
+    wait_for(&mut edge, "3.1");
+
+    if is_whole_life() {
+        feed.publish("4.0", "ok");
+        wait_for(&mut edge, "4.0");
+        feed.publish("5.0", "failing-unit");
+        wait_for_rollback(&mut edge, "5.0", "4.0");
+        feed.publish("5.1", "ok");
+        wait_for(&mut edge, "5.1");
+        feed.configure(&mut edge, "target = '2.0'");
+        wait_for(&mut edge, "2.0");
+        wait_for_polls(&mut edge, 2);
+        assert_eq!(edge.status()["update"]["version"], "2.0");
+    }
+}

@@ -1,0 +1,67 @@
+//! A feed on the host: a folder of images with a signed list, as a publisher has it on a web server.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use abide_qemu::http::FileServer;
+
+use super::edge::{Edge, image_path};
+
+/// The folder. It goes when this is dropped.
+pub struct Feed {
+    dir: tempfile::TempDir,
+}
+
+impl Feed {
+    /// An empty one, and a key to sign it with.
+    pub fn new() -> Feed {
+        let feed = Feed { dir: tempfile::tempdir_in(abide_qemu::paths::target()).unwrap() };
+        fs::create_dir(feed.folder()).unwrap();
+        feed.sh("minisign -G -W -f -p ../ours.pub -s ../ours.key");
+        feed.sign();
+        feed
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    fn sh(&self, command: &str) {
+        let mut sh = Command::new("sh");
+        sh.args(["-euc", command]).current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::null());
+        assert!(sh.status().unwrap().success(), "{command}");
+    }
+
+    fn sign(&self) {
+        self.sh("rm -f SHA256SUMS*; sha256sum $(ls) > ../sums; mv ../sums SHA256SUMS");
+        self.sh("minisign -S -s ../ours.key -m SHA256SUMS");
+    }
+
+    /// Publishes a version. `variant` says what is wrong with it; `ok` is a healthy one.
+    pub fn publish(&self, version: &str, variant: &str) {
+        let image = image_path(version, variant, "zst");
+        let name = self.folder().join(format!("edge_{version}.raw.zst"));
+        fs::hard_link(&image, &name).or_else(|_| fs::copy(&image, &name).map(drop)).unwrap();
+        self.sign();
+    }
+
+    /// Has the machine get its updates from here, trust this feed's key, and follow it by itself as
+    /// `more` of the configuration says.
+    pub fn followed_by(&self, edge: &mut Edge, more: &str) {
+        edge.server = FileServer::new(&self.folder()).unwrap();
+        edge.ok("mkdir -p /var/lib/abide/keys && touch /var/lib/abide/follow");
+        edge.put("/var/lib/abide/keys/ours.pub", &fs::read(self.dir.path().join("ours.pub")).unwrap());
+        self.configure(edge, more);
+        edge.ok("systemctl start abide-update.timer");
+    }
+
+    /// Changes how the feed is followed.
+    pub fn configure(&self, edge: &mut Edge, more: &str) {
+        let url = edge.server.url("");
+        edge.configure(&format!(
+            "[report]\nmetrics = '/var/lib/abide/abide.prom'\n\
+             [update]\nfeed = '{url}'\ninterval = '1min'\njitter = 0\ndownload_spread = 0\n{more}\n"
+        ));
+    }
+}
