@@ -34,6 +34,9 @@ fn the_examples_of_every_page_do_what_they_say() {
     for page in pages() {
         let mut tree = Tree::running("1.0");
         publish(&tree);
+        if page.ends_with("updating.md") {
+            follow(&tree);
+        }
         for block in blocks(&page) {
             match block.info.split_once(' ').unwrap_or((&block.info, "")) {
                 ("console", "") => session(&mut tree, &block),
@@ -54,6 +57,17 @@ fn publish(tree: &Tree) {
     fs::write(tree.path(IMAGE), image).unwrap();
     fs::create_dir_all(tree.path("etc")).unwrap();
     fs::write(tree.path("etc/image-id"), "IMAGE_UUID=0a1b2c\n").unwrap();
+}
+
+/// The machine follows a folder that has the image.
+fn follow(tree: &Tree) {
+    let feed = tree.path("srv/images");
+    fs::create_dir_all(&feed).unwrap();
+    let image = fs::read(tree.path(IMAGE)).unwrap();
+    fs::write(feed.join(IMAGE), &image).unwrap();
+    fs::write(feed.join("SHA256SUMS"), format!("{}  {IMAGE}\n", digest(&image))).unwrap();
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    fs::write(tree.path("etc/abide/abide.toml"), "[update]\nfeed = '/srv/images'\n").unwrap();
 }
 
 #[test]

@@ -108,6 +108,7 @@ fn failed(version: &str) -> State {
         checks: vec![],
         time: "2026-01-02T03:04:05Z".into(),
         times: 1,
+        forgiven: false,
     });
     state
 }

@@ -85,8 +85,6 @@ pub struct Plan {
     pub refused: u32,
     /// Reboots that were asked for since it was applied.
     pub reboots: u32,
-    /// How often an image that had failed was given another chance, by its digest.
-    pub again: BTreeMap<String, u32>,
 }
 
 impl Plan {
@@ -99,8 +97,7 @@ impl Plan {
     /// Begins anew where another image is wanted.
     pub fn is_about(&mut self, version: &str, digest: &str) {
         if self.digest != digest {
-            let again = std::mem::take(&mut self.again);
-            *self = Self { version: version.to_owned(), digest: digest.to_owned(), again, ..Self::default() };
+            *self = Self { version: version.to_owned(), digest: digest.to_owned(), ..Self::default() };
         }
     }
 

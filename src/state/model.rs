@@ -275,10 +275,23 @@ pub struct Failure {
     /// How often this image failed, where it was tried again.
     #[serde(default = "once")]
     pub times: u32,
+    /// Whether it may be tried again in spite of this; only then it is written down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgiven: bool,
 }
 
 fn once() -> u32 {
     1
+}
+
+impl Failure {
+    /// Whether it is of an image of this version or with this digest.
+    #[must_use]
+    pub fn is_of(&self, version: Option<&str>, digest: Option<&str>) -> bool {
+        let known = self.digest.as_deref();
+        version.is_some_and(|v| self.version == v)
+            || digest.is_some_and(|d| known.is_some_and(|known| known.eq_ignore_ascii_case(d)))
+    }
 }
 
 impl State {
@@ -302,11 +315,14 @@ impl State {
     /// The record that forbids an image of this version or with this digest.
     #[must_use]
     pub fn failure_of(&self, version: Option<&str>, digest: Option<&str>) -> Option<&Failure> {
-        self.failures.iter().rev().find(|f| {
-            version.is_some_and(|v| f.version == v)
-                || digest
-                    .is_some_and(|d| f.digest.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(d)))
-        })
+        self.failures.iter().rev().find(|f| !f.forgiven && f.is_of(version, digest))
+    }
+
+    /// Lets an image be tried again; what is on record about it stays, until it is kept.
+    pub fn forgive(&mut self, version: &str, digest: &str) {
+        for failure in self.failures.iter_mut().filter(|f| f.is_of(Some(version), Some(digest))) {
+            failure.forgiven = true;
+        }
     }
 
     /// Keeps a failure, in place of an older one of the same image, whose times count.
@@ -362,6 +378,7 @@ mod tests {
             checks: vec![],
             time: "2026-01-02T03:04:05Z".into(),
             times: 1,
+            forgiven: false,
         }
     }
 
@@ -382,6 +399,16 @@ mod tests {
         state.remember(failure("3.0", Some("ab")));
         let times: Vec<u32> = state.failures.iter().map(|f| f.times).collect();
         assert_eq!(times, [1, 2]);
+    }
+
+    #[test]
+    fn an_image_that_is_forgiven_is_not_refused_and_still_on_record() {
+        let mut state = State::default();
+        state.remember(failure("3.0", Some("ab")));
+        state.forgive("3.0", "ab");
+        assert_eq!((state.failure_of(Some("3.0"), None), state.failures.len()), (None, 1));
+        state.remember(failure("3.0", Some("ab")));
+        assert_eq!(state.failure_of(Some("3.0"), None).map(|f| f.times), Some(2));
     }
 
     #[test]

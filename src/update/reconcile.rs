@@ -302,6 +302,8 @@ pub fn committed_state(state: &State, update: &Update, now: &str) -> State {
             entry: update.entry.clone(),
         }),
     );
+    // It was given another chance, and has used it.
+    next.failures.retain(|f| !(f.forgiven && f.is_of(Some(&update.version), update.digest.as_deref())));
     next.update = Some(update);
     next
 }
@@ -320,6 +322,7 @@ pub fn failed_state(state: &State, update: &Update, verdict: &Verdict, attempts:
             checks: verdict.checks.clone(),
             time: now.to_owned(),
             times: 1,
+            forgiven: false,
         });
     }
     ended_state(&next, update, verdict, now)

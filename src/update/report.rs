@@ -161,7 +161,7 @@ pub fn report(machine: &Machine, config: &Config, window_left: Option<u64>) -> R
         },
         slots,
         update,
-        failures: state.failures,
+        failures: state.failures.into_iter().filter(|f| !f.forgiven).collect(),
         #[cfg(feature = "full")]
         feed,
     })

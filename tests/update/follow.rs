@@ -89,6 +89,18 @@ fn a_version_that_failed_gets_another_chance_after_a_while_where_that_is_configu
     let run = tree.abide(&["update"]).ok();
     assert!(run.stdout.starts_with("2.0 is staged"), "{run:?}");
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
+    // Once more: the record counts.
+    tree.abide(&["rollback", "--reason", "it still smells"]).ok();
+    tree.boot_with_initrd("1.0");
+    assert!(tree.abide(&["update"]).ok().stdout.contains("tried again from"));
+    assert_eq!(tree.state().failures[0].times, 2);
+    let mut state = tree.state();
+    state.failures[0].time = "2020-01-01T00:00:00Z".into();
+    tree.save(&state);
+    tree.abide(&["update"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["commit"]).ok();
+    assert_eq!((tree.state().failures, tree.status()["failures"].clone()), (vec![], serde_json::json!([])));
 }
 
 #[test]
@@ -130,8 +142,8 @@ fn a_folder_of_this_machine_is_followed_like_a_server() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
-    let text = format!("[update]\nfeed = '{}'\n", feed.path("").display());
-    fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
+    fs::rename(feed.path(""), tree.path("images")).unwrap();
+    fs::write(tree.path("etc/abide/abide.toml"), "[update]\nfeed = '/images'\n").unwrap();
     assert!(tree.abide(&["update"]).ok().stdout.contains("Rebooting into 2.0"));
     assert!(feed.asked().is_empty());
     assert!(reboots(&tree));

@@ -326,6 +326,7 @@ fn remember(tree: &Tree, version: &str, digest: Option<&str>) {
         checks: vec![],
         time: String::new(),
         times: 1,
+        forgiven: false,
     });
     tree.save(&state);
 }

@@ -11,8 +11,8 @@ use crate::feed::policy::Taken;
 use crate::feed::step::{Order, Wait};
 use crate::health;
 use crate::state::Lock;
-use crate::update::forget::{Which, forget};
 use crate::update::machine::Machine;
+use crate::update::step::{Effects, Step};
 use crate::update::write::{Wanted, write};
 use crate::update::{apply, reboot};
 
@@ -54,9 +54,9 @@ impl Run<'_> {
         let mut machine = Machine::open_to_change(self.root, self.config)?;
         if taken.again {
             warn!("{version} failed before, and is tried again");
-            forget(&mut machine, &Which::Image(version.clone()))?;
-            *self.plan.again.entry(taken.release.digest.clone()).or_default() += 1;
-            self.plan.write(self.root)?;
+            let mut state = machine.state();
+            state.forgive(&version, &taken.release.digest);
+            machine.perform(&Step::Save(Box::new(state)))?;
         }
         let wanted = Wanted { image: &place, sha256: None, version: Some(&version) };
         let tell = &mut self.tell;

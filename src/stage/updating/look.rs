@@ -104,8 +104,7 @@ impl Run<'_> {
             Err(e) if self.powers.network && !self.polled => return nothing(Wait::rest(e.to_string())),
             Err(e) => return Err(e),
         };
-        let again = |digest: &str| self.plan.again.get(digest).copied().unwrap_or(0);
-        let decision = decide(&survey.facts(again), &self.config.update, &catalog, now);
+        let decision = decide(&survey.facts(), &self.config.update, &catalog, now);
         match decision.step {
             policy::Step::Take(taken) => match self.given_up(survey, &taken.release) {
                 Some(wait) => nothing(wait),

@@ -141,7 +141,7 @@ pub fn run(
     powers: Powers,
     tell: &mut dyn FnMut(Told<'_>),
 ) -> Result<Outcome> {
-    let Some(feed) = feed(config)? else { return Ok(Outcome { end: End::Off, taken: None }) };
+    let Some(feed) = feed(root, config)? else { return Ok(Outcome { end: End::Off, taken: None }) };
     let cache = Cache::of(root);
     let _lock = if powers.network && feed.is_remote() { Some(cache.lock()?) } else { None };
     let mut run = Run {
@@ -164,14 +164,13 @@ pub fn run(
     kept.map(|()| Outcome { end, taken: run.taken })
 }
 
-/// The folder that is followed.
-fn feed(config: &Config) -> Result<Option<Folder>> {
+/// The folder that is followed: a URL, with or without a `/` at its end, or a path of this machine.
+fn feed(root: &Root, config: &Config) -> Result<Option<Folder>> {
     let Some(place) = &config.update.feed else { return Ok(None) };
+    let is_url = place.contains("://");
+    let whole = if is_url { format!("{place}/") } else { root.path(place).to_string_lossy().into_owned() };
     let download = download(config);
-    // The URL of a folder, whether or not it is written with a `/` at its end.
-    let slash = format!("{place}/");
-    let folder = Folder::at(place, &download)
-        .or_else(|| place.contains("://").then(|| Folder::at(&slash, &download)).flatten());
+    let folder = Folder::at(place, &download).filter(|_| is_url).or_else(|| Folder::at(&whole, &download));
     folder.map(Some).ok_or_else(|| Error::Image(format!("{place}: there is no such folder to follow")))
 }
 

@@ -117,14 +117,9 @@ impl Survey {
         hand_over(&root.path(cache::DIR))
     }
 
-    /// As the policy takes it. `tried_again`: how often an image was given another chance, by its digest.
+    /// As the policy takes it.
     #[must_use]
-    pub fn facts(&self, tried_again: impl Fn(&str) -> u32) -> policy::Facts {
-        let failed = self.failures.iter().map(|failure| {
-            let failed = policy::Failed::from(failure);
-            let times = failed.times + failed.digest.as_deref().map_or(0, &tried_again);
-            policy::Failed { times, ..failed }
-        });
+    pub fn facts(&self) -> policy::Facts {
         policy::Facts {
             image: self.image.clone(),
             arch: NATIVE.1.to_owned(),
@@ -135,7 +130,7 @@ impl Survey {
                 Running::Unknown(why) => policy::Running::Unknown(why.clone()),
             },
             pinned: self.pinned,
-            failed: failed.collect(),
+            failed: self.failures.iter().map(Into::into).collect(),
         }
     }
 }
