@@ -58,11 +58,14 @@ impl Seen {
         read(&root.path(cache::DIR).join(SEEN)).unwrap_or_default()
     }
 
-    /// Remembers it.
+    /// Remembers it; writes nothing if it is remembered already.
     ///
     /// # Errors
     /// [`crate::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
+        if Self::read(root) == *self {
+            return Ok(());
+        }
         write(self, &root.path(cache::DIR).join(SEEN))
     }
 }

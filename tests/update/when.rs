@@ -105,3 +105,25 @@ fn the_download_waits_for_its_moment_and_whoever_asks_for_it_does_not() {
     tree.abide(&["update"]).ok();
     assert!(feed.asked().iter().any(|path| path.ends_with(".zst")));
 }
+
+#[test]
+fn a_clock_that_was_years_ahead_keeps_nothing_from_going_on() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    fs::create_dir_all(tree.path("proc")).unwrap();
+    fs::write(tree.path("proc/uptime"), "100000.00 1.0\n").unwrap();
+    feed.configure(&tree, &format!("download_spread = '1h'\ninterval = '1h'\n{OPEN}"));
+    feed.publish("2.0", "b");
+    tree.abide(&["update", "--check"]).ok();
+    let path = tree.path("var/lib/abide/feed/feed.json");
+    let mut seen: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    seen["tried"] = 9_999_999_999_u64.into();
+    seen["wanted"]["found"] = 9_999_999_999_u64.into();
+    fs::write(&path, seen.to_string()).unwrap();
+    feed.asked();
+    for run in units(&tree) {
+        run.ok();
+    }
+    assert_eq!(feed.asked(), ["/SHA256SUMS", "/edge_2.0.raw.zst"]);
+    assert!(reboots(&tree));
+}

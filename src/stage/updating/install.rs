@@ -1,6 +1,5 @@
 //! The steps that change the machine.
 
-use jiff::Timestamp;
 use log::{info, warn};
 
 use super::look::MOST_REFUSALS;
@@ -23,8 +22,6 @@ impl Run<'_> {
         match &written {
             Ok(()) => {
                 self.plan.refused = 0;
-                self.plan.ready = Some(Timestamp::now().as_second());
-                self.plan.write(self.root)?;
                 // It is in the slot, and was read back from there.
                 self.cache.sweep(&[])?;
             }

@@ -81,9 +81,8 @@ impl Run<'_> {
                 (retry, retry)
             }
         };
-        let tried = self.seen.tried.and_then(|tried| Timestamp::from_second(tried).ok());
-        // A time in the future is of a clock that was wrong.
-        let last = tried.max(booted_at(self.root, now)).unwrap_or(Timestamp::UNIX_EPOCH).min(now);
+        let tried = self.seen.tried.and_then(|tried| past(tried, now));
+        let last = tried.max(booted_at(self.root, now)).unwrap_or(Timestamp::UNIX_EPOCH);
         next_poll(seed(&[&machine_id(self.root), "poll"]), last, interval, jitter)
     }
 
@@ -150,9 +149,10 @@ impl Run<'_> {
 
     /// When the download begins: at a random moment before the window.
     fn begins(&self, digest: &str, now: Timestamp) -> Timestamp {
-        let wanted = self.seen.wanted.as_ref().filter(|wanted| wanted.digest == digest);
-        let found =
-            wanted.and_then(|wanted| Timestamp::from_second(wanted.found).ok()).unwrap_or(now).min(now);
+        let found = match self.seen.wanted.as_ref().filter(|wanted| wanted.digest == digest) {
+            Some(wanted) => past(wanted.found, now).unwrap_or(Timestamp::UNIX_EPOCH),
+            None => now,
+        };
         let opens = match begin(&self.config.update.windows, now, self.needs()) {
             Begin::At(opens) => Some(opens),
             // It is wanted right now, if there are windows at all.
@@ -190,8 +190,8 @@ impl Run<'_> {
         if survey.held.is_empty() {
             return None;
         }
-        let asked_until =
-            self.ready_at(digest).and_then(|ready| ready.checked_add(rules.inhibit.longest).ok());
+        let ready = self.ready_at(digest, now);
+        let asked_until = ready.and_then(|ready| ready.checked_add(rules.inhibit.longest).ok());
         if asked_until.is_some_and(|until| until <= now) {
             return None;
         }
@@ -201,8 +201,13 @@ impl Run<'_> {
     }
 
     /// Since when the release could have been applied.
-    fn ready_at(&self, digest: &str) -> Option<Timestamp> {
+    pub(super) fn ready_at(&self, digest: &str, now: Timestamp) -> Option<Timestamp> {
         let Plan { ready, digest: of, .. } = &self.plan;
-        ready.filter(|_| of == digest).and_then(|ready| Timestamp::from_second(ready).ok())
+        ready.filter(|_| of == digest).and_then(|ready| past(ready, now))
     }
+}
+
+/// A moment that is remembered, unless it lies in the future: then it is of a clock that was wrong.
+fn past(second: i64, now: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_second(second).ok().filter(|moment| *moment <= now)
 }

@@ -22,7 +22,7 @@ use crate::feed::cache::{Cache, Fetched};
 use crate::feed::memory::{Download, Plan, Seen};
 use crate::feed::policy::Taken;
 use crate::feed::poll;
-use crate::feed::step::{Order, Step, Wait, next};
+use crate::feed::step::{Come, Order, Step, Wait, Wanted, next};
 use crate::image::Folder;
 use crate::image::trust::Judge;
 use crate::root::Root;
@@ -200,6 +200,11 @@ impl Run<'_> {
                 self.wants(taken);
             }
             self.taken = look.taken.clone();
+            if let (Wanted::Release(Come::Staged | Come::Applied), true) =
+                (&look.facts.wanted, self.powers.is_root())
+            {
+                self.is_ready(look.facts.now);
+            }
             let step = next(&look.facts);
             debug!("{step:?}");
             if !self.powers.has(&step) {
@@ -248,6 +253,12 @@ impl Run<'_> {
                 percent: 0,
             });
         }
+    }
+
+    /// Notes since when it could have been applied.
+    fn is_ready(&mut self, now: Timestamp) {
+        let since = self.ready_at(&self.plan.digest, now).unwrap_or(now);
+        self.plan.ready = Some(since.as_second());
     }
 
     fn poll(&mut self) -> Result<()> {
