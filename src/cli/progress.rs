@@ -117,7 +117,8 @@ impl Shown {
         let now = Instant::now();
         let is_end = total == Some(done);
         let is_due = self.last.is_none_or(|last| now.duration_since(last) >= self.kind.interval());
-        if self.kind == Kind::None || !is_due && !(is_end && self.kind != Kind::Lines) {
+        let is_shown = is_due || is_end && self.kind != Kind::Lines;
+        if self.kind == Kind::None || !is_shown {
             return;
         }
         self.last = Some(now);

@@ -219,7 +219,7 @@ impl Cache {
     fn must_have_room(&self, needed: u64) -> Result<()> {
         let stat = nix::sys::statvfs::statvfs(&self.dir)
             .or_failed(|| format!("{}: cannot tell how much room there is", self.dir.display()))?;
-        let free = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
         if needed.saturating_add(SPARE) <= free {
             return Ok(());
         }

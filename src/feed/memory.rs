@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use log::warn;
 use serde::de::DeserializeOwned;
@@ -158,7 +158,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     }
 }
 
-fn write<T: Serialize>(value: &T, path: &PathBuf) -> Result<()> {
+fn write<T: Serialize>(value: &T, path: &Path) -> Result<()> {
     let bytes = serde_json::to_vec(value).or_failed(|| format!("{}: cannot encode", path.display()))?;
     replace(path, &bytes)
 }

@@ -107,6 +107,9 @@ impl Transfer {
         }
         let response = request.call().map_err(into_io)?;
         let (status, headers) = (response.status(), response.headers());
+        if status == StatusCode::RANGE_NOT_SATISFIABLE && self.position > 0 {
+            return Err(shorter());
+        }
         if !status.is_success() {
             return Err(refusal(status));
         }
@@ -124,10 +127,7 @@ impl Transfer {
             ));
         }
         if len.is_some_and(|len| len < self.from) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the server has fewer bytes than asked for",
-            ));
+            return Err(shorter());
         }
         (self.version, self.len) = (version, len);
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
@@ -227,11 +227,14 @@ fn into_io(error: ureq::Error) -> io::Error {
     }
 }
 
+fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the server has fewer bytes than asked for")
+}
+
 /// What a status means: "not now" may pass (RFC 9110, 15.5.9, 15.5.20 and 15.6; RFC 6585), the others do not.
 fn refusal(status: StatusCode) -> io::Error {
     let code = status.as_u16();
     match code {
-        416 => io::Error::new(io::ErrorKind::InvalidInput, "the server has fewer bytes than asked for"),
         404 | 410 => {
             io::Error::new(io::ErrorKind::NotFound, format!("the server has no such image ({code})"))
         }
