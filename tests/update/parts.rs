@@ -51,12 +51,15 @@ fn what_was_fetched_is_installed_also_while_the_feed_is_away() {
     assert!(reboots(&tree));
 }
 
+/// What somebody does to the cache.
+type Change<'a> = &'a dyn Fn(&Tree);
+
 #[test]
 fn the_part_that_installs_believes_nothing_for_lying_in_the_cache() {
     let feed = Feed::new();
     feed.publish("2.0", "b");
     let cache = "var/lib/abide/feed";
-    let tamper: [(&str, &dyn Fn(&Tree)); 4] = [
+    let tamper: [(&str, Change); 4] = [
         ("another list", &|tree| {
             fs::write(tree.path(&format!("{cache}/edge_9.raw.zst")), "x").unwrap();
             let list = format!("{}  edge_9.raw.zst\n", support::tree::digest(b"x"));
