@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::SOON;
 use crate::support::edge::{Edge, PATIENCE};
 use crate::support::feed::Feed;
 
@@ -13,12 +12,18 @@ fn asked(edge: &Edge, file: &str) -> usize {
     edge.server.requests().iter().filter(|request| request.ends_with(&format!("/{file}"))).count()
 }
 
+/// What the units have said.
+fn journal(edge: &mut Edge) -> String {
+    edge.run("systemctl list-timers --all --no-pager; journalctl --no-pager -b -u 'abide-update*' -u abide-install | tail -n 80")
+        .text
+}
+
 /// Waits until the feed was looked at `times` times more.
 #[track_caller]
 fn wait_for_polls(edge: &mut Edge, times: usize) {
     let (before, deadline) = (asked(edge, "SHA256SUMS"), Instant::now() + PATIENCE);
     while asked(edge, "SHA256SUMS") < before + times {
-        assert!(Instant::now() < deadline, "{:?}", edge.server.requests());
+        assert!(Instant::now() < deadline, "{:?}\n{}", edge.server.requests(), journal(edge));
         edge.status();
     }
 }
@@ -64,7 +69,9 @@ fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
 
     // The power is cut in the middle of the download.
     edge.server.stall_after(40 << 20);
-    assert!(edge.server.wait_for_stall(SOON));
+    if !edge.server.wait_for_stall(PATIENCE) {
+        panic!("the download does not begin: {:?}\n{}", edge.server.requests(), journal(&mut edge));
+    }
     let status = edge.wait_for_status("the download", |status| status["update"]["subStatusProgress"] != 0);
     assert_eq!(status["update"]["userStatus"], "DOWNLOADING", "{status:#}");
     let mut edge = edge.power_cycle(|_| {});
