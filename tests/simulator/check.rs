@@ -1,11 +1,10 @@
 //! The invariants, as far as a machine without power can keep or break them.
 
 use abide::boot::choice::boot;
-use abide::boot::entry::UKI_DIR;
 use abide::boot::{Entry, Quirks};
 use abide::state::{Stage, State, Store};
 
-use super::world::{Goal, Quality, System, World, entries, quirks, settings, tries};
+use super::world::{Goal, Quality, System, World, entries, place, quirks, settings, tries};
 
 /// What is wrong, in one sentence that begins with the invariant's number.
 pub type Violation = String;
@@ -23,8 +22,8 @@ pub fn check(world: &World, goals: &[Goal], loader: &str) -> Result<(), Violatio
 }
 
 fn nothing_half_written_is_bootable(world: &World, entries: &[Entry]) -> Result<(), Violation> {
-    for (name, _) in world.image.list(UKI_DIR).filter(|(name, _)| name.ends_with(".efi")) {
-        let Some(system) = world.system_at(&format!("{UKI_DIR}/{name}")) else {
+    for name in world.entries() {
+        let Some(system) = world.system_at(&name) else {
             return Err(format!("2: {name} is not whole"));
         };
         if !world.is_whole(system) {
@@ -32,7 +31,7 @@ fn nothing_half_written_is_bootable(world: &World, entries: &[Entry]) -> Result<
         }
     }
     for entry in entries {
-        if world.system_at(&entry.path()).is_none() {
+        if world.system_at(&place(entry)).is_none() {
             return Err(format!("2: {} is not whole", entry.name));
         }
     }
@@ -40,7 +39,7 @@ fn nothing_half_written_is_bootable(world: &World, entries: &[Entry]) -> Result<
 }
 
 fn is_good(world: &World, entry: &Entry) -> bool {
-    world.system_at(&entry.path()).is_some_and(|s| world.ghost.good.contains(&s) && world.is_whole(s))
+    world.system_at(&place(entry)).is_some_and(|s| world.ghost.good.contains(&s) && world.is_whole(s))
 }
 
 fn a_good_system_is_there(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
@@ -81,7 +80,7 @@ fn only_committed_systems_are_good(world: &World, entries: &[Entry], state: &Sta
     let ghost = &world.ghost;
     let may_be_good = |s: &System| ghost.good.contains(s) || ghost.commit_begun == Some(*s);
     for entry in entries.iter().filter(|e| e.name.counter().is_none()) {
-        let system = world.system_at(&entry.path());
+        let system = world.system_at(&place(entry));
         if !system.is_some_and(|s| may_be_good(&s)) {
             return Err(format!("4: {} is good, but nobody committed it", entry.name));
         }

@@ -21,6 +21,10 @@ const TELLING: usize = 4096;
 /// The size of the block that a disk writes all or not at all.
 pub const SECTOR: usize = 512;
 
+/// The folder that stands for a second file system. Its clusters are its own in truth; that a file of
+/// the one may be given those of the other is worse than any disk.
+pub const XBOOTLDR: &str = "xbootldr/";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Geometry {
     /// All names of a folder in one sector.
@@ -92,8 +96,8 @@ enum Change {
     Rename(String, String, FileId),
     /// A name that has led to nothing since a rename gets the file's clusters and length.
     Attach(String, FileId, FileId),
-    /// The clusters of a file are given back.
-    Free(FileId),
+    /// The clusters of a file are given back, on the ESP or the other file system.
+    Free(FileId, bool),
     /// A whole new file; its clusters may be any that were free.
     Fill(FileId, Rc<Blob>, BTreeSet<FileId>),
     /// Part of a file, in place.
@@ -118,7 +122,7 @@ impl Image {
                     self.names.insert(name.clone(), *id);
                 }
             }
-            Change::Free(id) => {
+            Change::Free(id, _) => {
                 let mut id = *id;
                 self.freed.insert(id);
                 while let Some(heir) = self.heirs.get(&id).copied() {
@@ -209,6 +213,20 @@ pub struct Disk {
     /// What a cut at any moment since the last call of [`Disk::cuts`] may have left.
     cuts: Vec<Image>,
     seen: HashSet<u64>,
+    /// Changes and flushes since then; each is a point at which the power can go.
+    points: usize,
+}
+
+/// What a cut may have left since the last time.
+pub struct Cuts {
+    /// Disks, each different from the others.
+    pub images: Vec<Image>,
+    /// Points at which the power could have gone.
+    pub points: usize,
+}
+
+fn is_on_xbootldr(path: &str) -> bool {
+    path.starts_with(XBOOTLDR)
 }
 
 fn parent(path: &str) -> &str {
@@ -225,6 +243,7 @@ impl Disk {
             renamed: BTreeSet::new(),
             cuts: vec![],
             seen: HashSet::new(),
+            points: 0,
         };
         disk.note_cuts();
         disk
@@ -235,9 +254,9 @@ impl Disk {
     }
 
     /// All that a cut at some moment since the last call may have left.
-    pub fn cuts(&mut self) -> Vec<Image> {
+    pub fn cuts(&mut self) -> Cuts {
         self.seen.clear();
-        let cuts = std::mem::take(&mut self.cuts);
+        let cuts = Cuts { images: std::mem::take(&mut self.cuts), points: std::mem::take(&mut self.points) };
         self.note_cuts();
         cuts
     }
@@ -252,6 +271,7 @@ impl Disk {
             self.view.apply(&change);
             self.pending.push(change);
         }
+        self.points += 1;
         self.note_cuts();
     }
 
@@ -276,6 +296,7 @@ impl Disk {
                 change => self.durable.apply(&change),
             }
         }
+        self.points += 1;
         self.note_cuts();
     }
 
@@ -356,7 +377,7 @@ impl Disk {
         let id = self.new_id();
         let mut changes = vec![];
         if let Some(old) = old {
-            changes.push(Change::Free(old));
+            changes.push(Change::Free(old, is_on_xbootldr(path)));
         }
         changes.push(Change::Link(path.to_owned(), id));
         self.change(changes);
@@ -404,7 +425,7 @@ impl Disk {
 
     pub fn remove(&mut self, path: &str) -> bool {
         let Some(id) = self.view.names.get(path).copied() else { return false };
-        self.change(vec![Change::Unlink(path.to_owned()), Change::Free(id)]);
+        self.change(vec![Change::Unlink(path.to_owned()), Change::Free(id, is_on_xbootldr(path))]);
         true
     }
 
@@ -415,7 +436,7 @@ impl Disk {
         self.renamed.remove(&id);
         self.flush(|disk, change| match change {
             Change::Fill(other, ..) | Change::Patch(other, ..) | Change::Attach(_, _, other) => *other == id,
-            Change::Free(_) => true,
+            Change::Free(_, on) => *on == is_on_xbootldr(path),
             _ => disk.sector(change).as_deref() == Some(sector.as_str()),
         });
     }
@@ -424,7 +445,7 @@ impl Disk {
     pub fn sync_dir(&mut self, dir: &str) {
         self.flush(|_, change| match change {
             Change::Link(name, _) | Change::Unlink(name) | Change::Rename(name, ..) => parent(name) == dir,
-            Change::Free(_) => true,
+            Change::Free(_, on) => *on == is_on_xbootldr(dir),
             _ => false,
         });
     }

@@ -1,6 +1,7 @@
 //! Every machine that can come out of a life with a given number of disturbances.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::check::check;
@@ -19,12 +20,25 @@ pub struct Life {
     pub mutation: Mutation,
     pub blind: bool,
     pub loader: &'static str,
+    /// Whether what runs at the start has its entry on an XBOOTLDR.
+    pub xbootldr: bool,
     /// Power cuts, reboots in mid-trial and choices in the menu, together.
     pub disturbances: u8,
 }
 
+/// How much was looked at of one transition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Transition {
+    /// How often it was gone through with another cut to come.
+    pub times: usize,
+    /// Changes and flushes: the power was cut after each.
+    pub points: usize,
+    /// Disks that these cuts left.
+    pub cuts: usize,
+}
+
 /// How much was looked at.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Count {
     /// Machines without power, each different from the others.
     pub states: usize,
@@ -32,6 +46,30 @@ pub struct Count {
     pub boots: usize,
     /// Points at which the power was cut, and what that left.
     pub cuts: usize,
+    /// The same for each transition.
+    pub transitions: BTreeMap<String, Transition>,
+}
+
+impl Count {
+    /// As a table, for people.
+    pub fn table(&self) -> String {
+        let mut text = format!("{:<40} {:>8} {:>8} {:>8}\n", "transition", "times", "points", "cuts");
+        for (name, Transition { times, points, cuts }) in &self.transitions {
+            writeln!(text, "{name:<40} {times:>8} {points:>8} {cuts:>8}").unwrap();
+        }
+        text
+    }
+}
+
+/// The transition that was under way, without what differs from life to life.
+fn transition(during: &str) -> String {
+    let kind = during.split_once(" on ").map(|(_, how)| how.split_once(" (").map_or("", |(_, kind)| kind));
+    match (during.split(' ').next(), kind) {
+        (Some("initrd"), Some(kind)) => {
+            format!("initrd: {}", kind.split(':').next().unwrap_or_default().to_lowercase())
+        }
+        _ => during.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default().trim_end().to_owned(),
+    }
 }
 
 struct Node {
@@ -64,7 +102,7 @@ impl Life {
             todo: VecDeque::new(),
             count: Count::default(),
         };
-        search.add(World::new(self.start), 0, None)?;
+        search.add(World::new(self.start, self.xbootldr), 0, None)?;
         while let Some(at) = search.todo.pop_front() {
             search.visit(at)?;
         }
@@ -132,8 +170,14 @@ impl Search<'_> {
             let label =
                 |what: &str| if hand == Hand::Off { what.to_owned() } else { format!("{hand:?}: {what}") };
             if cost < self.life.disturbances {
+                for (during, points) in outcome.points {
+                    let of = self.count.transitions.entry(transition(&during)).or_default();
+                    of.times += 1;
+                    of.points += points;
+                }
                 for (world, during) in outcome.cuts {
                     self.count.cuts += 1;
+                    self.count.transitions.entry(transition(&during)).or_default().cuts += 1;
                     self.add(world, cost + 1, Some((at, label(&format!("CUT during {during}")))))?;
                 }
             }

@@ -8,6 +8,9 @@ pub enum Mutation {
     None,
     /// Renames and removals are not flushed.
     NoFolderSync,
+    /// Only the folder of a rename is not flushed. The flush of the renamed file takes along the
+    /// sector that its name is in, so that this takes names in sectors of their own.
+    NoRenameSync,
     /// What was renamed is not flushed, only its folder.
     NoRenamedSync,
     /// The state is not flushed.
@@ -40,8 +43,9 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every seeded bug.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NoFolderSync,
+        Self::NoRenameSync,
         Self::NoRenamedSync,
         Self::NoStateSync,
         Self::NoStagedSync,

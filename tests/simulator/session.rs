@@ -17,7 +17,8 @@ use super::disk::{Disk, Geometry};
 use super::mutation::Mutation;
 use super::volume::Fat;
 use super::world::{
-    Goal, Quality, System, World, cmdline, dirs, entries, quirks, root, settings, slots, system_in, tries,
+    Goal, Quality, System, World, cmdline, dirs, entries, place, quirks, root, settings, slots, system_in,
+    tries,
 };
 use super::write::write;
 
@@ -62,6 +63,8 @@ pub struct Outcome {
     pub next: Option<World>,
     /// What happened, for people.
     pub log: Vec<String>,
+    /// The points at which the power could have gone, by what was being done.
+    pub points: Vec<(String, usize)>,
 }
 
 pub struct Session<'a> {
@@ -96,12 +99,13 @@ pub fn power_on(
     };
     let name = after_boot(&chosen, &quirks);
     let running = chosen.renamed(name);
-    if running.name != chosen.name && !fat.disk.borrow().view().names.contains_key(&running.path()) {
+    let (from, to) = (place(&chosen), place(&running));
+    if from != to && !fat.disk.borrow().view().names.contains_key(&to) {
         let mut disk = fat.disk.borrow_mut();
-        disk.rename_by_firmware(&chosen.path(), &running.path());
-        disk.sync_dir(UKI_DIR);
+        disk.rename_by_firmware(&from, &to);
+        disk.sync_dir(to.rsplit_once('/').map_or("", |(dir, _)| dir));
     }
-    let system = system_in(fat.disk.borrow().view(), &running.path())
+    let system = system_in(fat.disk.borrow().view(), &to)
         .ok_or_else(|| format!("2: the loader booted {}, which is not whole", running.name))?;
     if !world.is_whole(system) {
         return Err(format!("2: the loader booted {}, whose slot is not whole", running.name));
@@ -135,9 +139,10 @@ pub fn power_on(
 impl Session<'_> {
     /// Keeps what a cut may have left since the last time.
     pub fn harvest(&mut self, during: &str) {
-        let images = self.fat.disk.borrow_mut().cuts();
+        let cuts = self.fat.disk.borrow_mut().cuts();
         self.out.log.push(during.to_owned());
-        for image in images {
+        self.out.points.push((during.to_owned(), cuts.points));
+        for image in cuts.images {
             self.out.cuts.push((World { image, ..self.world.clone() }, during.to_owned()));
         }
     }

@@ -1,13 +1,13 @@
 //! The simulated disk as the product sees it, with the seeded bugs in between.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Cursor, Read};
 use std::rc::Rc;
 
 use abide::boot::entry::UKI_DIR;
 use abide::boot::volume::{Item, ReadSeek, Volume};
 
-use super::disk::{Content, Disk};
+use super::disk::{Content, Disk, XBOOTLDR};
 use super::mutation::Mutation;
 
 /// Where the state's generations are.
@@ -25,20 +25,37 @@ pub struct Fat {
     pub disk: Rc<RefCell<Disk>>,
     held: Rc<RefCell<Vec<Held>>>,
     mutation: Mutation,
+    /// Whether the last thing that was asked of the disk, but for the file's own flush, was a rename.
+    renamed: Rc<Cell<bool>>,
+    /// The folder that stands for this file system: none for the ESP.
+    at: &'static str,
 }
 
 impl Fat {
     pub fn new(disk: Disk, mutation: Mutation) -> Self {
-        Self { disk: Rc::new(RefCell::new(disk)), held: Rc::default(), mutation }
+        Self {
+            disk: Rc::new(RefCell::new(disk)),
+            held: Rc::default(),
+            mutation,
+            renamed: Rc::default(),
+            at: "",
+        }
     }
 
-    /// Where the seeded bug has the file instead.
-    fn place<'a>(&self, path: &'a str) -> &'a str {
-        match (self.mutation, path) {
+    /// The XBOOTLDR of the same machine, if it has one.
+    pub fn xbootldr(&self) -> Option<Self> {
+        let is_there = self.disk.borrow().view().names.contains_key(XBOOTLDR.trim_end_matches('/'));
+        is_there.then(|| Self { at: XBOOTLDR, ..self.clone() })
+    }
+
+    /// Where the file is, or where the seeded bug has it instead.
+    fn place(&self, path: &str) -> String {
+        let path = match (self.mutation, path) {
             (Mutation::StagedElsewhere, abide::update::STAGED_UKI) => "EFI/abide/staged.uki",
             (Mutation::OneGeneration, "EFI/abide/state.1") => "EFI/abide/state.0",
             _ => path,
-        }
+        };
+        format!("{}{path}", self.at)
     }
 
     /// Does what a seeded bug put off.
@@ -66,8 +83,8 @@ fn missing(path: &str) -> io::Error {
 
 impl Volume for Fat {
     fn list(&self, dir: &str) -> io::Result<Vec<Item>> {
-        let disk = self.disk.borrow();
-        let items = disk.view().list(dir).map(|(name, content)| Item {
+        let (disk, dir) = (self.disk.borrow(), self.place(dir));
+        let items = disk.view().list(&dir).map(|(name, content)| Item {
             name: name.to_owned(),
             is_dir: *content == Content::Folder,
             len: match content {
@@ -80,7 +97,7 @@ impl Volume for Fat {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
-        match self.disk.borrow().view().content(self.place(path)) {
+        match self.disk.borrow().view().content(&self.place(path)) {
             Some(Content::Bytes(blob)) => Ok(Box::new(Cursor::new(blob.bytes.clone()))),
             Some(Content::Garbage) => Ok(Box::new(Cursor::new(vec![0xf6; 600]))),
             Some(Content::Folder) | None => Err(missing(path)),
@@ -88,20 +105,21 @@ impl Volume for Fat {
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.borrow_mut().create_dir(dir);
+        self.disk.borrow_mut().create_dir(&self.place(dir));
         Ok(())
     }
 
     fn write(&self, path: &str, data: &mut dyn Read) -> io::Result<u64> {
         let mut bytes = vec![];
         let len = data.read_to_end(&mut bytes)?;
-        self.disk.borrow_mut().write(self.place(path), bytes);
+        self.renamed.set(false);
+        self.disk.borrow_mut().write(&self.place(path), bytes);
         Ok(len as u64)
     }
 
     fn overwrite(&self, path: &str, offset: u64, data: &[u8]) -> io::Result<()> {
         assert_eq!(offset, 0, "the state is always written from its beginning");
-        let path = self.place(path);
+        let path = &*self.place(path);
         match self.mutation {
             Mutation::SaveAfterRename if path.starts_with(STATE) => {
                 self.held.borrow_mut().push(Held::Save { path: path.to_owned(), bytes: data.to_vec() });
@@ -113,7 +131,7 @@ impl Volume for Fat {
     }
 
     fn sync_file(&self, path: &str) -> io::Result<()> {
-        let path = self.place(path);
+        let path = &*self.place(path);
         let is_state = path.starts_with(STATE);
         match self.mutation {
             Mutation::NoStateSync | Mutation::SaveAfterRename if is_state => {}
@@ -128,7 +146,7 @@ impl Volume for Fat {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let (from, to) = (self.place(from), self.place(to));
+        let (from, to) = (&*self.place(from), &*self.place(to));
         if self.disk.borrow().view().names.contains_key(to) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -148,6 +166,7 @@ impl Volume for Fat {
             let done = self.disk.borrow_mut().rename_backwards(from, to);
             return if done { Ok(()) } else { Err(missing(from)) };
         }
+        self.renamed.set(true);
         if self.mutation == Mutation::SyncBeforeRename {
             self.disk.borrow_mut().sync_dir(UKI_DIR);
         }
@@ -155,14 +174,16 @@ impl Volume for Fat {
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        let path = self.place(path);
+        self.renamed.set(false);
+        let path = &*self.place(path);
         if self.disk.borrow_mut().remove(path) { Ok(()) } else { Err(missing(path)) }
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        match self.mutation {
-            Mutation::NoFolderSync | Mutation::SyncBeforeRename => {}
-            Mutation::StagedElsewhere => {
+        let dir = &*self.place(dir);
+        match (self.mutation, self.renamed.take()) {
+            (Mutation::NoFolderSync | Mutation::SyncBeforeRename, _) | (Mutation::NoRenameSync, true) => {}
+            (Mutation::StagedElsewhere, _) => {
                 self.disk.borrow_mut().sync_dir(dir);
                 self.disk.borrow_mut().sync_dir("EFI/abide");
             }

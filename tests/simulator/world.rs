@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use abide::boot::choice::Settings;
-use abide::boot::entry::UKI_DIR;
-use abide::boot::{BootDirs, Entry, Quirks};
+use abide::boot::entry::{Partition, UKI_DIR};
+use abide::boot::{BootDirs, Entry, Quirks, Volume};
 use abide::disk::{Slot, SlotName, Slots};
 use abide::root::Root;
 
-use super::disk::{Content, Disk, Geometry, Image};
+use super::disk::{Content, Disk, Geometry, Image, XBOOTLDR};
 use super::mutation::Mutation;
 use super::uki::uki;
 use super::volume::Fat;
@@ -84,11 +84,14 @@ pub fn index(slot: SlotName) -> usize {
 }
 
 impl World {
-    /// `version` runs from slot a, and nothing was ever updated.
-    pub fn new(version: Version) -> Self {
+    /// `version` runs from slot a, and nothing was ever updated. Its entry lies on the ESP, or on an
+    /// XBOOTLDR.
+    pub fn new(version: Version, is_on_xbootldr: bool) -> Self {
         let mut disk = Disk::new(Image::default(), Geometry::OneSector);
         disk.create_dir(UKI_DIR);
-        disk.write(&format!("{UKI_DIR}/edge_{version}.efi"), bytes_of((SlotName::A, version)).to_vec());
+        let dir = format!("{}{UKI_DIR}", if is_on_xbootldr { XBOOTLDR } else { "" });
+        disk.create_dir(&dir);
+        disk.write(&format!("{dir}/edge_{version}.efi"), bytes_of((SlotName::A, version)).to_vec());
         Self {
             image: disk.shut_down(),
             slots: [Some(version), None],
@@ -104,14 +107,22 @@ impl World {
     /// The name on the disk decides whether a commit that was begun has happened.
     pub fn settle_commit(&mut self) {
         let Some(system) = self.ghost.commit_begun.take() else { return };
-        let names =
-            self.image.list(UKI_DIR).filter(|(name, _)| name.ends_with(".efi") && !name.contains('+'));
-        let happened = names
-            .map(|(name, _)| format!("{UKI_DIR}/{name}"))
+        let happened = self
+            .entries()
+            .filter(|path| !path.contains('+'))
             .any(|path| self.system_at(&path) == Some(system));
         if happened {
             self.ghost.good.insert(system);
         }
+    }
+
+    /// The files that the loader may show.
+    pub fn entries(&self) -> impl Iterator<Item = String> {
+        let dirs = ["", XBOOTLDR].map(|at| format!("{at}{UKI_DIR}"));
+        let names = dirs.into_iter().flat_map(|dir| {
+            self.image.list(&dir).map(|(name, _)| format!("{dir}/{name}")).collect::<Vec<String>>()
+        });
+        names.filter(|path| path.ends_with(".efi"))
     }
 
     /// The system that a file boots, if the file is whole.
@@ -140,7 +151,14 @@ pub fn system_in(image: &Image, path: &str) -> Option<System> {
 }
 
 pub fn dirs(fat: &Fat) -> BootDirs {
-    BootDirs { esp: Box::new(fat.clone()), xbootldr: None }
+    let xbootldr = fat.xbootldr().map(|volume| Box::new(volume) as Box<dyn Volume>);
+    BootDirs { esp: Box::new(fat.clone()), xbootldr }
+}
+
+/// Where an entry is on the disk.
+pub fn place(entry: &Entry) -> String {
+    let at = if entry.partition == Partition::Xbootldr { XBOOTLDR } else { "" };
+    format!("{at}{}", entry.path())
 }
 
 pub fn entries(fat: &Fat, quirks: &Quirks) -> Vec<Entry> {
