@@ -154,6 +154,23 @@ fn no_slots_are_an_error() {
 }
 
 #[test]
+fn a_running_slot_that_cannot_be_told_is_an_error() {
+    let tree = healthy();
+    write(&tree, "proc/cmdline", "root=PARTUUID=00000000-0000-4000-8000-0000000000ff panic=10");
+    fs::write(tree.entry("edge_1.0.efi"), uki("edge", "1.0", "root=LABEL=other panic=10")).unwrap();
+    let run = doctor(&tree).fails(1);
+    assert!(found(&run).iter().any(|(id, _)| id == "running-slot-unknown"), "{}", run.stdout);
+}
+
+#[test]
+fn a_running_system_without_a_boot_entry_is_an_error() {
+    let tree = healthy();
+    fs::write(tree.entry("edge_2.0.efi"), uki("edge", "2.0", &cmdline("b"))).unwrap();
+    fs::remove_file(tree.entry("edge_1.0.efi")).unwrap();
+    finds(&tree, "running-entry", "error");
+}
+
+#[test]
 fn a_slot_that_is_mounted_is_an_error_with_the_command_that_helps() {
     let tree = healthy();
     write(&tree, "proc/self/mountinfo", "30 1 8:3 / /mnt/b rw - ext4 /dev/sda3 rw\n");
