@@ -1,11 +1,15 @@
 //! A life as it would have been recorded if Abide had left out one `fsync` of a folder.
 
+use std::fmt;
+
 use abide::boot::entry::UKI_DIR;
-use abide_qemu::fat::Fat;
+use abide::boot::name::EntryName;
+use abide_qemu::fat::{Fat, Item};
 use abide_qemu::slots::ESP_START;
 use abide_qemu::write_log::{Entry, Write};
 
 use super::life::Recording;
+use super::states::{Cut, rebuild};
 
 /// A flush that made changes in the folder of the entries durable, and no file's data.
 #[derive(Debug, Clone)]
@@ -15,6 +19,58 @@ pub struct Fsync {
     flush: usize,
     /// The numbers of the writes to the folder since the flush before.
     writes: Vec<usize>,
+}
+
+/// What became of a name in the folder of the entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The names that were there before and not after, and the other way round.
+    pub gone: Vec<String>,
+    pub new: Vec<String>,
+}
+
+impl Change {
+    /// Why nothing that is promised is lost with it, if that is so; `after` are all names that are
+    /// there once it has happened.
+    ///
+    /// Where a rename takes two writes, the first is flushed with the file, the second with the folder.
+    pub fn harmless(&self, after: &[Item]) -> Option<&'static str> {
+        let name = |name: &String| EntryName::parse(name);
+        let is_wanted = |name: EntryName| name.counter().is_none_or(|counter| counter.left > 0);
+        let stays = |gone: &EntryName| {
+            let others = after.iter().filter_map(|item| EntryName::parse(&item.name));
+            others.into_iter().any(|other| other.counter().is_none() && other.id() == gone.id())
+        };
+        let (gone, new) = (self.gone.iter().filter_map(name), self.new.iter().filter_map(name));
+        if self.gone.is_empty() && !new.clone().any(is_wanted) {
+            return Some("only a name that is not to boot is lost");
+        }
+        if self.new.is_empty() && gone.clone().all(|gone| stays(&gone)) {
+            return Some("the name that it has got besides is good, and boots the same system");
+        }
+        None
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |names: &[String]| if names.is_empty() { "nothing".into() } else { names.join(", ") };
+        write!(f, "{} -> {}", names(&self.gone), names(&self.new))
+    }
+}
+
+/// The names that a flush has made durable, and all names that were there then.
+pub fn change(recording: &Recording, fsync: &Fsync) -> (Change, Vec<Item>) {
+    let first = fsync.writes.first().copied().unwrap_or(fsync.flush);
+    let list = |prefix: usize| {
+        let cut = Cut { prefix, missing: vec![], torn: None, transition: fsync.transition, at_rest: false };
+        Fat::open(&rebuild(recording, &cut), ESP_START).unwrap().list(UKI_DIR).unwrap()
+    };
+    let (before, after) = (list(first), list(fsync.flush));
+    let without = |all: &[Item], others: &[Item]| -> Vec<String> {
+        all.iter().filter(|item| !others.contains(item)).map(|item| item.name.clone()).collect()
+    };
+    (Change { gone: without(&before, &after), new: without(&after, &before) }, after)
 }
 
 /// All of them that Abide asked for.
