@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use serde_json::{Value, json};
@@ -22,6 +22,9 @@ use crate::{Error, Result, console};
 
 /// How long QEMU may take to connect its sockets.
 const START: Duration = Duration::from_secs(120);
+
+/// How long loading a saved state may take.
+const LOAD: Duration = Duration::from_secs(300);
 
 /// How long a command in the guest may take if nothing else is said.
 const COMMAND: Duration = Duration::from_secs(300);
@@ -83,7 +86,13 @@ impl Running {
             let timeline = Arc::clone(&timeline);
             thread::spawn(move || console::follow(stdout, serial, &timeline));
         }
-        match connect(&machine, monitor, agent, &timeline) {
+        let connected = connect(&machine, monitor, agent, &timeline).and_then(|(mut monitor, agent)| {
+            if incoming.is_some() {
+                resume(&mut monitor, &machine.name)?;
+            }
+            Ok((monitor, agent))
+        });
+        match connected {
             Ok((monitor, agent)) => Ok(Running {
                 name: machine.name.clone(),
                 machine: Some(machine),
@@ -331,6 +340,25 @@ impl Drop for Running {
         if thread::panicking() {
             eprintln!("{}: serial log: {}", self.name, self.log.display());
         }
+    }
+}
+
+/// Lets a guest go on that was stopped when it was saved, once all of it has been loaded.
+fn resume(monitor: &mut Monitor, machine: &str) -> Result<()> {
+    let end = Instant::now() + LOAD;
+    loop {
+        let status = monitor.execute("query-status", json!({}))?;
+        if status["status"] != "inmigrate" {
+            return monitor.execute("cont", json!({})).map(drop);
+        }
+        if Instant::now() > end {
+            return Err(Error::Monitor {
+                machine: machine.to_owned(),
+                command: "the saved state".into(),
+                reply: format!("not loaded within {LOAD:?}"),
+            });
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

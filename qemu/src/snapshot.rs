@@ -37,6 +37,9 @@ impl Running {
         self.skip_to_now();
         let capability = json!({"capability": "events", "state": true});
         self.monitor("migrate-set-capabilities", json!({"capabilities": [capability]}))?;
+        // The guest must not go on while its memory is written, which takes a busy host as long as
+        // some checks do.
+        self.monitor("stop", json!({}))?;
         // Bytes per second; the default is meant for networks.
         self.monitor("migrate-set-parameters", json!({"max-bandwidth": 8_u64 << 30}))?;
         self.monitor("migrate", json!({"uri": format!("exec:cat > {}", quoted(&state))}))?;

@@ -34,7 +34,7 @@ pub enum Start {
     Staged,
     /// [`OLD`] runs, and a healthy [`NEW`] has been applied.
     Applied,
-    /// A healthy [`NEW`] runs, on its first try, and its checks have begun. The window is 20 s.
+    /// A healthy [`NEW`] runs, on its first try, and its checks have begun. The window is 30 s.
     Trial,
     /// The story brings its own machine.
     Own(fn(&str) -> Edge),
