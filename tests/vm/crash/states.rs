@@ -18,6 +18,10 @@ const ALL_SUBSETS: usize = 8;
 const SAMPLES: u64 = 3;
 const SAMPLES_AT_REST: u64 = 24;
 
+/// What EDK2 writes at once, in sectors. That such a request is not torn between two sectors of a folder
+/// is one of the things that `docs/crash-safety.md` says nobody promises.
+const OF_FIRMWARE: usize = 128;
+
 /// A disk after a cut: the first entries of the log, without some of those that were not flushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
@@ -198,7 +202,8 @@ impl Walk<'_> {
                 self.without(&cut, lost);
             }
         }
-        if let Some((_, last)) = self.pending.last().filter(|(_, last)| !at_rest && last.numbers.len() > 1) {
+        let may_tear = |last: &Write| last.numbers.len() > 1 && last.numbers.len() != OF_FIRMWARE;
+        if let Some((_, last)) = self.pending.last().filter(|(_, last)| !at_rest && may_tear(last)) {
             let sectors = 1 + self.seed.below(last.numbers.len() as u64 - 1) as usize;
             self.judge(Cut { torn: Some(sectors), ..cut });
         }
