@@ -18,6 +18,15 @@ pub struct Listing {
     next: Option<Next>,
 }
 
+/// What is known of entries beside what their names say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The one that this system was booted from, if it can be told.
+    pub running: Option<&'a Entry>,
+    /// Id of one that is good, although it has tries.
+    pub counted: Option<&'a str>,
+}
+
 /// One entry, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Line {
@@ -43,10 +52,10 @@ struct Next {
 }
 
 impl Listing {
-    /// Lists `entries`; `running` is the one that this system was booted from, if it can be told.
+    /// Lists `entries`.
     #[must_use]
-    pub fn new(entries: &[Entry], settings: &Settings, quirks: &Quirks, running: Option<&Entry>) -> Self {
-        let lines = order(entries, quirks).iter().map(|e| Line::new(e, Some(e) == running)).collect();
+    pub fn new(entries: &[Entry], settings: &Settings, quirks: &Quirks, known: Known<'_>) -> Self {
+        let lines = order(entries, quirks).iter().map(|e| Line::new(e, known)).collect();
         let next = choose(entries, settings, quirks);
         let next = next.map(|c| Next { id: c.entry.id(), because: c.because.to_string() });
         Self { schema: SCHEMA, entries: lines, next }
@@ -84,8 +93,9 @@ impl Listing {
 }
 
 impl Line {
-    fn new(entry: &Entry, running: bool) -> Self {
+    fn new(entry: &Entry, known: Known<'_>) -> Self {
         let counter = entry.name.counter();
+        let is_good = known.counted == Some(entry.id().as_str());
         Self {
             id: entry.id(),
             file: entry.path(),
@@ -96,8 +106,8 @@ impl Line {
             version: entry.version.clone(),
             tries_left: counter.map(|c| c.left),
             tries_done: counter.map(|c| c.done),
-            state: entry.state().as_str(),
-            running,
+            state: if is_good { State::Good } else { entry.state() }.as_str(),
+            running: known.running == Some(entry),
         }
     }
 
@@ -106,6 +116,8 @@ impl Line {
         let (left, done) = (self.tries_left.unwrap_or(0), self.tries_done.unwrap_or(0));
         if self.state == State::Trial.as_str() {
             format!("trial: {left} left, {done} used{place}")
+        } else if self.state == State::Good.as_str() && self.tries_left.is_some() {
+            format!("good: {left} tries left, {done} used{place}")
         } else {
             format!("{}{place}", self.state)
         }
@@ -121,7 +133,8 @@ mod tests {
     fn listing() -> Listing {
         let entries =
             [uki("edge_1.0.efi", "1.0"), uki("edge_3.0+0-3.efi", "3.0"), uki("edge_2.0+2-1.efi", "2.0")];
-        Listing::new(&entries, &Settings::default(), &Quirks::NEWEST, Some(&entries[0]))
+        let known = Known { running: Some(&entries[0]), counted: None };
+        Listing::new(&entries, &Settings::default(), &Quirks::NEWEST, known)
     }
 
     #[test]
@@ -160,7 +173,7 @@ next boot: edge_2.0.efi: highest version with tries left
 
     #[test]
     fn without_entries_nothing_is_next() {
-        let listing = Listing::new(&[], &Settings::default(), &Quirks::NEWEST, None);
+        let listing = Listing::new(&[], &Settings::default(), &Quirks::NEWEST, Known::default());
         assert_eq!(serde_json::to_string(&listing).unwrap(), r#"{"schema":1,"entries":[],"next":null}"#);
     }
 }

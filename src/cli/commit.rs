@@ -5,7 +5,7 @@ use log::warn;
 use crate::announce::{Event, Kind, announce, hooks};
 use crate::error::Result;
 use crate::state::{Baseline, Lock, Stage, Update};
-use crate::update::{commit, trial};
+use crate::update::{commit, rearm, trial};
 
 use super::Context;
 
@@ -29,6 +29,11 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     let version = commit::commit(&mut machine, baseline)?;
     trial::unmark(&context.root)?;
     println!("{version} is committed");
+    if config.assess.rearm
+        && let Err(e) = rearm::rearm(&mut machine, config.assess.tries)
+    {
+        warn!("{e}; the next boots are not counted");
+    }
     let update = machine.state().update.filter(|_| is_news);
     drop((machine, lock));
     let Some(update) = update else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! `abide list`
 
 use crate::boot::Access;
-use crate::boot::listing::Listing;
+use crate::boot::listing::{Known, Listing};
 use crate::error::{OrError, Result};
 use crate::update::Machine;
 
@@ -16,8 +16,9 @@ pub struct Args {
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let machine = Machine::survey_boot(&context.root, Access::Read)?;
-    let running = machine.booted_entry();
-    let listing = Listing::new(&machine.entries, &machine.settings, &machine.quirks, running);
+    let state = machine.state();
+    let known = Known { running: machine.booted_entry(), counted: state.counted_entry() };
+    let listing = Listing::new(&machine.entries, &machine.settings, &machine.quirks, known);
     if args.json {
         println!("{}", serde_json::to_string(&listing).or_failed(|| "cannot encode the list")?);
     } else {

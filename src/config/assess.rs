@@ -29,6 +29,9 @@ pub struct Assess {
     pub tries: u32,
     /// Whether committed systems are checked at every boot, too.
     pub every_boot: bool,
+    /// Whether the loader goes on counting a committed system's boots, which get their tries back
+    /// whenever it was healthy.
+    pub rearm: bool,
 }
 
 impl Default for Assess {
@@ -39,6 +42,7 @@ impl Default for Assess {
             on_failure: OnFailure::Rollback,
             tries: 3,
             every_boot: false,
+            rearm: false,
         }
     }
 }
@@ -53,6 +57,7 @@ impl Assess {
             on_failure: section.word("on_failure", &words)?.unwrap_or(default.on_failure),
             tries: section.count("tries", 1..=9)?.unwrap_or(default.tries),
             every_boot: section.flag("every_boot")?.unwrap_or(default.every_boot),
+            rearm: section.flag("rearm")?.unwrap_or(default.rearm),
         };
         if assess.deadline <= assess.test_window {
             let key = if section.has("deadline") { "deadline" } else { "test_window" };

@@ -16,6 +16,7 @@ deadline = "20min"
 on_failure = "rollback"
 tries = 3
 every_boot = false
+rearm = false
 [download]
 give_up_after = "5min"
 [report]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::runner::{Runner, prepare};
-use super::systemd::Systemctl;
+use super::systemd::Systemd;
 use super::{CheckResult, Outcome};
 use crate::config::Config;
 use crate::root::Root;
@@ -24,7 +24,7 @@ pub fn take(root: &Root, config: &Config, before: &Baseline) -> Baseline {
 #[must_use]
 pub fn of_results(root: &Root, results: &[CheckResult]) -> Baseline {
     let passed = results.iter().filter(|r| r.result == Outcome::Pass).map(|r| r.name.clone());
-    let failed = Systemctl::new(root, LIMIT).failed_units();
+    let failed = Systemd::new(root, LIMIT).failed_units();
     Baseline {
         passed_checks: passed.collect(),
         failed_units: failed

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Finding;
-use super::systemd::{Job, Systemctl};
+use super::systemd::{Job, Systemd};
 use crate::config::kinds::SystemCheck;
 use crate::pattern;
 use crate::root::Root;
@@ -46,18 +46,18 @@ impl SystemProbe {
 
     /// Asks systemd once.
     pub fn run(&mut self, limit: Duration) -> Finding {
-        match gather(&Systemctl::new(&self.root, limit)) {
+        match gather(&Systemd::new(&self.root, limit)) {
             Ok(facts) => judge(&facts, &self.allowed),
             Err(reason) => Finding::NotYet(reason),
         }
     }
 }
 
-fn gather(systemctl: &Systemctl) -> Result<Facts, String> {
-    let mut facts = Facts { failed: systemctl.failed_units()?, ..Facts::default() };
+fn gather(systemd: &Systemd) -> Result<Facts, String> {
+    let mut facts = Facts { failed: systemd.failed_units()?, ..Facts::default() };
     let mut units = vec![DEFAULT];
     units.extend(DEAD_ENDS);
-    for (unit, state) in units.iter().zip(systemctl.show(&units, "Id,ActiveState")?) {
+    for (unit, state) in units.iter().zip(systemd.show(&units, &["Id", "ActiveState"])?) {
         let is_active = state.get("ActiveState").is_some_and(|s| s == "active");
         if *unit == DEFAULT {
             facts.default = state.get("Id").cloned().unwrap_or_else(|| DEFAULT.into());
@@ -67,7 +67,7 @@ fn gather(systemctl: &Systemctl) -> Result<Facts, String> {
         }
     }
     if !facts.default_is_active {
-        facts.jobs = systemctl.jobs()?;
+        facts.jobs = systemd.jobs()?;
     }
     Ok(facts)
 }

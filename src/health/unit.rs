@@ -4,13 +4,25 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Finding;
-use super::systemd::{Properties, Systemctl};
+use super::systemd::{Properties, Systemd};
 use crate::config::kinds::UnitCheck;
 use crate::root::Root;
 
 /// What is asked about each unit. Other types of unit than services leave some of them out.
-const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,Type,NRestarts,InvocationID,\
-                          ExecMainCode,ExecMainStatus,ConditionResult,InactiveEnterTimestampMonotonic";
+const PROPERTIES: [&str; 12] = [
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "Type",
+    "NRestarts",
+    "InvocationID",
+    "ExecMainCode",
+    "ExecMainStatus",
+    "ConditionResult",
+    "InactiveEnterTimestampMonotonic",
+];
 
 /// What a unit was like when it was first seen well: later starts are restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +49,7 @@ impl UnitProbe {
     /// Asks systemd once.
     pub fn run(&mut self, limit: Duration) -> Finding {
         let names: Vec<&str> = self.config.units.iter().map(String::as_str).collect();
-        let states = match Systemctl::new(&self.root, limit).show(&names, PROPERTIES) {
+        let states = match Systemd::new(&self.root, limit).show(&names, &PROPERTIES) {
             Ok(states) => states,
             Err(reason) => return Finding::NotYet(reason),
         };

@@ -16,16 +16,18 @@ use crate::root::Root;
 use crate::state::{BootKind, BootNote, Lock, Phase};
 use crate::update::Machine;
 use crate::update::every_boot::{Answer, fail, pass};
+use crate::update::rearm::{disarm, rearm};
 use crate::update::reboot::{self, Manner};
 
-/// Runs the checks on a committed system. Does nothing on any other boot, or if it is not asked for.
+/// Runs the checks on a committed system: to act on what they find, to give its entry its tries back,
+/// or both. Does nothing on any other boot, or if neither is asked for.
 ///
 /// # Errors
 /// [`Error::Failed`] if the system is not healthy, once all was done that can be done about it;
 /// those of surveying and changing the ESP.
 pub fn assess(root: &Root, config: &Config) -> Result<()> {
-    if !config.assess.every_boot {
-        return Ok(());
+    if !config.assess.every_boot && !config.assess.rearm {
+        return stop_counting(root, config);
     }
     let kind = BootNote::read(root).map(|note| note.kind);
     if !matches!(kind, Some(BootKind::Committed | BootKind::Fallback)) {
@@ -44,11 +46,20 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
         warn!("{e}");
     }
     match end {
+        // Whoever shuts it down in good order says nothing against it.
+        End::Stopped if config.assess.rearm => {
+            change(root, config, |machine| rearm(machine, config.assess.tries)).map(drop)
+        }
         End::Stopped => Ok(()),
         End::Passed => {
             info!("the system is healthy");
-            let _lock = Lock::wait(root)?;
-            pass(&mut Machine::survey(root, config, Access::Write)?)
+            change(root, config, |machine| {
+                pass(machine)?;
+                if config.assess.rearm {
+                    rearm(machine, config.assess.tries)?;
+                }
+                Ok(())
+            })
         }
         End::Failed(failure) => {
             let results = runner.results();
@@ -66,7 +77,7 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
                     warn!("{version} is not healthy after a reboot: {reason}; going to {other}");
                     reboot::request(root, Manner::Orderly)?;
                 }
-                Answer::Stay(why) => warn!("nothing is left to try: {why}; staying"),
+                Answer::Stay(why) => warn!("nothing is done about it: {why}; staying"),
             }
             Err(Error::Failed(format!("the system is not healthy: {reason}")))
         }
@@ -75,9 +86,25 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
 
 /// The version that runs, and what is to be done.
 fn respond(root: &Root, config: &Config, reason: &str) -> Result<(String, Answer)> {
+    change(root, config, |machine| {
+        let version = machine.running_entry()?.version.unwrap_or_default();
+        let answer = match config.assess.every_boot {
+            true => fail(machine, reason, config.assess.tries)?,
+            false => Answer::Stay("this boot has used up a try".into()),
+        };
+        Ok((version, answer))
+    })
+}
+
+/// Nobody would give the tries back any more.
+fn stop_counting(root: &Root, config: &Config) -> Result<()> {
+    match BootNote::read(root).is_some_and(|note| note.counted) {
+        true => change(root, config, disarm),
+        false => Ok(()),
+    }
+}
+
+fn change<T>(root: &Root, config: &Config, act: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
     let _lock = Lock::wait(root)?;
-    let mut machine = Machine::survey(root, config, Access::Write)?;
-    let version = machine.running_entry()?.version.unwrap_or_default();
-    let answer = fail(&mut machine, reason, config.assess.tries)?;
-    Ok((version, answer))
+    act(&mut Machine::survey(root, config, Access::Write)?)
 }

@@ -61,12 +61,27 @@ pub fn install(root: &Root, deadline: Duration) -> Result<()> {
     let timer = format!("[Timer]\nOnBootSec=\nOnBootSec={seconds}s\n");
     write(root, &format!("{RUN}/abide-deadline.timer.d/10-trial.conf"), &timer)?;
     write(root, &format!("{RUN}/boot-complete.target.d/10-trial.conf"), ON_FAILURE)?;
-    let feed = if root.path(WATCHDOG).exists() { FEED_WATCHDOG } else { "" };
-    write(root, MANAGER, &format!("{REBOOT_ON_CRASH}{feed}"))?;
+    end_what_hangs(root)?;
     for (folder, unit) in LINKS {
         link(root, folder, unit)?;
     }
     Ok(())
+}
+
+/// Has a committed system that boots next and whose boots are counted get its tries back once it is
+/// healthy, whatever units are enabled there, and end by itself where it hangs.
+///
+/// # Errors
+/// As [`install`]; the boot goes on then.
+pub fn install_for_counted(root: &Root) -> Result<()> {
+    end_what_hangs(root)?;
+    link(root, "multi-user.target.wants", "abide-every-boot.service")
+}
+
+/// A systemd that crashes reboots, and the watchdog that was started is fed by a systemd that does not.
+fn end_what_hangs(root: &Root) -> Result<()> {
+    let feed = if root.path(WATCHDOG).exists() { FEED_WATCHDOG } else { "" };
+    write(root, MANAGER, &format!("{REBOOT_ON_CRASH}{feed}"))
 }
 
 fn write(root: &Root, name: &str, text: &str) -> Result<()> {

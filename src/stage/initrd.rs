@@ -98,7 +98,9 @@ fn glance(root: &Root) -> Result<Option<BootNote>> {
     let vars = LoaderVars::read_device(&EfiVars::new(root));
     let dirs = BootDirs::find(root, &vars, Access::Glance)?;
     let update = Store::open(dirs.esp.as_ref()).state().update;
-    let settled = update.is_none_or(|u| !matches!(u.stage, Stage::Applied | Stage::Testing | Stage::Failed));
+    let settled = update.is_none_or(|u| {
+        !u.is_counted() && !matches!(u.stage, Stage::Applied | Stage::Testing | Stage::Failed)
+    });
     if !settled || dirs.needs_sweep()? {
         return Ok(None);
     }
@@ -110,6 +112,7 @@ fn glance(root: &Root) -> Result<Option<BootNote>> {
         slot: None,
         version: None,
         because: "no update is on trial".into(),
+        counted: false,
     }))
 }
 
@@ -135,6 +138,12 @@ fn find_out(root: &Root) -> Result<Outcome> {
     }
     let finding = looked.reconcile();
     info!("{:?} boot: {}", finding.note.kind, finding.note.because);
+    if finding.note.counted {
+        guard(root);
+        if let Err(e) = hooks::install_for_counted(root) {
+            warn!("{e}; this boot uses up a try");
+        }
+    }
     if finding.steps.is_empty() && finding.refuse.is_none() {
         finding.note.write(root)?;
         return Ok(Outcome::GoOn);
@@ -180,7 +189,10 @@ fn guard(root: &Root) {
 
 /// What a kernel left behind that panicked in one of the boots of the trial that has just failed.
 fn last_panic(root: &Root, state: &State) -> Option<String> {
-    let since = state.update.as_ref()?.boots.iter().find_map(|b| Some(&b.time).filter(|t| !t.is_empty()))?;
+    let update = state.update.as_ref()?;
+    let first = update.boots.iter().find_map(|b| Some(&b.time).filter(|t| !t.is_empty()));
+    // A committed system's crashes come after its commit.
+    let since = update.ended.as_ref().filter(|_| update.is_counted()).or(first)?;
     if let Err(e) = pstore::load(root) {
         debug!("{e}");
     }

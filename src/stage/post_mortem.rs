@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::duration::format;
 use crate::config::kinds::{SystemCheck, UnitCheck};
 use crate::health::system::SystemProbe;
-use crate::health::systemd::Systemctl;
+use crate::health::systemd::Systemd;
 use crate::health::unit::UnitProbe;
 use crate::health::{CheckResult, Finding, Outcome, Report};
 use crate::root::Root;
@@ -77,7 +77,7 @@ fn death_of_assessment(root: &Root) -> Option<String> {
 
 /// What else has a say in whether the boot is complete, and has failed.
 fn requirements(root: &Root) -> Option<String> {
-    let answer = Systemctl::new(root, LIMIT).show(&[COMPLETE], "Requires").ok()?;
+    let answer = Systemd::new(root, LIMIT).show(&[COMPLETE], &["Requires"]).ok()?;
     let units = answer.first()?.get("Requires")?.clone();
     units
         .split_whitespace()

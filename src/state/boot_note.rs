@@ -54,6 +54,10 @@ pub struct BootNote {
     /// How it was told, for the log and for `status`.
     #[serde(default)]
     pub because: String,
+    /// Whether this boot of a committed system is one of its tries, which it gets back once it is
+    /// healthy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted: bool,
 }
 
 impl BootNote {
@@ -129,6 +133,7 @@ mod tests {
             slot: Some(SlotName::B),
             version: Some("2.0".into()),
             because: String::new(),
+            counted: false,
         }
     }
 

@@ -174,6 +174,10 @@ pub struct Update {
     /// When it came to its end, RFC 3339 UTC by the machine's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// It is committed, and yet the loader counts its boots: its entry has tries, which it gets back
+    /// whenever it was healthy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted: bool,
 }
 
 /// A UKI as it was verified when it was written.
@@ -294,7 +298,21 @@ impl Failure {
     }
 }
 
+impl Update {
+    /// Whether it is committed and has tries all the same.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.counted && self.stage == Stage::Committed
+    }
+}
+
 impl State {
+    /// Id of the entry of a committed system that has tries all the same.
+    #[must_use]
+    pub fn counted_entry(&self) -> Option<&str> {
+        self.update.as_ref().filter(|u| u.is_counted()).map(|u| u.entry.as_str())
+    }
+
     /// What `slot` is known to hold.
     #[must_use]
     pub fn installed(&self, slot: SlotName) -> Option<&Installed> {

@@ -15,6 +15,7 @@ pub mod feed_report;
 pub mod firmware;
 pub mod forget;
 pub mod machine;
+pub mod rearm;
 pub mod reboot;
 pub mod reconcile;
 pub mod report;

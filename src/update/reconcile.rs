@@ -53,6 +53,7 @@ impl Evidence<'_> {
         };
         match update.stage {
             Stage::Writing | Stage::Staged => self.committed(vec![], "an update is staged, not applied"),
+            Stage::Committed if update.is_counted() => self.counted(update),
             Stage::Committed => self.committed(vec![], "the update was committed"),
             Stage::Failed if self.runs(update) => self.found(
                 BootKind::Unknown,
@@ -221,6 +222,45 @@ impl Evidence<'_> {
         self.found(BootKind::Fallback, update, steps, &verdict.reason)
     }
 
+    /// A committed system whose boots are counted: this is one of them, or what is left when they have
+    /// all been of no use, or somebody has chosen the other system.
+    fn counted(&self, update: &Update) -> Finding {
+        let counter = find(self.entries, &update.entry).and_then(|e| e.name.counter());
+        match counter {
+            Some(counter) if self.runs(update) => {
+                let used = format!("boot {} of {} since it was last healthy", counter.done, update.tries);
+                let mut finding = self.committed(vec![], &used);
+                finding.note.counted = true;
+                finding
+            }
+            Some(counter) if counter.left == 0 => self.crashed(update, counter),
+            Some(_) | None => self.committed(vec![], "the update was committed"),
+        }
+    }
+
+    /// The committed system has used up its tries without once having been found healthy.
+    fn crashed(&self, update: &Update, counter: Counter) -> Finding {
+        let panic = self.panic.map(|panic| format!("; the kernel panicked: {panic}")).unwrap_or_default();
+        let last = match counter.done {
+            0 | 1 => "its last boot".to_owned(),
+            boots => format!("its last {boots} boots"),
+        };
+        let verdict = Verdict {
+            // Boots of committed systems leave no breadcrumbs.
+            phase: Phase::Loader,
+            reason: format!("it was committed, but {last} ended before it was found healthy{panic}"),
+            checks: vec![],
+        };
+        let mut state = failed_state(self.state, update, &verdict, counter.done, self.now);
+        if let Some(done) = state.update.as_mut() {
+            done.stage = Stage::Failed;
+            done.counted = false;
+        }
+        let mut steps = vec![Step::Save(Box::new(state))];
+        steps.extend(restore(update, self.entries));
+        self.found(BootKind::Fallback, update, steps, &verdict.reason)
+    }
+
     fn committed(&self, steps: Vec<Step>, because: &str) -> Finding {
         Finding { note: self.note(BootKind::Committed, None, because), steps, refuse: None }
     }
@@ -239,6 +279,7 @@ impl Evidence<'_> {
             slot: trial.map(|u| u.slot),
             version: trial.map(|u| u.version.clone()),
             because: because.to_owned(),
+            counted: false,
         }
     }
 }

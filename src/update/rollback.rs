@@ -9,6 +9,7 @@ use crate::state::{Installed, Phase, Previous, Stage, State, Update, Verdict};
 
 use super::apply::{demote, overrides_to_clear, pins_to_clear};
 use super::machine::Machine;
+use super::rearm::disarm;
 use super::reconcile::{failed_state, find, mark_bad, rename, restore, tries_used};
 use super::step::{Effects, Step, perform_all};
 use super::switch::{Loader, Switch, plan_switch, remember_running};
@@ -81,7 +82,7 @@ pub fn plan_give_up(
 }
 
 fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBack> {
-    let running = machine.running_entry()?;
+    machine.running_entry()?;
     let slot = machine.running_slot()?.other();
     let nothing = |why: &str| Err(Error::Nothing(format!("slot {slot} {why}; nothing to roll back to")));
     let is_update = state.update.as_ref().is_some_and(|u| u.slot == slot && u.stage < Stage::Committed);
@@ -103,6 +104,11 @@ fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBa
             failure.reason, failure.version
         )));
     }
+    // Its tries would run out beside a trial.
+    disarm(machine)?;
+    let state = &machine.state();
+    let running = machine.running_entry()?;
+    let entry = find(&machine.entries, &entry.id()).cloned().unwrap_or(entry);
     let root = entry.options.as_deref().and_then(RootArg::parse).map(|r| r.to_string()).unwrap_or_default();
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
@@ -128,6 +134,7 @@ fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBa
         boots: vec![],
         verdict: None,
         ended: None,
+        counted: false,
     };
     let mut steps = overrides_to_clear(machine);
     let mut state = remember_running(state, slot.other(), &running);

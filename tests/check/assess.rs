@@ -152,3 +152,18 @@ fn a_committed_system_is_not_ended_by_a_late_deadline() {
     assert!(!tree.path("run/abide/reboot-requested").exists());
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
 }
+
+#[test]
+fn a_check_that_flaps_across_the_window_is_never_committed_unless_it_may_fail() {
+    for (allowed, code) in [(0, 1), (1, 0)] {
+        let tree = on_trial();
+        let runs = tree.path("runs").display().to_string();
+        // Every other run fails.
+        program(&tree, "usr/bin/a", &format!("echo x >> {runs}; test $(($(wc -l < {runs}) % 2)) = 1"));
+        let limits = "[assess]\ntest_window = '500ms'\ndeadline = '4s'\n".to_owned();
+        configure(&tree, &(limits + &command("a", &format!("failures_allowed = {allowed}"))));
+        let run = tree.abide(&["assess"]);
+        assert_eq!(run.code, code, "{allowed} allowed: {}", run.stderr);
+        assert!(tree.abide(&["list"]).ok().stdout.contains("trial: 2 left") || code == 1);
+    }
+}

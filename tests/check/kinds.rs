@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Answer, Tree, serve};
+use crate::support::{Answer, HttpsServer, Tree, serve};
 use crate::{configure, program};
 
 /// A kind, and what makes it pass and fail on a machine that is a folder.
@@ -160,14 +160,55 @@ fn a_kind_that_hangs_is_given_up_at_its_timeout() {
 #[test]
 fn a_server_that_recovers_passes_and_one_that_never_answers_is_given_up() {
     let ask = |url: &str| check(&configured(&format!("kind = 'http'\nurl = '{url}'")));
-    let found = ask(&serve(Answer::Status(503)));
-    assert!(found["reason"].as_str().unwrap().contains("not now (status 503)"), "{found}");
+    for busy in [429, 503] {
+        let found = ask(&serve(Answer::Status(busy)));
+        let said = format!("not now (status {busy})");
+        assert!(found["reason"].as_str().unwrap().contains(&said), "{found}");
+    }
     assert_eq!(ask(&serve(Answer::Whole(b"ok".to_vec())))["result"], "pass");
     // It listens, and never takes the connection.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let found = ask(&format!("http://{}/", silent.local_addr().unwrap()));
     assert_eq!(found["result"], "fail");
     assert!(found["seconds"].as_f64().unwrap() < 20.0, "{found}");
+}
+
+#[test]
+fn a_server_is_believed_by_the_given_certificate_and_no_other() {
+    let server = HttpsServer::new(&[("healthz", b"ready\n")]);
+    let ask = |keys: &str| {
+        let url = server.url("healthz");
+        let tree = configured(&format!("kind = 'http'\nurl = '{url}'\nmatches = 'ready'\n{keys}"));
+        fs::create_dir_all(tree.path("etc/ssl")).unwrap();
+        fs::copy(server.ca(), tree.path("etc/ssl/own.pem")).unwrap();
+        // Long enough for a handshake on a busy machine.
+        let text = fs::read_to_string(tree.path("etc/abide/abide.toml")).unwrap();
+        configure(&tree, &text.replace("500ms", "20s"));
+        check(&tree)
+    };
+    let found = ask("ca = '/etc/ssl/own.pem'");
+    assert_eq!(found["result"], "pass", "{found}");
+    let found = ask("");
+    assert_eq!(found["result"], "fail", "{found}");
+    assert!(found["reason"].as_str().unwrap().contains("certificate"), "{found}");
+    assert_eq!(ask("ca = '/etc/ssl/none.pem'")["result"], "fail");
+}
+
+/// What cannot be had in a folder: this machine's own mounts, through a link.
+#[test]
+fn a_mount_is_found_with_its_type_and_missed() {
+    let tree = configured("kind = 'system'");
+    std::os::unix::fs::symlink("/proc/self", tree.path("proc/self")).unwrap();
+    let mount = |keys: &str| {
+        configure(&tree, &format!("[[check]]\nname = 'x'\nkind = 'mount'\n{keys}\n"));
+        check(&tree)
+    };
+    let found = mount("path = '/proc'\ntype = 'proc'");
+    assert_eq!(found["result"], "pass", "{found}");
+    let found = mount("path = '/proc'\ntype = 'ext4'");
+    assert_eq!(found["result"], "fail", "{found}");
+    let found = mount("path = '/no/such'");
+    assert_eq!(found["result"], "fail", "{found}");
 }
 
 #[test]

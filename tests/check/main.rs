@@ -6,9 +6,11 @@
 
 mod announce;
 mod assess;
+mod bus;
 mod every_boot;
 mod kinds;
 mod once;
+mod rearm;
 mod scripts;
 mod status;
 #[path = "../support/mod.rs"]

@@ -47,3 +47,18 @@ fn checking_changes_nothing() {
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+2-1.efi"]);
     assert!(!tree.path("run/abide/reboot-requested").exists());
 }
+
+#[test]
+fn the_slowest_check_comes_first_on_request_and_there_are_no_colours_in_a_file() {
+    let tree = Tree::running("1.0");
+    program(&tree, "usr/bin/quick", "exit 0");
+    program(&tree, "usr/bin/slow", "sleep 0.5");
+    configure(&tree, &(command("quick", "") + &command("slow", "")));
+    let first = |words: &[&str]| {
+        let text = tree.abide(words).ok().stdout;
+        assert!(!text.contains('\x1b'), "{text}");
+        text.lines().nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(first(&["check"]), "quick");
+    assert_eq!(first(&["check", "--slowest"]), "slow");
+}

@@ -99,3 +99,28 @@ fn without_the_scripts_of_greenboot_nothing_changes() {
     program(&tree, "etc/greenboot/check/required.d/a.sh", "exit 1");
     tree.abide(&["check"]).ok();
 }
+
+/// As greenboot's own are: for bash, not executable, with a look at greenboot's configuration, and at
+/// an argument that only their tests give.
+#[test]
+fn scripts_written_for_greenboot_are_run_as_greenboot_runs_them() {
+    let tree = Tree::running("1.0");
+    healthy(&tree, "");
+    let conf = tree.path("etc/greenboot/greenboot.conf");
+    let script = format!(
+        "#!/bin/bash\nset -eo pipefail\nif test -f {conf}; then source {conf}; fi\n\
+         if [ \"${{1}}\" = --source-only ]; then exit 3; fi\n\
+         if [ \"${{WATCHDOG_CHECK,,}}\" != true ]; then echo disabled; exit 0; fi\n\
+         NAMES=( $(printf 'a\\nb\\n' | sort | uniq) )\n\
+         if [[ ${{#NAMES[@]}} -eq 2 ]]; then echo \"no answer from: ${{NAMES[*]}}\"; exit 1; fi\n",
+        conf = conf.display()
+    );
+    let path = tree.path("usr/lib/greenboot/check/required.d/02_watchdog.sh");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, script).unwrap();
+    tree.abide(&["check"]).ok();
+    fs::create_dir_all(conf.parent().unwrap()).unwrap();
+    fs::write(&conf, "WATCHDOG_CHECK=True\nDISABLED_HEALTHCHECKS=()\n").unwrap();
+    let run = tree.abide(&["check"]).fails(1);
+    assert!(run.stdout.contains("no answer from: a b"), "{}", run.stdout);
+}

@@ -39,7 +39,8 @@ fn nothing_half_written_is_bootable(world: &World, entries: &[Entry]) -> Result<
 }
 
 fn is_good(world: &World, entry: &Entry) -> bool {
-    world.system_at(&place(entry)).is_some_and(|s| world.ghost.good.contains(&s) && world.is_whole(s))
+    let is_well = |s: System| world.ghost.good.contains(&s) && world.ghost.broken != Some(s);
+    world.system_at(&place(entry)).is_some_and(|s| is_well(s) && world.is_whole(s))
 }
 
 fn a_good_system_is_there(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
@@ -94,6 +95,7 @@ fn only_committed_systems_are_good(world: &World, entries: &[Entry], state: &Sta
             && !entries.iter().any(|e| e.id() == update.entry && e.name.counter().is_none())
             && state.is_known_good(&update.entry)
             && entry.name.counter().is_some_and(|c| c.left > 0)
+            && !update.is_counted()
         {
             return Err(format!("4: the state says that {} is committed, but it is on trial", entry.name));
         }
@@ -114,6 +116,7 @@ fn failures_are_deserved(
         });
         if of_goal.is_none_or(|q| q == Quality::Good)
             && !goals.iter().any(|g| matches!(g, Goal::Forget(v) if *v == failure.version))
+            && world.ghost.broken.is_none_or(|(_, version)| version != failure.version)
         {
             return Err(format!("5: {} is healthy, but has a failure record: {failure:?}", failure.version));
         }

@@ -19,6 +19,8 @@ pub struct Life {
     pub geometry: Geometry,
     pub mutation: Mutation,
     pub blind: bool,
+    /// `[assess] rearm`
+    pub rearm: bool,
     pub loader: &'static str,
     /// Whether what runs at the start has its entry on an XBOOTLDR.
     pub xbootldr: bool,
@@ -153,6 +155,7 @@ impl Search<'_> {
             geometry: self.life.geometry,
             mutation: self.life.mutation,
             blind: self.life.blind,
+            rearm: self.life.rearm,
             loader: self.life.loader,
         };
         let (world, disturbances) = (self.nodes[at].world.clone(), self.nodes[at].disturbances);

@@ -15,6 +15,7 @@ fn life(name: &'static str, start: &'static str, goals: &[Goal]) -> Life {
         geometry: Geometry::OneSector,
         mutation: Mutation::None,
         blind: false,
+        rearm: false,
         loader: NEWEST,
         xbootldr: false,
         disturbances: disturbances(),
@@ -31,7 +32,7 @@ fn explore(life: &Life) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-use Goal::{Forget, Reinstall, Rollback, Update};
+use Goal::{Break, Forget, Reinstall, Rollback, Update};
 use Quality::{DiesInInitramfs, Good, NeverReports, Sick, SickRetry, Unwanted, WrongRoot};
 
 #[test]
@@ -78,6 +79,28 @@ fn a_rollback_on_a_committed_system_survives_every_cut() {
         "2.0",
         &[Update("1.0", Good), Rollback("2.0"), Update("3.0", Good)],
     ));
+}
+
+/// The same with `[assess] rearm`.
+fn rearmed(name: &'static str, start: &'static str, goals: &[Goal]) -> Life {
+    Life { rearm: true, ..life(name, start, goals) }
+}
+
+#[test]
+fn a_committed_system_that_gets_its_tries_back_is_never_left_while_it_is_healthy() {
+    explore(&rearmed("rearmed upgrades", "1.0", &[Update("2.0", Good), Update("3.0", Good)]));
+    let goals = [Update("2.0", Good), Rollback("3.0"), Update("4.0", Sick)];
+    explore(&Life { disturbances: 1, ..rearmed("rearmed downgrade", "3.0", &goals) });
+}
+
+#[test]
+fn a_committed_system_that_breaks_later_is_left_for_the_other_one_whatever_is_cut() {
+    let goals = [Update("2.0", Good), Break("2.0", DiesInInitramfs)];
+    explore(&rearmed("rearmed, then broken", "3.0", &goals));
+    for start in ["1.0", "3.0"] {
+        let goals = [Update("2.0", Good), Break("2.0", NeverReports), Update("4.0", Good)];
+        explore(&Life { disturbances: 1, ..rearmed("rearmed, then broken", start, &goals) });
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use abide::disk::SlotName;
 use abide::error::{Error, Result};
 use abide::state::{BootKind, BootNote, Phase, Stage, Store, Verdict};
 use abide::update::step::perform_all;
-use abide::update::{Machine, Sources, apply, commit, forget, rollback, trial};
+use abide::update::{Machine, Sources, apply, commit, forget, rearm, rollback, trial};
 
 use super::check::Violation;
 use super::disk::{Disk, Geometry};
@@ -50,6 +50,8 @@ pub struct Rules<'a> {
     pub mutation: Mutation,
     /// The firmware shows no variables.
     pub blind: bool,
+    /// `[assess] rearm`
+    pub rearm: bool,
     /// What the loader calls itself.
     pub loader: &'static str,
 }
@@ -195,6 +197,15 @@ impl Session<'_> {
         self.end();
     }
 
+    /// How a committed system that has broken dies.
+    fn breaks(&self) -> Option<Quality> {
+        self.world.ghost.broken.filter(|broken| *broken == self.system)?;
+        self.rules.goals.iter().find_map(|goal| match goal {
+            Goal::Break(version, quality) if *version == self.system.1 => Some(*quality),
+            _ => None,
+        })
+    }
+
     fn quality(&self) -> Quality {
         match self.rules.goals.get(self.world.ghost.goal) {
             Some(Goal::Update(version, quality)) if *version == self.system.1 => *quality,
@@ -204,7 +215,8 @@ impl Session<'_> {
 
     fn run(&mut self, hand: Hand) -> std::result::Result<(), Violation> {
         let is_new = !self.world.ghost.good.contains(&self.system);
-        if is_new && self.quality() == Quality::NeverReports {
+        let breaks = self.breaks();
+        if is_new && self.quality() == Quality::NeverReports || breaks == Some(Quality::NeverReports) {
             self.die();
             return Ok(());
         }
@@ -213,6 +225,10 @@ impl Session<'_> {
             self.end();
             return Ok(());
         };
+        if breaks.is_some() {
+            self.die();
+            return Ok(());
+        }
         if kind == BootKind::Trial {
             return self.on_trial(hand);
         }
@@ -320,6 +336,7 @@ impl Session<'_> {
             Goal::Update(version, _) => failed(version),
             Goal::Reinstall(version) => self.system == (SlotName::B, version),
             Goal::Forget(version) => !failed(version),
+            Goal::Break(version, _) => self.system.1 != version && failed(version),
         }
     }
 
@@ -327,13 +344,19 @@ impl Session<'_> {
     fn operate(&mut self, hand: Hand) -> std::result::Result<(), Violation> {
         self.world.ghost.commit_begun = None;
         self.world.ghost.good.insert(self.system);
+        let stuck = |e: Error| format!("8: {e}");
+        if self.rules.rearm {
+            self.act("rearm", |m| rearm::rearm(m, tries())).map_err(stuck)?;
+        }
         loop {
-            let stuck = |e: Error| format!("8: {e}");
             let Some(goal) = self.rules.goals.get(self.world.ghost.goal).copied() else { return Ok(()) };
             let machine = self.machine().map_err(stuck)?;
             if self.has(goal, &machine) {
                 self.world.ghost.goal += 1;
                 self.world.ghost.given_up = false;
+                if let Some(Goal::Break(version, _)) = self.rules.goals.get(self.world.ghost.goal) {
+                    self.world.ghost.broken = (self.system.1 == *version).then_some(self.system);
+                }
                 self.harvest("the next goal");
                 continue;
             }
@@ -350,6 +373,7 @@ impl Session<'_> {
                     self.act("forget", |m| forget::forget(m, &which)).map_err(stuck)?;
                     continue;
                 }
+                Goal::Break(..) => {}
             }
             self.end();
             return Ok(());

@@ -56,6 +56,8 @@ pub enum Goal {
     /// Back to the other slot, which holds this version.
     Rollback(Version),
     Forget(Version),
+    /// The committed version dies from now on as this says, and the machine finds its way.
+    Break(Version, Quality),
 }
 
 /// What an observer knows and the machine does not.
@@ -67,6 +69,8 @@ pub struct Ghost {
     pub commit_begun: Option<System>,
     /// The trial of the current goal has been given up by someone.
     pub given_up: bool,
+    /// A committed system that does not boot any more.
+    pub broken: Option<System>,
     /// Which goal is next.
     pub goal: usize,
 }
@@ -99,6 +103,7 @@ impl World {
                 good: BTreeSet::from([(SlotName::A, version)]),
                 commit_begun: None,
                 given_up: false,
+                broken: None,
                 goal: 0,
             },
         }

@@ -2,11 +2,13 @@
 #![allow(dead_code, unused_imports, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod https;
 pub mod image;
 pub mod server;
 pub mod tree;
 pub mod uki;
 
+pub use https::HttpsServer;
 pub use image::Image;
 pub use server::{Answer, Folder, serve};
 pub use tree::{Run, Tree};

@@ -225,6 +225,7 @@ impl Tree {
             boots: vec![],
             verdict: None,
             ended: None,
+            counted: false,
         });
         store.save(dirs.esp.as_ref(), &state).unwrap();
     }

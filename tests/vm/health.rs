@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::support::controller::Controller;
 use crate::support::edge::Edge;
+use crate::support::oops;
 
 /// Replaces the story's configuration; it holds from the next boot, or the next command, on.
 fn configure(edge: &mut Edge, text: &str) {
@@ -108,12 +109,66 @@ fn a_trial_is_committed_on_evidence_and_not_a_moment_before() {
     assert_eq!(journal.trim(), "2.0 is committed");
 }
 
+/// While the assessment waits, and on the way there.
+fn assert_costs_little(edge: &mut Edge) {
+    // What the boot waits for, as systemd orders it: nothing of the stage, which waits beside it.
+    let before = edge.ok("systemctl list-dependencies --after --all --plain --no-pager multi-user.target");
+    for unit in ["abide-assess", "abide-commit", "abide-report", "boot-complete"] {
+        assert!(!before.contains(unit), "multi-user.target waits for {unit}: {before}");
+    }
+    let states = edge.run("systemctl is-active multi-user.target abide-assess.service").text;
+    assert_eq!(states, "active\nactivating\n", "the boot is over, the assessment is not");
+
+    // Over a minute: by the clock that systemd counts with, and with all its checks.
+    let cost = "systemctl show --property=CPUUsageNSec --value abide-assess.service";
+    let used = edge.ok(&format!("before=$({cost}); sleep 60; echo $(($({cost}) - before))"));
+    let nanoseconds: u64 = used.trim().parse().unwrap();
+    let peak = edge.ok("systemctl show --property=MemoryPeak --value abide-assess.service");
+    println!("abide assess: {} ms of 60 s, at most {} KiB", nanoseconds / 1_000_000, peak.trim());
+    assert!(nanoseconds < 600_000_000, "{nanoseconds} ns in a minute are more than 1 % of a processor");
+    assert!(peak.trim().parse::<u64>().unwrap() < 12 << 20, "{peak} bytes");
+}
+
+#[test]
+fn a_committed_system_that_crashes_later_is_left_for_the_other_one() {
+    let mut edge = Edge::running("health-rearmed", "1.0");
+    let rearm = "[assess]\nrearm = true\ntries = 1\n";
+    configure(&mut edge, rearm);
+    edge.write("2.0", "ok");
+    edge.ok("abide apply");
+    assert_eq!(edge.reboot().version, "2.0");
+    edge.wait_for_commit();
+    let tries = "until abide list | grep -q 'good: 1 tries left'; do sleep 1; done";
+    edge.ok(tries);
+
+    // A healthy boot gets its try back, though nobody has enabled the unit.
+    assert_eq!(edge.reboot().version, "2.0");
+    edge.ok(tries);
+    assert_eq!(edge.entries(), ["edge_2.0+1-0.efi", "edge_1.0.efi"]);
+    assert_eq!(edge.status()["boot"]["kind"], "committed");
+
+    // One that crashes before it was healthy does not.
+    configure(&mut edge, &format!("{rearm}test_window = '2min'\n"));
+    edge.ok("sync; echo 1 > /proc/sys/kernel/sysrq");
+    edge.vm.send("echo c > /proc/sysrq-trigger").unwrap();
+    assert_eq!(edge.next_boot().version, "2.0", "the only try");
+    edge.vm.send("echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger").unwrap();
+    assert_eq!(edge.next_boot().version, "1.0");
+    assert_eq!(edge.status()["boot"]["kind"], "fallback");
+    let failure = edge.failure("2.0");
+    let reason = failure["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("it was committed, but its last boot ended before it was found healthy"),
+        "{failure:#}"
+    );
+}
+
 #[test]
 fn a_trial_that_is_denied_is_rolled_back_and_everybody_is_told_why() {
     let controller = Controller::new(200);
     let mut edge = Edge::running("health-denied", "1.0");
     let common = format!(
-        "[assess]\non_failure = 'retry'\ntries = 3\n[report]\nurl = '{}'\n\
+        "[assess]\non_failure = 'retry'\ntries = 4\ndeadline = '15min'\n[report]\nurl = '{}'\n\
          metrics = '/var/lib/abide/abide.prom'\n",
         controller.url("events")
     );
@@ -125,20 +180,35 @@ fn a_trial_that_is_denied_is_rolled_back_and_everybody_is_told_why() {
 
     // Nobody answers.
     wait_for_checks(&mut edge);
-    let kernel = "[[check]]\nname = 'kernel'\nkind = 'kernel'\ninterval = '1s'\n";
+    // By what the kernel says alone, not by its taints.
+    let kernel = "[[check]]\nname = 'kernel'\nkind = 'kernel'\ninterval = '1s'\ntaints = 'lockup'\n";
     configure(&mut edge, &format!("{common}{confirm}{kernel}"));
     assert_eq!(edge.next_boot().version, "2.0", "the next try");
     wait_for_event(&mut edge, &controller, "failed 2.0 check 'operator': not confirmed within 15s");
 
-    // The kernel says that it has crashed.
+    // The kernel crashes, and goes on.
     wait_for_checks(&mut edge);
-    configure(&mut edge, &format!("{common}{confirm}").replace("'retry'", "'rollback'"));
-    edge.vm.send("echo 128 > /proc/sys/kernel/tainted").unwrap();
+    let stuck = "[[check]]\nname = 'stuck'\nkind = 'command'\n\
+                 command = 'echo waiting for the disk; sleep infinity'\ntimeout = '3s'\n";
+    configure(&mut edge, &format!("{common}{confirm}{stuck}"));
+    edge.put("/run/oops.ko", &oops::module());
+    edge.vm.send("insmod /run/oops.ko").unwrap();
+    assert_eq!(edge.next_boot().version, "2.0", "the third try");
+    wait_for_event(&mut edge, &controller, "failed 2.0 check 'kernel': the kernel says: Oops: ");
+
+    // A check that hangs ends the trial long before the deadline.
+    let rare = "[[check]]\nname = 'network'\ninterval = '10s'\n";
+    configure(&mut edge, &format!("{common}{confirm}{rare}").replace("'retry'", "'rollback'"));
     assert_eq!(edge.next_boot().version, "2.0", "the last try");
-    wait_for_event(&mut edge, &controller, "failed 2.0 check 'kernel': ");
+    wait_for_event(
+        &mut edge,
+        &controller,
+        "failed 2.0 check 'stuck': /bin/sh did not end within 3s: waiting for the disk",
+    );
 
     // Somebody says no.
     wait_for_checks(&mut edge);
+    assert_costs_little(&mut edge);
     let status = edge.ok("systemctl show --property=StatusText abide-assess.service");
     assert!(status.starts_with("StatusText=Testing for"), "{status}");
     let memory =

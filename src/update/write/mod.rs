@@ -28,6 +28,7 @@ use crate::image::trust::{Expected, Judge};
 use crate::state::{Stage, State, Uki, Update};
 
 use super::machine::Machine;
+use super::rearm::disarm;
 use super::step::{Effects, Step, perform_all};
 use disk_image::DiskImage;
 use opened::Opened;
@@ -238,6 +239,10 @@ fn write_parts(
 /// [`Error::Boot`] if the ESP cannot be changed.
 pub fn begin(machine: &mut Machine, plan: &Plan, uki: &mut impl Read) -> Result<Uki> {
     stage::set_shared_aside(machine.dirs.esp.as_ref(), &machine.state(), &machine.entries)?;
+    // The system that is left must not run out of tries. What is overwritten may.
+    if machine.state().update.is_some_and(|u| u.slot != plan.update.slot) {
+        disarm(machine)?;
+    }
     perform_all(machine, &plan.clear)?;
     stage::remove(machine.dirs.esp.as_ref())?;
     stage::uki(machine.dirs.esp.as_ref(), uki)

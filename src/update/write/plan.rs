@@ -115,6 +115,7 @@ impl Facts<'_> {
             boots: vec![],
             verdict: None,
             ended: None,
+            counted: false,
         };
         let warnings = warnings(uki).into_iter().chain(notes).collect();
         Ok(Plan { clear: self.clear(&doomed, &update), parts, warnings, update })

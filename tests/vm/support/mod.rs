@@ -4,6 +4,7 @@ pub mod controller;
 pub mod edge;
 pub mod feed;
 pub mod firmware;
+pub mod oops;
 
 use std::time::Duration;
 

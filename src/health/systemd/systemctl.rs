@@ -1,34 +1,20 @@
-//! Asks systemd through `systemctl`, which works with and without a bus, and reads its answers.
+//! Asks systemd through `systemctl`, which finds its own way to it, and reads its answers.
 
-use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use super::child::{self, Keep};
+use super::{Job, Properties};
+use crate::health::child::{self, Keep};
 use crate::root::Root;
 
 /// Ten thousand units with their states are less than this.
 const MOST_OUTPUT: usize = 1 << 20;
-
-/// The properties of one unit.
-pub type Properties = BTreeMap<String, String>;
 
 /// A way to ask; `limit` holds for each question.
 #[derive(Debug, Clone)]
 pub struct Systemctl {
     root: Root,
     limit: Duration,
-}
-
-/// A job that systemd has queued.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// Its unit.
-    pub unit: String,
-    /// `start`, `stop`, …
-    pub kind: String,
-    /// Whether it runs, or waits for others.
-    pub is_running: bool,
 }
 
 impl Systemctl {
@@ -38,12 +24,10 @@ impl Systemctl {
         Self { root: root.clone(), limit }
     }
 
-    /// The properties `names` of each of `units`, in their order.
-    ///
-    /// # Errors
-    /// If systemd does not answer.
-    pub fn show(&self, units: &[&str], names: &str) -> Result<Vec<Properties>, String> {
-        let mut arguments = vec!["show", "--no-pager", "--property", names, "--"];
+    /// As [`super::Systemd::show`].
+    pub fn show(&self, units: &[&str], names: &[&str]) -> Result<Vec<Properties>, String> {
+        let names = names.join(",");
+        let mut arguments = vec!["show", "--no-pager", "--property", &names, "--"];
         arguments.extend(units);
         let blocks = parse_show(&self.ask(&arguments)?);
         match blocks.len() == units.len() {
@@ -52,10 +36,7 @@ impl Systemctl {
         }
     }
 
-    /// The units that are in the failed state.
-    ///
-    /// # Errors
-    /// If systemd does not answer.
+    /// As [`super::Systemd::failed_units`].
     pub fn failed_units(&self) -> Result<Vec<String>, String> {
         let answer = self.ask(&[
             "list-units",
@@ -69,10 +50,7 @@ impl Systemctl {
         Ok(first_words(&answer))
     }
 
-    /// What systemd still has to do.
-    ///
-    /// # Errors
-    /// If systemd does not answer.
+    /// As [`super::Systemd::jobs`].
     pub fn jobs(&self) -> Result<Vec<Job>, String> {
         Ok(parse_jobs(&self.ask(&["list-jobs", "--plain", "--no-legend", "--full", "--no-pager"])?))
     }
