@@ -42,7 +42,36 @@ fn link(tree: &Tree, carrier: &str) {
     write(tree, "proc/net/if_inet6", "20010db8000000000000000000000001 02 40 00 80 eth0\n");
 }
 
-const CASES: [Case; 8] = [
+/// A mount point of the process that looks.
+fn mounted(tree: &Tree, options: &str) {
+    fs::create_dir_all(tree.path("proc")).unwrap();
+    std::os::unix::fs::symlink("17", tree.path("proc/self")).unwrap_or_default();
+    write(tree, "proc/17/mountinfo", &format!("36 35 8:2 / /data rw - ext4 /dev/sda2 {options}\n"));
+}
+
+/// This very process under another number, in another state.
+fn process(tree: &Tree, state: &str) {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let rest = stat.rsplit_once(") ").unwrap().1.split_once(' ').unwrap().1;
+    write(tree, "proc/17/stat", &format!("17 (app) {state} {rest}"));
+    write(tree, "run/app.pid", "17\n");
+}
+
+const CASES: [Case; 10] = [
+    Case {
+        keys: "kind = 'mount'\npath = '/data'\ntype = 'ext4'\nwritable = true",
+        well: |tree| mounted(tree, "rw"),
+        ill: |tree| mounted(tree, "ro"),
+        reason: "/data is read-only",
+        hangs_on: Some("proc/17/mountinfo"),
+    },
+    Case {
+        keys: "kind = 'process'\npidfile = '/run/app.pid'",
+        well: |tree| process(tree, "S"),
+        ill: |tree| process(tree, "Z"),
+        reason: "17 of /run/app.pid does not run",
+        hangs_on: Some("proc/17/stat"),
+    },
     Case {
         keys: "kind = 'system'",
         well: |tree| crate::booted(tree, &[]),
@@ -192,23 +221,6 @@ fn a_server_is_believed_by_the_given_certificate_and_no_other() {
     assert_eq!(found["result"], "fail", "{found}");
     assert!(found["reason"].as_str().unwrap().contains("certificate"), "{found}");
     assert_eq!(ask("ca = '/etc/ssl/none.pem'")["result"], "fail");
-}
-
-/// What cannot be had in a folder: this machine's own mounts, through a link.
-#[test]
-fn a_mount_is_found_with_its_type_and_missed() {
-    let tree = configured("kind = 'system'");
-    std::os::unix::fs::symlink("/proc/self", tree.path("proc/self")).unwrap();
-    let mount = |keys: &str| {
-        configure(&tree, &format!("[[check]]\nname = 'x'\nkind = 'mount'\n{keys}\n"));
-        check(&tree)
-    };
-    let found = mount("path = '/proc'\ntype = 'proc'");
-    assert_eq!(found["result"], "pass", "{found}");
-    let found = mount("path = '/proc'\ntype = 'ext4'");
-    assert_eq!(found["result"], "fail", "{found}");
-    let found = mount("path = '/no/such'");
-    assert_eq!(found["result"], "fail", "{found}");
 }
 
 #[test]
