@@ -135,7 +135,7 @@ impl DirectFile {
     }
 
     /// Makes a range zeros without sending them, where the device can. Returns whether it could.
-    pub fn punch(&self, offset: u64, len: usize) -> bool {
+    pub fn punch(&self, offset: u64, len: u64) -> bool {
         let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return false };
         if !self.can_punch.load(Ordering::Relaxed) {
             return false;

@@ -1,7 +1,8 @@
 //! Overwriting a device with a stream: only what differs, and read back.
 //!
 //! One thread gives blocks, two compare them with what is there and write what differs,
-//! one flushes and reads back behind them. A bounded number of blocks goes round.
+//! one flushes and reads back behind them. A bounded number of blocks goes round. Blocks of zeros do
+//! not: they are told apart while the processor still has them at hand, and only counted.
 
 mod pages;
 mod read_back;
@@ -13,8 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, Builder};
 
-use super::direct::{Block, DirectFile};
+use super::direct::{ALIGN, Block, DirectFile};
 use crate::error::{Error, OrError, Result};
+use pages::is_zero;
 
 /// Bytes in a block.
 const BLOCK: usize = 1 << 20;
@@ -23,6 +25,10 @@ const BLOCK: usize = 1 << 20;
 const POOL: usize = 12;
 
 const WRITERS: usize = 2;
+
+/// Bytes of zeros that are given on at once at most. To make a range zero costs a device about the same
+/// whatever its length.
+const MOST_ZEROS: u64 = 64 << 20;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,19 +90,26 @@ pub fn overwrite(
     })
 }
 
-struct Job {
-    offset: u64,
-    len: usize,
-    block: Block,
+enum Job {
+    /// The first `len` bytes of the block belong at `offset`.
+    Bytes { offset: u64, len: usize, block: Block },
+    /// There are `len` zeros at `offset`, whole pages.
+    Zeros { offset: u64, len: u64 },
 }
 
 /// A range that was written, and what it must read back as.
 struct Written {
     offset: u64,
-    len: usize,
-    hash: u64,
+    len: u64,
+    content: Content,
     /// Bytes that went over to the device for it.
     sent: u64,
+}
+
+enum Content {
+    /// At most a block, with this hash.
+    Hash(u64),
+    Zeros,
 }
 
 struct Shared<'a> {
@@ -107,6 +120,7 @@ struct Shared<'a> {
     strangers: AtomicU32,
     written: AtomicU64,
     zeroed: AtomicU64,
+    zeros: Block,
 }
 
 impl<'a> Shared<'a> {
@@ -118,6 +132,7 @@ impl<'a> Shared<'a> {
             strangers: AtomicU32::new(0),
             written: AtomicU64::new(0),
             zeroed: AtomicU64::new(0),
+            zeros: Block::new(BLOCK),
         }
     }
 
@@ -137,13 +152,24 @@ impl<'a> Shared<'a> {
         free: &Receiver<Block>,
         work: SyncSender<Job>,
     ) -> Result<()> {
-        let mut offset = 0;
+        let (mut offset, mut zeros) = (0, 0);
+        // Both ends of the queues are open as long as this runs.
+        let mut spare = free.recv().ok();
         while offset < most && !self.stop.load(Ordering::Relaxed) {
             let wanted = usize::try_from(most - offset).unwrap_or(usize::MAX).min(BLOCK);
-            // Both ends of the queues are open as long as this runs.
-            let Ok(mut block) = free.recv() else { break };
+            let Some(mut block) = spare.take().or_else(|| free.recv().ok()) else { break };
             let count = self.noted(fill(block.get_mut(wanted)))?.min(wanted);
-            if count == 0 || work.send(Job { offset, len: count, block }).is_err() {
+            let is_zeros = count > 0 && count.is_multiple_of(ALIGN) && is_zero(block.get(count));
+            if zeros > 0 && (!is_zeros || zeros >= MOST_ZEROS) {
+                if work.send(Job::Zeros { offset: offset - zeros, len: zeros }).is_err() {
+                    break;
+                }
+                zeros = 0;
+            }
+            if is_zeros {
+                zeros += count as u64;
+                spare = Some(block);
+            } else if count == 0 || work.send(Job::Bytes { offset, len: count, block }).is_err() {
                 break;
             }
             offset += count as u64;
@@ -152,6 +178,10 @@ impl<'a> Shared<'a> {
             if count < wanted {
                 break;
             }
+        }
+        if zeros > 0 {
+            // Nobody to take it: they have failed, and say so themselves.
+            drop(work.send(Job::Zeros { offset: offset - zeros, len: zeros }));
         }
         Ok(())
     }
@@ -173,7 +203,6 @@ pub fn fill_from(reader: &mut impl io::Read) -> impl FnMut(&mut [u8]) -> Result<
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::disk::direct::ALIGN;
     use std::io::Cursor;
     use std::path::Path;
 
@@ -249,6 +278,29 @@ mod tests {
     }
 
     #[test]
+    fn zeros_arrive_wherever_they_lie_and_whatever_was_there() {
+        let len = 72 * BLOCK + 4096;
+        let some = |seed| noise(BLOCK, seed).repeat(73)[..len].to_vec();
+        let (mut image, mut old) = (some(2), some(5));
+        // At both ends, longer than what is given on at once, in pieces of a block.
+        for (from, to) in
+            [(0, BLOCK), (2 * BLOCK + 8192, 3 * BLOCK), (5 * BLOCK, 70 * BLOCK), (71 * BLOCK, len)]
+        {
+            image[from..to].fill(0);
+        }
+        // Some are there already, and some of a block.
+        old[30 * BLOCK..50 * BLOCK].fill(0);
+        old[60 * BLOCK + 4096..61 * BLOCK].fill(0);
+        for start in [old, image.clone(), vec![0; len]] {
+            let file = device(&start);
+            run(file.path(), &image).unwrap();
+            assert!(std::fs::read(file.path()).unwrap() == image);
+            let again = run(file.path(), &image).unwrap();
+            assert_eq!((again.written, again.zeroed, again.bytes), (0, 0, len as u64));
+        }
+    }
+
+    #[test]
     fn a_source_that_breaks_ends_it_with_its_own_error() {
         let file = device(&noise(30 * BLOCK, 1));
         let device = DirectFile::open(file.path()).unwrap();
@@ -269,7 +321,11 @@ mod tests {
         let device = DirectFile::open(file.path()).unwrap();
         let shared = Shared::new(&device);
         let (send, receive) = channel();
-        send.send(Written { offset: 4096, len: 8192, hash: 1, sent: 8192 }).unwrap();
+        send.send(Written { offset: 4096, len: 8192, content: Content::Hash(1), sent: 8192 }).unwrap();
+        drop(send);
+        assert_eq!(shared.check(receive).unwrap_err().exit_code(), 7);
+        let (send, receive) = channel();
+        send.send(Written { offset: 4096, len: 8192, content: Content::Zeros, sent: 0 }).unwrap();
         drop(send);
         assert_eq!(shared.check(receive).unwrap_err().exit_code(), 7);
     }

@@ -5,13 +5,17 @@ use std::sync::mpsc::Receiver;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BLOCK, Shared, Written};
+use super::pages::is_zero;
+use super::{BLOCK, Content, Shared, Written};
 use crate::disk::direct::{ALIGN, Block};
 use crate::error::{Error, OrError, Result};
 
 /// After so many bytes sent the device is flushed, and what has become durable is read back. A disk answers
 /// from its own memory what it has not yet written; to read that back would prove nothing.
 const GROUP: u64 = 64 << 20;
+
+/// A range that the device made zero by itself counts for so much less: nothing had to be sent.
+const ZERO_SHARE: u64 = 8;
 
 impl Shared<'_> {
     /// Reads back what was written, group by group behind the writers. At the end everything is
@@ -24,7 +28,7 @@ impl Shared<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 continue;
             }
-            bytes += range.sent;
+            bytes += range.sent.max(range.len / ZERO_SHARE);
             group.push(range);
             if bytes >= GROUP {
                 self.noted(self.check_group(&group, &mut block))?;
@@ -41,7 +45,7 @@ impl Shared<'_> {
     fn check_group(&self, group: &[Written], block: &mut Block) -> Result<()> {
         let cannot = || format!("{}: cannot flush", self.device.path().display());
         self.device.flush().or_image(cannot)?;
-        let odd = |r: &Written| !r.len.is_multiple_of(ALIGN) || !r.offset.is_multiple_of(ALIGN as u64);
+        let odd = |r: &Written| !r.len.is_multiple_of(ALIGN as u64) || !r.offset.is_multiple_of(ALIGN as u64);
         if !self.device.is_direct() || group.iter().any(odd) {
             self.device.drop_cache().or_image(cannot)?;
         }
@@ -49,15 +53,23 @@ impl Shared<'_> {
     }
 
     fn check_range(&self, range: &Written, block: &mut Block) -> Result<()> {
-        let bytes = block.get_mut(range.len);
-        self.device.read_at(bytes, range.offset).or_image(|| self.cannot("read back", range.offset))?;
-        if xxh3_64(bytes) == range.hash {
-            return Ok(());
+        let (mut offset, end) = (range.offset, range.offset + range.len);
+        while offset < end {
+            let count = usize::try_from(end - offset).unwrap_or(usize::MAX).min(BLOCK);
+            let bytes = block.get_mut(count);
+            self.device.read_at(bytes, offset).or_image(|| self.cannot("read back", offset))?;
+            let is_right = match range.content {
+                Content::Hash(hash) => xxh3_64(bytes) == hash,
+                Content::Zeros => is_zero(bytes),
+            };
+            if !is_right {
+                return Err(Error::Unverified(format!(
+                    "{}: what was written at byte {offset} reads back differently; the disk is failing",
+                    self.device.path().display(),
+                )));
+            }
+            offset += count as u64;
         }
-        Err(Error::Unverified(format!(
-            "{}: what was written at byte {} reads back differently; the disk is failing",
-            self.device.path().display(),
-            range.offset
-        )))
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Writing what differs.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
@@ -7,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::pages::{differing, runs, same};
-use super::{BLOCK, Job, Shared, Written};
+use super::{BLOCK, Content, Job, Shared, Written};
 use crate::disk::direct::{ALIGN, Block};
 use crate::error::{Error, OrError, Result};
 
@@ -33,60 +34,121 @@ impl Shared<'_> {
             let Ok(job) = job else { return result };
             // After a failure the blocks still go round, or the feeding thread would wait for ever.
             if result.is_ok() && !self.stop.load(Ordering::Relaxed) {
-                result = self.noted(self.write_block(&job, &mut old, check));
+                result = self.noted(match &job {
+                    Job::Bytes { offset, len, block } => {
+                        self.write_block(block.get(*len), *offset, &mut old, check)
+                    }
+                    Job::Zeros { offset, len } => self.write_zeros(*offset, *len, &mut old, check),
+                });
             }
-            drop(free.send(job.block));
+            if let Job::Bytes { block, .. } = job {
+                drop(free.send(block));
+            }
         }
     }
 
-    fn write_block(&self, job: &Job, old: &mut Block, check: &Sender<Written>) -> Result<()> {
-        let new = job.block.get(job.len);
-        if self.is_strange(job, old)? {
-            return self.write_range(new, job.offset, check);
+    fn write_block(&self, new: &[u8], offset: u64, old: &mut Block, check: &Sender<Written>) -> Result<()> {
+        if self.is_strange(new, offset, old)? {
+            return self.write_range(new, offset, check);
         }
-        let old = old.get_mut(job.len);
-        self.device.read_at(old, job.offset).or_image(|| self.cannot("read", job.offset))?;
-        let ranges = differing(new, old);
-        if ranges.first().is_some_and(|r| r.len() == job.len) {
-            self.strangers.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.strangers.store(0, Ordering::Relaxed);
-        }
-        ranges.into_iter().try_for_each(|range| {
-            let offset = job.offset + range.start as u64;
+        self.differing(new, offset, old)?.into_iter().try_for_each(|range| {
+            let offset = offset + range.start as u64;
             self.write_range(new.get(range).unwrap_or_default(), offset, check)
         })
     }
 
+    /// Makes a range zeros, those of its blocks together of which nothing is.
+    fn write_zeros(&self, start: u64, len: u64, old: &mut Block, check: &Sender<Written>) -> Result<()> {
+        let end = start + len;
+        let zeros_before = |end: u64| self.zeros.get(usize::try_from(end).unwrap_or(usize::MAX).min(BLOCK));
+        if self.is_strange(zeros_before(len), start, old)? {
+            return self.make_zero(start..end, check);
+        }
+        let (mut offset, mut waiting) = (start, start..start);
+        while offset < end {
+            let zeros = zeros_before(end - offset);
+            let next = offset + zeros.len() as u64;
+            let ranges = self.differing(zeros, offset, old)?;
+            if ranges.first().is_some_and(|r| r.len() == zeros.len()) {
+                waiting.end = next;
+            } else {
+                self.make_zero(waiting, check)?;
+                for range in ranges {
+                    let part = zeros.get(range.clone()).unwrap_or_default();
+                    self.write_range(part, offset + range.start as u64, check)?;
+                }
+                waiting = next..next;
+            }
+            offset = next;
+        }
+        self.make_zero(waiting, check)
+    }
+
+    /// Where the device holds something else than `new`. Keeps count of how often that was everything.
+    fn differing(&self, new: &[u8], offset: u64, old: &mut Block) -> Result<Vec<Range<usize>>> {
+        let old = old.get_mut(new.len());
+        self.device.read_at(old, offset).or_image(|| self.cannot("read", offset))?;
+        let ranges = differing(new, old);
+        if ranges.first().is_some_and(|r| r.len() == new.len()) {
+            self.strangers.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.strangers.store(0, Ordering::Relaxed);
+        }
+        Ok(ranges)
+    }
+
     /// Whether the device holds something else here, as it did before.
-    fn is_strange(&self, job: &Job, old: &mut Block) -> Result<bool> {
-        let middle = job.len / 2 / ALIGN * ALIGN;
-        let Some(page) = job.block.get(job.len).get(middle..middle + ALIGN) else { return Ok(false) };
+    fn is_strange(&self, new: &[u8], offset: u64, old: &mut Block) -> Result<bool> {
+        let middle = new.len() / 2 / ALIGN * ALIGN;
+        let Some(page) = new.get(middle..middle + ALIGN) else { return Ok(false) };
         if self.strangers.load(Ordering::Relaxed) < STRANGERS {
             return Ok(false);
         }
-        let offset = job.offset + middle as u64;
+        let offset = offset + middle as u64;
         let old = old.get_mut(ALIGN);
         self.device.read_at(old, offset).or_image(|| self.cannot("read", offset))?;
         Ok(!same(page, old))
     }
 
-    fn write_range(&self, bytes: &[u8], start: u64, check: &Sender<Written>) -> Result<()> {
-        for (run, is_zero) in runs(bytes) {
-            let part = bytes.get(run.clone()).unwrap_or_default();
-            let offset = start + run.start as u64;
-            let len = part.len() as u64;
-            let sent = if is_zero && self.device.punch(offset, part.len()) {
-                self.zeroed.fetch_add(len, Ordering::Relaxed);
-                0
-            } else {
-                self.device.write_at(part, offset).or_image(|| self.cannot("write", offset))?;
-                self.written.fetch_add(len, Ordering::Relaxed);
-                len
-            };
-            let written = Written { offset, len: part.len(), hash: xxh3_64(part), sent };
-            check.send(written).or_failed(|| "a writing thread died")?;
+    fn make_zero(&self, range: Range<u64>, check: &Sender<Written>) -> Result<()> {
+        let (mut offset, len) = (range.start, range.end - range.start);
+        if len == 0 {
+            return Ok(());
+        }
+        if self.device.punch(offset, len) {
+            return self.zeroed(offset, len, check);
+        }
+        while offset < range.end {
+            let count = usize::try_from(range.end - offset).unwrap_or(usize::MAX).min(BLOCK);
+            self.write_range(self.zeros.get(count), offset, check)?;
+            offset += count as u64;
         }
         Ok(())
     }
+
+    fn zeroed(&self, offset: u64, len: u64, check: &Sender<Written>) -> Result<()> {
+        self.zeroed.fetch_add(len, Ordering::Relaxed);
+        send(check, Written { offset, len, content: Content::Zeros, sent: 0 })
+    }
+
+    fn write_range(&self, bytes: &[u8], start: u64, check: &Sender<Written>) -> Result<()> {
+        for (run, is_zeros) in runs(bytes) {
+            let part = bytes.get(run.clone()).unwrap_or_default();
+            let offset = start + run.start as u64;
+            let len = part.len() as u64;
+            if is_zeros && self.device.punch(offset, len) {
+                self.zeroed(offset, len, check)?;
+                continue;
+            }
+            self.device.write_at(part, offset).or_image(|| self.cannot("write", offset))?;
+            self.written.fetch_add(len, Ordering::Relaxed);
+            let content = if is_zeros { Content::Zeros } else { Content::Hash(xxh3_64(part)) };
+            send(check, Written { offset, len, content, sent: len })?;
+        }
+        Ok(())
+    }
+}
+
+fn send(check: &Sender<Written>, written: Written) -> Result<()> {
+    check.send(written).or_failed(|| "a writing thread died")
 }
