@@ -1,4 +1,4 @@
-# The parts of a version: its root and its UKI; sourced after lib.sh.
+# The parts of a version: its root and its UKI; sourced after lib.sh and initramfs.sh.
 # shellcheck shell=bash disable=SC2154 # here and cache: lib.sh
 
 # Kernel settings of every version. `panic=` is what a machine needs that must come back by
@@ -30,9 +30,11 @@ os_release() {
 #   variant_initrd DIR  puts files into DIR, unpacked over the initramfs
 #   variant_uki FILE    damages the finished UKI
 #   variant_erofs FILE  damages the finished root
-# and set `cmdline` (appended) and `release_version` (in the root's os-release).
+# and set `cmdline` (appended), `release_version` (in the root's os-release), `initramfs_options`
+# (for dracut: an initramfs of its own) and `verity` (DIR/root.verity holds the root's hashes, and the UKI
+# names their root hash).
 make_parts() {
-	local version=$1 variant=$2 dir=$3 cmdline='' release_version=$1
+	local version=$1 variant=$2 dir=$3 cmdline='' release_version=$1 verity='' initramfs_options=()
 	# shellcheck source=/dev/null
 	. "$here/variants/$variant"
 
@@ -45,7 +47,19 @@ make_parts() {
 	truncate -s "$(($(mib "$dir/root.erofs") * MIB))" "$dir/root.erofs"
 	if declare -F variant_erofs >/dev/null; then variant_erofs "$dir/root.erofs"; fi
 
-	local initrd=$cache/initramfs.img
+	local initrd=$cache/initramfs.img root
+	if [ ${#initramfs_options[@]} != 0 ]; then
+		initrd=$cache/initramfs-$variant.img
+		if ! cached "initramfs-$variant" "$key"; then
+			build_initramfs "initramfs-$variant.img" "${initramfs_options[@]}"
+			finished "initramfs-$variant" "$key"
+		fi
+	fi
+	root=root=PARTUUID=$(root_uuid "$version" "$variant")
+	if [ -n "$verity" ]; then
+		root=roothash=$(veritysetup format --salt=- --uuid="$(disk_uuid "$version.$variant.verity")" \
+			"$dir/root.erofs" "$dir/root.verity" | sed -n 's/^Root hash:[[:blank:]]*//p')
+	fi
 	if declare -F variant_initrd >/dev/null; then
 		mkdir "$dir/initrd"
 		variant_initrd "$dir/initrd"
@@ -57,7 +71,7 @@ make_parts() {
 		initrd=$dir/initramfs.img
 	fi
 	os_release "$version" >"$dir/osrel"
-	echo -n "root=PARTUUID=$(root_uuid "$version" "$variant") $base_cmdline $cmdline" >"$dir/cmdline"
+	echo -n "$root $base_cmdline $cmdline" >"$dir/cmdline"
 	cp "$cache/kernel-release" "$dir/uname"
 	make_uki "$dir/uki.efi" .osrel "$dir/osrel" .cmdline "$dir/cmdline" .uname "$dir/uname" \
 		.initrd "$initrd" .linux "$cache/vmlinuz"

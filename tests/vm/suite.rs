@@ -17,3 +17,4 @@ mod matrix;
 mod model;
 mod power_cut;
 mod support;
+mod verity;
