@@ -4,12 +4,14 @@
 
 pub mod https;
 pub mod image;
+pub mod scripted;
 pub mod server;
 pub mod tree;
 pub mod uki;
 
 pub use https::HttpsServer;
 pub use image::Image;
+pub use scripted::{Asked, Scripted};
 pub use server::{Answer, Folder, serve};
 pub use tree::{Run, Tree};
 pub use uki::uki;

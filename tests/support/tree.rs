@@ -26,7 +26,8 @@ pub struct Run {
 }
 
 impl Run {
-    fn of(command: &mut Command) -> Self {
+    /// What a command of one's own does.
+    pub fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap();
         Self {
             code: output.status.code().unwrap_or(-1),
