@@ -49,10 +49,10 @@ const fn case(change: Change, dense: bool, size: u64, runs: usize) -> Case {
 pub const CASES: [Case; 8] = [
     case(Change::Full, false, GIB, 5),
     case(Change::Full, true, GIB, 5),
-    case(Change::Some, false, GIB, 3),
-    case(Change::Some, true, GIB, 3),
-    case(Change::None, false, GIB, 3),
-    case(Change::None, true, GIB, 3),
-    case(Change::Full, false, GIB / 4, 5),
+    case(Change::Some, false, GIB, 1),
+    case(Change::Some, true, GIB, 1),
+    case(Change::None, false, GIB, 1),
+    case(Change::None, true, GIB, 1),
+    case(Change::Full, false, GIB / 4, 3),
     case(Change::Full, false, 8 * GIB, 1),
 ];

@@ -24,9 +24,6 @@ const KERNEL: usize = 12 << 20;
 /// One image, published in every way.
 pub struct Published {
     pub raw: PathBuf,
-    pub gz: PathBuf,
-    pub zst: PathBuf,
-    pub bmap: PathBuf,
     pub disk_len: u64,
     pub root_start: u64,
     pub root_len: u64,
@@ -59,28 +56,18 @@ impl Published {
         ];
         let (head, starts, disk_len) = front(&parts);
         let raw = dir.join(format!("{}-{}.raw", case.kind(), case.size_name()));
-        let with = |end: &str| PathBuf::from(format!("{}{end}", raw.display()));
-        let published = Self {
-            gz: with(".gz"),
-            zst: with(".zst"),
-            bmap: with(".bmap"),
-            disk_len,
-            root_start: starts[1],
-            root_len: case.size,
-            pool,
-            raw,
-        };
-        if !published.bmap.exists() {
+        let published = Self { disk_len, root_start: starts[1], root_len: case.size, pool, raw };
+        if !published.raw.exists() {
             eprintln!("making {}", published.raw.display());
             published.write_raw(&[head, esp].concat(), case.dense);
-            published.pack();
         }
         published
     }
 
     fn write_raw(&self, head: &[u8], dense: bool) {
         let mut pool = File::open(&self.pool).unwrap();
-        let mut to = BufWriter::with_capacity(1 << 20, File::create(&self.raw).unwrap());
+        let part = self.raw.with_extension("part");
+        let mut to = BufWriter::with_capacity(1 << 20, File::create(&part).unwrap());
         to.write_all(head).unwrap();
         let (mut block, zeros) = (vec![0; MIB as usize], vec![0; MIB as usize]);
         let mut seed = 1_u64;
@@ -103,21 +90,41 @@ impl Published {
         }
         to.write_all(&vec![0; (self.disk_len - self.root_start - self.root_len) as usize]).unwrap();
         to.into_inner().unwrap().sync_all().unwrap();
+        fs::rename(part, &self.raw).unwrap();
     }
 
-    fn pack(&self) {
-        let (raw, bmap) = (self.raw.display(), self.bmap.display());
-        // A bmap is made from a file with holes.
-        for command in [
-            format!("gzip -c {raw} >{}", self.gz.display()),
-            format!("zstd -q -f -T0 {raw} -o {}", self.zst.display()),
+    /// Packed with gzip at its default level.
+    pub fn gz(&self) -> PathBuf {
+        self.made("gz", |raw, to| format!("gzip -c {raw} >{to}"))
+    }
+
+    /// Packed with zstd at its default level.
+    pub fn zst(&self) -> PathBuf {
+        self.made("zst", |raw, to| format!("zstd -q -f -T0 {raw} -o {to}"))
+    }
+
+    /// What bmaptool wants beside it; made from a file with holes.
+    pub fn bmap(&self) -> PathBuf {
+        self.made("bmap", |raw, to| {
             format!(
-                "cp --sparse=always {raw} {raw}.holes && \
-                 {{ bmaptool create {raw}.holes >{bmap} || touch {bmap}; }}; rm -f {raw}.holes; sync"
-            ),
-        ] {
+                "cp --sparse=always {raw} {raw}.holes && {{ bmaptool create {raw}.holes >{to} || touch {to}; }}; \
+                 rm -f {raw}.holes"
+            )
+        })
+    }
+
+    /// A file beside the image, made by a command where it is not there.
+    fn made(&self, kind: &str, command: impl Fn(&str, &str) -> String) -> PathBuf {
+        let path = PathBuf::from(format!("{}.{kind}", self.raw.display()));
+        if !path.exists() {
+            eprintln!("making {}", path.display());
+            let part = format!("{}.part", path.display());
+            let command = command(&self.raw.display().to_string(), &part);
             assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+            fs::rename(part, &path).unwrap();
+            nix::unistd::sync();
         }
+        path
     }
 
     pub fn digest(&self, path: &Path) -> String {

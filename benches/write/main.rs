@@ -5,7 +5,7 @@
 //! The tools take turns, so that a slow minute of the machine hits all of them. Needs root.
 //!
 //! `ABIDE_BENCH` selects the cases (`full-sparse-1G`, …; a part of the name does), `ABIDE_BENCH_RUNS` says how
-//! often (5; the slowest peers at most 3 times), `ABIDE_BENCH_TOOLS` restricts the tools. Results stay in
+//! often (5; those without a promise once), `ABIDE_BENCH_TOOLS` restricts the tools. Results stay in
 //! `target/bench/results` and are merged by case, so that a long bench can be run in parts.
 
 #![allow(missing_docs, unused_crate_dependencies)]
@@ -69,7 +69,7 @@ fn bench(case: &Case, results: &mut Results) {
         std::env::var("ABIDE_BENCH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(case.runs);
     results.begin(case);
     for round in 0..wanted {
-        for tool in tools.iter().filter(|tool| round < tool.max_runs()) {
+        for tool in tools.iter().filter(|tool| round < tool.runs) {
             target.fill(&published, case.change, tool.offset(&published));
             tool.before();
             let run = measure::outside(&tool.command, &target);

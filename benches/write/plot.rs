@@ -6,9 +6,10 @@ const WIDTH: f64 = 720.0;
 const LEFT: f64 = 150.0;
 const BAR: f64 = 16.0;
 
-const COLOURS: [(&str, &str); 5] = [
+const COLOURS: [(&str, &str); 6] = [
     ("Abide zst", "#1a7f37"),
     ("Abide gz", "#57ab5a"),
+    ("dd direct", "#8c959f"),
     ("zstd | dd", "#0969da"),
     ("igzip | dd", "#8250df"),
     ("EMT's sequence", "#cf222e"),

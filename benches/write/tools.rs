@@ -2,86 +2,72 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
-use crate::case::Case;
+use crate::case::{Case, Change};
 use crate::image::{Published, machine};
 use crate::support::Tree;
 use crate::target::Target;
+use crate::updaters;
 
 pub struct Tool {
     pub name: &'static str,
     /// For `sh -c`.
     pub command: String,
-    /// Writes only the root.
-    root_only: bool,
-    /// Is part of a ratio that is promised.
-    counts: bool,
-    /// Removed before each run.
-    scratch: Option<PathBuf>,
-    _tree: Option<std::rc::Rc<Tree>>,
+    /// How often it is run at most.
+    pub runs: usize,
+    scratch: Option<Scratch>,
+    /// Abide's machine; it writes only the root.
+    tree: Option<Rc<Tree>>,
 }
 
+/// A file that a tool leaves behind.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn remove(&self) {
+        std::fs::remove_file(&self.0).unwrap_or_default();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Every tool, and how often it is run where that is not as often as possible.
+const TOOLS: [(&str, usize); 14] = [
+    ("dd", usize::MAX),
+    ("dd direct", usize::MAX),
+    ("zstd | dd", usize::MAX),
+    ("zstd | dd direct", usize::MAX),
+    ("gzip | dd", 1),
+    ("igzip | dd", usize::MAX),
+    ("igzip | dd direct", usize::MAX),
+    ("EMT's sequence", 3),
+    ("bmaptool zst", 1),
+    ("rauc", 1),
+    ("swupdate zst", 1),
+    ("Abide plain", usize::MAX),
+    ("Abide gz", usize::MAX),
+    ("Abide zst", usize::MAX),
+];
+
 impl Tool {
-    /// Those that are installed.
+    /// Those that are installed and wanted for this case. What was not asked for prepares nothing.
     pub fn all(dir: &Path, image: &Published, target: &Target, case: &Case) -> Vec<Self> {
-        let (raw, gz, zst) = (image.raw.display(), image.gz.display(), image.zst.display());
-        let (device, bmap) = (target.device.display(), image.bmap.display());
-        let unpacked = dir.join("unpacked.raw");
-        let to = format!("dd of={device} bs=4M iflag=fullblock status=none");
-        let from_raw = format!("dd if={raw} of={device} bs=4M status=none");
-        let sum = image.digest(&image.gz);
-        let emt = format!(
-            "echo {sum} {gz} | sha256sum -c && gunzip -c {gz} >{0} && dd if={0} of={device} bs=4M status=none && sync",
-            unpacked.display()
-        );
-        let mut tools = vec![
-            peer("dd", true, format!("{from_raw} conv=fsync")),
-            peer("dd direct", true, format!("{from_raw} oflag=direct")),
-            peer("zstd | dd", true, format!("zstd -dcq {zst} | {to} conv=fsync")),
-            peer("zstd | dd direct", true, format!("zstd -dcq {zst} | {to} oflag=direct")),
-            peer("gzip | dd", false, format!("gzip -dc {gz} | {to} conv=fsync")),
-            peer("igzip | dd", true, format!("igzip -dc {gz} | {to} conv=fsync")),
-            peer("igzip | dd direct", true, format!("igzip -dc {gz} | {to} oflag=direct")),
-            peer("EMT's sequence", true, emt).with_scratch(unpacked),
-            peer("bmaptool zst", false, format!("bmaptool -q copy --bmap {bmap} {zst} {device}")),
-        ];
-        tools.extend(crate::updaters::rauc(dir, image, target).map(|command| peer("rauc", false, command)));
-        tools.extend(
-            crate::updaters::swupdate(dir, image, target).map(|command| peer("swupdate zst", false, command)),
-        );
-        tools.retain(|tool| tool.is_installed());
-        let tree = std::rc::Rc::new(machine(&target.device, image.disk_len));
-        for (name, path) in [("Abide plain", &image.raw), ("Abide gz", &image.gz), ("Abide zst", &image.zst)]
-        {
-            let sum = image.digest(path);
-            let command = format!(
-                "{} --root {} write {} --sha256 {sum}",
-                abide(),
-                tree.dir.path().display(),
-                path.display()
-            );
-            tools.push(peer(name, true, command).with_tree(tree.clone()));
-        }
         let wanted = std::env::var("ABIDE_BENCH_TOOLS").unwrap_or_default();
-        tools.retain(|tool| {
-            wanted.is_empty()
-                || wanted.split(',').any(|w| tool.name.to_lowercase().contains(&w.to_lowercase()))
-        });
-        // What writes everything each time takes as long as for a full write.
-        if case.change != crate::case::Change::Full {
-            tools.retain(|tool| tool.root_only || ["dd direct", "zstd | dd"].contains(&tool.name));
-        }
-        tools
-    }
-
-    fn with_scratch(mut self, path: PathBuf) -> Self {
-        self.scratch = Some(path);
-        self
-    }
-
-    fn with_tree(mut self, tree: std::rc::Rc<Tree>) -> Self {
-        (self.root_only, self._tree) = (true, Some(tree));
-        self
+        let is_wanted = |name: &str| {
+            wanted.is_empty() || wanted.split(',').any(|w| name.to_lowercase().contains(&w.to_lowercase()))
+        };
+        let maker = Maker { dir, image, target, tree: Rc::new(machine(&target.device, image.disk_len)) };
+        TOOLS
+            .into_iter()
+            .filter(|(name, _)| is_wanted(name) && takes_part(name, case))
+            .filter_map(|(name, runs)| Some(Self { runs, ..maker.make(name)? }))
+            .filter(Self::is_installed)
+            .collect()
     }
 
     fn is_installed(&self) -> bool {
@@ -90,34 +76,86 @@ impl Tool {
         found.is_ok_and(|status| status.success())
     }
 
-    pub fn max_runs(&self) -> usize {
-        if self.counts { usize::MAX } else { 3 }
-    }
-
     pub fn before(&self) {
-        if let Some(path) = &self.scratch {
-            std::fs::remove_file(path).unwrap_or_default();
+        if let Some(scratch) = &self.scratch {
+            scratch.remove();
         }
     }
 
     /// Where in the image the device's first byte comes from.
     pub fn offset(&self, image: &Published) -> u64 {
-        if self.root_only { image.root_start } else { 0 }
+        if self.tree.is_some() { image.root_start } else { 0 }
     }
 }
 
-impl Drop for Tool {
-    fn drop(&mut self) {
-        self.before();
+/// What writes everything each time takes as long as for a full write; and how the cost grows with the
+/// size, some tell.
+fn takes_part(name: &str, case: &Case) -> bool {
+    let among = |names: &[&str]| names.contains(&name);
+    let has_promise = TOOLS.iter().any(|(tool, runs)| *tool == name && *runs > 1);
+    match (case.change, case.size_name().as_str()) {
+        (Change::Full, "1G") => has_promise || !case.dense,
+        (Change::Full, "8G") => among(&["dd direct", "zstd | dd", "Abide plain", "Abide zst"]),
+        (Change::Full, _) => has_promise,
+        _ => among(&["dd direct", "Abide plain", "Abide zst"]),
     }
 }
 
-fn peer(name: &'static str, counts: bool, command: String) -> Tool {
-    Tool { name, command, root_only: false, counts, scratch: None, _tree: None }
+struct Maker<'a> {
+    dir: &'a Path,
+    image: &'a Published,
+    target: &'a Target,
+    tree: Rc<Tree>,
 }
 
-/// The executable: as `make` built it.
-fn abide() -> String {
-    std::env::var("ABIDE")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/out/abide").to_owned())
+impl Maker<'_> {
+    fn make(&self, name: &'static str) -> Option<Tool> {
+        let peer = |command| Tool { name, command, runs: 1, scratch: None, tree: None };
+        let (image, device) = (self.image, self.target.device.display());
+        let raw = image.raw.display();
+        let from_raw = |flag| format!("dd if={raw} of={device} bs=4M status=none {flag}");
+        let piped = |decoder, packed: &Path, flag| {
+            let to = format!("dd of={device} bs=4M iflag=fullblock status=none {flag}");
+            format!("{decoder} {} | {to}", packed.display())
+        };
+        Some(match name {
+            "dd" => peer(from_raw("conv=fsync")),
+            "dd direct" => peer(from_raw("oflag=direct")),
+            "zstd | dd" => peer(piped("zstd -dcq", &image.zst(), "conv=fsync")),
+            "zstd | dd direct" => peer(piped("zstd -dcq", &image.zst(), "oflag=direct")),
+            "gzip | dd" => peer(piped("gzip -dc", &image.gz(), "conv=fsync")),
+            "igzip | dd" => peer(piped("igzip -dc", &image.gz(), "conv=fsync")),
+            "igzip | dd direct" => peer(piped("igzip -dc", &image.gz(), "oflag=direct")),
+            "EMT's sequence" => {
+                let (gz, unpacked) = (image.gz(), self.dir.join("unpacked.raw"));
+                let command = format!(
+                    "echo {} {gz} | sha256sum -c && gunzip -c {gz} >{to} && dd if={to} of={device} bs=4M \
+                     status=none && sync",
+                    image.digest(&gz),
+                    gz = gz.display(),
+                    to = unpacked.display(),
+                );
+                Tool { scratch: Some(Scratch(unpacked)), ..peer(command) }
+            }
+            "bmaptool zst" => {
+                let (bmap, zst) = (image.bmap(), image.zst());
+                peer(format!("bmaptool -q copy --bmap {} {} {device}", bmap.display(), zst.display()))
+            }
+            "rauc" => peer(updaters::rauc(self.dir, image, self.target)?),
+            "swupdate zst" => peer(updaters::swupdate(self.dir, image, self.target)?),
+            "Abide plain" => self.abide(name, &image.raw),
+            "Abide gz" => self.abide(name, &image.gz()),
+            "Abide zst" => self.abide(name, &image.zst()),
+            _ => return None,
+        })
+    }
+
+    /// The executable as `make` built it, or `ABIDE`.
+    fn abide(&self, name: &'static str, path: &Path) -> Tool {
+        let abide = std::env::var("ABIDE")
+            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/out/abide").to_owned());
+        let (tree, sum) = (self.tree.dir.path().display(), self.image.digest(path));
+        let command = format!("{abide} --root {tree} write {} --sha256 {sum}", path.display());
+        Tool { name, command, runs: 1, scratch: None, tree: Some(Rc::clone(&self.tree)) }
+    }
 }

@@ -57,9 +57,9 @@ pub fn rauc(dir: &Path, image: &Published, target: &Target) -> Option<String> {
 /// A signed package that holds the image packed with zstd.
 pub fn swupdate(dir: &Path, image: &Published, target: &Target) -> Option<String> {
     let stem = image.raw.file_stem()?.to_str()?;
-    let (dir, zst) = (dir.join("swupdate"), image.zst.display());
+    let (dir, zst) = (dir.join("swupdate"), image.zst());
     key(&dir).then_some(())?;
-    let sum = image.digest(&image.zst);
+    let sum = image.digest(&zst);
     let description = format!(
         "software = {{ version = \"2.0\"; hardware-compatibility: [ \"1.0\" ]; images: ( {{ filename = \"root.zst\"; type = \"raw\"; compressed = \"zstd\"; \
          device = \"{}\"; sha256 = \"{sum}\"; }} ); }}",
@@ -70,8 +70,9 @@ pub fn swupdate(dir: &Path, image: &Published, target: &Target) -> Option<String
         &dir,
         &format!(
             "openssl cms -sign -in sw-description -out sw-description.sig -signer cert.pem -inkey key.pem \
-             -outform DER -nosmimecap -binary; ln -f {zst} root.zst; \
-             printf '%s\\n' sw-description sw-description.sig root.zst | cpio -o -H crc >{stem}.swu; rm root.zst"
+             -outform DER -nosmimecap -binary; ln -f {} root.zst; \
+             printf '%s\\n' sw-description sw-description.sig root.zst | cpio -o -H crc >{stem}.swu; rm root.zst",
+            zst.display()
         ),
     );
     let here = dir.display();
