@@ -30,7 +30,7 @@ DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
 SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
-.PHONY: all build deps install lint test soak demo bench fleet clean
+.PHONY: all build deps install lint test soak fuzz demo bench fleet clean
 
 all: build
 
@@ -91,6 +91,12 @@ soak: build
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
 	ABIDE_FEED_LIFE=all $(CARGO) test --locked --package abide-qemu --test vm feed::
 	ABIDE_CUTS=200 ABIDE_BOOTS=60 $(CARGO) test --locked --package abide-qemu --test vm crash:: -- --nocapture
+
+# Everything that reads bytes from outside, each for so many seconds; see docs/testing.md.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@packaging/install-build-deps packaging/fuzz-deps
+	@CARGO="$(CARGO)" FUZZ_SECONDS="$(FUZZ_SECONDS)" fuzz/run
 
 # Abide beside its peers on a loop device; see docs/bench.md. Needs root.
 bench: build

@@ -9,8 +9,8 @@ use ureq::http::{HeaderMap, StatusCode, header};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, BodyReader};
 
-use super::Source;
 use super::source::shown;
+use super::{Source, http_range};
 use crate::config::Download;
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
@@ -116,7 +116,9 @@ impl Transfer {
         let version = version(headers);
         let rest = response.body().content_length();
         let (start, len) = match status {
-            StatusCode::PARTIAL_CONTENT => content_range(headers)
+            StatusCode::PARTIAL_CONTENT => headers
+                .get(header::CONTENT_RANGE)
+                .and_then(|value| http_range::parse(value.to_str().ok()?))
                 .ok_or_else(|| io::Error::other("the server's answer makes no sense"))?,
             _ => (0, rest),
         };
@@ -251,13 +253,6 @@ fn version(headers: &HeaderMap) -> Option<String> {
     text(header::ETAG).filter(|tag| !tag.starts_with("W/")).or_else(|| text(header::LAST_MODIFIED))
 }
 
-/// The first byte and, where it is told, the whole length in `bytes FIRST-LAST/LENGTH`.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let (range, len) =
-        headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
-    Some((range.split_once('-')?.0.parse().ok()?, len.parse().ok()))
-}
-
 fn agent(limits: &Download) -> Result<Agent> {
     let trusted = root_certs(&Root::live(), limits.ca.as_deref()).map_err(Error::Usage)?;
     Ok(Agent::config_builder()
@@ -279,15 +274,6 @@ mod tests {
 
     fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
-    }
-
-    #[test]
-    fn the_range_of_an_answer_is_understood() {
-        let range = |text| content_range(&headers(&[(header::CONTENT_RANGE, text)]));
-        assert_eq!(range("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(range("bytes 5-9/*"), Some((5, None)));
-        assert_eq!(range("bytes */10"), None);
-        assert_eq!(range("pages 5-9/10"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod codec;
 mod esp;
 mod folder;
 pub(crate) mod http;
+pub mod http_range;
 mod layout;
 pub mod names;
 mod source;

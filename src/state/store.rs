@@ -166,8 +166,12 @@ fn read_bytes(esp: &dyn Volume, path: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `None` for a generation that was allocated and never written.
-fn decode(bytes: &[u8]) -> std::result::Result<Option<(u64, State)>, String> {
+/// A generation's sequence number and what it remembers; `None` for one that was allocated and never
+/// written.
+///
+/// # Errors
+/// A sentence that says why it does not count.
+pub fn decode(bytes: &[u8]) -> std::result::Result<Option<(u64, State)>, String> {
     if bytes.iter().all(|b| matches!(b, b'\n' | 0)) {
         return Ok(None);
     }
