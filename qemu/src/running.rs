@@ -348,7 +348,7 @@ fn resume(monitor: &mut Monitor, machine: &str) -> Result<()> {
     let end = Instant::now() + LOAD;
     loop {
         let status = monitor.execute("query-status", json!({}))?;
-        if status["status"] != "inmigrate" {
+        if status.get("status").and_then(Value::as_str) != Some("inmigrate") {
             return monitor.execute("cont", json!({})).map(drop);
         }
         if Instant::now() > end {
