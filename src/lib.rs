@@ -24,10 +24,16 @@ pub mod files;
 pub mod health;
 pub mod hex;
 #[cfg(feature = "full")]
+pub mod http;
+#[cfg(feature = "full")]
 pub mod image;
 pub mod logger;
+#[cfg(feature = "full")]
+pub mod machine_id;
 pub mod pattern;
 pub mod root;
+#[cfg(feature = "full")]
+pub mod secret;
 pub mod stage;
 pub mod state;
 pub mod sys;

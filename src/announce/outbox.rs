@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::{info, warn};
-use ureq::Agent;
-use ureq::tls::TlsConfig;
 
 use super::event::Event;
 use crate::config::ReportTo;
 use crate::error::{Error, OrError, Result};
 use crate::files::replace;
+use crate::http::{self, Patience, Redirects};
 use crate::root::Root;
-use crate::tls::root_certs;
 
 /// One file for each report, named so that they sort by age.
 const DIR: &str = "/var/lib/abide/reports";
@@ -78,14 +76,9 @@ enum Refusal {
 }
 
 fn post(root: &Root, to: &ReportTo, url: &str, report: &[u8]) -> std::result::Result<(), Refusal> {
-    let trusted = root_certs(root, to.ca.as_deref().map(Path::new)).map_err(Refusal::Unreachable)?;
-    let agent = Agent::config_builder()
-        .tls_config(TlsConfig::builder().root_certs(trusted).build())
-        .timeout_global(Some(LIMIT))
-        .http_status_as_error(false)
-        .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent();
+    let ca = to.ca.as_deref().map(Path::new);
+    let agent =
+        http::agent(root, ca, Patience::Whole(LIMIT), Redirects::Follow).map_err(Refusal::Unreachable)?;
     let answer = agent.post(url).content_type("application/json").send(report);
     match answer.map_err(|e| Refusal::Unreachable(e.to_string()))?.status().as_u16() {
         200..300 => Ok(()),

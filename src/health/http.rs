@@ -3,14 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ureq::Agent;
-use ureq::tls::TlsConfig;
-
 use super::Finding;
 use crate::config::kinds::{HttpCheck, Method};
+use crate::http::{self, Patience, Redirects};
 use crate::pattern;
 use crate::root::Root;
-use crate::tls::root_certs;
 
 /// No more of an answer is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -39,17 +36,8 @@ impl HttpProbe {
 
     fn ask(&self, limit: Duration) -> Result<(), String> {
         // A connection of its own each time: an old one that is still open proves little.
-        let agent = Agent::config_builder()
-            .tls_config(
-                TlsConfig::builder()
-                    .root_certs(root_certs(&self.root, self.config.ca.as_deref().map(Path::new))?)
-                    .build(),
-            )
-            .timeout_global(Some(limit))
-            .http_status_as_error(false)
-            .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
+        let ca = self.config.ca.as_deref().map(Path::new);
+        let agent = http::agent(&self.root, ca, Patience::Whole(limit), Redirects::Follow)?;
         let answer = match self.config.method {
             Method::Get => agent.get(&self.config.url).call(),
             Method::Post => agent.post(&self.config.url).send(self.config.body.as_deref().unwrap_or("")),

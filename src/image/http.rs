@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 
 use log::warn;
 use ureq::http::{HeaderMap, StatusCode, header};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, BodyReader};
 
 use super::source::shown;
 use super::{Source, http_range};
 use crate::config::Download;
 use crate::error::{Error, OrError, Result};
+use crate::http::{self, Patience, Redirects};
 use crate::root::Root;
-use crate::tls::root_certs;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -254,16 +253,8 @@ fn version(headers: &HeaderMap) -> Option<String> {
 }
 
 fn agent(limits: &Download) -> Result<Agent> {
-    let trusted = root_certs(&Root::live(), limits.ca.as_deref()).map_err(Error::Usage)?;
-    Ok(Agent::config_builder()
-        .http_status_as_error(false)
-        .tls_config(TlsConfig::builder().root_certs(trusted).build())
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_recv_response(Some(READ_TIMEOUT))
-        .timeout_per_read(Some(READ_TIMEOUT))
-        .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent())
+    let patience = Patience::Silence { connect: CONNECT_TIMEOUT, silent: READ_TIMEOUT };
+    http::agent(&Root::live(), limits.ca.as_deref(), patience, Redirects::Follow).map_err(Error::Usage)
 }
 
 #[cfg(test)]
