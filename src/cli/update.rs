@@ -62,7 +62,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         Args { now: true, .. } => (Order::Now, Powers::ALL),
         _ => (Order::Update, Powers::ALL),
     };
-    if config.update.feed.is_none() && order != Order::Follow {
+    if config.update.source().is_none() && order != Order::Follow {
         return Err(Error::Nothing(
             "no feed is configured; name one under [update] in the configuration: feed = \"https://…\""
                 .into(),

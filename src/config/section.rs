@@ -1,5 +1,7 @@
 //! Reads one table of the configuration, and knows its keys by having been asked for them.
 
+#[cfg(feature = "full")]
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -188,6 +190,23 @@ impl<'t> Section<'t> {
             _ => return Err(wrong(node, key, "a list of texts")),
         };
         Ok(Some(list))
+    }
+
+    /// Texts by names that are the user's own; none is an empty table.
+    ///
+    /// # Errors
+    /// As [`Section::text`].
+    #[cfg(feature = "full")]
+    pub fn named_texts(&mut self, key: &'static str) -> Result<BTreeMap<String, String>> {
+        let Some(node) = self.get(key) else { return Ok(BTreeMap::new()) };
+        let Value::Table(table) = &node.value else {
+            return Err(wrong(node, key, "a table of texts, { name = \"text\" }"));
+        };
+        let text = |(name, node): (&String, &Node)| match &node.value {
+            Value::Text(text) => Ok((name.clone(), text.clone())),
+            _ => Err(wrong(node, name, "a text in quotes")),
+        };
+        table.iter().map(text).collect()
     }
 
     /// Whether `key` was written.

@@ -46,8 +46,8 @@ panic = "warn"
 /// What the parts of `[update]` have that are not there unless they are written.
 const PARTS_OF_UPDATE: [(&str, &str); 3] = [
     ("window", "days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']\ntime_zone = 'UTC'"),
-    ("hawkbit", "tenant = 'DEFAULT'"),
-    ("fleetlock", "group = 'default'"),
+    ("hawkbit", "tenant = 'DEFAULT'\npart = 'os'\nconfirm = 'policy'\nforced = 'window'"),
+    ("fleetlock", "group = 'default'\npatience = '1d'\nif_away = 'stay'"),
 ];
 
 /// What every check has.
@@ -365,7 +365,7 @@ mod tests {
             "[update]\ninterval = '10min'\n".to_owned(),
             "[update]\nretry_failed = '4w'\n[update.inhibit]\nfiles = '/x'\n".to_owned(),
             format!("[update]\nfeed = '/srv'\n{windows}[update.fleetlock]\nurl = 'http://f'\n"),
-            format!("[update.hawkbit]\nurl = 'http://h'\n{windows}"),
+            format!("[update.hawkbit]\nurl = 'http://h'\nattributes = {{ a = 'b', 'c d' = 'e' }}\n{windows}"),
         ] {
             assert_eq!(
                 Config::parse("f", &shown(&text)).unwrap(),
@@ -393,8 +393,8 @@ mod tests {
             ("[update]", "", "feed min_version floor rate_limit", "inhibit window hawkbit fleetlock"),
             ("[update.inhibit]", "", "", ""),
             ("[[update.window]]", window, "name dates start length latest_start", ""),
-            ("[update.hawkbit]", "url = 'http://h'\n", "url", ""),
-            ("[update.fleetlock]", "url = 'http://f'\n", "url", ""),
+            ("[update.hawkbit]", "url = 'http://h'\n", "url id token gateway_token ca attributes", ""),
+            ("[update.fleetlock]", "url = 'http://f'\n", "url id ca", ""),
             ("[write]", "", "", ""),
         ];
         let known = |text: &str| -> Vec<String> {

@@ -18,7 +18,7 @@ use crate::error::{Error, OrError, Result};
 use crate::files::{replace, sync_dir};
 use crate::hex;
 use crate::image::Folder;
-use crate::image::http::{Resumed, resume};
+use crate::image::http::{Place, Resumed, resume};
 use crate::image::trust::{Listing, SUMS};
 use crate::root::Root;
 
@@ -83,6 +83,16 @@ impl Cache {
         Folder::at(&self.dir.to_string_lossy(), &Download::default())
     }
 
+    /// Itself as a folder of images, made if it is not there yet.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it cannot be made.
+    pub fn own_folder(&self) -> Result<Folder> {
+        let cannot = || format!("{}: cannot create", self.dir.display());
+        fs::create_dir_all(&self.dir).or_failed(cannot)?;
+        self.folder().ok_or_else(|| Error::Failed(cannot()))
+    }
+
     /// The list that was fetched last.
     #[must_use]
     pub fn list(&self) -> Option<Vec<u8>> {
@@ -115,6 +125,19 @@ impl Cache {
         replace(&self.dir.join(name), bytes)
     }
 
+    /// Keeps a small file no longer.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it cannot be removed.
+    pub fn drop_file(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.dir.join(name)) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                Err(e).or_failed(|| format!("{name}: cannot remove"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a file of this name and digest is there. It is read for that.
     #[must_use]
     pub fn has(&self, name: &str, sha256: &str) -> bool {
@@ -134,26 +157,25 @@ impl Cache {
     /// the next time. [`Error::Unverified`] if it is not what the list says: it is dropped.
     pub fn fetch(
         &self,
-        from: &Folder,
+        from: &Place<'_>,
         name: &str,
         sha256: &str,
         download: &Download,
         mut progress: impl FnMut(Fetched),
     ) -> Result<()> {
-        let url = from.join(name);
         let mut part = Part::open(self.dir.join(format!("{sha256}.{PART}")))?;
         let resumed = part.len > 0;
         if resumed {
             info!("{name}: going on from byte {}", part.len);
         }
         if part.sha256() != sha256 {
-            self.complete(&mut part, &url, download, &mut progress)?;
+            self.complete(&mut part, from, download, &mut progress)?;
         }
         if part.sha256() != sha256 && resumed {
             // What was there is of another file, or was damaged by the power cut that ended its download.
             warn!("{name}: what an earlier attempt has left is of no use; fetching all of it");
             part.restart()?;
-            self.complete(&mut part, &url, download, &mut progress)?;
+            self.complete(&mut part, from, download, &mut progress)?;
         }
         if part.sha256() != sha256 {
             part.remove()?;
@@ -169,17 +191,17 @@ impl Cache {
     fn complete(
         &self,
         part: &mut Part,
-        url: &str,
+        from: &Place<'_>,
         download: &Download,
         progress: &mut impl FnMut(Fetched),
     ) -> Result<()> {
-        let mut answer = resume(url, download, part.len)?;
+        let mut answer = resume(from, download, part.len)?;
         if matches!(answer, Resumed::Shorter) {
             part.restart()?;
-            answer = resume(url, download, 0)?;
+            answer = resume(from, download, 0)?;
         }
         let Resumed::Rest(mut source) = answer else {
-            let shown = crate::image::shown(url);
+            let shown = crate::image::shown(from.url);
             return Err(Error::Image(format!("{shown}: is listed, but the server does not have it (404)")));
         };
         let total = source.len;

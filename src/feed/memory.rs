@@ -86,6 +86,10 @@ pub struct Plan {
     pub until: Option<i64>,
     /// How often it could not be written.
     pub refused: u32,
+    /// When it was written into the slot.
+    pub written: Option<i64>,
+    /// That it was to be applied; set before it is.
+    pub begun: bool,
     /// Reboots that were asked for since it was applied.
     pub reboots: u32,
 }

@@ -6,6 +6,8 @@
 pub mod backoff;
 pub mod cache;
 pub mod catalog;
+pub mod fleetlock;
+pub mod hawkbit;
 pub mod inhibit;
 pub mod jitter;
 pub mod memory;

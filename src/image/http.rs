@@ -26,10 +26,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Opens `url` for reading from its beginning; none if the server has nothing there.
 pub fn find(url: &str, limits: &Download) -> Result<Option<Source>> {
-    match resume(url, limits, 0)? {
+    match resume(&Place { url, authorization: None }, limits, 0)? {
         Resumed::Rest(source) => Ok(Some(source)),
         Resumed::Nothing | Resumed::Shorter => Ok(None),
     }
+}
+
+/// Where a file is, and what its server wants to see.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Its URL.
+    pub url: &'a str,
+    /// The value of the header `Authorization`. It is not sent on to where the server redirects.
+    pub authorization: Option<&'a str>,
 }
 
 /// What a server has behind the bytes that are there already.
@@ -42,14 +51,14 @@ pub enum Resumed {
     Shorter,
 }
 
-/// Opens `url` for reading from byte `from` on. Whether what was read before is of the same file only
+/// Opens a file for reading from byte `from` on. Whether what was read before is of the same file only
 /// its digest can tell.
 ///
 /// # Errors
 /// [`Error::Image`] if the server cannot be reached or refuses.
-pub fn resume(url: &str, limits: &Download, from: u64) -> Result<Resumed> {
-    let mut transfer = Transfer::new(url, limits, from)?;
-    let name = shown(url);
+pub fn resume(place: &Place<'_>, limits: &Download, from: u64) -> Result<Resumed> {
+    let mut transfer = Transfer::new(place, limits, from)?;
+    let name = shown(place.url);
     match transfer.connect() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Resumed::Nothing),
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(Resumed::Shorter),
@@ -62,6 +71,7 @@ pub fn resume(url: &str, limits: &Download, from: u64) -> Result<Resumed> {
 struct Transfer {
     agent: Agent,
     url: String,
+    authorization: Option<String>,
     limits: Download,
     body: Option<BodyReader<'static>>,
     /// Bytes that were given on, and those that were there before.
@@ -78,11 +88,12 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn new(url: &str, limits: &Download, from: u64) -> Result<Self> {
+    fn new(place: &Place<'_>, limits: &Download, from: u64) -> Result<Self> {
         let now = Instant::now();
         Ok(Self {
             agent: agent(limits)?,
-            url: url.to_owned(),
+            url: place.url.to_owned(),
+            authorization: place.authorization.map(str::to_owned),
             limits: limits.clone(),
             body: None,
             position: from,
@@ -98,6 +109,9 @@ impl Transfer {
     /// [`io::ErrorKind::Other`] and [`io::ErrorKind::InvalidData`] are final.
     fn connect(&mut self) -> io::Result<()> {
         let mut request = self.agent.get(&self.url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         if self.position > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", self.position));
             if let Some(version) = &self.version {

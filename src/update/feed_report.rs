@@ -33,7 +33,7 @@ pub struct FeedReport {
 /// What is remembered of the feed, where one is followed.
 #[must_use]
 pub fn read(machine: &Machine, config: &Config) -> Option<FeedReport> {
-    let source = shown(config.update.feed.as_deref()?);
+    let source = shown(config.update.source()?);
     let (seen, plan) = (Seen::read(&machine.root), Plan::read(&machine.root));
     let state = machine.state();
     // What has come to its end since is not available any more, whatever was remembered before.

@@ -7,8 +7,8 @@ pub mod zone;
 
 use std::time::Duration;
 
-pub use fleetlock::FleetLock;
-pub use hawkbit::HawkBit;
+pub use fleetlock::{FleetLock, IfAway};
+pub use hawkbit::{Confirm, Forced, HawkBit, Token};
 pub use window::{Days, Window};
 pub use zone::Zone;
 
@@ -183,6 +183,14 @@ impl Update {
         for window in &mut self.windows {
             window.zone.use_zoneinfo(root);
         }
+    }
+}
+
+impl Update {
+    /// Where updates come from: the server that orders them, or the folder that is followed.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        self.hawkbit.as_ref().map(|hawkbit| hawkbit.url.as_str()).or(self.feed.as_deref())
     }
 }
 

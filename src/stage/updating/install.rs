@@ -1,5 +1,6 @@
 //! The steps that change the machine.
 
+use jiff::Timestamp;
 use log::{info, warn};
 
 use super::look::MOST_REFUSALS;
@@ -21,7 +22,8 @@ impl Run<'_> {
         let written = self.write_slot(taken);
         match &written {
             Ok(()) => {
-                self.plan.refused = 0;
+                (self.plan.refused, self.plan.begun) = (0, false);
+                self.plan.written = Some(Timestamp::now().as_second());
                 // It is in the slot, and was read back from there.
                 self.cache.sweep(&[])?;
             }
@@ -33,7 +35,7 @@ impl Run<'_> {
                     _ => self.plan.refused.saturating_add(1),
                 };
                 // What does not fit its digest any more has to be fetched anew.
-                if matches!(e, Error::Unverified(_) | Error::Image(_)) && self.feed.is_remote() {
+                if matches!(e, Error::Unverified(_) | Error::Image(_)) && self.is_fetched() {
                     self.cache.sweep(&[])?;
                 }
             }
@@ -42,7 +44,7 @@ impl Run<'_> {
     }
 
     fn write_slot(&mut self, taken: &Taken) -> Result<()> {
-        let place = match self.feed.is_remote() {
+        let place = match self.is_fetched() {
             true => self.cache.dir().to_string_lossy().into_owned(),
             false => self.feed.join(""),
         };
@@ -67,6 +69,9 @@ impl Run<'_> {
 
     /// Makes it boot next.
     pub(super) fn apply(&mut self, taken: &Taken) -> Result<()> {
+        // From here on a server cannot have it taken back.
+        self.plan.begun = true;
+        self.plan.write(self.root)?;
         let _lock = self.lock()?;
         let mut machine = Machine::open_to_change(self.root, self.config)?;
         // What passes right now is what the system on trial is measured by. A folder has no services.

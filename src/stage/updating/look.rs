@@ -10,11 +10,12 @@ use super::survey::{Survey, booted_at, machine_id};
 use crate::boot::Access;
 use crate::error::Result;
 use crate::feed::catalog::Release;
+use crate::feed::hawkbit::Handling;
 use crate::feed::jitter::{download_at, next_poll, seed};
 use crate::feed::memory::Plan;
 use crate::feed::policy::{self, Taken, decide};
 use crate::feed::poll;
-use crate::feed::step::{Come, Facts, Order, Turn, Wait, Wanted};
+use crate::feed::step::{Come, Facts, Order, Wait, Wanted};
 use crate::feed::window::{Begin, begin};
 use crate::update::Machine;
 
@@ -27,6 +28,9 @@ pub(super) const MOST_REFUSALS: u32 = 3;
 /// Reboots after which an update that the loader does not boot is left alone.
 pub(super) const MOST_REBOOTS: u32 = 3;
 
+/// A server is not asked more often.
+const SHORTEST: Duration = Duration::from_secs(10);
+
 /// While something holds off the reboot, it is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
 
@@ -34,17 +38,49 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
 pub(super) struct Look {
     pub facts: Facts,
     pub taken: Option<Taken>,
+    /// What ends the action of a server that orders updates.
+    pub verdict: Option<Verdict>,
+}
+
+/// What the policy says of what was seen last.
+pub(super) struct Wants {
+    pub wanted: Wanted,
+    pub taken: Option<Taken>,
+    pub verdict: Option<Verdict>,
+}
+
+/// How an action ends that this machine does nothing about.
+pub(super) enum Verdict {
+    /// What it wants is so already.
+    Done(String),
+    /// It is not done.
+    Refused(String),
+}
+
+impl Wants {
+    pub(super) fn nothing(wait: Wait) -> Self {
+        Self { wanted: Wanted::Nothing(wait), taken: None, verdict: None }
+    }
+
+    pub(super) fn verdict(verdict: Verdict) -> Self {
+        let (Verdict::Done(why) | Verdict::Refused(why)) = &verdict;
+        let nothing = Self::nothing(Wait::rest(why));
+        Self { verdict: Some(verdict), ..nothing }
+    }
 }
 
 impl Run<'_> {
     /// Looks at everything.
     pub(super) fn look(&self) -> Result<Look> {
         let now = Timestamp::now();
-        let survey = match self.powers.is_root() {
-            true => Survey::of(&Machine::survey(self.root, self.config, Access::Read)?, self.config)?,
-            false => Survey::read(self.root)?,
+        let survey = self.survey()?;
+        let Wants { wanted, taken, verdict } = match self.orders {
+            true => self.ordered(&survey, now)?,
+            false => {
+                let (wanted, taken) = self.wanted(&survey, now)?;
+                Wants { wanted, taken, verdict: None }
+            }
         };
-        let (wanted, taken) = self.wanted(&survey, now)?;
         let taken_digest = taken.as_ref().map_or("", |taken| taken.release.digest.as_str());
         let facts = Facts {
             now,
@@ -53,9 +89,17 @@ impl Run<'_> {
             wanted,
             begins: self.begins(taken_digest, now),
             shut: self.shut(&survey, taken_digest, now),
-            turn: if self.config.update.fleetlock.is_some() { Turn::Ask } else { Turn::Ours },
+            turn: self.turn(taken_digest),
         };
-        Ok(Look { facts, taken })
+        Ok(Look { facts, taken, verdict })
+    }
+
+    /// The machine, as it is seen by whoever is root, else as it was left by whoever is.
+    pub(super) fn survey(&self) -> Result<Survey> {
+        match self.powers.is_root() {
+            true => Survey::of(&Machine::survey(self.root, self.config, Access::Read)?, self.config),
+            false => Survey::read(self.root),
+        }
     }
 
     /// When the feed is looked at next. Who asks by hand has it looked at once, right now.
@@ -64,6 +108,8 @@ impl Run<'_> {
             return None;
         }
         match (self.order, self.polled) {
+            // A server that has ordered something may have thought better of it.
+            (Order::Follow, false) if self.ledger.task.is_some() => Some(now),
             (Order::Follow, _) => Some(self.poll_at(now)),
             (_, false) => Some(now),
             (_, true) => None,
@@ -75,7 +121,15 @@ impl Run<'_> {
     pub(super) fn poll_at(&self, now: Timestamp) -> Timestamp {
         let rules = &self.config.update;
         let (interval, jitter) = match self.seen.failures {
-            0 => (rules.interval, rules.jitter),
+            0 => match self
+                .ledger
+                .sleep
+                .map(|sleep| Duration::from_secs(sleep).clamp(SHORTEST, rules.interval))
+            {
+                // The server knows best how many it has to answer.
+                Some(sleep) => (sleep, rules.jitter.min(sleep / 10)),
+                None => (rules.interval, rules.jitter),
+            },
             n => {
                 let retry = FIRST_RETRY.saturating_mul(1 << n.min(16).saturating_sub(1)).min(rules.interval);
                 (retry, retry)
@@ -116,7 +170,7 @@ impl Run<'_> {
     }
 
     /// Why what the policy wants is not tried any more by itself.
-    fn given_up(&self, survey: &Survey, release: &Release) -> Option<Wait> {
+    pub(super) fn given_up(&self, survey: &Survey, release: &Release) -> Option<Wait> {
         if self.order != Order::Follow || self.plan.digest != release.digest {
             return None;
         }
@@ -136,12 +190,12 @@ impl Run<'_> {
         })
     }
 
-    fn come(&self, survey: &Survey, release: &Release) -> Come {
+    pub(super) fn come(&self, survey: &Survey, release: &Release) -> Come {
         let waiting = survey.waiting.as_ref().filter(|waiting| waiting.digest == release.digest);
         match waiting.map(|waiting| waiting.applied) {
             Some(true) => Come::Applied,
             Some(false) => Come::Staged,
-            None if !self.feed.is_remote() => Come::Fetched,
+            None if !self.is_fetched() => Come::Fetched,
             None if release.files.files().all(|file| self.has(&file.name, &file.sha256)) => Come::Fetched,
             None => Come::Away,
         }
@@ -149,6 +203,9 @@ impl Run<'_> {
 
     /// When the download begins: at a random moment before the window.
     fn begins(&self, digest: &str, now: Timestamp) -> Timestamp {
+        if self.ledger.task.as_ref().is_some_and(|task| task.download == Handling::Forced) {
+            return now;
+        }
         let found = match self.seen.wanted.as_ref().filter(|wanted| wanted.digest == digest) {
             Some(wanted) => past(wanted.found, now).unwrap_or(Timestamp::UNIX_EPOCH),
             None => now,
@@ -171,6 +228,12 @@ impl Run<'_> {
     /// Why the machine may not be rebooted now.
     fn shut(&self, survey: &Survey, digest: &str, now: Timestamp) -> Option<Wait> {
         let rules = &self.config.update;
+        if let Some(wait) = self.held_by_server().or_else(|| self.held_by_queue(digest, now)) {
+            return Some(wait);
+        }
+        if self.is_forced() {
+            return None;
+        }
         match begin(&rules.windows, now, self.needs()) {
             Begin::At(opens) => {
                 let when = opens.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC");

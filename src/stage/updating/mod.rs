@@ -8,8 +8,10 @@
 
 mod install;
 mod look;
+mod orders;
 mod schedule;
 mod survey;
+mod turn;
 
 use jiff::Timestamp;
 use log::{debug, info, warn};
@@ -19,11 +21,13 @@ use crate::boot::Access;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::feed::cache::{Cache, Fetched};
+use crate::feed::hawkbit::{Client, Finished, Ledger, Milestone};
 use crate::feed::memory::{Download, Plan, Seen};
 use crate::feed::policy::Taken;
 use crate::feed::poll;
 use crate::feed::step::{Come, Order, Step, Wait, Wanted, next};
 use crate::image::Folder;
+use crate::image::http::Place;
 use crate::image::trust::Judge;
 use crate::root::Root;
 use crate::update::Machine;
@@ -119,11 +123,16 @@ struct Run<'a> {
     config: &'a Config,
     order: Order,
     powers: Powers,
+    /// A hawkBit server orders what is installed; there is no feed.
+    orders: bool,
+    /// The folder that is followed. Where there is none, the cache stands for it.
     feed: Folder,
     cache: Cache,
     judge: Judge,
     seen: Seen,
     plan: Plan,
+    /// What is remembered of the server that orders.
+    ledger: Ledger,
     /// The feed was looked at in this run.
     polled: bool,
     taken: Option<Taken>,
@@ -141,27 +150,49 @@ pub fn run(
     powers: Powers,
     tell: &mut dyn FnMut(Told<'_>),
 ) -> Result<Outcome> {
-    let Some(feed) = feed(root, config)? else { return Ok(Outcome { end: End::Off, taken: None }) };
     let cache = Cache::of(root);
-    let _lock = if powers.network && feed.is_remote() { Some(cache.lock()?) } else { None };
+    let orders = config.update.hawkbit.is_some();
+    let Some(feed) = followed(root, config, &cache)? else {
+        return Ok(Outcome { end: End::Off, taken: None });
+    };
+    let remote = orders || feed.is_remote();
+    let _lock = match remote && (powers.network || orders && powers.boot) {
+        false => None,
+        true => match cache.lock() {
+            // Whoever fetches has the rest installed afterwards.
+            Err(Error::Busy(_)) if !powers.network => return Ok(Outcome { end: End::Others, taken: None }),
+            lock => Some(lock?),
+        },
+    };
     let mut run = Run {
         root,
         config,
         order,
         powers,
+        orders,
         feed,
         cache,
         judge: Judge::new(root, &config.trust)?,
         seen: Seen::read(root),
         plan: Plan::read(root),
+        ledger: if orders { Ledger::read(root) } else { Ledger::default() },
         polled: false,
         taken: None,
         tell,
     };
-    let end = run.steps();
+    let end = run.begin().and_then(|()| run.steps());
+    let end = end.inspect(|end| run.tell_of_end(end));
     let kept = run.keep(&end);
     let end = end?;
     kept.map(|()| Outcome { end, taken: run.taken })
+}
+
+/// The folder that is followed, or the one that a server's orders are put into.
+fn followed(root: &Root, config: &Config, cache: &Cache) -> Result<Option<Folder>> {
+    match config.update.hawkbit {
+        Some(_) => cache.own_folder().map(Some),
+        None => feed(root, config),
+    }
 }
 
 /// The folder that is followed: a URL, with or without a `/` at its end, or a path of this machine.
@@ -186,7 +217,7 @@ fn download(config: &Config) -> crate::config::Download {
 /// # Errors
 /// As [`Survey::of`], and if it cannot be written.
 pub fn leave_survey(root: &Root, config: &Config) -> Result<()> {
-    if config.update.feed.is_none() {
+    if config.update.source().is_none() {
         return Ok(());
     }
     Survey::of(&Machine::survey(root, config, Access::Read)?, config)?.leave(root)
@@ -200,6 +231,10 @@ impl Run<'_> {
                 self.wants(taken);
             }
             self.taken = look.taken.clone();
+            if let Some(verdict) = look.verdict.filter(|_| self.powers.network && self.polled) {
+                self.close_with(verdict)?;
+                continue;
+            }
             if let (Wanted::Release(Come::Staged | Come::Applied), true) =
                 (&look.facts.wanted, self.powers.is_root())
             {
@@ -226,8 +261,10 @@ impl Run<'_> {
                     self.reboot()?;
                     return Ok(End::Reboot);
                 }
-                (Step::AskForTurn, Some(_)) => {
-                    return Err(Error::Failed("[update.fleetlock] is not supported by this build".into()));
+                (Step::AskForTurn, Some(taken)) => {
+                    if let Some(wait) = self.ask_for_turn(taken)? {
+                        return Ok(End::Wait(wait));
+                    }
                 }
                 (step, None) => {
                     return Err(Error::Failed(format!("{step:?}, but nothing is to be taken")));
@@ -244,6 +281,9 @@ impl Run<'_> {
             (self.tell)(Told::Wanted(taken));
         }
         self.plan.is_about(&release.version, &release.digest);
+        if let Some(task) = &mut self.ledger.task {
+            task.digest = Some(release.digest.clone());
+        }
         if self.seen.wanted.as_ref().is_none_or(|wanted| wanted.digest != release.digest) {
             info!("{} is to be taken", release.version);
             self.seen.wanted = Some(Download {
@@ -264,12 +304,13 @@ impl Run<'_> {
     fn poll(&mut self) -> Result<()> {
         self.seen.tried = Some(Timestamp::now().as_second());
         self.polled = true;
-        let looked = match self.feed.is_remote() {
-            true => poll::poll(&self.feed, &self.cache, &self.judge),
-            false => poll::known(&self.feed, &self.judge),
+        let looked = match (self.orders, self.feed.is_remote()) {
+            (true, _) => self.poll_server(),
+            (_, true) => poll::poll(&self.feed, &self.cache, &self.judge).map(drop),
+            (_, false) => poll::known(&self.feed, &self.judge).map(drop),
         };
         match looked {
-            Ok(_) => {
+            Ok(()) => {
                 (self.seen.polled, self.seen.failures, self.seen.error) = (self.seen.tried, 0, None);
                 self.seen.write(self.root)
             }
@@ -288,14 +329,23 @@ impl Run<'_> {
     }
 
     fn fetch(&mut self, taken: &Taken) -> Result<()> {
-        let fetched = self.fetch_files(taken);
+        let client = if self.orders { Some(self.client()?) } else { None };
+        if let Some(client) = &client {
+            self.reached(Milestone::Downloading, Finished::None, vec!["the download begins".into()]);
+            self.tell_server(client);
+        }
+        let fetched = self.fetch_files(taken, client.as_ref());
+        if let (Some(client), Ok(())) = (&client, &fetched) {
+            self.reached(Milestone::Downloaded, Finished::None, vec!["downloaded, and verified".into()]);
+            self.tell_server(client);
+        }
         if let Err(e) = &fetched {
             self.failed(e);
         }
         fetched
     }
 
-    fn fetch_files(&mut self, taken: &Taken) -> Result<()> {
+    fn fetch_files(&mut self, taken: &Taken, client: Option<&Client>) -> Result<()> {
         let files: Vec<_> = taken.release.files.files().cloned().collect();
         let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
         self.cache.sweep(&keep)?;
@@ -308,8 +358,15 @@ impl Run<'_> {
             if self.has(&file.name, &file.sha256) {
                 continue;
             }
+            let url = match client {
+                Some(_) => self.place_of(&file.name)?,
+                None => self.feed.join(&file.name),
+            };
+            let place =
+                Place { url: &url, authorization: client.and_then(|client| client.authorization(&url)) };
+            let limits = client.map_or_else(|| download.clone(), |client| self.limits_for(&url, client));
             let (root, seen, tell) = (self.root, &mut self.seen, &mut self.tell);
-            self.cache.fetch(&self.feed, &file.name, &file.sha256, &download, |fetched| {
+            self.cache.fetch(&place, &file.name, &file.sha256, &limits, |fetched| {
                 tell(Told::Fetching(&file.name, fetched));
                 note_percent(root, seen, percent(number, files.len(), fetched));
             })?;
@@ -333,6 +390,9 @@ impl Run<'_> {
     fn keep(&mut self, end: &Result<End>) -> Result<()> {
         if self.powers.network {
             self.seen.write(self.root)?;
+            if self.orders {
+                self.ledger.write(self.root)?;
+            }
         }
         if !self.powers.is_root() || self.order == Order::Check {
             return Ok(());

@@ -20,6 +20,8 @@ impl Run<'_> {
         let poll = self.poll_at(now);
         match end {
             Some(End::Wait(wait)) => wait.until.map_or(poll, |until| until.min(poll)),
+            // The other part is to ask, unless whom it asks is away.
+            Some(End::Others) if self.seen.failures == 0 => now,
             _ => poll,
         }
     }

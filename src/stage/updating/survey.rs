@@ -16,7 +16,7 @@ use crate::error::{Error, OrError, Result};
 use crate::feed::{cache, inhibit, memory, policy};
 use crate::files::replace;
 use crate::root::Root;
-use crate::state::{BootKind, Failure, Stage, State};
+use crate::state::{BootKind, Failure, Stage, State, Update};
 use crate::update::Machine;
 use crate::update::write::NATIVE;
 
@@ -37,6 +37,10 @@ pub struct Survey {
     pub running: Running,
     /// The update in the other slot, if it is verified and waits.
     pub waiting: Option<InSlot>,
+    /// The update in flight, or the last one that came to its end.
+    pub update: Option<Update>,
+    /// That the running system, which is committed, was not healthy in this boot.
+    pub unhealthy: bool,
     /// The images that failed here.
     pub failures: Vec<Failure>,
     /// What holds off a reboot.
@@ -89,6 +93,8 @@ impl Survey {
             version: entry.version.unwrap_or_default(),
             running: running(machine),
             waiting: waiting(&state),
+            unhealthy: state.unhealthy.iter().any(|unhealthy| unhealthy.entry == entry.name.id()),
+            update: state.update,
             failures: state.failures,
             held: inhibit::look(&machine.root, &config.update.inhibit),
             pinned: memory::pinned(&machine.root)?.is_some(),

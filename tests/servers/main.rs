@@ -1,0 +1,15 @@
+//! Machines (folders) and the servers of a fleet: a real hawkBit, and a real FleetLock server where it can be had.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "../support/fleetlock.rs"]
+mod fleetlock;
+#[path = "../support/hawkbit.rs"]
+mod hawkbit;
+mod node;
+mod orders;
+mod queue;
+#[path = "../support/mod.rs"]
+mod support;
+
+use node::Node;

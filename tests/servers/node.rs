@@ -1,0 +1,81 @@
+//! A machine of a fleet.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::hawkbit::{HawkBit, TOKEN};
+use crate::support::{Run, Tree};
+
+/// A machine that runs 1.0 from slot a.
+pub struct Node {
+    pub name: String,
+    pub tree: Tree,
+}
+
+impl Node {
+    /// A machine that a hawkBit server decides for. `more`: of its section, and behind it.
+    pub fn of(hawkbit: &HawkBit, name: &str, more: &str) -> Self {
+        let node = Self { name: name.to_owned(), tree: Tree::running("1.0") };
+        node.write_token(TOKEN);
+        node.configure(&hawkbit.url, more);
+        node
+    }
+
+    pub fn write_token(&self, token: &str) {
+        let file = self.tree.path("etc/abide/token");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, token).unwrap();
+        fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub fn configure(&self, url: &str, more: &str) {
+        let own = format!("url = '{url}'\nid = '{}'\ngateway_token = '/etc/abide/token'\n", self.name);
+        self.write(&format!("[update]\ndownload_spread = 0\n[update.hawkbit]\n{own}{more}\n"));
+    }
+
+    pub fn write(&self, config: &str) {
+        fs::create_dir_all(self.tree.path("etc/abide")).unwrap();
+        fs::write(self.tree.path("etc/abide/abide.toml"), config).unwrap();
+    }
+
+    /// The parts of the units, one after the other, as systemd runs them, with the poll that the timer brings.
+    pub fn run(&self) -> [Run; 4] {
+        self.let_time_pass();
+        ["--survey", "--fetch", "--install", "--boot"].map(|part| self.tree.abide(&["-v", "update", part]))
+    }
+
+    /// As often as the units run by themselves until the machine reboots or waits.
+    pub fn settle(&self) -> bool {
+        for _ in 0..4 {
+            let runs = self.run();
+            if self.reboots() {
+                return true;
+            }
+            assert!(runs.iter().all(|run| run.code == 0), "{}", said(&runs));
+        }
+        false
+    }
+
+    /// Makes it long ago that a server was asked.
+    fn let_time_pass(&self) {
+        let path = self.tree.path("var/lib/abide/feed/feed.json");
+        let Ok(bytes) = fs::read(&path) else { return };
+        let mut seen: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        seen["tried"] = 0.into();
+        fs::write(path, seen.to_string()).unwrap();
+    }
+
+    /// Whether a reboot was asked for since the last time.
+    pub fn reboots(&self) -> bool {
+        fs::remove_file(self.tree.path("run/abide/reboot-requested")).is_ok()
+    }
+
+    pub fn has_fetched(&self, file: &str) -> bool {
+        self.tree.path(&format!("var/lib/abide/feed/{file}")).exists()
+    }
+}
+
+/// What came out of it.
+pub fn said(runs: &[Run]) -> String {
+    runs.iter().map(|run| format!("{}{}", run.stdout, run.stderr)).collect()
+}
