@@ -1,9 +1,9 @@
 //! What a machine proves itself with to a server: read from a file, never shown.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, OrError, Result};
@@ -12,16 +12,19 @@ use crate::root::Root;
 /// The longest that is read, in bytes.
 const MOST: u64 = 4096;
 
-/// Where systemd puts what a unit is given by `LoadCredential=`.
-const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// Where a unit that is not root finds what only root may read: given by `LoadCredential=`, or left by the
+/// step of the unit that is root ([`Secret::hand_over`]).
+const OWN: [&str; 2] = ["CREDENTIALS_DIRECTORY", RUNTIME];
+
+/// The folder of a unit with `RuntimeDirectory=`. It belongs to the unit's user and goes with the unit.
+const RUNTIME: &str = "RUNTIME_DIRECTORY";
 
 /// A token. Its debug form does not hold it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Reads `file`: one line. On the running system a credential of the unit with the file's name goes
-    /// before it, so that a unit without rights can have what only root may read.
+    /// Reads `file`: one line. On the running system a copy that the unit has of it goes before it.
     ///
     /// # Errors
     /// [`Error::Usage`] if it cannot be read, is open to others, or holds no single line of visible ASCII.
@@ -43,12 +46,34 @@ impl Secret {
             )));
         }
         let mut text = String::new();
-        open.by_ref().take(MOST + 1).read_to_string(&mut text).or_usage(cannot)?;
+        Read::by_ref(&mut open).take(MOST + 1).read_to_string(&mut text).or_usage(cannot)?;
         let token = text.trim_end_matches(['\n', '\r']);
         if token.is_empty() || token.len() as u64 > MOST || !token.chars().all(|c| c.is_ascii_graphic()) {
             return Err(Error::Usage(format!("{name}: must hold one line, the token, without spaces")));
         }
         Ok(Self(token.to_owned()))
+    }
+
+    /// Leaves a copy of `file` for the user of the unit whose first step this is; outside of one there is
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// As [`Secret::read`], and [`Error::Failed`] if it cannot be left.
+    pub fn hand_over(root: &Root, file: &Path) -> Result<()> {
+        let Some(dir) = std::env::var_os(RUNTIME).filter(|_| root.is_live()) else { return Ok(()) };
+        let Some(name) = file.file_name() else { return Ok(()) };
+        let path = Path::new(&dir).join(name);
+        if credential(root, file).is_some() {
+            return Ok(());
+        }
+        let secret = Self::read(root, file)?;
+        let cannot = || format!("{}: cannot write", path.display());
+        let owner = std::fs::metadata(&dir).or_failed(cannot)?;
+        let mut copy = OpenOptions::new();
+        // Nobody but root has been in there yet: the unit has just begun.
+        let mut copy = copy.write(true).create_new(true).mode(0o400).open(&path).or_failed(cannot)?;
+        copy.write_all(secret.0.as_bytes()).or_failed(cannot)?;
+        std::os::unix::fs::fchown(&copy, Some(owner.uid()), Some(owner.gid())).or_failed(cannot)
     }
 
     /// The value of a header: `scheme`, a space, the token.
@@ -65,8 +90,9 @@ impl fmt::Debug for Secret {
 }
 
 fn credential(root: &Root, file: &Path) -> Option<PathBuf> {
-    let dir = std::env::var_os(CREDENTIALS).filter(|_| root.is_live())?;
-    Some(Path::new(&dir).join(file.file_name()?)).filter(|path| path.exists())
+    let name = file.file_name().filter(|_| root.is_live())?;
+    let dirs = OWN.iter().filter_map(std::env::var_os);
+    dirs.map(|dir| Path::new(&dir).join(name)).find(|path| path.exists())
 }
 
 #[cfg(test)]

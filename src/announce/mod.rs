@@ -35,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Delivers what waits in the outbox.
 const UNIT: &str = "abide-report.service";
 
+/// Tells the servers that decide about updates, and gives back the turn to reboot.
+const UPDATE: &str = "abide-update.service";
+
 /// Tells everyone about `event`.
 pub fn announce(root: &Root, config: &Config, event: &Event) {
     if !journal::send(root, &event.fields()) {
@@ -47,7 +50,10 @@ pub fn announce(root: &Root, config: &Config, event: &Event) {
         try_to(write_metrics(&root, &config));
         if to.url.is_some() {
             try_to(outbox::put(&root, &event));
-            deliver_soon(&root);
+            start(&root, UNIT);
+        }
+        if event.event == Kind::Committed && has_servers(&config) {
+            start(&root, UPDATE);
         }
     });
 }
@@ -65,16 +71,21 @@ pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
     replace(&root.path(file), text.as_bytes())
 }
 
-/// Has the unit deliver what waits, without waiting for it.
-fn deliver_soon(root: &Root) {
+/// Whether a server waits to hear of it: others may wait for their turn. After a boot the unit runs anyway.
+fn has_servers(config: &Config) -> bool {
+    config.update.hawkbit.is_some() || config.update.fleetlock.is_some()
+}
+
+/// Starts a unit without waiting for it. What it would do it does at the next boot otherwise.
+fn start(root: &Root, unit: &str) {
     if !root.is_live() {
         return;
     }
-    let started = Command::new("systemctl").args(["start", "--no-block", UNIT]).status();
+    let started = Command::new("systemctl").args(["start", "--no-block", unit]).status();
     match started {
         Ok(status) if status.success() => {}
-        Ok(status) => warn!("systemctl start {UNIT}: {status}; the report waits for the next boot"),
-        Err(e) => warn!("systemctl start {UNIT}: {e}; the report waits for the next boot"),
+        Ok(status) => warn!("systemctl start {unit}: {status}; the report waits for the next boot"),
+        Err(e) => warn!("systemctl start {unit}: {e}; the report waits for the next boot"),
     }
 }
 

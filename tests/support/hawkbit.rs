@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ pub const TOKEN: &str = "s3cret-gateway-token";
 pub struct HawkBit {
     pub url: String,
     agent: Agent,
+    uploads: Mutex<()>,
     /// Its end is the server's.
     _child: Child,
 }
@@ -71,7 +73,7 @@ impl HawkBit {
             assert!(started.elapsed() < START, "hawkBit does not answer");
             sleep(Duration::from_millis(300));
         }
-        let it = Self { url, agent, _child: child };
+        let it = Self { url, agent, uploads: Mutex::new(()), _child: child };
         let configs = [
             ("authentication.gatewaytoken.enabled", json!(true)),
             ("authentication.gatewaytoken.key", json!(TOKEN)),
@@ -90,6 +92,8 @@ impl HawkBit {
 
     /// Uploads a version's files.
     pub fn upload(&self, name: &str, version: &str, files: &[(&str, &[u8])]) -> Uploaded {
+        // Of two uploads at once the server refuses one now and then.
+        let _one = self.uploads.lock().unwrap();
         let module = json!([{ "name": name, "version": version, "type": "os" }]);
         let module = self.post("softwaremodules", &module)[0]["id"].as_u64().unwrap();
         for (file, bytes) in files {
@@ -142,12 +146,18 @@ impl HawkBit {
         self.actions(machine).into_iter().max()
     }
 
-    /// An action's state: `pending` or `finished`, and how far the machine came by its last word.
-    pub fn action(&self, machine: &str, action: u64) -> String {
+    /// Where an action stands: `open`, `well`, `badly` or `canceled`. Versions of the server differ in how they
+    /// say it.
+    pub fn action(&self, machine: &str, action: u64) -> &'static str {
         let said = self.statuses(machine, action);
-        let last = said.last().map(|(kind, _)| kind.as_str()).unwrap_or_default();
-        let open = self.get(&format!("targets/{machine}/actions/{action}"))["status"].clone();
-        format!("{} {last}", open.as_str().unwrap_or_default())
+        let last = said.iter().map(|(kind, _)| kind.as_str()).rfind(|kind| *kind != "retrieved");
+        let state = self.get(&format!("targets/{machine}/actions/{action}"))["status"].clone();
+        match (state.as_str().unwrap(), last.unwrap_or_default()) {
+            ("error", _) | ("finished", "error") => "badly",
+            ("canceled", _) | ("finished", "canceled") => "canceled",
+            ("finished" | "downloaded", _) => "well",
+            _ => "open",
+        }
     }
 
     /// All that was said about an action, the oldest first: kind, and messages in one.
@@ -179,6 +189,11 @@ impl HawkBit {
     /// What the server knows of a machine.
     pub fn attributes(&self, machine: &str) -> Value {
         self.get(&format!("targets/{machine}/attributes"))
+    }
+
+    /// Whether a machine of this name has been heard of.
+    pub fn knows(&self, machine: &str) -> bool {
+        self.call("GET", &format!("targets/{machine}"), None).0 == 200
     }
 
     /// Begins a rollout over the machines whose names begin so, all in one group.

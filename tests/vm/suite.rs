@@ -11,10 +11,13 @@ mod driver;
 mod emt;
 mod feed;
 mod firmware_options;
+#[path = "../support/hawkbit.rs"]
+mod hawkbit;
 mod health;
 mod loader;
 mod matrix;
 mod model;
+mod orders;
 mod power_cut;
 mod support;
 mod verity;

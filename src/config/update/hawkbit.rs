@@ -37,6 +37,16 @@ pub enum Token {
     Gateway(String),
 }
 
+impl Token {
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        match self {
+            Self::Target(file) | Self::Gateway(file) => file,
+        }
+    }
+}
+
 /// Who agrees to an action that asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirm {

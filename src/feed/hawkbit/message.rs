@@ -122,7 +122,9 @@ fn lines(details: &[String]) -> Vec<&str> {
     let mut lines = vec![];
     for mut rest in details.iter().flat_map(|detail| detail.lines()) {
         while !rest.is_empty() {
-            let (line, after) = rest.split_at(rest.floor_char_boundary(MOST_LINE));
+            let most = rest.len().min(MOST_LINE);
+            let end = (1..=most).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
+            let (line, after) = rest.split_at(end);
             lines.push(line);
             rest = after;
         }

@@ -13,6 +13,8 @@ mod schedule;
 mod survey;
 mod turn;
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use log::{debug, info, warn};
 
@@ -30,6 +32,7 @@ use crate::image::Folder;
 use crate::image::http::Place;
 use crate::image::trust::Judge;
 use crate::root::Root;
+use crate::secret::Secret;
 use crate::update::Machine;
 use crate::update::write::{Progress, Written};
 
@@ -219,6 +222,9 @@ fn download(config: &Config) -> crate::config::Download {
 pub fn leave_survey(root: &Root, config: &Config) -> Result<()> {
     if config.update.source().is_none() {
         return Ok(());
+    }
+    if let Some(token) = config.update.hawkbit.as_ref().and_then(|hawkbit| hawkbit.token.as_ref()) {
+        Secret::hand_over(root, Path::new(token.file()))?;
     }
     Survey::of(&Machine::survey(root, config, Access::Read)?, config)?.leave(root)
 }

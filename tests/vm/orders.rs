@@ -1,0 +1,72 @@
+//! Machines that do what a real hawkBit orders.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::hawkbit::{HawkBit, TOKEN, Uploaded, repository, wait_for};
+use crate::support::edge::{Edge, image_path};
+
+/// Starts with the first test that wants it; none where it cannot be had.
+fn server() -> Option<HawkBit> {
+    HawkBit::start(&repository(env!("CARGO_MANIFEST_DIR")))
+}
+
+fn upload(hawkbit: &HawkBit, version: &str, variant: &str) -> Uploaded {
+    let image = fs::read(image_path(version, variant, "zst")).unwrap();
+    hawkbit.upload("edge", version, &[(&format!("edge_{version}.raw.zst"), &image)])
+}
+
+/// A machine that asks the server often, by its own units.
+fn machine(hawkbit: &HawkBit, name: &str) -> Edge {
+    let mut edge = Edge::running(name, "1.0");
+    edge.ok("mkdir -p /var/lib/abide && touch /var/lib/abide/follow");
+    edge.put("/var/lib/abide/token", TOKEN.as_bytes());
+    edge.ok("chmod 600 /var/lib/abide/token");
+    let port = hawkbit.url.rsplit(':').next().unwrap();
+    edge.configure(&format!(
+        "[update]\ninterval = '1min'\njitter = 0\ndownload_spread = 0\n[update.hawkbit]\n\
+         url = 'http://10.0.2.2:{port}'\nid = '{name}'\ngateway_token = '/var/lib/abide/token'\n"
+    ));
+    edge.ok("systemctl start abide-update.timer && systemctl start abide-update.service");
+    wait_for("it is not known", || hawkbit.knows(name));
+    edge
+}
+
+/// Two machines and more boots: `ABIDE_FLEET=all`.
+fn is_whole_fleet() -> bool {
+    std::env::var("ABIDE_FLEET").is_ok_and(|wanted| wanted == "all")
+}
+
+#[test]
+fn a_rollout_ends_well_over_a_power_cut_and_a_bad_image_ends_with_its_reason() {
+    let Some(hawkbit) = server() else { return };
+    let names: &[&str] = if is_whole_fleet() { &["hawk-1", "hawk-2"] } else { &["hawk-1"] };
+    let mut machines: Vec<Edge> = names.iter().map(|name| machine(&hawkbit, name)).collect();
+    let rollout = hawkbit.rollout("edge", "hawk-", &upload(&hawkbit, "2.0", "ok"));
+    let action = |name: &str| hawkbit.newest_action(name).unwrap();
+    wait_for("no action", || names.iter().all(|name| hawkbit.newest_action(name).is_some()));
+
+    // The power of one is cut in the middle of it. The action's id is on the disk.
+    let mut first = machines.remove(0);
+    first.wait_for_status("the download", |status| status["update"]["userStatus"] == "DOWNLOADING");
+    let first = first.power_cycle(|_| {});
+    machines.insert(0, first);
+    for edge in &mut machines {
+        while edge.next_boot().version == "1.0" {}
+        edge.wait_for_commit();
+    }
+    for name in names {
+        wait_for("it does not end well", || hawkbit.action(name, action(name)) == "well");
+    }
+    wait_for("the rollout does not end", || hawkbit.rollout_status(rollout).0 == "finished");
+
+    let bad = hawkbit.assign(names[0], &upload(&hawkbit, "3.0", "failing-unit"), json!({ "type": "forced" }));
+    let edge = &mut machines[0];
+    edge.ok("systemctl start --no-block abide-update.service");
+    assert_eq!(edge.next_boot().version, "3.0");
+    assert_eq!(edge.next_boot().version, "2.0");
+    wait_for("it does not end", || hawkbit.action(names[0], bad) == "badly");
+    let (_, reason) = hawkbit.statuses(names[0], bad).pop().unwrap();
+    assert!(reason.contains("check 'app'") && reason.contains("phase: checks"), "{reason}");
+}
