@@ -180,12 +180,21 @@ fn text_of(node: &Node) -> Option<&str> {
     if let Value::Text(text) = &node.value { Some(text) } else { None }
 }
 
+/// As TOML has it: in quotes, if it is not bare.
+fn key(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !key.is_empty() && key.chars().all(is_bare) {
+        true => key.to_owned(),
+        false => literal(&Value::Text(key.to_owned())),
+    }
+}
+
 /// As TOML, with the file and line of each value in a comment.
 #[must_use]
 pub fn toml(tree: &Tree) -> String {
     let settings = settings(tree);
     let lines: Vec<String> =
-        settings.iter().map(|s| format!("{} = {}", s.key, literal(&s.node.value))).collect();
+        settings.iter().map(|s| format!("{} = {}", key(s.key), literal(&s.node.value))).collect();
     let width = lines.iter().map(|l| l.chars().count()).filter(|w| *w <= 44).max().unwrap_or(0);
     let mut out = String::new();
     let mut last = None;
