@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::RedirectAuthHeaders;
 use ureq::tls::TlsConfig;
 
 use crate::root::Root;
@@ -45,6 +46,7 @@ pub fn agent(
     let mut config = Agent::config_builder()
         .tls_config(TlsConfig::builder().root_certs(root_certs(root, ca)?).build())
         .http_status_as_error(false)
+        .redirect_auth_headers(RedirectAuthHeaders::Never)
         .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")));
     config = match patience {
         Patience::Whole(limit) => config.timeout_global(Some(limit)),

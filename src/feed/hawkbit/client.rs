@@ -237,3 +237,96 @@ impl Answer {
 fn shown(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs::{self, Permissions};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread;
+
+    use super::super::ledger::tests::ledger;
+    use super::super::message::{Finished, Milestone};
+    use super::*;
+    use crate::config::Config;
+
+    /// A server that answers so, one request after the other, and tells what was asked.
+    fn server(answers: &'static [&'static str]) -> (String, Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, asked) = channel();
+        thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = String::new();
+                while !is_whole(&request) {
+                    let mut part = [0; 4096];
+                    let len = stream.read(&mut part).unwrap();
+                    request.push_str(&String::from_utf8_lossy(part.get(..len).unwrap()));
+                }
+                sender.send(request).unwrap();
+                let head = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+                write!(stream, "HTTP/1.1 {answer}\r\n{head}").unwrap();
+            }
+        });
+        (url, asked)
+    }
+
+    fn is_whole(request: &str) -> bool {
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+        let head = head.to_lowercase();
+        let len = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        body.len() >= len.map_or(0, |len| len.parse().unwrap())
+    }
+
+    fn client(url: &str) -> Client {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        fs::write(&file, "s3cret").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        let text = format!("[update.hawkbit]\nurl = '{url}'\nid = 'n'\ntoken = '/token'\n");
+        let config = Config::parse("f", &text).unwrap().update.hawkbit.unwrap();
+        Client::new(&Root::at(dir.path()), &config).unwrap()
+    }
+
+    #[test]
+    fn the_token_goes_to_the_server_and_nowhere_else() {
+        let client = client("https://h:8443/x");
+        assert_eq!(client.authorization("https://H:8443/any"), Some("TargetToken s3cret"));
+        for other in ["https://h/any", "http://h:8443/any", "https://h.evil:8443/any", "https://cdn/h:8443"] {
+            assert_eq!(client.authorization(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_sends_its_clients_elsewhere_is_not_followed() {
+        let (url, asked) = server(&["302 Found\r\nLocation: http://127.0.0.1:9/"]);
+        let error = client(&url).poll().unwrap_err().to_string();
+        assert!(error.contains("sends its clients elsewhere") && !error.contains("s3cret"), "{error}");
+        assert!(asked.recv().unwrap().to_lowercase().contains("authorization: targettoken s3cret"));
+    }
+
+    #[test]
+    fn what_the_server_did_not_take_is_told_again_in_order() {
+        let (url, asked) = server(&["200 OK", "503 No", "200 OK", "410 Gone"]);
+        let client = client(&url);
+        let mut ledger = ledger();
+        for milestone in [Milestone::Accepted, Milestone::Downloading, Milestone::Staged, Milestone::Testing]
+        {
+            ledger.reached(milestone, 0, Finished::None, vec![]);
+        }
+        assert!(client.deliver(&mut ledger, |_| Ok(())).unwrap_err().to_string().contains("status 503"));
+        assert_eq!(ledger.waiting.len(), 3);
+        // Closed at the server meanwhile: nobody wants to hear the rest.
+        client.deliver(&mut ledger, |_| Ok(())).unwrap();
+        assert_eq!((ledger.waiting.len(), ledger.task), (0, None));
+        assert!(
+            asked.iter().all(
+                |request| request.starts_with("POST /DEFAULT/controller/v1/n/deploymentBase/8/feedback ")
+            )
+        );
+    }
+}
