@@ -4,6 +4,8 @@
 
 #[path = "../support/fleetlock.rs"]
 mod fleetlock;
+// Each of the two kinds of test that use it uses a part of it.
+#[allow(dead_code)]
 #[path = "../support/hawkbit.rs"]
 mod hawkbit;
 mod node;

@@ -35,7 +35,9 @@ fn node(hawkbit: &HawkBit, name: &str, more: &str) -> Node {
 #[test]
 fn a_machine_registers_itself_and_tells_its_attributes() {
     let Some(hawkbit) = server() else { return };
+    assert!(!hawkbit.knows("attributes"));
     node(hawkbit, "attributes", "attributes = { site = 'north' }");
+    assert!(hawkbit.knows("attributes"));
     let attributes = hawkbit.attributes("attributes");
     assert_eq!(attributes["version"], "1.0");
     assert_eq!(attributes["image"], "edge");

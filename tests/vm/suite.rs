@@ -11,6 +11,8 @@ mod driver;
 mod emt;
 mod feed;
 mod firmware_options;
+// Each of the two kinds of test that use it uses a part of it.
+#[allow(dead_code)]
 #[path = "../support/hawkbit.rs"]
 mod hawkbit;
 mod health;
