@@ -50,6 +50,16 @@ fn power_can_be_cut_and_the_machine_started_again() {
 }
 
 #[test]
+fn a_saved_machine_stands_still_until_it_is_loaded_and_then_goes_on() {
+    let mut vm = shell("driver-saved", "echo it-begins\nstall 2000000\necho it-ends\n").start().unwrap();
+    vm.wait_for_line("it-begins", SOON).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = vm.save(folder.path()).unwrap();
+    let mut vm = Machine::from_snapshot("driver-loaded", &snapshot).unwrap().start().unwrap();
+    vm.wait_for_line("it-ends", SOON).unwrap();
+}
+
+#[test]
 fn a_deadline_ends_a_wait_and_names_the_log() {
     let mut vm = Machine::new("driver-late").unwrap().start().unwrap();
     let error = vm.wait_for_line("never said", Duration::from_millis(10)).unwrap_err();
