@@ -31,14 +31,19 @@ pub enum RootArg {
 impl fmt::Display for RootArg {
     /// The word on a command line that [`RootArg::parse`] reads back as the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PartUuid(v) => write!(f, "root=PARTUUID={v}"),
-            Self::PartLabel(v) => write!(f, "\"root=PARTLABEL={v}\""),
-            Self::FsUuid(v) => write!(f, "root=UUID={v}"),
-            Self::FsLabel(v) => write!(f, "\"root=LABEL={v}\""),
-            Self::BootUuid(v) => write!(f, "boot_uuid={v}"),
-            Self::RootHash(v) => write!(f, "roothash={v}"),
-            Self::Node(v) | Self::Other(v) => write!(f, "\"root={v}\""),
+        let (key, value) = match self {
+            Self::PartUuid(v) => ("root=PARTUUID=", v),
+            Self::PartLabel(v) => return write!(f, "\"root=PARTLABEL={v}\""),
+            Self::FsUuid(v) => ("root=UUID=", v),
+            Self::FsLabel(v) => return write!(f, "\"root=LABEL={v}\""),
+            Self::BootUuid(v) => ("boot_uuid=", v),
+            Self::RootHash(v) => ("roothash=", v),
+            Self::Node(v) | Self::Other(v) => return write!(f, "\"root={v}\""),
+        };
+        // No UUID has blanks; but whoever wrote this may have forgotten to close a quote.
+        match value.contains(|c: char| c.is_whitespace() || c == '\0') {
+            true => write!(f, "\"{key}{value}\""),
+            false => write!(f, "{key}{value}"),
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Seen {
     pub tried: Option<i64>,
     /// When it was last looked at with success.
     pub polled: Option<i64>,
+    /// How often that was; what came before what is told by this, as seconds are too long for it.
+    pub polls: u64,
     /// Attempts in a row that failed.
     pub failures: u32,
     /// Why the last attempt failed.
@@ -86,8 +88,8 @@ pub struct Plan {
     pub until: Option<i64>,
     /// How often it could not be written.
     pub refused: u32,
-    /// When it was written into the slot.
-    pub written: Option<i64>,
+    /// How often the feed had been looked at ([`Seen::polls`]) when it was written into the slot.
+    pub written: Option<u64>,
     /// That it was to be applied; set before it is.
     pub begun: bool,
     /// Reboots that were asked for since it was applied.

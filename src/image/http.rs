@@ -243,7 +243,7 @@ fn into_io(error: ureq::Error) -> io::Error {
 }
 
 fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the server has fewer bytes than asked for")
+    io::Error::new(io::ErrorKind::InvalidInput, "the server has fewer bytes than asked for (416)")
 }
 
 /// What a status means: "not now" may pass (RFC 9110, 15.5.9, 15.5.20 and 15.6; RFC 6585), the others do not.

@@ -1,6 +1,5 @@
 //! The steps that change the machine.
 
-use jiff::Timestamp;
 use log::{info, warn};
 
 use super::look::MOST_REFUSALS;
@@ -23,7 +22,7 @@ impl Run<'_> {
         match &written {
             Ok(()) => {
                 (self.plan.refused, self.plan.begun) = (0, false);
-                self.plan.written = Some(Timestamp::now().as_second());
+                self.plan.written = Some(self.seen.polls);
                 // It is in the slot, and was read back from there.
                 self.cache.sweep(&[])?;
             }

@@ -318,6 +318,7 @@ impl Run<'_> {
         match looked {
             Ok(()) => {
                 (self.seen.polled, self.seen.failures, self.seen.error) = (self.seen.tried, 0, None);
+                self.seen.polls = self.seen.polls.wrapping_add(1);
                 self.seen.write(self.root)
             }
             Err(e) => {

@@ -87,7 +87,7 @@ impl Run<'_> {
 
     /// Since the update is in the slot, the server may have thought better of it.
     fn must_ask_server(&self) -> bool {
-        self.orders && self.plan.written.is_some_and(|at| self.seen.polled.is_none_or(|polled| polled < at))
+        self.orders && self.plan.written == Some(self.seen.polls)
     }
 
     /// Asks; none if it is this machine's turn, and the update is still wanted.
