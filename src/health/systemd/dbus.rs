@@ -10,9 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::unistd::getuid;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zvariant::serialized::{Context, Data};
-use zvariant::{BE, LE, ObjectPath, OwnedObjectPath, Signature, Type, Value, to_bytes};
+use zvariant::{BE, LE, ObjectPath, OwnedObjectPath, SerializeValue, Signature, Type, Value, to_bytes};
 
 use super::answers::{self, Listed, Queued};
 use super::{Job, Properties, Silence};
@@ -34,6 +34,7 @@ const ERROR: u8 = 3;
 const PATH: u8 = 1;
 const INTERFACE: u8 = 2;
 const MEMBER: u8 = 3;
+const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
@@ -44,10 +45,53 @@ const FIXED: usize = 16;
 /// Ten thousand units with their states are less than this.
 const MOST: u32 = 4 << 20;
 
+/// What systemd says where a unit of that type does not have what was asked for.
+const HAS_NONE: [&str; 2] =
+    ["org.freedesktop.DBus.Error.UnknownProperty", "org.freedesktop.DBus.Error.UnknownInterface"];
+
 /// Byte order, type, flags, version, length of the body, serial, fields.
 type Header<'a> = (u8, u8, u8, u8, u32, u32, Vec<(u8, Value<'a>)>);
+/// The same as it is sent.
+type Sent<'a> = (u8, u8, u8, u8, u32, u32, Vec<(u8, Field<'a>)>);
 /// The same with the length of the fields.
 type Fixed = (u8, u8, u8, u8, u32, u32, u32);
+
+/// The value of a field of a header. Not a [`Value`]: that writes the signature of two arguments as
+/// that of one structure, `(ss)` in place of `ss`, and systemd refuses the call.
+#[derive(Debug)]
+enum Field<'a> {
+    Path(ObjectPath<'a>),
+    Text(&'a str),
+    Signature(Bare),
+}
+
+/// The signature of a list of arguments.
+#[derive(Debug)]
+struct Bare(&'static str);
+
+impl Type for Field<'_> {
+    const SIGNATURE: &'static Signature = &Signature::Variant;
+}
+
+impl Serialize for Field<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Path(path) => SerializeValue(path).serialize(serializer),
+            Self::Text(text) => SerializeValue(text).serialize(serializer),
+            Self::Signature(signature) => SerializeValue(signature).serialize(serializer),
+        }
+    }
+}
+
+impl Type for Bare {
+    const SIGNATURE: &'static Signature = &Signature::Signature;
+}
+
+impl Serialize for Bare {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
 
 /// A connection to systemd.
 #[derive(Debug)]
@@ -64,7 +108,8 @@ pub struct Dbus {
 #[derive(Debug)]
 struct Reply {
     order: u8,
-    is_error: bool,
+    /// The name of the error that it is.
+    error: Option<String>,
     body: Vec<u8>,
 }
 
@@ -149,9 +194,10 @@ impl Dbus {
         }
         let mut properties = Properties::new();
         for (name, reply) in names.iter().zip(self.ask_all(&calls)?) {
-            // A type of unit that does not have it.
-            if reply.is_error {
-                continue;
+            match reply.error.as_deref() {
+                None => {}
+                Some(error) if HAS_NONE.contains(&error) => continue,
+                Some(error) => return Err(garbled(format!("{error}: {}", reply.complaint()))),
             }
             let data = reply.data();
             let ((value,), _): ((Value<'_>,), usize) = data.deserialize().map_err(garbled)?;
@@ -178,9 +224,9 @@ impl Dbus {
     fn ask(&mut self, call: &Call<'_>) -> Result<Reply, Silence> {
         let mut replies = self.ask_all(std::slice::from_ref(call))?;
         let reply = replies.pop().ok_or_else(|| garbled("no reply"))?;
-        match reply.is_error {
-            false => Ok(reply),
-            true => Err(Silence::Asked(format!("systemd: {}: {}", call.member, reply.complaint()))),
+        match &reply.error {
+            None => Ok(reply),
+            Some(error) => Err(garbled(format!("{}: {error}: {}", call.member, reply.complaint()))),
         }
     }
 
@@ -226,7 +272,12 @@ impl Dbus {
             Value::U32(serial) if *field == REPLY_SERIAL => Some(*serial),
             _ => None,
         });
-        Ok((serial, Reply { order, is_error: kind == ERROR, body }))
+        let name = header.6.iter().find_map(|(field, value)| match value {
+            Value::Str(name) if *field == ERROR_NAME => Some(name.to_string()),
+            _ => None,
+        });
+        let error = (kind == ERROR).then(|| name.unwrap_or_default());
+        Ok((serial, Reply { order, error, body }))
     }
 
     fn line(&mut self) -> Result<String, Silence> {
@@ -286,17 +337,17 @@ impl Reply {
 
 fn encode(call: &Call<'_>, destination: Option<&str>, serial: u32) -> Result<Vec<u8>, Silence> {
     let path = ObjectPath::try_from(call.path).map_err(garbled)?;
-    let mut fields: Vec<(u8, Value<'_>)> =
-        vec![(PATH, path.into()), (INTERFACE, call.interface.into()), (MEMBER, call.member.into())];
-    if let Some(destination) = destination {
-        fields.push((DESTINATION, destination.into()));
-    }
+    let mut fields = vec![
+        (PATH, Field::Path(path)),
+        (INTERFACE, Field::Text(call.interface)),
+        (MEMBER, Field::Text(call.member)),
+    ];
+    fields.extend(destination.map(|destination| (DESTINATION, Field::Text(destination))));
     if !call.signature.is_empty() {
-        let signature = Signature::try_from(call.signature).map_err(|e| garbled(e.to_string()))?;
-        fields.push((SIGNATURE, signature.into()));
+        fields.push((SIGNATURE, Field::Signature(Bare(call.signature))));
     }
     let length = u32::try_from(call.body.len()).map_err(garbled)?;
-    let header: Header<'_> = (b'l', CALL, 0, 1, length, serial, fields);
+    let header: Sent<'_> = (b'l', CALL, 0, 1, length, serial, fields);
     let mut bytes = to_bytes(Context::new_dbus(LE, 0), &header).map_err(garbled)?.to_vec();
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     bytes.extend_from_slice(&call.body);

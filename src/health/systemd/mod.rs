@@ -38,9 +38,9 @@ pub struct Systemd {
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Silence {
-    /// Nobody is there to be asked in this way.
+    /// Nobody is there who can be asked in this way.
     Absent(String),
-    /// It was asked, and did not answer in time, or said no.
+    /// It was asked, and did not answer in time.
     Asked(String),
 }
 
