@@ -17,6 +17,7 @@ pub fn check(world: &World, goals: &[Goal], loader: &str) -> Result<(), Violatio
     nothing_half_written_is_bootable(world, &entries)?;
     a_good_system_is_there(world, &entries, &state)?;
     the_loader_alone_ends_on_a_good_system(world, &entries, &quirks(loader))?;
+    tries_are_given_back(world, &entries, &state)?;
     only_committed_systems_are_good(world, &entries, &state)?;
     failures_are_deserved(world, &entries, &state, goals)
 }
@@ -75,6 +76,19 @@ fn the_loader_alone_ends_on_a_good_system(
         (entries, settings) = (next.entries, next.settings);
     }
     Err(format!("3: after {} boots the loader is still at {last}", tries() + 2))
+}
+
+/// A good system with tries that nobody gives back is left one day, for whatever is there.
+fn tries_are_given_back(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
+    let has_tries = |e: &&Entry| e.name.counter().is_some_and(|c| c.left > 0);
+    for entry in entries.iter().filter(|e| is_good(world, e)).filter(has_tries) {
+        let is_on_trial =
+            state.update.as_ref().is_some_and(|u| u.entry == entry.id() && u.stage != Stage::Committed);
+        if !is_on_trial && state.counted_entry() != Some(entry.id().as_str()) {
+            return Err(format!("1: {} has tries that nobody gives back", entry.name));
+        }
+    }
+    Ok(())
 }
 
 fn only_committed_systems_are_good(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
