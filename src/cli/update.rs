@@ -4,7 +4,7 @@ use crate::boot::Access;
 use crate::error::{Error, Result};
 use crate::feed::memory::pin;
 use crate::feed::step::Order;
-use crate::stage::updating::{End, Outcome, Powers, Told, leave_survey, run as follow};
+use crate::stage::updating::{End, Outcome, Powers, Told, hand_over, leave_survey, run as follow};
 use crate::update::Machine;
 
 use super::Context;
@@ -34,6 +34,9 @@ pub struct Args {
     /// Leave what only root can find out for the part that fetches; for its unit
     #[arg(long, group = "what", hide = true)]
     survey: bool,
+    /// Let the user of a unit have the cache; for that unit
+    #[arg(long, group = "what", hide = true)]
+    hand_over: bool,
     /// Only what takes the network; for its unit
     #[arg(long, group = "what", hide = true)]
     fetch: bool,
@@ -49,6 +52,9 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config()?;
     if args.survey {
         return leave_survey(&context.root, &config);
+    }
+    if args.hand_over {
+        return hand_over(&context.root, &config);
     }
     if args.pin || args.unpin {
         return set_pin(context, args.pin);

@@ -93,8 +93,8 @@ fn reboots(tree: &Tree) -> bool {
 }
 
 /// The parts of the units, one after the other, as systemd runs them.
-fn units(tree: &Tree) -> [Run; 4] {
-    ["--survey", "--fetch", "--install", "--boot"].map(|part| tree.abide(&["update", part]))
+fn units(tree: &Tree) -> [Run; 5] {
+    ["--survey", "--hand-over", "--fetch", "--install", "--boot"].map(|part| tree.abide(&["update", part]))
 }
 
 /// Makes it long ago that the feed was looked at.

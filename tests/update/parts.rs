@@ -23,6 +23,19 @@ fn the_parts_of_the_units_do_together_what_a_command_does() {
 }
 
 #[test]
+fn without_a_look_at_the_machine_nothing_is_fetched() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    tree.abide(&["update", "--survey"]).ok();
+    // The next one fails: what was found before does not count any more.
+    fs::rename(tree.path("efi"), tree.path("gone")).unwrap();
+    tree.abide(&["update", "--survey"]).fails(4);
+    let run = tree.abide(&["update", "--fetch"]).fails(1);
+    assert!(run.stderr.contains("has abide-survey.service failed?"), "{}", run.stderr);
+    assert!(feed.asked().is_empty());
+}
+
+#[test]
 fn the_feed_is_looked_at_once_in_an_interval() {
     let feed = Feed::new();
     let tree = machine(&feed);
@@ -118,12 +131,12 @@ fn an_image_that_does_not_fit_is_not_tried_over_and_over() {
     feed.put("edge_2.0.raw.zst", &Image::with_cmdline("2.0", "root=/dev/sda9").zst());
     feed.list();
     feed.configure(&tree, "download_spread = 0");
-    let [_, _, install, _] = units(&tree);
+    let [_, _, _, install, _] = units(&tree);
     install.fails(6);
     feed.asked();
     for _ in 0..2 {
         let_time_pass(&tree);
-        let [_, _, install, _] = units(&tree);
+        let [_, _, _, install, _] = units(&tree);
         install.ok();
     }
     assert_eq!(feed.asked(), ["/SHA256SUMS", "/SHA256SUMS"]);

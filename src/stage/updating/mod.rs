@@ -223,10 +223,22 @@ pub fn leave_survey(root: &Root, config: &Config) -> Result<()> {
     if config.update.source().is_none() {
         return Ok(());
     }
+    Survey::withdraw(root)?;
+    Survey::of(&Machine::survey(root, config, Access::Read)?, config)?.leave(root)
+}
+
+/// Lets the user of the unit whose first step this is have the cache, and what opens the server's door.
+///
+/// # Errors
+/// [`Error::Failed`] if it cannot be given; those of reading a token.
+pub fn hand_over(root: &Root, config: &Config) -> Result<()> {
+    if config.update.source().is_none() {
+        return Ok(());
+    }
     if let Some(token) = config.update.hawkbit.as_ref().and_then(|hawkbit| hawkbit.token.as_ref()) {
         Secret::hand_over(root, Path::new(token.file()))?;
     }
-    Survey::of(&Machine::survey(root, config, Access::Read)?, config)?.leave(root)
+    survey::hand_over(root)
 }
 
 impl Run<'_> {

@@ -1,6 +1,7 @@
 //! When the units run next: at the moment of the next poll, download or window, and not every minute.
 
 use std::process::Command;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -11,19 +12,26 @@ use super::{End, Run};
 /// The timer that is made for the next moment, beside `abide-update.timer`, which is coarse.
 const TIMER: &str = "abide-update-next";
 
+/// After this the part that talks to servers has its turn again. Not at once: it may have failed before it
+/// could say so.
+const OTHERS: Duration = Duration::from_secs(30);
+
 /// What it starts.
 const UNIT: &str = "abide-update.service";
 
 impl Run<'_> {
     /// When there is something to do next.
     pub(super) fn next_moment(&self, end: Option<&End>, now: Timestamp) -> Timestamp {
-        let poll = self.poll_at(now);
-        match end {
-            Some(End::Wait(wait)) => wait.until.map_or(poll, |until| until.min(poll)),
+        let until = match end {
+            Some(End::Wait(wait)) => wait.until,
             // The other part is to ask, unless whom it asks is away.
-            Some(End::Others) if self.seen.failures == 0 => now,
-            _ => poll,
-        }
+            Some(End::Others) if self.seen.failures == 0 => now.checked_add(OTHERS).ok(),
+            _ => None,
+        };
+        let moments = [until, Some(self.poll_at(now))].into_iter().flatten();
+        // What is due already has just been tried, in vain: once in an interval is enough for that.
+        let again = now.checked_add(self.config.update.interval).unwrap_or(now);
+        moments.filter(|moment| *moment > now).min().unwrap_or(again)
     }
 }
 

@@ -2,6 +2,7 @@
 //! talks to the network and is not root.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -107,20 +108,32 @@ impl Survey {
     /// [`Error::Failed`] if nothing was left in this boot.
     pub fn read(root: &Root) -> Result<Self> {
         let path = root.path(FACTS);
-        let bytes = fs::read(&path).or_failed(|| {
-            format!("{}: cannot read; is this run outside of abide-update.service?", path.display())
-        })?;
+        let bytes = fs::read(&path)
+            .or_failed(|| format!("{}: cannot read; has abide-survey.service failed?", path.display()))?;
         serde_json::from_slice(&bytes).or_failed(|| format!("{}: not understood", path.display()))
     }
 
-    /// Leaves it for the part that is not privileged, and lets that have the cache.
+    /// Leaves it for the part that is not privileged.
     ///
     /// # Errors
     /// [`Error::Failed`] if it cannot be written.
     pub fn leave(&self, root: &Root) -> Result<()> {
         let bytes = serde_json::to_vec(self).or_failed(|| "cannot encode what was found")?;
-        replace(&root.path(FACTS), &bytes)?;
-        hand_over(&root.path(cache::DIR))
+        replace(&root.path(FACTS), &bytes)
+    }
+
+    /// What was left before does not count any more.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it cannot be removed.
+    pub fn withdraw(root: &Root) -> Result<()> {
+        let path = root.path(FACTS);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                Err(e).or_failed(|| format!("{}: cannot remove", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// As the policy takes it.
@@ -162,7 +175,11 @@ fn waiting(state: &State) -> Option<InSlot> {
 }
 
 /// Gives the cache, and what is in it, to the user of the unit whose first step this is.
-fn hand_over(dir: &Path) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Failed`] if it cannot be given.
+pub(super) fn hand_over(root: &Root) -> Result<()> {
+    let dir = &root.path(cache::DIR);
     let cannot = || format!("{}: cannot hand over", dir.display());
     fs::create_dir_all(dir).or_failed(cannot)?;
     let Some(own) = std::env::var_os(RUNTIME_DIRECTORY) else { return Ok(()) };
