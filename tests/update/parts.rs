@@ -158,6 +158,7 @@ fn losing_what_is_remembered_costs_a_repeat_and_nothing_else() {
     for rubbish in ["", "{\"tried\":", "null"] {
         for part in ["--survey", "--fetch", "--install"] {
             tree.abide(&["update", part]).ok();
+            fs::create_dir_all(tree.path("var/lib/abide/feed")).unwrap();
             for file in ["feed/feed.json", "update.json"] {
                 fs::write(tree.path("var/lib/abide").join(file), rubbish).unwrap();
             }
