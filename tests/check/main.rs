@@ -6,7 +6,6 @@
 
 mod announce;
 mod assess;
-mod bus;
 mod every_boot;
 mod kinds;
 mod once;
