@@ -89,7 +89,8 @@ fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
     let resumed =
         ranges.first().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
     assert!(resumed.is_some_and(|from: u64| from >= 16 << 20), "{ranges:?}");
-    assert_eq!((ranges.len(), asked(&edge, "edge_2.0.raw.zst")), (1, 2), "{:?}", edge.server.requests());
+    // A connection that breaks before its first byte has come begins anew.
+    assert_eq!(ranges.len(), 1, "{:?}", edge.server.requests());
     let metrics = edge.ok("cat /var/lib/abide/abide.prom");
     assert!(metrics.contains("abide_update_available{version=\"2.0\"} 1"), "{metrics}");
     // Planned once everything else is done.
