@@ -73,7 +73,12 @@ impl Follower {
         if self.entries >= count {
             return Ok(None);
         }
-        let header = self.header().map_err(Error::doing("read the log of writes"))?;
+        let header = match self.header() {
+            // Counted already, and still on its way into the file.
+            Ok(header) if header.count == 0 && header.flags == 0 => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            header => header.map_err(Error::doing("read the log of writes"))?,
+        };
         self.entries += 1;
         self.flushes += u64::from(header.flags & FLUSH != 0);
         self.next += SECTOR as u64;
@@ -218,6 +223,10 @@ mod tests {
         assert_eq!((follower.entries, follower.flushes), (2, 1));
         let empty = tempfile::NamedTempFile::new().unwrap();
         assert!(Follower::open(empty.path()).unwrap().step().unwrap().is_none());
+        let counted_first = log(&[(0, 0, FLUSH), (5, 2, 0)]);
+        counted_first.as_file().set_len(2 * SECTOR as u64).unwrap();
+        let mut follower = Follower::open(counted_first.path()).unwrap();
+        assert!(follower.step().unwrap().is_some() && follower.step().unwrap().is_none());
         let rubbish = log(&[(5, 1 << 40, DISCARD)]);
         assert!(read(rubbish.path(), &Sectors::zeros(1)).is_err());
     }
