@@ -90,6 +90,7 @@ soak: build
 	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
 	ABIDE_FEED_LIFE=all $(CARGO) test --locked --package abide-qemu --test vm feed::
+	ABIDE_VERITY=all $(CARGO) test --locked --package abide-qemu --test vm verity::
 	ABIDE_FLEET=all $(CARGO) test --locked --package abide-qemu --test vm orders::
 	ABIDE_CUTS=200 ABIDE_BOOTS=60 $(CARGO) test --locked --package abide-qemu --test vm crash:: -- --nocapture
 

@@ -95,7 +95,8 @@ fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
     let metrics = edge.ok("cat /var/lib/abide/abide.prom");
     assert!(metrics.contains("abide_update_available{version=\"2.0\"} 1"), "{metrics}");
     // Planned once everything else is done.
-    let planned = "timeout 60 sh -c 'until systemctl -q is-active abide-update-next.timer; do sleep 0.2; done'";
+    let planned =
+        "timeout 60 sh -c 'until systemctl -q is-active abide-update-next.timer; do sleep 0.2; done'";
     assert!(edge.run(planned).success(), "the next step is not planned:\n{}", journal(&mut edge));
     wait_for_polls(&mut edge, 1);
     assert_eq!(edge.boots(), 0, "it reboots in its window only");

@@ -33,15 +33,20 @@ fn machine(hawkbit: &HawkBit, name: &str) -> Edge {
     edge
 }
 
-/// Two machines and more boots: `ABIDE_FLEET=all`.
-fn is_whole_fleet() -> bool {
+/// Two machines beside a server take too long for every day: `ABIDE_FLEET=all`. What the machines say to the server
+/// is tried on trees every day (`tests/servers`).
+fn is_wanted() -> bool {
     std::env::var("ABIDE_FLEET").is_ok_and(|wanted| wanted == "all")
 }
 
 #[test]
 fn a_rollout_ends_well_over_a_power_cut_and_a_bad_image_ends_with_its_reason() {
+    if !is_wanted() {
+        eprintln!("skipped: machines under hawkBit; ABIDE_FLEET=all has them");
+        return;
+    }
     let Some(hawkbit) = server() else { return };
-    let names: &[&str] = if is_whole_fleet() { &["hawk-1", "hawk-2"] } else { &["hawk-1"] };
+    let names = ["hawk-1", "hawk-2"];
     let mut machines: Vec<Edge> = names.iter().map(|name| machine(&hawkbit, name)).collect();
     let rollout = hawkbit.rollout("edge", "hawk-", &upload(&hawkbit, "2.0", "ok"));
     let action = |name: &str| hawkbit.newest_action(name).unwrap();
