@@ -89,6 +89,7 @@ soak: build
 	ABIDE_MATRIX=all ABIDE_MATRIX_WRITE=1 $(CARGO) test --locked --package abide-qemu --test vm matrix::every
 	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
+	ABIDE_COST=all $(CARGO) test --locked --package abide-qemu --test vm health::a_trial_that_is_denied
 	ABIDE_FEED_LIFE=all $(CARGO) test --locked --package abide-qemu --test vm feed::
 	ABIDE_VERITY=all $(CARGO) test --locked --package abide-qemu --test vm verity::
 	ABIDE_FLEET=all $(CARGO) test --locked --package abide-qemu --test vm orders::

@@ -52,7 +52,7 @@ fn wait_for_rollback(edge: &mut Edge, from: &str, to: &str) {
     assert_eq!((edge.boots(), &status["update"]["userStatus"]), (boots, &"FAILED".into()), "{status:#}");
 }
 
-/// The whole life takes twice as many boots: `ABIDE_FEED_LIFE=all`.
+/// The life from the window's opening on takes many boots: `ABIDE_FEED_LIFE=all`.
 fn is_whole_life() -> bool {
     std::env::var("ABIDE_FEED_LIFE").is_ok_and(|wanted| wanted == "all")
 }
@@ -101,6 +101,10 @@ fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
     wait_for_polls(&mut edge, 1);
     assert_eq!(edge.boots(), 0, "it reboots in its window only");
 
+    if !is_whole_life() {
+        eprintln!("skipped: what follows when the window opens; ABIDE_FEED_LIFE=all has it");
+        return;
+    }
     // The window opens.
     edge.vm.send("date -s @$(($(date +%s) + 600))").unwrap();
     wait_for(&mut edge, "2.0");
@@ -115,16 +119,14 @@ fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
     feed.publish("3.1", "ok");
     wait_for(&mut edge, "3.1");
 
-    if is_whole_life() {
-        feed.publish("4.0", "ok");
-        wait_for(&mut edge, "4.0");
-        feed.publish("5.0", "failing-unit");
-        wait_for_rollback(&mut edge, "5.0", "4.0");
-        feed.publish("5.1", "ok");
-        wait_for(&mut edge, "5.1");
-        feed.configure(&mut edge, "target = '2.0'");
-        wait_for(&mut edge, "2.0");
-        wait_for_polls(&mut edge, 2);
-        assert_eq!(edge.status()["update"]["version"], "2.0");
-    }
+    feed.publish("4.0", "ok");
+    wait_for(&mut edge, "4.0");
+    feed.publish("5.0", "failing-unit");
+    wait_for_rollback(&mut edge, "5.0", "4.0");
+    feed.publish("5.1", "ok");
+    wait_for(&mut edge, "5.1");
+    feed.configure(&mut edge, "target = '2.0'");
+    wait_for(&mut edge, "2.0");
+    wait_for_polls(&mut edge, 2);
+    assert_eq!(edge.status()["update"]["version"], "2.0");
 }
