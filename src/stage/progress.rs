@@ -100,17 +100,18 @@ impl<'a> Progress<'a> {
 
 /// One line for `systemctl status`.
 fn status(standing: &Standing, checks: &[CheckResult], clock: &Clock) -> String {
-    match standing {
-        Standing::Healthy { until } => {
+    let open = checks.iter().find(|c| c.required && c.result != Outcome::Pass);
+    match (standing, open) {
+        (Standing::Healthy { until }, _) => {
             let left = until.saturating_sub(clock.now()).as_secs_f64().ceil();
             format!("Testing for {left} more seconds")
         }
-        Standing::LastRound { .. } => "The test window has held; checking once more".into(),
-        Standing::Passed => "The system on trial is healthy".into(),
-        Standing::Failed(failure) => format!("The trial has failed: {}", failure.reason),
-        Standing::Unhealthy => {
-            let open = checks.iter().find(|c| c.required && c.result != Outcome::Pass);
-            format!("Waiting for check {}", open.map(ToString::to_string).unwrap_or_default())
+        (Standing::Passed, _) => "The system on trial is healthy".into(),
+        (Standing::Failed(failure), _) => format!("The trial has failed: {}", failure.reason),
+        // The test window may have held meanwhile: an answer is waited for until the deadline.
+        (Standing::Unhealthy | Standing::LastRound { .. }, Some(check)) => {
+            format!("Waiting for check {check}")
         }
+        (Standing::Unhealthy | Standing::LastRound { .. }, None) => "Checking once more".into(),
     }
 }

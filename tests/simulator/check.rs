@@ -78,10 +78,14 @@ fn the_loader_alone_ends_on_a_good_system(
     Err(format!("3: after {} boots the loader is still at {last}", tries() + 2))
 }
 
-/// A good system with tries that nobody gives back is left one day, for whatever is there.
+/// A good system with tries that nobody gives back is left one day, for whatever is there. Where a
+/// rename was cut off, its plain name may be there as well, and stays when the tries are used up.
 fn tries_are_given_back(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
     let has_tries = |e: &&Entry| e.name.counter().is_some_and(|c| c.left > 0);
-    for entry in entries.iter().filter(|e| is_good(world, e)).filter(has_tries) {
+    let is_plain_too =
+        |e: &&Entry| entries.iter().any(|other| other.id() == e.id() && other.name.counter().is_none());
+    let armed = entries.iter().filter(|e| is_good(world, e)).filter(has_tries);
+    for entry in armed.filter(|e| !is_plain_too(e)) {
         let is_on_trial =
             state.update.as_ref().is_some_and(|u| u.entry == entry.id() && u.stage != Stage::Committed);
         if !is_on_trial && state.counted_entry() != Some(entry.id().as_str()) {
