@@ -6,6 +6,7 @@
 
 mod announce;
 mod assess;
+mod bus;
 mod every_boot;
 mod kinds;
 mod once;

@@ -1,48 +1,30 @@
 //! Asks systemd through `systemctl`, which finds its own way to it, and reads its answers.
 
-use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
+use super::{Job, Properties};
 use crate::health::child::{self, Keep};
 use crate::root::Root;
 
 /// Ten thousand units with their states are less than this.
 const MOST_OUTPUT: usize = 1 << 20;
 
-/// The properties of one unit, written as `systemctl show` writes them.
-pub type Properties = BTreeMap<String, String>;
-
-/// A job that systemd has queued.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// Its unit.
-    pub unit: String,
-    /// `start`, `stop`, …
-    pub kind: String,
-    /// Whether it runs, or waits for others.
-    pub is_running: bool,
-}
-
 /// A way to ask; `limit` holds for each question.
 #[derive(Debug, Clone)]
-pub struct Systemd {
+pub struct Systemctl {
     root: Root,
     limit: Duration,
 }
 
-impl Systemd {
+impl Systemctl {
     /// Asks the systemd of `root`: below a folder, that is the program there.
     #[must_use]
     pub fn new(root: &Root, limit: Duration) -> Self {
         Self { root: root.clone(), limit }
     }
 
-    /// The properties `names` of each of `units`, in their order. What a unit of that type does not
-    /// have is left out.
-    ///
-    /// # Errors
-    /// If systemd does not answer.
+    /// As [`super::Systemd::show`].
     pub fn show(&self, units: &[&str], names: &[&str]) -> Result<Vec<Properties>, String> {
         let names = names.join(",");
         let mut arguments = vec!["show", "--no-pager", "--property", &names, "--"];
@@ -54,10 +36,7 @@ impl Systemd {
         }
     }
 
-    /// The units that are in the failed state.
-    ///
-    /// # Errors
-    /// If systemd does not answer.
+    /// As [`super::Systemd::failed_units`].
     pub fn failed_units(&self) -> Result<Vec<String>, String> {
         let answer = self.ask(&[
             "list-units",
@@ -71,10 +50,7 @@ impl Systemd {
         Ok(first_words(&answer))
     }
 
-    /// What systemd still has to do.
-    ///
-    /// # Errors
-    /// If systemd does not answer.
+    /// As [`super::Systemd::jobs`].
     pub fn jobs(&self) -> Result<Vec<Job>, String> {
         Ok(parse_jobs(&self.ask(&["list-jobs", "--plain", "--no-legend", "--full", "--no-pager"])?))
     }
