@@ -149,9 +149,13 @@ const BUS: &str = "run/dbus/system_bus_socket";
 
 /// A machine whose systemctl would say the opposite of its socket.
 fn asked(socket: &str, manner: Manner, kind: &str) -> Json {
+    asked_beside(socket, manner, kind, "printf 'LoadState=masked\\nActiveState=inactive\\n'")
+}
+
+fn asked_beside(socket: &str, manner: Manner, kind: &str, systemctl: &str) -> Json {
     let tree = Tree::running("1.0");
     configure(&tree, &format!("[[check]]\nname = 'x'\ntimeout = '1s'\n{kind}\n"));
-    program(&tree, "usr/bin/systemctl", "printf 'LoadState=masked\\nActiveState=inactive\\n'");
+    program(&tree, "usr/bin/systemctl", systemctl);
     listen(&tree, socket, manner);
     tree.abide(&["check", "--json"]).json()["checks"][0].clone()
 }
@@ -181,15 +185,15 @@ fn systemd_is_asked_over_its_own_socket_or_the_bus() {
 #[test]
 fn a_systemd_that_takes_the_question_and_does_not_answer_is_given_up_at_the_timeout() {
     for kind in [UNIT, SYSTEM] {
-        let found = asked(PRIVATE, Manner::Silent, kind);
-        assert_eq!(found["reason"], "systemd did not answer for 1s", "{found}");
+        let found = asked_beside(PRIVATE, Manner::Silent, kind, "exec sleep 60");
+        assert_eq!(found["reason"], "systemd did not answer for 0.5s", "{found}");
         assert!(found["seconds"].as_f64().unwrap() < 20.0, "{found}");
     }
 }
 
 #[test]
 fn where_a_socket_is_of_no_use_systemctl_is_asked() {
-    for manner in [Manner::Babbles, Manner::HangsUp] {
+    for manner in [Manner::Babbles, Manner::HangsUp, Manner::Silent] {
         let found = asked(PRIVATE, manner, UNIT);
         assert_eq!(found["reason"], "app.service is masked", "{manner:?}: {found}");
     }

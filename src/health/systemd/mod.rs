@@ -1,5 +1,5 @@
 //! Asks systemd how its units are: over D-Bus, which costs no process, and through `systemctl` where
-//! neither systemd's own socket nor a bus answers.
+//! neither systemd's own socket nor a bus answers in half the time that there is.
 
 mod answers;
 mod dbus;
@@ -81,13 +81,25 @@ impl Systemd {
         on_bus: impl FnOnce(&mut Dbus) -> Result<T, Silence>,
         by_program: impl FnOnce(&Systemctl) -> Result<T, String>,
     ) -> Result<T, String> {
-        match Dbus::connect(&self.root, self.limit).and_then(|mut bus| on_bus(&mut bus)) {
-            Ok(answer) => Ok(answer),
-            Err(Silence::Asked(why)) => Err(why),
-            Err(Silence::Absent(why)) => {
-                debug!("{why}; asking systemctl");
-                by_program(&Systemctl::new(&self.root, self.limit))
-            }
+        // Whatever keeps one way from an answer leaves time for the other.
+        let half = self.limit / 2;
+        let silence = match Dbus::connect(&self.root, half).and_then(|mut bus| on_bus(&mut bus)) {
+            Ok(answer) => return Ok(answer),
+            Err(silence) => silence,
+        };
+        debug!("{silence}; asking systemctl");
+        let answer = by_program(&Systemctl::new(&self.root, self.limit.saturating_sub(half)));
+        answer.map_err(|why| match silence {
+            Silence::Absent(_) => why,
+            Silence::Asked(late) => late,
+        })
+    }
+}
+
+impl std::fmt::Display for Silence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent(why) | Self::Asked(why) => f.write_str(why),
         }
     }
 }
