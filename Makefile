@@ -75,8 +75,9 @@ lint: deps
 	$(CARGO) clippy --quiet --locked --no-default-features --bin abide -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "lint: no shellcheck, shell scripts not checked" >&2; fi
 
-# The guests are built from what `make install` installs.
+# The guests are built from what `make install` installs. Without the servers of others their tests are skipped.
 test: build
+	-@packaging/install-build-deps packaging/server-deps
 	$(CARGO) test --locked --workspace --no-fail-fast
 
 # Two updates of a machine under QEMU/OVMF, one that commits and one whose kernel panics.

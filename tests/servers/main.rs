@@ -11,6 +11,8 @@ mod hawkbit;
 mod node;
 mod orders;
 mod queue;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -8,15 +8,16 @@ use serde_json::json;
 use crate::Node;
 use crate::hawkbit::{HawkBit, Uploaded, repository, wait_for};
 use crate::node::said;
+use crate::skip::skipped;
 use crate::support::Image;
 
 /// One for all tests, which have machines of their own.
-static HAWKBIT: LazyLock<Option<HawkBit>> =
+static HAWKBIT: LazyLock<Result<HawkBit, String>> =
     LazyLock::new(|| HawkBit::start(&repository(env!("CARGO_MANIFEST_DIR"))));
 
 /// What every test begins with; without a server it ends there.
 fn server() -> Option<&'static HawkBit> {
-    HAWKBIT.as_ref()
+    HAWKBIT.as_ref().inspect_err(|why| skipped("a test of what hawkBit orders", why)).ok()
 }
 
 fn upload(hawkbit: &HawkBit, name: &str, version: &str, slot: &str) -> Uploaded {
@@ -260,7 +261,7 @@ fn a_wrong_token_is_an_error_that_does_not_show_it() {
 fn a_confirmation_is_given_by_policy_and_waited_for_where_that_is_configured() {
     let Some(hawkbit) = server() else { return };
     if !hawkbit.set("user.confirmation.flow.enabled", json!(true)) {
-        eprintln!("skipped: this hawkBit asks for no confirmations");
+        skipped("hawkBit's confirmations", "this version asks for none");
         return;
     }
     let by_policy = node(hawkbit, "confirm", "");

@@ -116,14 +116,16 @@ pub struct Airlock {
 }
 
 impl Airlock {
-    /// None, with a word about it, where it cannot be had.
-    pub fn start(repository: &Path) -> Option<Self> {
+    /// Starts one, with an etcd of its own.
+    ///
+    /// # Errors
+    /// Why it cannot be had here.
+    pub fn start(repository: &Path) -> Result<Self, String> {
         let fetch = repository.join("tests/servers/airlock/fetch");
         let fetch = Command::new(fetch).arg(repository.join("target/servers/airlock")).output().unwrap();
         if !fetch.status.success() {
-            eprintln!("skipped: {}", String::from_utf8_lossy(&fetch.stderr).trim());
             assert_eq!(fetch.status.code(), Some(77));
-            return None;
+            return Err(String::from_utf8_lossy(&fetch.stderr).trim().to_owned());
         }
         let program = String::from_utf8(fetch.stdout).unwrap().trim().to_owned();
         let ports = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -159,7 +161,7 @@ impl Airlock {
             assert!(started.elapsed() < Duration::from_secs(200), "airlock does not start");
             sleep(Duration::from_millis(100));
         }
-        Some(it)
+        Ok(it)
     }
 
     /// What `airlock ex get slots` says.

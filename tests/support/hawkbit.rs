@@ -35,16 +35,18 @@ pub struct Uploaded {
 }
 
 impl HawkBit {
-    /// Starts one from `target`, where it is fetched to; none, with a word about it, where it cannot be had.
-    pub fn start(repository: &Path) -> Option<Self> {
+    /// Starts one from `target`, where it is fetched to.
+    ///
+    /// # Errors
+    /// Why it cannot be had here.
+    pub fn start(repository: &Path) -> Result<Self, String> {
         let (scripts, dir) =
             (repository.join("tests/servers/hawkbit"), repository.join("target/servers/hawkbit"));
         if std::env::var_os("ABIDE_HAWKBIT").is_none() {
             let fetch = Command::new(scripts.join("fetch")).arg(&dir).output().unwrap();
             if !fetch.status.success() {
-                eprintln!("skipped: {}", String::from_utf8_lossy(&fetch.stderr).trim());
                 assert_eq!(fetch.status.code(), Some(77));
-                return None;
+                return Err(String::from_utf8_lossy(&fetch.stderr).trim().to_owned());
             }
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -82,7 +84,7 @@ impl HawkBit {
         for (key, value) in configs {
             it.put(&format!("system/configs/{key}"), &json!({ "value": value }));
         }
-        Some(it)
+        Ok(it)
     }
 
     /// Switches one of the server's own settings; whether it has that one.

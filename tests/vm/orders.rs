@@ -5,12 +5,11 @@ use std::fs;
 use serde_json::json;
 
 use crate::hawkbit::{HawkBit, TOKEN, Uploaded, repository, wait_for};
+use crate::skip::skipped;
 use crate::support::edge::{Edge, image_path};
 
-/// Starts with the first test that wants it; none where it cannot be had.
-fn server() -> Option<HawkBit> {
-    HawkBit::start(&repository(env!("CARGO_MANIFEST_DIR")))
-}
+/// For whoever reads that it was left out.
+const STORY: &str = "machines under hawkBit";
 
 fn upload(hawkbit: &HawkBit, version: &str, variant: &str) -> Uploaded {
     let image = fs::read(image_path(version, variant, "zst")).unwrap();
@@ -42,10 +41,12 @@ fn is_wanted() -> bool {
 #[test]
 fn a_rollout_ends_well_over_a_power_cut_and_a_bad_image_ends_with_its_reason() {
     if !is_wanted() {
-        eprintln!("skipped: machines under hawkBit; ABIDE_FLEET=all has them");
-        return;
+        return skipped(STORY, "ABIDE_FLEET=all has them");
     }
-    let Some(hawkbit) = server() else { return };
+    let hawkbit = match HawkBit::start(&repository(env!("CARGO_MANIFEST_DIR"))) {
+        Ok(hawkbit) => hawkbit,
+        Err(why) => return skipped(STORY, &why),
+    };
     let names = ["hawk-1", "hawk-2"];
     let mut machines: Vec<Edge> = names.iter().map(|name| machine(&hawkbit, name)).collect();
     let rollout = hawkbit.rollout("edge", "hawk-", &upload(&hawkbit, "2.0", "ok"));

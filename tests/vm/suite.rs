@@ -21,5 +21,7 @@ mod matrix;
 mod model;
 mod orders;
 mod power_cut;
+#[path = "../support/skip.rs"]
+mod skip;
 mod support;
 mod verity;
