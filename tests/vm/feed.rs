@@ -99,10 +99,10 @@ fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
     // A connection that breaks before its first byte has come begins anew.
     assert_eq!(ranges.len(), 1, "{:?}", edge.server.requests());
     // Told and planned once everything else is done.
-    let told = "timeout 60 sh -c 'until grep -F abide_update_available /var/lib/abide/abide.prom; do sleep 0.2; done'";
+    let told = "timeout 300 sh -c 'until grep -F abide_update_available /var/lib/abide/abide.prom; do sleep 0.2; done'";
     assert_eq!(edge.ok(told).lines().last(), Some("abide_update_available{version=\"2.0\"} 1"));
     let planned =
-        "timeout 60 sh -c 'until systemctl -q is-active abide-update-next.timer; do sleep 0.2; done'";
+        "timeout 300 sh -c 'until systemctl -q is-active abide-update-next.timer; do sleep 0.2; done'";
     assert!(edge.run(planned).success(), "the next step is not planned:\n{}", journal(&mut edge));
     wait_for_polls(&mut edge, 1);
     assert_eq!(edge.boots(), 0, "it reboots in its window only");
