@@ -85,12 +85,13 @@ demo: build
 	$(CARGO) run --quiet --locked --package abide-qemu --bin demo
 
 # What takes too long for every day: every row of the matrix of bad systems, power cuts three deep and
-# hundreds of them in virtual machines, an image of 8 GiB, two machines under hawkBit.
+# hundreds of them in virtual machines, an image of 8 GiB, a feed's later releases, machines under hawkBit.
 soak: build
 	ABIDE_MATRIX=all ABIDE_MATRIX_WRITE=1 $(CARGO) test --locked --package abide-qemu --test vm matrix::every
 	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
-	ABIDE_COST=all $(CARGO) test --locked --package abide-qemu --test vm health::a_trial_that_is_denied
+	ABIDE_COST=all $(CARGO) test --locked --package abide-qemu --test vm health:: -- --nocapture
+	ABIDE_FEED_LIFE=all $(CARGO) test --locked --package abide-qemu --test vm feed::
 	ABIDE_FLEET=all $(CARGO) test --locked --package abide-qemu --test vm orders::
 	ABIDE_CUTS=200 ABIDE_BOOTS=60 $(CARGO) test --locked --package abide-qemu --test vm crash:: -- --nocapture
 

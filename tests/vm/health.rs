@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::skip::skipped;
 use crate::support::controller::Controller;
 use crate::support::edge::Edge;
 use crate::support::oops;
@@ -130,6 +131,49 @@ fn assert_costs_little(edge: &mut Edge) {
     assert!(peak.trim().parse::<u64>().unwrap() < 12 << 20, "{peak} bytes");
 }
 
+/// On a busy host the numbers say nothing: `ABIDE_COST=all`.
+fn is_cost_wanted() -> bool {
+    std::env::var("ABIDE_COST").is_ok_and(|wanted| wanted == "all")
+}
+
+/// Microseconds from the start of systemd on the root to `multi-user.target`.
+fn way_up(edge: &mut Edge) -> i64 {
+    edge.ok("timeout 120 sh -c 'until systemctl -q is-active multi-user.target; do sleep 0.2; done'");
+    let instant = |edge: &mut Edge, unit: &str, property: &str| -> i64 {
+        edge.ok(&format!("systemctl show {unit} --value --property={property}")).trim().parse().unwrap()
+    };
+    let start = instant(edge, "", "UserspaceTimestampMonotonic");
+    instant(edge, "multi-user.target", "ActiveEnterTimestampMonotonic") - start
+}
+
+#[test]
+fn an_assessment_does_not_hold_up_the_boot() {
+    if !is_cost_wanted() {
+        return skipped("what an assessment adds to a boot", "ABIDE_COST=all has it");
+    }
+    let mut edge = Edge::running("health-cost", "1.0");
+    configure(&mut edge, "[assess]\ntries = 5\ntest_window = '5min'\ndeadline = '15min'\n");
+    edge.write("2.0", "ok");
+    edge.ok("abide apply");
+    let boots = |edge: &mut Edge, kind: &str| {
+        let mut times: Vec<i64> = (0..5)
+            .map(|_| {
+                assert_eq!(edge.reboot().version, "2.0");
+                assert_eq!(edge.status()["boot"]["kind"], kind);
+                way_up(edge)
+            })
+            .collect();
+        times.sort_unstable();
+        println!("{kind}: {times:?} us to multi-user.target");
+        times[2]
+    };
+    let with = boots(&mut edge, "trial");
+    edge.ok("abide commit");
+    let without = boots(&mut edge, "committed");
+    println!("an assessment adds {} ms to the way to multi-user.target", (with - without) / 1000);
+    assert!(with - without < 100_000, "{with} and {without} us");
+}
+
 #[test]
 fn a_committed_system_that_crashes_later_is_left_for_the_other_one() {
     let mut edge = Edge::running("health-rearmed", "1.0");
@@ -212,7 +256,7 @@ fn a_trial_that_is_denied_is_rolled_back_and_everybody_is_told_why() {
     // Somebody says no.
     wait_for_checks(&mut edge);
     // Longer than a busy host can afford within the deadline.
-    if std::env::var("ABIDE_COST").is_ok_and(|wanted| wanted == "all") {
+    if is_cost_wanted() {
         assert_costs_little(&mut edge);
     }
     let status = edge.ok("systemctl show --property=StatusText abide-assess.service");
