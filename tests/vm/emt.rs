@@ -25,7 +25,7 @@ fn the_manual_procedure_works_from_a_server_and_from_a_file() {
     edge.refused("os-update-tool.sh -c", 1);
 
     let name = publish("3.1");
-    let (image, sums) = (edge.server.url(&name), edge.server.url(&format!("{name}.sha256sum")));
+    let (image, sums) = (edge.url(&name), edge.url(&format!("{name}.sha256sum")));
     edge.vm.send(&format!("os-update.sh -u {image} {sums} > /dev/console 2>&1")).unwrap();
     assert_eq!(edge.next_boot().version, "3.1");
     edge.ok("os-update-tool.sh -c");
@@ -35,7 +35,7 @@ fn the_manual_procedure_works_from_a_server_and_from_a_file() {
 
     // The guest has no program for downloads; the tool is to find a file.
     let name = publish("3.2");
-    let port = edge.server.url("").rsplit(':').next().unwrap().trim_end_matches('/').to_owned();
+    let port = edge.url("").rsplit(':').next().unwrap().trim_end_matches('/').to_owned();
     edge.ok(&format!(
         "bash -c \"exec 3<>/dev/tcp/10.0.2.2/{port} && printf 'GET /{name} HTTP/1.0\\r\\n\\r\\n' >&3 && \
          LC_ALL=C sed '1,/^\\r\\$/d' <&3 > /run/edge.raw.gz\""

@@ -58,7 +58,7 @@ fn a_verity_image_is_installed_and_commits_and_one_flipped_byte_later_ends_on_th
     edge.ok("mkdir /run/keys");
     edge.put("/run/keys/import-pubring.gpg", &keyring);
     edge.ok("mount -t overlay overlay -o lowerdir=/run/keys:/etc/systemd /etc/systemd");
-    let url = edge.server.url(&format!("{folder}/"));
+    let url = edge.url(&format!("{folder}/"));
     let written = edge.ok(&format!("abide write {url}"));
     assert!(written.contains("2.0 is staged in slot b"), "{written}");
     edge.ok("abide apply");

@@ -49,7 +49,6 @@ pub fn reboots_and_commits(mut edge: Edge) -> Edge {
 pub fn falls_back_and_is_refused(edge: Edge) -> Edge {
     let mut edge = falls_back(edge);
     assert_eq!(edge.boots(), 4, "the reboot, and one panic for each of the three tries");
-    edge.ok("until ip route | grep -q default; do sleep 0.2; done");
     let again = edge.write_command(NEW, "panic-early");
     let reason = edge.refused(&again, 6);
     assert!(reason.contains(NEW), "{reason}");

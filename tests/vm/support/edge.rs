@@ -83,9 +83,17 @@ impl Edge {
     }
 
     /// The command that writes an image of `version`.
-    pub fn write_command(&self, version: &str, variant: &str) -> String {
-        let url = self.server.url(&image(version, variant));
+    #[track_caller]
+    pub fn write_command(&mut self, version: &str, variant: &str) -> String {
+        let url = self.url(&image(version, variant));
         format!("abide write {url}")
+    }
+
+    /// The URL of a file on the server, once the guest has a route there: the agent is up before it.
+    #[track_caller]
+    pub fn url(&mut self, name: &str) -> String {
+        self.ok("until ip route | grep -q default; do sleep 0.2; done");
+        self.server.url(name)
     }
 
     /// Restarts the guest without stopping its units one by one, and waits for the agent.
