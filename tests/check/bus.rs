@@ -22,6 +22,8 @@ enum Manner {
     Answers(&'static str, &'static [&'static str]),
     /// It takes the question and says nothing.
     Silent,
+    /// It does not even answer the greeting.
+    Deaf,
     /// It does not speak D-Bus.
     Babbles,
     /// It hangs up at once.
@@ -45,6 +47,9 @@ fn serve(stream: UnixStream, manner: Manner) -> std::io::Result<()> {
     }
     let mut line = String::new();
     reader.read_line(&mut line)?;
+    if manner == Manner::Deaf {
+        return reader.read_to_string(&mut line).map(drop);
+    }
     assert!(line.starts_with("\0AUTH EXTERNAL "), "{line:?}");
     writer.write_all(b"OK 0123456789abcdef\r\n")?;
     line.clear();
@@ -153,10 +158,16 @@ fn asked(socket: &str, manner: Manner, kind: &str) -> Json {
 }
 
 fn asked_beside(socket: &str, manner: Manner, kind: &str, systemctl: &str) -> Json {
+    asked_among(&[(socket, manner)], kind, systemctl)
+}
+
+fn asked_among(sockets: &[(&str, Manner)], kind: &str, systemctl: &str) -> Json {
     let tree = Tree::running("1.0");
     configure(&tree, &format!("[[check]]\nname = 'x'\ntimeout = '1s'\n{kind}\n"));
     program(&tree, "usr/bin/systemctl", systemctl);
-    listen(&tree, socket, manner);
+    for (socket, manner) in sockets {
+        listen(&tree, socket, *manner);
+    }
     tree.abide(&["check", "--json"]).json()["checks"][0].clone()
 }
 
@@ -197,4 +208,11 @@ fn where_a_socket_is_of_no_use_systemctl_is_asked() {
         let found = asked(PRIVATE, manner, UNIT);
         assert_eq!(found["reason"], "app.service is masked", "{manner:?}: {found}");
     }
+}
+
+#[test]
+fn a_systemd_that_is_silent_on_its_own_socket_is_not_waited_for_a_second_time_on_the_bus() {
+    let sockets = [(PRIVATE, Manner::Deaf), (BUS, Manner::Answers("failed", &[]))];
+    let found = asked_among(&sockets, UNIT, "printf 'LoadState=masked\\nActiveState=inactive\\n'");
+    assert_eq!(found["reason"], "app.service is masked", "{found}");
 }

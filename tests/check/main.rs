@@ -8,6 +8,7 @@ mod announce;
 mod assess;
 mod bus;
 mod every_boot;
+mod greenboot;
 mod kinds;
 mod once;
 mod rearm;

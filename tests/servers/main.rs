@@ -11,8 +11,6 @@ mod hawkbit;
 mod node;
 mod orders;
 mod queue;
-#[path = "../support/skip.rs"]
-mod skip;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::Node;
 use crate::hawkbit::{HawkBit, Uploaded, repository, wait_for};
 use crate::node::said;
-use crate::skip::skipped;
 use crate::support::Image;
+use crate::support::skip::skipped;
 
 /// One for all tests, which have machines of their own.
 static HAWKBIT: LazyLock<Result<HawkBit, String>> =

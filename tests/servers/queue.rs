@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::Node;
 use crate::fleetlock::{Airlock, Plain, Queue};
 use crate::hawkbit::repository;
-use crate::skip::skipped;
+use crate::support::skip::skipped;
 use crate::support::{Folder, Image, Tree, tree};
 
 /// A feed that three machines follow.

@@ -6,6 +6,7 @@ pub mod https;
 pub mod image;
 pub mod scripted;
 pub mod server;
+pub mod skip;
 pub mod tree;
 pub mod uki;
 

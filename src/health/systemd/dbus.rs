@@ -147,8 +147,11 @@ impl<'a> Call<'a> {
 impl Dbus {
     /// Connects to the systemd of `root`. Everything that is asked must be answered within `limit`.
     pub fn connect(root: &Root, limit: Duration) -> Result<Self, Silence> {
-        let private = Self::greet(root, PRIVATE, None, limit);
-        private.or_else(|_| Self::greet(root, BUS, Some(SYSTEMD), limit))
+        match Self::greet(root, PRIVATE, None, limit) {
+            // Behind the bus is the same systemd: one that is silent here would have to be waited for twice.
+            Err(Silence::Absent(_)) => Self::greet(root, BUS, Some(SYSTEMD), limit),
+            greeted => greeted,
+        }
     }
 
     fn greet(

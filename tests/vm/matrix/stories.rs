@@ -221,7 +221,7 @@ pub fn uki_header_is_bad(mut edge: Edge) -> Edge {
 /// The UKI is no PE file any more: the loader does not even show it.
 pub fn uki_is_no_pe(mut edge: Edge) -> Edge {
     let patch = format!(
-        "at=$(od -An -tu4 -j60 -N4 {ENTRY}); printf XX | dd of={ENTRY} bs=1 seek=$at conv=notrunc status=none"
+        "at=$(od -An -tu4 -j60 -N4 {ENTRY}); printf XX | dd of={ENTRY} bs=1 seek=$((at)) conv=notrunc status=none"
     );
     on_esp(&mut edge, &patch);
     falls_back(edge)

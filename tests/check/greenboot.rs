@@ -1,0 +1,133 @@
+//! greenboot's stock scripts, as they are published. They look at `/etc` and at the programs of the machine,
+//! so they run in a mount namespace of their own, which takes root.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::skip::skipped;
+use crate::support::{Run, Tree};
+use crate::{SHORT, booted, configure, program};
+
+/// The package of crates.io (Apache-2.0) that has the scripts in it.
+const PACKAGE: &str = "greenboot";
+const VERSION: &str = "0.0.1";
+
+/// `usr/lib/greenboot` as published, if the registry can be reached or was reached before.
+fn published() -> Option<PathBuf> {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let package = format!("{PACKAGE}@{VERSION}");
+    // Says what it knows of the package, for which it downloads it.
+    Command::new(env!("CARGO")).args(["info", &package]).current_dir(&elsewhere).output().ok()?;
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
+    let registries = fs::read_dir(home.join("registry/src")).ok()?;
+    registries
+        .map(|registry| registry.unwrap().path().join(format!("{PACKAGE}-{VERSION}/usr/lib/greenboot")))
+        .find(|folder| folder.is_dir())
+}
+
+/// A healthy machine with greenboot's scripts, and its own `/etc` and programs.
+struct Machine {
+    tree: Tree,
+    etc: PathBuf,
+}
+
+impl Machine {
+    fn with(scripts: &Path) -> Self {
+        let tree = Tree::running("1.0");
+        booted(&tree, &[]);
+        configure(&tree, SHORT);
+        let (etc, folder) = (tree.path("host/etc"), tree.path("usr/lib"));
+        fs::create_dir_all(etc.parent().unwrap()).unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        for (from, to) in [(Path::new("/etc"), &etc), (scripts, &folder)] {
+            assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+        }
+        Self { tree, etc }
+    }
+
+    /// The remotes that this machine gets its packages from.
+    fn remotes(&self, url: &str) {
+        self.put("ostree/remotes.d/edge.conf", &format!("[remote \"edge\"]\nurl={url}\n"));
+    }
+
+    fn put(&self, path: &str, text: &str) {
+        let path = self.etc.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// `abide check`, with the machine's own `/etc` and its programs before all others.
+    fn check(&self) -> serde_json::Value {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+        command.arg("mount --bind \"$0\" /etc && exec \"$@\"").arg(&self.etc);
+        command.arg(env!("CARGO_BIN_EXE_abide")).arg("--root").arg(self.tree.dir.path());
+        command.args(["check", "--json"]).env("PATH", format!("{}:{path}", self.programs().display()));
+        Run::of(&mut command).json()
+    }
+
+    fn programs(&self) -> PathBuf {
+        self.tree.path("host/bin")
+    }
+}
+
+/// How the script `name` ended: `pass` or `fail`, and what it said.
+fn result(answer: &serde_json::Value, name: &str) -> (String, String) {
+    let checks = answer["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == name);
+    let check = check.unwrap_or_else(|| panic!("no {name}: {answer:#}"));
+    let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    (text("result"), text("reason"))
+}
+
+#[test]
+fn the_stock_scripts_of_greenboot_run_as_they_are() {
+    const DNS: &str = "required.d/01_repository_dns_check.sh";
+    const WATCHDOG: &str = "required.d/02_watchdog.sh";
+    const PLATFORMS: &str = "wanted.d/01_update_platforms_check.sh";
+    let test = "the_stock_scripts_of_greenboot_run_as_they_are";
+    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
+        return skipped(test, "no mount namespace can be made, which takes root");
+    }
+    let Some(scripts) = published() else {
+        return skipped(test, "the package that holds them cannot be downloaded");
+    };
+    let machine = Machine::with(&scripts);
+
+    // No remotes at all: greenboot's own answer to that is to fail.
+    let answer = machine.check();
+    let (ended, reason) = result(&answer, DNS);
+    assert_eq!(ended, "fail", "{answer:#}");
+    assert!(reason.contains("/etc/ostree/remotes.d doesn't exist"), "{reason}");
+    assert_eq!(result(&answer, WATCHDOG).0, "pass", "{answer:#}");
+
+    machine.remotes("http://no-such-host.invalid/repo");
+    let (ended, reason) = result(&machine.check(), DNS);
+    assert_eq!(ended, "fail");
+    assert!(reason.contains("no-such-host.invalid"), "{reason}");
+
+    // A name that resolves, with nobody behind it: the check of the platforms is only a wanted one.
+    machine.remotes("http://localhost/repo");
+    let answer = machine.check();
+    assert_eq!(result(&answer, DNS).0, "pass", "{answer:#}");
+    assert_eq!(result(&answer, PLATFORMS).0, "fail", "{answer:#}");
+    assert_eq!(answer["healthy"], true, "{answer:#}");
+
+    // A watchdog that has just fired, soon after an update.
+    machine.put("greenboot/greenboot.conf", "GREENBOOT_WATCHDOG_CHECK_ENABLED=true\n");
+    program(&machine.tree, "host/bin/wdctl", "echo 'CARDRESET 1'");
+    program(&machine.tree, "host/bin/rpm-ostree", "date +%s");
+    program(&machine.tree, "host/bin/jq", "cat");
+    let answer = machine.check();
+    let (ended, reason) = result(&answer, WATCHDOG);
+    assert_eq!(ended, "fail", "{answer:#}");
+    assert!(reason.contains("Watchdog triggered after recent update"), "{reason}");
+    assert_eq!(answer["healthy"], false, "{answer:#}");
+
+    // The update was long ago.
+    program(&machine.tree, "host/bin/rpm-ostree", "echo 0");
+    assert_eq!(result(&machine.check(), WATCHDOG).0, "pass");
+}
