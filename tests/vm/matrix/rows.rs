@@ -135,7 +135,7 @@ pub static ROWS: &[Row] = &[
         start: Staged,
         settings: "",
         story: stories::committed_root_is_damaged,
-        end: End::Stayed("staged"),
+        end: End::Stayed("no update is on trial"),
     },
     Row {
         name: "root-other",
