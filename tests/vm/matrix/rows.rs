@@ -360,7 +360,7 @@ pub static ROWS: &[Row] = &[
         start: Staged,
         settings: "",
         story: stories::pinned_in_loader_conf,
-        end: End::Stayed("staged"),
+        end: End::Stayed("no update is on trial"),
     },
     Row {
         name: "pinned-later",
