@@ -401,12 +401,13 @@ fn never_finished(update: &Update, tries: u32) -> bool {
 /// What the breadcrumbs prove when nobody was left to give a verdict. `panic` is what the kernel
 /// left behind in one of these boots.
 fn autopsy(update: &Update, tries: u32, panic: Option<&str>) -> Verdict {
+    let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
     let told = update.boots.iter().rev().find_map(|b| match &b.end {
         Some(BootEnd::Failed(verdict)) => Some(verdict.clone()),
         _ => None,
     });
     if let Some(verdict) = told {
-        return Verdict { reason: format!("{} (after {tries} tries)", verdict.reason), ..verdict };
+        return Verdict { reason: format!("{} (after {tries})", verdict.reason), ..verdict };
     }
     let phase = furthest(update);
     let what = match phase {
@@ -427,5 +428,5 @@ fn autopsy(update: &Update, tries: u32, panic: Option<&str>) -> Verdict {
         }
         None => String::new(),
     };
-    Verdict { phase, reason: format!("{tries} tries used up: {what}{orderly}{panic}"), checks: vec![] }
+    Verdict { phase, reason: format!("{tries} used up: {what}{orderly}{panic}"), checks: vec![] }
 }

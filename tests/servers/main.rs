@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod consent;
+#[path = "../support/ddi.rs"]
+mod ddi;
 #[path = "../support/fleetlock.rs"]
 mod fleetlock;
 // Each of the two kinds of test that use it uses a part of it.

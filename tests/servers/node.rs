@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::hawkbit::{HawkBit, TOKEN};
+use crate::hawkbit::TOKEN;
 use crate::support::{Run, Tree};
 
 /// A machine that runs 1.0 from slot a.
@@ -14,10 +14,10 @@ pub struct Node {
 
 impl Node {
     /// A machine that a hawkBit server decides for. `more`: of its section, and behind it.
-    pub fn of(hawkbit: &HawkBit, name: &str, more: &str) -> Self {
+    pub fn of(url: &str, name: &str, more: &str) -> Self {
         let node = Self { name: name.to_owned(), tree: Tree::running("1.0") };
         node.write_token(TOKEN);
-        node.configure(&hawkbit.url, more);
+        node.configure(url, more);
         node
     }
 

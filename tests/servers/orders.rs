@@ -27,7 +27,7 @@ fn upload(hawkbit: &HawkBit, name: &str, version: &str, slot: &str) -> Uploaded 
 
 /// The machine is known to the server from its first poll on.
 fn node(hawkbit: &HawkBit, name: &str, more: &str) -> Node {
-    let node = Node::of(hawkbit, name, more);
+    let node = Node::of(&hawkbit.url, name, more);
     let runs = node.run();
     assert!(runs.iter().all(|run| run.code == 0), "{}", said(&runs));
     node

@@ -33,6 +33,17 @@ pub struct Ledger {
     pub attributes: BTreeMap<String, String>,
     /// After how many seconds the server wants to be asked again.
     pub sleep: Option<u64>,
+    /// What was denied last: the server asks for it again and again, and is told once.
+    pub denied: Option<Denied>,
+}
+
+/// An action that this machine did not agree to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// Its id.
+    pub action: String,
+    /// Why not.
+    pub why: String,
 }
 
 /// An action.

@@ -14,6 +14,6 @@ pub mod server;
 pub use answer::{Artifact, Deployment, Handling, Order, Polled, Window};
 pub use client::Client;
 pub use follow::{Here, cancel, follow};
-pub use ledger::{File, Ledger, Task};
+pub use ledger::{Denied, File, Ledger, Task};
 pub use message::{Finished, Milestone};
 pub use server::Server;

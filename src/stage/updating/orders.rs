@@ -17,7 +17,7 @@ use crate::error::{Error, OrError, Result};
 use crate::feed::catalog::{Catalog, METADATA};
 use crate::feed::hawkbit::answer::Chunk;
 use crate::feed::hawkbit::{
-    Client, Deployment, File, Finished, Handling, Here, Milestone, Order, Task, cancel, follow,
+    Client, Denied, Deployment, File, Finished, Handling, Here, Milestone, Order, Task, cancel, follow,
 };
 use crate::feed::policy::{self, decide};
 use crate::feed::poll;
@@ -193,14 +193,19 @@ impl Run<'_> {
             info!("action {} waits for somebody to confirm it at hawkBit", said.action);
             return Ok(false);
         }
-        match self.would_take(&said) {
-            Ok(()) => client.confirm(&said.action, true, &["agreed to by the machine's policy".into()])?,
-            Err(why) => {
-                warn!("action {} is denied: {why}", said.action);
-                client.confirm(&said.action, false, &[why])?;
-            }
+        let Err(why) = self.would_take(&said) else {
+            client.confirm(&said.action, true, &["agreed to by the machine's policy".into()])?;
+            self.ledger.denied = None;
+            return Ok(true);
+        };
+        let denied = Denied { action: said.action, why };
+        if self.ledger.denied.as_ref() != Some(&denied) {
+            warn!("action {} is denied: {}", denied.action, denied.why);
+            client.confirm(&denied.action, false, std::slice::from_ref(&denied.why))?;
+            self.ledger.denied = Some(denied);
         }
-        Ok(true)
+        // It stays open there, until somebody ends it or the policy changes.
+        Ok(false)
     }
 
     fn would_take(&self, said: &Deployment) -> std::result::Result<(), String> {

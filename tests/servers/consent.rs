@@ -1,0 +1,73 @@
+//! What only newer hawkBit servers ask for: a server by the text of the protocol.
+
+use std::fs;
+
+use crate::Node;
+use crate::ddi::{Ddi, Stand};
+use crate::node::said;
+use crate::support::Image;
+
+/// No window is open before 2099.
+const SHUT: &str = "[[update.window]]\ndates = [2099-01-01]\nstart = '01:00'\nlength = '2h'\n";
+
+/// A server with an image of `version`, and its machine, which runs 1.0.
+fn machine(version: &str, more: &str) -> (Ddi, Node) {
+    let server = Ddi::serve(version, Image::new(version, "b").zst());
+    let node = Node::of(&server.url, "n", more);
+    (server, node)
+}
+
+#[test]
+fn a_machine_agrees_to_what_its_policy_takes_and_installs_it() {
+    let (server, mut node) = machine("2.0", "");
+    server.set(Stand::Unconfirmed);
+    assert!(node.settle(), "{}", said(&node.run()));
+    let told = server.told("confirmationBase/7/feedback");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["confirmation"], "confirmed");
+    node.tree.boot_with_initrd("2.0");
+    node.tree.abide(&["commit"]).ok();
+    node.run();
+    assert_eq!(server.stand(), Stand::Closed);
+    let last = server.told("deploymentBase/7/feedback").pop().unwrap();
+    assert_eq!(last["status"]["result"]["finished"], "success", "{last}");
+}
+
+#[test]
+fn what_the_policy_refuses_is_denied_once_with_the_reason_and_agreed_to_when_the_policy_changes() {
+    let (server, node) = machine("0.9", "");
+    let policy = node.tree.path("etc/abide/abide.d/50-site.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    fs::write(&policy, "[update]\nfloor = '1.0'\n").unwrap();
+    server.set(Stand::Unconfirmed);
+    assert!(!node.settle());
+    let told = server.told("confirmationBase/7/feedback");
+    assert_eq!(told.len(), 1, "the server asks at every poll: {told:?}");
+    assert_eq!(told[0]["confirmation"], "denied");
+    assert!(told[0]["details"][0].as_str().unwrap().contains("older than the floor"), "{told:?}");
+    assert_eq!(server.stand(), Stand::Unconfirmed);
+    fs::remove_file(policy).unwrap();
+    assert!(node.settle());
+    assert_eq!(server.told("confirmationBase/7/feedback").len(), 2);
+}
+
+#[test]
+fn where_somebody_else_is_to_agree_the_machine_waits_and_fetches_nothing() {
+    let (server, node) = machine("2.0", "confirm = 'server'");
+    server.set(Stand::Unconfirmed);
+    assert!(!node.settle());
+    assert!(server.told("feedback").is_empty());
+    assert!(!node.has_fetched("edge_2.0.raw.zst"));
+    server.set(Stand::Running);
+    assert!(node.settle());
+}
+
+#[test]
+fn a_forced_order_reboots_outside_the_windows_only_where_that_is_configured() {
+    let (server, node) = machine("2.0", SHUT);
+    server.set(Stand::Running);
+    assert!(!node.settle());
+    assert_eq!(node.tree.status()["slots"][1]["version"], "2.0");
+    node.configure(&server.url, &format!("forced = 'now'\n{SHUT}"));
+    assert!(node.settle());
+}
