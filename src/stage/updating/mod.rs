@@ -6,9 +6,11 @@
 //! that the first one says: signature, policy and digests are checked again, from what is in the cache.
 //! By hand, as root, both are one.
 
+mod fetch;
 mod install;
 mod look;
 mod orders;
+mod powers;
 mod schedule;
 mod survey;
 mod turn;
@@ -23,19 +25,19 @@ use crate::boot::Access;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::feed::cache::{Cache, Fetched};
-use crate::feed::hawkbit::{Client, Finished, Ledger, Milestone};
+use crate::feed::hawkbit::Ledger;
 use crate::feed::memory::{Download, Plan, Seen};
 use crate::feed::policy::Taken;
 use crate::feed::poll;
 use crate::feed::step::{Come, Order, Step, Wait, Wanted, next};
 use crate::image::Folder;
-use crate::image::http::Place;
 use crate::image::trust::Judge;
 use crate::root::Root;
 use crate::secret::Secret;
 use crate::update::Machine;
 use crate::update::write::{Progress, Written};
 
+pub use powers::Powers;
 use schedule::schedule;
 pub use survey::Survey;
 
@@ -44,42 +46,6 @@ const MOST_STEPS: usize = 16;
 
 /// The next run is never planned for an earlier moment: one that has passed already would not come.
 const SOON: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// What whoever runs this can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Powers {
-    /// Talk to servers, and fetch.
-    pub network: bool,
-    /// Write the slot.
-    pub write: bool,
-    /// Steer the loader, and reboot.
-    pub boot: bool,
-}
-
-impl Powers {
-    /// Of root, by hand.
-    pub const ALL: Self = Self { network: true, write: true, boot: true };
-    /// Of `abide-update.service`, which is not root.
-    pub const FETCH: Self = Self { network: true, write: false, boot: false };
-    /// Of `abide-install.service`, first: it takes the image apart, without network.
-    pub const WRITE: Self = Self { network: false, write: true, boot: false };
-    /// Of `abide-install.service`, then.
-    pub const BOOT: Self = Self { network: false, write: false, boot: true };
-
-    fn has(self, step: &Step) -> bool {
-        match step {
-            Step::Poll | Step::Fetch | Step::AskForTurn => self.network,
-            Step::Write => self.write,
-            Step::Apply | Step::Reboot => self.boot,
-            Step::Wait(_) => true,
-        }
-    }
-
-    /// Whether it is root, and can look at the machine.
-    fn is_root(self) -> bool {
-        self.write || self.boot
-    }
-}
 
 /// What there is to show while it runs.
 #[derive(Debug)]
@@ -203,16 +169,9 @@ fn feed(root: &Root, config: &Config) -> Result<Option<Folder>> {
     let Some(place) = &config.update.feed else { return Ok(None) };
     let is_url = place.contains("://");
     let whole = if is_url { format!("{place}/") } else { root.path(place).to_string_lossy().into_owned() };
-    let download = download(config);
+    let download = fetch::limits(config);
     let folder = Folder::at(place, &download).filter(|_| is_url).or_else(|| Folder::at(&whole, &download));
     folder.map(Some).ok_or_else(|| Error::Image(format!("{place}: there is no such folder to follow")))
-}
-
-/// The limits of a download that nobody waits for.
-fn download(config: &Config) -> crate::config::Download {
-    let mut download = config.download.clone();
-    download.rate_limit = config.update.rate_limit.or(download.rate_limit);
-    download
 }
 
 /// Leaves what only root can find out for the part that is not privileged.
@@ -347,64 +306,6 @@ impl Run<'_> {
         self.seen.tried = Some(Timestamp::now().as_second());
     }
 
-    fn fetch(&mut self, taken: &Taken) -> Result<()> {
-        let client = if self.orders { Some(self.client()?) } else { None };
-        if let Some(client) = &client {
-            self.reached(Milestone::Downloading, Finished::None, vec!["the download begins".into()]);
-            self.tell_server(client);
-        }
-        let fetched = self.fetch_files(taken, client.as_ref());
-        if let (Some(client), Ok(())) = (&client, &fetched) {
-            self.reached(Milestone::Downloaded, Finished::None, vec!["downloaded, and verified".into()]);
-            self.tell_server(client);
-        }
-        if let Err(e) = &fetched {
-            self.failed(e);
-        }
-        fetched
-    }
-
-    fn fetch_files(&mut self, taken: &Taken, client: Option<&Client>) -> Result<()> {
-        let files: Vec<_> = taken.release.files.files().cloned().collect();
-        let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
-        self.cache.sweep(&keep)?;
-        self.seen.have.retain(|name, _| keep.iter().any(|(kept, _)| kept == name));
-        let download = match self.order {
-            Order::Follow => download(self.config),
-            _ => self.config.download.clone(),
-        };
-        for (number, file) in files.iter().enumerate() {
-            if self.has(&file.name, &file.sha256) {
-                continue;
-            }
-            let url = match client {
-                Some(_) => self.place_of(&file.name)?,
-                None => self.feed.join(&file.name),
-            };
-            let place =
-                Place { url: &url, authorization: client.and_then(|client| client.authorization(&url)) };
-            let limits = client.map_or_else(|| download.clone(), |client| self.limits_for(&url, client));
-            let (root, seen, tell) = (self.root, &mut self.seen, &mut self.tell);
-            self.cache.fetch(&place, &file.name, &file.sha256, &limits, |fetched| {
-                tell(Told::Fetching(&file.name, fetched));
-                note_percent(root, seen, percent(number, files.len(), fetched));
-            })?;
-            self.seen.have.insert(file.name.clone(), file.sha256.clone());
-            self.seen.write(self.root)?;
-        }
-        note_percent(self.root, &mut self.seen, 100);
-        Ok(())
-    }
-
-    /// Whether a file of the release is whole in the cache.
-    fn has(&self, name: &str, sha256: &str) -> bool {
-        match self.seen.have.get(name) {
-            Some(known) => known == sha256 && self.cache.has_name(name),
-            // What is remembered may have been lost, and the file not.
-            None => self.cache.has_name(name) && self.cache.has(name, sha256),
-        }
-    }
-
     /// Remembers where things stand.
     fn keep(&mut self, end: &Result<End>) -> Result<()> {
         if self.powers.network {
@@ -437,39 +338,5 @@ impl Run<'_> {
             schedule(self.next_moment(end.as_ref().ok(), now).max(now + SOON));
         }
         Ok(())
-    }
-}
-
-/// The files of a release count alike: how long those are that have not been asked for is not known.
-fn percent(number: usize, files: usize, fetched: Fetched) -> u8 {
-    let part = fetched.total.map_or(0, |total| fetched.done.saturating_mul(100) / total.max(1)).min(100);
-    let done = (number as u64 * 100 + part) / (files as u64).max(1);
-    u8::try_from(done).unwrap_or(100).min(99)
-}
-
-/// Shows how far it is to whoever asks for the status; not more often than that is worth.
-fn note_percent(root: &Root, seen: &mut Seen, percent: u8) {
-    const STEP: u8 = 5;
-    let Some(wanted) = seen.wanted.as_mut() else { return };
-    if percent < wanted.percent.saturating_add(STEP) && percent != 100 {
-        return;
-    }
-    wanted.percent = percent;
-    if let Err(e) = seen.write(root) {
-        debug!("{e}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_percentage_grows_over_all_files_and_is_whole_only_at_the_end() {
-        let half = Fetched { done: 50, total: Some(100) };
-        assert_eq!(percent(0, 1, half), 50);
-        assert_eq!(percent(1, 2, half), 75);
-        assert_eq!(percent(1, 2, Fetched { done: 100, total: Some(100) }), 99);
-        assert_eq!(percent(0, 2, Fetched { done: 9, total: None }), 0);
     }
 }

@@ -11,7 +11,7 @@ use log::{info, warn};
 
 use super::look::{Verdict, Wants};
 use super::survey::Survey;
-use super::{Run, download};
+use super::{Run, fetch};
 use crate::config::update::{Confirm, Target};
 use crate::error::{Error, OrError, Result};
 use crate::feed::catalog::{Catalog, METADATA};
@@ -338,7 +338,7 @@ impl Run<'_> {
 
     /// The limits of a download from there. The server's own certificates are for the server.
     pub(super) fn limits_for(&self, url: &str, client: &Client) -> crate::config::Download {
-        let mut limits = download(self.config);
+        let mut limits = fetch::limits(self.config);
         let ca = self.config.update.hawkbit.as_ref().and_then(|hawkbit| hawkbit.ca.as_ref());
         if let Some(ca) = ca.filter(|_| client.is_own(url)) {
             limits.ca = Some(self.root.path(ca));
