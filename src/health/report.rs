@@ -9,6 +9,7 @@ use super::CheckResult;
 use super::clock::Clock;
 use super::window::Standing;
 use crate::error::{OrError, Result};
+use crate::files;
 use crate::root::Root;
 use crate::state::boot_note::boot_id;
 
@@ -61,13 +62,8 @@ impl Report {
     /// [`crate::error::Error::Failed`] if `/run/abide` cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         let path = root.path(PATH);
-        let what = || format!("{}: cannot write", path.display());
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).or_failed(what)?;
-        }
-        let text = serde_json::to_string(self).or_failed(what)?;
-        let new = path.with_extension("new");
-        fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).or_failed(what)
+        let bytes = serde_json::to_vec(self).or_failed(|| format!("{}: cannot encode", path.display()))?;
+        files::replace(&path, &bytes)
     }
 
     /// Seconds until the deadline.
