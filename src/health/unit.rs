@@ -9,7 +9,7 @@ use crate::config::kinds::UnitCheck;
 use crate::root::Root;
 
 /// What is asked about each unit. Other types of unit than services leave some of them out.
-const PROPERTIES: [&str; 12] = [
+const PROPERTIES: [&str; 13] = [
     "Id",
     "LoadState",
     "ActiveState",
@@ -21,6 +21,7 @@ const PROPERTIES: [&str; 12] = [
     "ExecMainCode",
     "ExecMainStatus",
     "ConditionResult",
+    "ConditionTimestampMonotonic",
     "InactiveEnterTimestampMonotonic",
 ];
 
@@ -96,6 +97,10 @@ fn judge(name: &str, state: &Properties) -> Finding {
             Finding::NotYet(format!("{name} failed and is being restarted ({})", cause(state)))
         }
         ("inactive", _) if get("Type") == "oneshot" && has_finished(state) => Finding::Pass,
+        // They count as not met, too, as long as nobody has looked: its turn has not come.
+        ("inactive", _) if get("ConditionTimestampMonotonic") == "0" => {
+            Finding::NotYet(format!("{name} has not been started yet"))
+        }
         ("inactive", _) if get("ConditionResult") == "no" => {
             Finding::NotYet(format!("{name} was not started: its conditions are not met"))
         }
@@ -159,6 +164,14 @@ mod tests {
 
     fn failed(reason: &str) -> Finding {
         Finding::Failed(reason.into())
+    }
+
+    #[test]
+    fn a_unit_whose_turn_has_not_come_is_told_from_one_whose_conditions_are_not_met() {
+        let never = "ActiveState=inactive SubState=dead ConditionResult=no ConditionTimestampMonotonic=0";
+        assert_eq!(judged(never), not_yet("x.service has not been started yet"));
+        let looked = "ActiveState=inactive SubState=dead ConditionResult=no ConditionTimestampMonotonic=77";
+        assert_eq!(judged(looked), not_yet("x.service was not started: its conditions are not met"));
     }
 
     #[test]
