@@ -19,7 +19,6 @@ pub mod doctor;
 pub mod error;
 #[cfg(feature = "full")]
 pub mod feed;
-#[cfg(feature = "full")]
 pub mod files;
 pub mod health;
 pub mod hex;
