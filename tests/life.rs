@@ -262,3 +262,39 @@ fn an_update_that_the_loader_passes_over_waits_and_that_is_said() {
     assert!(because(&tree).contains("passed over"), "{}", because(&tree));
     assert!(tree.status()["failures"].as_array().unwrap().is_empty());
 }
+
+/// 2.0 runs and is good, and so is 1.0 in the other slot.
+fn both_good() -> Tree {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["commit"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree
+}
+
+#[test]
+fn a_second_name_that_a_cut_has_left_does_not_keep_a_rollback_from_being_repeated() {
+    let mut tree = both_good();
+    // The commit of 1.0, back then, was cut off between the two writes of its rename.
+    std::fs::copy(tree.entry("edge_1.0.efi"), tree.entry("edge_1.0+2-1.efi")).unwrap();
+    for _ in 0..2 {
+        tree.abide(&["rollback"]).ok();
+    }
+    let names = tree.entries();
+    assert!(names.contains(&"edge_1.0+3-0.efi".to_owned()), "{names:?}");
+    assert!(!names.contains(&"edge_1.0+2-1.efi".to_owned()), "{names:?}");
+    assert!(tree.entry("shared0.tmp").exists(), "to remove it would free the clusters of the other name");
+    tree.boot_with_initrd("1.0");
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+}
+
+#[test]
+fn a_name_that_a_cut_has_left_without_bytes_is_not_taken_for_the_entry() {
+    let tree = both_good();
+    std::fs::write(tree.entry("edge_1.0+0-0.efi"), "").unwrap();
+    tree.abide(&["rollback"]).fails(4);
+    assert!(std::fs::metadata(tree.entry("edge_1.0.efi")).unwrap().len() > 0);
+}

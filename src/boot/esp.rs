@@ -8,7 +8,7 @@ use super::loader_vars::LoaderVars;
 use super::name::EntryName;
 use super::quirks::Quirks;
 use super::volume::Volume;
-use super::{entries, locate};
+use super::{aside, entries, locate};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 
@@ -74,7 +74,8 @@ impl BootDirs {
         entries::read(self, quirks)
     }
 
-    /// Renames an entry's file, never over another, and makes that durable.
+    /// Renames an entry's file, never over another, and makes that durable. Where the file has that name
+    /// besides, left by a rename that was cut off, it is the other name that goes.
     ///
     /// # Errors
     /// [`Error::Boot`]; if the rename itself succeeded and only the sync failed, too.
@@ -84,9 +85,12 @@ impl BootDirs {
             return Ok(to);
         }
         let volume = self.volume(entry.partition)?;
-        volume
-            .rename_durably(&entry.path(), &to.path())
-            .or_boot(|| format!("{}: cannot rename to {name}", entry.path()))?;
+        match volume.rename_durably(&entry.path(), &to.path()) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && aside::is_one_file(volume, entry, &to)? => {
+                aside::set_aside(volume, entry.kind.dir(), &entry.path())?;
+            }
+            renamed => renamed.or_boot(|| format!("{}: cannot rename to {name}", entry.path()))?,
+        }
         Ok(to)
     }
 

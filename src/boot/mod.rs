@@ -4,6 +4,7 @@
 //! Everything that decides is pure; the effects are the methods of
 //! [`volume::Volume`] (files on ESP and XBOOTLDR) and [`efivars::EfiVars`].
 
+pub mod aside;
 pub mod choice;
 mod conf_file;
 pub mod counter;

@@ -2,10 +2,10 @@
 
 use std::io::{self, Read};
 
-use log::warn;
 use sha2::{Digest, Sha256};
 
 use super::opened::sha256;
+use crate::boot::aside::set_aside;
 use crate::boot::entry::UKI_DIR;
 use crate::boot::{Entry, Volume};
 use crate::error::{Error, OrError, Result};
@@ -13,9 +13,6 @@ use crate::hex;
 use crate::state::{Stage, State, Uki};
 use crate::update::STAGED_UKI;
 use crate::update::reconcile::find;
-
-/// How often that may happen on one ESP before somebody has to look at it.
-const MAX_SHARED: u32 = 9;
 
 /// What there is room for on the ESP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,14 +48,7 @@ pub fn set_shared_aside(esp: &dyn Volume, state: &State, entries: &[Entry]) -> R
     if !is_shared || !is_there(STAGED_UKI) {
         return Ok(());
     }
-    let aside = (0..=MAX_SHARED).map(|n| format!("{UKI_DIR}/shared{n}.tmp")).find(|path| !is_there(path));
-    let aside = aside.ok_or_else(|| {
-        Error::Boot(format!("{UKI_DIR}: too many files that share their clusters; run fsck.vfat on the ESP"))
-    })?;
-    warn!(
-        "{STAGED_UKI} may share its clusters with a boot entry after a power cut; it is {aside} from now on"
-    );
-    esp.rename_durably(STAGED_UKI, &aside).or_boot(|| format!("{STAGED_UKI}: cannot rename to {aside}"))
+    set_aside(esp, UKI_DIR, STAGED_UKI)
 }
 
 /// Removes the staged UKI of an earlier update.
