@@ -152,18 +152,17 @@ fn message(kind: u8, serial: u32, signature: &str, body: &(impl Serialize + Type
 const PRIVATE: &str = "run/systemd/private";
 const BUS: &str = "run/dbus/system_bus_socket";
 
+/// A systemctl that says this of every unit.
+const MASKED: &str = "printf 'LoadState=masked\\nActiveState=inactive\\n'";
+
 /// A machine whose systemctl would say the opposite of its socket.
 fn asked(socket: &str, manner: Manner, kind: &str) -> Json {
-    asked_beside(socket, manner, kind, "printf 'LoadState=masked\\nActiveState=inactive\\n'")
+    asked_among(&[(socket, manner)], kind, "8s", MASKED)
 }
 
-fn asked_beside(socket: &str, manner: Manner, kind: &str, systemctl: &str) -> Json {
-    asked_among(&[(socket, manner)], kind, systemctl)
-}
-
-fn asked_among(sockets: &[(&str, Manner)], kind: &str, systemctl: &str) -> Json {
+fn asked_among(sockets: &[(&str, Manner)], kind: &str, timeout: &str, systemctl: &str) -> Json {
     let tree = Tree::running("1.0");
-    configure(&tree, &format!("[[check]]\nname = 'x'\ntimeout = '1s'\n{kind}\n"));
+    configure(&tree, &format!("[[check]]\nname = 'x'\ntimeout = '{timeout}'\n{kind}\n"));
     program(&tree, "usr/bin/systemctl", systemctl);
     for (socket, manner) in sockets {
         listen(&tree, socket, *manner);
@@ -196,7 +195,7 @@ fn systemd_is_asked_over_its_own_socket_or_the_bus() {
 #[test]
 fn a_systemd_that_takes_the_question_and_does_not_answer_is_given_up_at_the_timeout() {
     for kind in [UNIT, SYSTEM] {
-        let found = asked_beside(PRIVATE, Manner::Silent, kind, "exec sleep 60");
+        let found = asked_among(&[(PRIVATE, Manner::Silent)], kind, "1s", "exec sleep 60");
         assert_eq!(found["reason"], "systemd did not answer for 0.5s", "{found}");
         assert!(found["seconds"].as_f64().unwrap() < 20.0, "{found}");
     }
@@ -213,6 +212,6 @@ fn where_a_socket_is_of_no_use_systemctl_is_asked() {
 #[test]
 fn a_systemd_that_is_silent_on_its_own_socket_is_not_waited_for_a_second_time_on_the_bus() {
     let sockets = [(PRIVATE, Manner::Deaf), (BUS, Manner::Answers("failed", &[]))];
-    let found = asked_among(&sockets, UNIT, "printf 'LoadState=masked\\nActiveState=inactive\\n'");
+    let found = asked_among(&sockets, UNIT, "8s", MASKED);
     assert_eq!(found["reason"], "app.service is masked", "{found}");
 }
