@@ -145,7 +145,7 @@ fn configured(keys: &str, timeout: &str) -> Tree {
 #[test]
 fn every_kind_passes_fails_and_recovers() {
     for Case { keys, well, ill, reason, .. } in &CASES {
-        let tree = configured(keys, "20s");
+        let tree = configured(keys, "6s");
         for _ in 0..2 {
             well(&tree);
             let found = check(&tree);
