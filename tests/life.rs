@@ -266,11 +266,7 @@ fn an_update_that_the_loader_passes_over_waits_and_that_is_said() {
 /// 2.0 runs and is good, and so is 1.0 in the other slot.
 fn both_good() -> Tree {
     let mut tree = Tree::running("1.0");
-    tree.stage("2.0", "b");
-    tree.abide(&["apply"]).ok();
-    tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
-    tree.boot_with_initrd("2.0");
+    tree.update("2.0", "b");
     tree
 }
 

@@ -20,11 +20,7 @@ fn reboots(tree: &Tree) -> bool {
 fn updated() -> Tree {
     let mut tree = Tree::running("1.0");
     configure(&tree, &SHORT.replace("[assess]", "[assess]\nevery_boot = true"));
-    tree.stage("2.0", "b");
-    tree.abide(&["apply"]).ok();
-    tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
-    tree.boot_with_initrd("2.0");
+    tree.update("2.0", "b");
     tree
 }
 

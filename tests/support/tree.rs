@@ -121,6 +121,15 @@ impl Tree {
         Run::of(Command::new(link).args(words).env("ABIDE_ROOT", self.dir.path()))
     }
 
+    /// Takes an update into `slot`, commits it, and boots it once more.
+    pub fn update(&mut self, version: &str, slot: &str) {
+        self.stage(version, slot);
+        self.abide(&["apply"]).ok();
+        self.boot_with_initrd(version);
+        self.abide(&["commit"]).ok();
+        self.boot_with_initrd(version);
+    }
+
     pub fn status(&self) -> serde_json::Value {
         self.abide(&["status", "--json"]).ok().json()
     }

@@ -297,8 +297,8 @@ pub fn power_is_cut(edge: Edge) -> Edge {
 
 /// No EFI variable can be created any more.
 pub fn variables_are_full(mut edge: Edge) -> Edge {
-    // No variable of the specification may have any name (the firmware refuses), so a vendor of our own. What was refused
-    // leaves a file that nobody may write to: each attempt has a name of its own.
+    // Of a vendor: under its own GUID the firmware takes no name that the specification does not know. What was
+    // refused leaves a file that nobody may write to, so each attempt has a name of its own.
     let filled = edge.ok(
         "cd /sys/firmware/efi/efivars; n=0; filled=0; size=16384; while [ $size -ge 1 ]; do n=$((n + 1)); \
          if { printf '\\007\\000\\000\\000'; head -c $size /dev/zero; } > /run/value && \
