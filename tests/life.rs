@@ -289,8 +289,32 @@ fn a_second_name_that_a_cut_has_left_does_not_keep_a_rollback_from_being_repeate
 
 #[test]
 fn a_name_that_a_cut_has_left_without_bytes_is_not_taken_for_the_entry() {
-    let tree = both_good();
+    let mut tree = both_good();
+    let entry = std::fs::read(tree.entry("edge_1.0.efi")).unwrap();
     std::fs::write(tree.entry("edge_1.0+0-0.efi"), "").unwrap();
-    tree.abide(&["rollback"]).fails(4);
+    tree.abide(&["rollback"]).ok();
+    assert_eq!(std::fs::read(tree.entry("edge_1.0+3-0.efi")).unwrap(), entry);
+    assert!(!tree.entry("shared0.tmp").exists());
+    tree.boot_with_initrd("1.0");
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+}
+
+#[test]
+fn an_apply_whose_rename_left_a_name_without_bytes_is_finished_by_saying_it_again() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    std::fs::write(tree.entry("edge_2.0+3-0.efi"), "").unwrap();
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.boot(), "edge_2.0+2-1.efi");
+}
+
+#[test]
+fn an_entry_never_takes_the_name_of_another_file() {
+    let tree = both_good();
+    std::fs::write(tree.entry("edge_1.0+0-0.efi"), "another").unwrap();
+    let run = tree.abide(&["rollback"]).fails(4);
+    assert!(run.stderr.contains("edge_1.0+0-0.efi"), "{}", run.stderr);
+    assert_eq!(std::fs::read(tree.entry("edge_1.0+0-0.efi")).unwrap(), b"another");
     assert!(std::fs::metadata(tree.entry("edge_1.0.efi")).unwrap().len() > 0);
 }

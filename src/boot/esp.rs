@@ -8,7 +8,7 @@ use super::loader_vars::LoaderVars;
 use super::name::EntryName;
 use super::quirks::Quirks;
 use super::volume::Volume;
-use super::{aside, entries, locate};
+use super::{entries, locate, rename};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 
@@ -74,23 +74,16 @@ impl BootDirs {
         entries::read(self, quirks)
     }
 
-    /// Renames an entry's file, never over another, and makes that durable. Where the file has that name
-    /// besides, left by a rename that was cut off, it is the other name that goes.
+    /// Renames an entry's file as [`rename::rename`] does.
     ///
     /// # Errors
-    /// [`Error::Boot`]; if the rename itself succeeded and only the sync failed, too.
+    /// [`Error::Boot`].
     pub fn rename(&self, entry: &Entry, name: &EntryName) -> Result<Entry> {
         let to = entry.renamed(name.clone());
         if entry.name == *name {
             return Ok(to);
         }
-        let volume = self.volume(entry.partition)?;
-        match volume.rename_durably(&entry.path(), &to.path()) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && aside::is_one_file(volume, entry, &to)? => {
-                aside::set_aside(volume, entry.kind.dir(), &entry.path())?;
-            }
-            renamed => renamed.or_boot(|| format!("{}: cannot rename to {name}", entry.path()))?,
-        }
+        rename::rename(self.volume(entry.partition)?, &entry.path(), &to.path())?;
         Ok(to)
     }
 

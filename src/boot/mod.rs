@@ -4,7 +4,6 @@
 //! Everything that decides is pure; the effects are the methods of
 //! [`volume::Volume`] (files on ESP and XBOOTLDR) and [`efivars::EfiVars`].
 
-pub mod aside;
 pub mod choice;
 mod conf_file;
 pub mod counter;
@@ -27,6 +26,7 @@ pub mod order;
 pub mod osrel;
 pub mod partitions;
 pub mod quirks;
+pub mod rename;
 pub mod sector;
 pub mod type1;
 pub mod uki;

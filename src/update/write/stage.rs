@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use super::opened::sha256;
-use crate::boot::aside::set_aside;
 use crate::boot::entry::UKI_DIR;
+use crate::boot::rename::set_aside;
 use crate::boot::{Entry, Volume};
 use crate::error::{Error, OrError, Result};
 use crate::hex;
@@ -48,7 +48,7 @@ pub fn set_shared_aside(esp: &dyn Volume, state: &State, entries: &[Entry]) -> R
     if !is_shared || !is_there(STAGED_UKI) {
         return Ok(());
     }
-    set_aside(esp, UKI_DIR, STAGED_UKI)
+    set_aside(esp, STAGED_UKI)
 }
 
 /// Removes the staged UKI of an earlier update.
