@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::image::{front, noise, zst};
+use support::skip::skipped;
 use support::{Image, Tree};
 
 const MIB: u64 = 1 << 20;
@@ -94,8 +95,10 @@ fn control_group() -> Option<Vec<PathBuf>> {
 #[test]
 fn it_runs_in_a_control_group_of_128_mb_and_a_fifth_of_a_processor() {
     let Some(groups) = control_group() else {
-        eprintln!("no control groups to be had here (not root?): not tried");
-        return;
+        return skipped(
+            "a write in a small control group",
+            "no control groups are to be had, which takes root",
+        );
     };
     let tree = Tree::running("1.0");
     let path = image(&tree, 256 * MIB);
