@@ -310,6 +310,28 @@ fn an_apply_whose_rename_left_a_name_without_bytes_is_finished_by_saying_it_agai
 }
 
 #[test]
+fn an_entry_whose_removal_was_cut_off_between_its_names_stays_whole_until_it_is_removed_again() {
+    let tree = both_good();
+    std::fs::copy(tree.entry("edge_1.0.efi"), tree.entry("removed.tmp")).unwrap();
+    tree.abide(&["rollback"]).ok();
+    assert!(tree.entry("shared0.tmp").exists() && !tree.entry("removed.tmp").exists());
+    assert!(tree.entries().contains(&"edge_1.0+3-0.efi".to_owned()), "{:?}", tree.entries());
+}
+
+#[test]
+fn a_failed_update_has_no_name_left_that_the_loader_would_try() {
+    let mut tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
+    // An earlier attempt at the rollback was cut off between the two writes of its rename.
+    std::fs::copy(tree.entry("edge_2.0+2-1.efi"), tree.entry("edge_2.0+0-1.efi")).unwrap();
+    tree.abide(&["rollback"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-1.efi", "edge_2.0+0-2.efi"]);
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+}
+
+#[test]
 fn an_entry_never_takes_the_name_of_another_file() {
     let tree = both_good();
     std::fs::write(tree.entry("edge_1.0+0-0.efi"), "another").unwrap();

@@ -185,7 +185,9 @@ fn add_recorded(qemu: &mut Command, disk: &Path, log: &Path) {
     qemu.arg("-blockdev").arg(
         "driver=blklogwrites,node-name=recorded,file=base,log=log,log-sector-size=512,log-super-update-interval=1",
     );
-    qemu.args(["-device", "virtio-blk-pci,drive=recorded"]);
+    // Merged requests may have as many parts as one call of the host's takes (IOV_MAX); the recorder adds its own
+    // to them, and the guest would get an I/O error (seen with QEMU 7.2).
+    qemu.args(["-device", "virtio-blk-pci,drive=recorded,request-merging=off"]);
 }
 
 /// A path inside an option of QEMU: commas are doubled.

@@ -1,14 +1,14 @@
 //! The boot partitions: finding them, and changing their entries so that a power
 //! cut between any two steps leaves every entry either as it was or as it will be.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use super::entry::{CONF_DIR, Entry, Partition, UKI_DIR};
 use super::loader_vars::LoaderVars;
 use super::name::EntryName;
 use super::quirks::Quirks;
 use super::volume::Volume;
-use super::{entries, locate, rename};
+use super::{entries, locate, second_name};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 
@@ -74,7 +74,7 @@ impl BootDirs {
         entries::read(self, quirks)
     }
 
-    /// Renames an entry's file as [`rename::rename`] does.
+    /// Renames an entry's file as [`second_name::rename`] does.
     ///
     /// # Errors
     /// [`Error::Boot`].
@@ -83,11 +83,11 @@ impl BootDirs {
         if entry.name == *name {
             return Ok(to);
         }
-        rename::rename(self.volume(entry.partition)?, &entry.path(), &to.path())?;
+        second_name::rename(self.volume(entry.partition)?, &entry.path(), &to.path())?;
         Ok(to)
     }
 
-    /// Removes an entry's file and makes that durable.
+    /// Removes an entry's file and makes that durable. Where the file has another name, it is kept for that.
     ///
     /// A removal writes the folder and the FAT, in no promised order; a name whose clusters
     /// are free already would be a broken entry, and the next file would overwrite what it
@@ -99,10 +99,11 @@ impl BootDirs {
         let volume = self.volume(entry.partition)?;
         let dir = entry.kind.dir();
         let doomed = format!("{dir}/{DOOMED}");
-        let cannot = || format!("{}: cannot remove", entry.path());
-        remove_if_there(volume, &doomed).or_boot(cannot)?;
-        volume.rename_durably(&entry.path(), &doomed).or_boot(cannot)?;
-        remove_if_there(volume, &doomed).or_boot(cannot)
+        second_name::discard(volume, &doomed)?;
+        volume
+            .rename_durably(&entry.path(), &doomed)
+            .or_boot(|| format!("{}: cannot remove", entry.path()))?;
+        second_name::discard(volume, &doomed)
     }
 
     /// Removes what a removal that was cut off has left behind, and says whether there was any.
@@ -114,8 +115,7 @@ impl BootDirs {
         let mut found = false;
         for (volume, dir) in self.with_leftovers()? {
             found = true;
-            remove_if_there(volume, &format!("{dir}/{DOOMED}"))
-                .or_boot(|| format!("{dir}/{DOOMED}: cannot remove"))?;
+            second_name::discard(volume, &format!("{dir}/{DOOMED}"))?;
         }
         Ok(found)
     }
@@ -166,14 +166,6 @@ impl BootDirs {
             return Err(Error::Boot(format!("{tmp}: wrote {wrote} bytes instead of {len}")));
         }
         volume.rename_durably(&tmp, path).or_boot(|| format!("{tmp}: cannot rename to {path}"))
-    }
-}
-
-fn remove_if_there(volume: &dyn Volume, path: &str) -> io::Result<()> {
-    let (dir, _) = path.rsplit_once('/').unwrap_or(("", path));
-    match volume.remove(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.and_then(|()| volume.sync_dir(dir)),
     }
 }
 
@@ -241,6 +233,39 @@ mod tests {
                 "syncdir EFI/Linux",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_removal_has_left_beside_its_entry_does_not_take_the_clusters_along() {
+        let (disk, dirs) = dirs(Recorder::with(&[
+            ("EFI/Linux/e+0-2.efi", b"x"),
+            ("EFI/Linux/removed.tmp", b"x"),
+            ("EFI/Linux/shared0.tmp", b"x"),
+        ]));
+        assert!(dirs.sweep().unwrap());
+        assert_eq!(
+            effects(&disk),
+            [
+                "rename EFI/Linux/removed.tmp EFI/Linux/shared1.tmp",
+                "sync EFI/Linux/shared1.tmp",
+                "syncdir EFI/Linux"
+            ]
+        );
+        dirs.remove(&uki("e+0-2.efi", "1")).unwrap();
+        let left: Vec<String> = disk.files.borrow().keys().cloned().collect();
+        assert_eq!(left, ["EFI/Linux/shared0.tmp", "EFI/Linux/shared1.tmp"]);
+    }
+
+    #[test]
+    fn of_two_names_of_one_file_only_the_last_to_be_removed_frees_its_clusters() {
+        let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e+2-1.efi", b"x"), ("EFI/Linux/e.efi", b"x")]));
+        for name in ["e+2-1.efi", "e.efi"] {
+            dirs.remove(&uki(name, "1")).unwrap();
+        }
+        let removed: Vec<String> = effects(&disk).into_iter().filter(|e| e.starts_with("remove ")).collect();
+        // The first is of nothing.
+        assert_eq!(removed.last().map(String::as_str), Some("remove EFI/Linux/removed.tmp"));
+        assert_eq!(disk.files.borrow().keys().collect::<Vec<_>>(), ["EFI/Linux/shared0.tmp"]);
     }
 
     #[test]

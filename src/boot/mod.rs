@@ -26,7 +26,7 @@ pub mod order;
 pub mod osrel;
 pub mod partitions;
 pub mod quirks;
-pub mod rename;
+pub mod second_name;
 pub mod sector;
 pub mod type1;
 pub mod uki;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::boot::choice::{Settings, choose};
 use crate::boot::entry::UKI_DIR;
 use crate::boot::name::{EntryName, Suffix, fold_id};
-use crate::boot::rename::rename;
+use crate::boot::second_name;
 use crate::boot::{Access, BootDirs, EfiVars, Entry, LoaderVars, Partition, Quirks, entries};
 use crate::config::Config;
 use crate::disk::{RootArg, SlotName, Slots};
@@ -428,7 +428,7 @@ impl Effects for Machine {
             Step::InstallStaged { to } => {
                 let path = format!("{UKI_DIR}/{to}");
                 self.dirs.esp.create_dir(UKI_DIR).or_boot(|| "EFI/Linux: cannot create")?;
-                rename(self.dirs.esp.as_ref(), STAGED_UKI, &path)?;
+                second_name::rename(self.dirs.esp.as_ref(), STAGED_UKI, &path)?;
                 self.reread()
             }
             Step::ClearVariable { name } => {

@@ -5,6 +5,7 @@
 //! finds the truth and says what finishes or undoes it. Running it again on
 //! what it left changes nothing.
 
+use crate::boot::name::EntryName;
 use crate::boot::{Counter, Entry};
 use crate::disk::RootArg;
 use crate::state::{
@@ -12,6 +13,9 @@ use crate::state::{
 };
 
 use super::step::Step;
+
+/// More names of one entry are a case for a person.
+const MOST_NAMES: u32 = 9;
 
 /// What a boot can be told from.
 #[derive(Debug, Clone, Copy)]
@@ -215,9 +219,8 @@ impl Evidence<'_> {
         }
         // The record first: the renames can be found missing by any later boot.
         let mut steps = vec![Step::Save(Box::new(state))];
-        if counter.left > 0 {
-            steps.extend(mark_bad(update, self.entries));
-        }
+        // Where a rename was cut off, another name of it may have tries left.
+        steps.extend(mark_bad(update, self.entries));
         steps.extend(restore(update, self.entries));
         self.found(BootKind::Fallback, update, steps, &verdict.reason)
     }
@@ -293,14 +296,21 @@ pub fn find<'a>(entries: &'a [Entry], id: &str) -> Option<&'a Entry> {
 }
 
 /// The steps that leave the update's entry without tries; none if it has none. Every name of it
-/// counts: where a rename was cut off, or on both partitions, there may be two.
+/// counts: where a rename was cut off, or on both partitions, there may be two. One whose name without tries
+/// is taken gets the next one.
 #[must_use]
 pub fn mark_bad(update: &Update, entries: &[Entry]) -> Vec<Step> {
     let names = entries.iter().filter(|e| e.id() == update.entry);
     let armed = names.filter_map(|e| Some((e, e.name.counter().filter(|c| c.left > 0)?)));
-    let bad = armed.map(|(e, counter)| (e, e.name.with_counter(Some(counter.exhausted()))));
-    bad.filter(|(e, bad)| !entries.iter().any(|other| other.partition == e.partition && other.name == *bad))
-        .map(|(e, bad)| rename(e, bad.file()))
+    let is_taken = |e: &Entry, name: &EntryName| {
+        entries.iter().any(|other| other.partition == e.partition && other.name == *name)
+    };
+    armed
+        .filter_map(|(e, counter)| {
+            let done = counter.done..=counter.done.saturating_add(MOST_NAMES);
+            let mut bad = done.map(|done| e.name.with_counter(Some(Counter { done, ..counter.exhausted() })));
+            bad.find(|bad| !is_taken(e, bad)).map(|bad| rename(e, bad.file()))
+        })
         .collect()
 }
 

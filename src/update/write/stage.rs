@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::opened::sha256;
 use crate::boot::entry::UKI_DIR;
-use crate::boot::rename::set_aside;
+use crate::boot::second_name::set_aside;
 use crate::boot::{Entry, Volume};
 use crate::error::{Error, OrError, Result};
 use crate::hex;
