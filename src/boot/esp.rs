@@ -257,6 +257,18 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_told_from_an_entry_is_not_freed() {
+        let files: [(&str, &[u8]); 2] = [("EFI/Linux/e.efi", b"x"), ("EFI/Linux/removed.tmp", b"y")];
+        let unreadable = Some("EFI/Linux/removed.tmp");
+        let (disk, dirs) = dirs(Recorder { unreadable, ..Recorder::with(&files) });
+        assert!(dirs.sweep().unwrap());
+        assert_eq!(
+            disk.files.borrow().keys().collect::<Vec<_>>(),
+            ["EFI/Linux/e.efi", "EFI/Linux/shared0.tmp"]
+        );
+    }
+
+    #[test]
     fn of_two_names_of_one_file_only_the_last_to_be_removed_frees_its_clusters() {
         let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e+2-1.efi", b"x"), ("EFI/Linux/e.efi", b"x")]));
         for name in ["e+2-1.efi", "e.efi"] {

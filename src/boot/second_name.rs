@@ -14,7 +14,7 @@ use crate::error::{Error, OrError, Result};
 const MOST: u32 = 99;
 
 /// Renames a file inside its folder, never over another, and makes that durable. Where a rename that was cut off
-/// has left the file the new name besides, it is the old name that goes, [set aside](set_aside); where
+/// has left the file the new name besides, it is the old name that goes, set aside; where
 /// it has left the new name without a file, that makes room.
 ///
 /// # Errors
@@ -34,7 +34,7 @@ pub fn rename(volume: &dyn Volume, from: &str, to: &str) -> Result<()> {
 }
 
 /// Removes a file that no loader shows, if it is there, and makes that durable. Where a file that is not set
-/// aside itself is the same, or may be, the clusters are still needed; the name is [set aside](set_aside) then.
+/// aside itself is the same, or may be, the clusters are still needed; the name is set aside then.
 ///
 /// # Errors
 /// [`Error::Boot`].
@@ -84,7 +84,7 @@ fn folder(path: &str) -> &str {
 ///
 /// # Errors
 /// [`Error::Boot`] if there are too many already, or the disk says something.
-pub fn set_aside(volume: &dyn Volume, path: &str) -> Result<()> {
+fn set_aside(volume: &dyn Volume, path: &str) -> Result<()> {
     let dir = folder(path);
     let items = volume.list(dir).or_boot(|| format!("{dir}: cannot read"))?;
     let is_free = |name: &String| !items.iter().any(|item| item.name.eq_ignore_ascii_case(name));

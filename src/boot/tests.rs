@@ -44,6 +44,8 @@ pub(super) struct Recorder {
     pub(super) files: RefCell<BTreeMap<String, Vec<u8>>>,
     pub(super) effects: RefCell<Vec<String>>,
     pub(super) fails_at: Option<usize>,
+    /// A file that cannot be read.
+    pub(super) unreadable: Option<&'static str>,
     pub(super) free: u64,
 }
 
@@ -74,6 +76,9 @@ impl Volume for Rc<Recorder> {
             .collect())
     }
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
+        if self.unreadable == Some(path) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let data = self.files.borrow().get(path).cloned().ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(io::Cursor::new(data)))
     }

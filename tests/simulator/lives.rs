@@ -225,6 +225,15 @@ fn an_upgrade_survives_a_cut_even_where_a_rename_takes_two_writes() {
     }
 }
 
+/// The second cut comes where one of the names that the first has left is removed.
+#[test]
+fn an_upgrade_survives_two_cuts_even_where_a_rename_takes_two_writes() {
+    for quality in [Good, Sick] {
+        let goals = [Update("2.0", quality), Update("3.0", Good)];
+        explore(&Life { disturbances: 2, ..scattered("1.0", &goals) });
+    }
+}
+
 /// What `docs/crash-safety.md` says about renames that take two writes, so that it stays true.
 #[test]
 fn the_rest_needs_a_rename_to_be_one_write() {

@@ -17,6 +17,7 @@ use std::io::Read;
 use log::{info, warn};
 
 use crate::boot::entry::Kind;
+use crate::boot::second_name::discard;
 use crate::config::Config;
 use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Report, overwrite};
@@ -27,6 +28,7 @@ use crate::image::Folder;
 use crate::image::trust::{Expected, Judge};
 use crate::state::{Stage, State, Uki, Update};
 
+use super::STAGED_UKI;
 use super::machine::Machine;
 use super::rearm::disarm;
 use super::step::{Effects, Step, perform_all};
@@ -238,13 +240,12 @@ fn write_parts(
 /// # Errors
 /// [`Error::Boot`] if the ESP cannot be changed.
 pub fn begin(machine: &mut Machine, plan: &Plan, uki: &mut impl Read) -> Result<Uki> {
-    stage::set_shared_aside(machine.dirs.esp.as_ref(), &machine.state(), &machine.entries)?;
     // The system that is left must not run out of tries. What is overwritten may.
     if machine.state().update.is_some_and(|u| u.slot != plan.update.slot) {
         disarm(machine)?;
     }
     perform_all(machine, &plan.clear)?;
-    stage::remove(machine.dirs.esp.as_ref())?;
+    discard(machine.dirs.esp.as_ref(), STAGED_UKI)?;
     stage::uki(machine.dirs.esp.as_ref(), uki)
 }
 

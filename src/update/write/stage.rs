@@ -5,14 +5,12 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use super::opened::sha256;
+use crate::boot::Volume;
 use crate::boot::entry::UKI_DIR;
-use crate::boot::second_name::set_aside;
-use crate::boot::{Entry, Volume};
 use crate::error::{Error, OrError, Result};
 use crate::hex;
-use crate::state::{Stage, State, Uki};
+use crate::state::Uki;
 use crate::update::STAGED_UKI;
-use crate::update::reconcile::find;
 
 /// What there is room for on the ESP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,30 +31,6 @@ impl Room {
         let old =
             ukis.iter().find(|(path, _)| path.eq_ignore_ascii_case(STAGED_UKI)).map_or(0, |(_, len)| *len);
         Ok(Self { free: esp.free_bytes().or_boot(cannot)?.saturating_add(old), ukis })
-    }
-}
-
-/// Puts a staged UKI out of the way that may share its clusters with the entry it became: on FAT a
-/// rename that was cut off can leave both names. To remove either would free the clusters of both,
-/// so this name is never touched again; `fsck.vfat` may.
-pub fn set_shared_aside(esp: &dyn Volume, state: &State, entries: &[Entry]) -> Result<()> {
-    let is_shared =
-        state.update.as_ref().is_some_and(|u| u.stage >= Stage::Applied && find(entries, &u.entry).is_some());
-    let items = esp.list(UKI_DIR).or_boot(|| format!("{UKI_DIR}: cannot read"))?;
-    let is_there =
-        |path: &str| items.iter().any(|i| format!("{UKI_DIR}/{}", i.name).eq_ignore_ascii_case(path));
-    if !is_shared || !is_there(STAGED_UKI) {
-        return Ok(());
-    }
-    set_aside(esp, STAGED_UKI)
-}
-
-/// Removes the staged UKI of an earlier update.
-pub fn remove(esp: &dyn Volume) -> Result<()> {
-    match esp.remove(STAGED_UKI) {
-        Ok(()) => esp.sync_dir(UKI_DIR).or_boot(|| format!("{UKI_DIR}: cannot sync")),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e).or_boot(|| format!("{STAGED_UKI}: cannot remove")),
     }
 }
 
