@@ -28,11 +28,17 @@ impl Run<'_> {
             Some(End::Others) if self.seen.failures == 0 => now.checked_add(OTHERS).ok(),
             _ => None,
         };
-        let moments = [until, Some(self.poll_at(now))].into_iter().flatten();
-        // What is due already has just been tried, in vain: once in an interval is enough for that.
-        let again = now.checked_add(self.config.update.interval).unwrap_or(now);
-        moments.filter(|moment| *moment > now).min().unwrap_or(again)
+        soonest(now, until, self.poll_at(now), self.config.update.interval)
     }
+}
+
+/// The first of the moments that are still to come. A poll that is due already may just have been tried in
+/// vain, or have become due while an image was fetched and written: it comes once an `interval` later, however
+/// far off the other moment is.
+fn soonest(now: Timestamp, until: Option<Timestamp>, poll: Timestamp, interval: Duration) -> Timestamp {
+    let is_to_come = |moment: &Timestamp| *moment > now;
+    let poll = if is_to_come(&poll) { poll } else { now.checked_add(interval).unwrap_or(Timestamp::MAX) };
+    until.filter(is_to_come).map_or(poll, |until| until.min(poll))
 }
 
 /// Has the units run again at `moment`. By the wall clock, so that setting the clock moves it, as it moves
@@ -63,5 +69,29 @@ fn run(program: &str, words: &[&str], matters: bool) {
         Ok(output) => warn!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim()),
         Err(e) if matters => warn!("{program}: {e}"),
         Err(e) => info!("{program}: {e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_next_moment_is_the_first_one_to_come() {
+        assert_eq!(soonest(at(1000), Some(at(1030)), at(1040), MINUTE), at(1030));
+        assert_eq!(soonest(at(1000), Some(at(1900)), at(1040), MINUTE), at(1040));
+        assert_eq!(soonest(at(1000), None, at(1040), MINUTE), at(1040));
+    }
+
+    #[test]
+    fn a_poll_that_became_due_meanwhile_does_not_wait_for_the_window() {
+        assert_eq!(soonest(at(1000), Some(at(1900)), at(990), MINUTE), at(1060));
+        assert_eq!(soonest(at(1000), Some(at(990)), at(1000), MINUTE), at(1060));
     }
 }
