@@ -79,12 +79,17 @@ impl Follower {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
             header => header.map_err(Error::doing("read the log of writes"))?,
         };
+        let mut next = self.next + SECTOR as u64;
+        if header.flags & DISCARD == 0 {
+            next += header.count * SECTOR as u64;
+        }
+        // Killed while it was written: the guest was not told that it is done.
+        if self.file.metadata().map_err(Error::doing("read the log of writes"))?.len() < next {
+            return Ok(None);
+        }
+        self.next = next;
         self.entries += 1;
         self.flushes += u64::from(header.flags & FLUSH != 0);
-        self.next += SECTOR as u64;
-        if header.flags & DISCARD == 0 {
-            self.next += header.count * SECTOR as u64;
-        }
         Ok(Some(header))
     }
 
@@ -213,6 +218,13 @@ mod tests {
         first.apply(&mut disk);
         assert_eq!((disk.content(6), disk.content(7)), ([0xab; 512], [0; 512]));
         assert!(first.touches(&(6..7)) && !first.touches(&(7..9)));
+    }
+
+    #[test]
+    fn a_write_that_was_cut_off_in_the_log_was_none() {
+        let file = log(&[(5, 2, 0), (0, 0, FLUSH), (9, 2, 0)]);
+        file.as_file().set_len((1 + 3 + 1 + 2) * SECTOR as u64).unwrap();
+        assert_eq!(read(file.path(), &Sectors::zeros(16)).unwrap().len(), 2);
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! The boot partitions: finding them, and changing their entries so that a power
 //! cut between any two steps leaves every entry either as it was or as it will be.
 
-use std::io::Read;
-
 use super::entry::{CONF_DIR, Entry, Partition, UKI_DIR};
 use super::loader_vars::LoaderVars;
 use super::name::EntryName;
 use super::quirks::Quirks;
-use super::volume::Volume;
-use super::{entries, locate, second_name};
+use super::volume::{Item, Volume};
+use super::{entries, filler, locate, second_name};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 
@@ -113,9 +111,9 @@ impl BootDirs {
     /// [`Error::Boot`].
     pub fn sweep(&self) -> Result<bool> {
         let mut found = false;
-        for (volume, dir) in self.with_leftovers()? {
+        for (volume, path) in self.leftovers()? {
             found = true;
-            second_name::discard(volume, &format!("{dir}/{DOOMED}"))?;
+            second_name::discard(volume, &path)?;
         }
         Ok(found)
     }
@@ -125,47 +123,19 @@ impl BootDirs {
     /// # Errors
     /// [`Error::Boot`] if a folder cannot be read.
     pub fn needs_sweep(&self) -> Result<bool> {
-        Ok(!self.with_leftovers()?.is_empty())
+        Ok(!self.leftovers()?.is_empty())
     }
 
-    fn with_leftovers(&self) -> Result<Vec<(&dyn Volume, &'static str)>> {
+    fn leftovers(&self) -> Result<Vec<(&dyn Volume, String)>> {
         let mut found = vec![];
         for volume in [Some(self.esp.as_ref()), self.xbootldr.as_deref()].into_iter().flatten() {
             for dir in [UKI_DIR, CONF_DIR] {
                 let items = volume.list(dir).or_boot(|| format!("{dir}: cannot read"))?;
-                found.extend(
-                    items.iter().any(|i| i.name.eq_ignore_ascii_case(DOOMED)).then_some((volume, dir)),
-                );
+                let is_leftover = |i: &&Item| i.name.eq_ignore_ascii_case(DOOMED) || filler::is_one(i);
+                found.extend(items.iter().filter(is_leftover).map(|i| (volume, format!("{dir}/{}", i.name))));
             }
         }
         Ok(found)
-    }
-
-    /// Writes a file of `len` bytes at `path`, durable before it appears under
-    /// that name. An unfinished one is called `PATH.tmp`, which no loader shows.
-    ///
-    /// # Errors
-    /// [`Error::Boot`] if there is no room, if `path` exists, or writing fails.
-    pub fn write_new(&self, partition: Partition, path: &str, len: u64, data: &mut dyn Read) -> Result<()> {
-        let volume = self.volume(partition)?;
-        let free = volume.free_bytes().or_boot(|| format!("{}: free space unknown", partition.as_str()))?;
-        if free < len {
-            return Err(Error::Boot(format!(
-                "{path}: needs {len} bytes, but only {free} are free on the {}; remove old entries",
-                partition.as_str()
-            )));
-        }
-        let (dir, _) = path.rsplit_once('/').unwrap_or(("", path));
-        let tmp = format!("{path}.tmp");
-        volume.create_dir(dir).or_boot(|| format!("{dir}: cannot create"))?;
-        let wrote = volume
-            .write(&tmp, data)
-            .and_then(|n| volume.sync_file(&tmp).map(|()| n))
-            .or_boot(|| format!("{tmp}: cannot write"))?;
-        if wrote != len {
-            return Err(Error::Boot(format!("{tmp}: wrote {wrote} bytes instead of {len}")));
-        }
-        volume.rename_durably(&tmp, path).or_boot(|| format!("{tmp}: cannot rename to {path}"))
     }
 }
 
@@ -174,7 +144,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::rc::Rc;
 
-    use super::super::counter::Counter;
     use super::super::tests::{Recorder, uki};
     use super::*;
 
@@ -281,46 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_durable_before_it_has_its_name() {
-        let (disk, dirs) = dirs(Recorder::with(&[]));
-        let name = uki("e.efi", "1").name.with_counter(Some(Counter::fresh(3)));
-        dirs.write_new(Partition::Esp, &format!("EFI/Linux/{name}"), 3, &mut &b"abc"[..]).unwrap();
+    fn a_filler_that_a_cut_has_left_is_swept_away() {
+        let files: [(&str, &[u8]); 3] =
+            [("EFI/Linux/FILLER0.TMP", b""), ("EFI/Linux/filler.tmp", b"its own"), ("EFI/Linux/e.efi", b"x")];
+        let (disk, dirs) = dirs(Recorder::with(&files));
+        assert!(dirs.sweep().unwrap() && !dirs.needs_sweep().unwrap());
         assert_eq!(
-            effects(&disk),
-            [
-                "mkdir EFI/Linux",
-                "write EFI/Linux/e+3-0.efi.tmp",
-                "sync EFI/Linux/e+3-0.efi.tmp",
-                "rename EFI/Linux/e+3-0.efi.tmp EFI/Linux/e+3-0.efi",
-                "sync EFI/Linux/e+3-0.efi",
-                "syncdir EFI/Linux"
-            ]
+            disk.files.borrow().keys().collect::<Vec<_>>(),
+            ["EFI/Linux/e.efi", "EFI/Linux/filler.tmp"],
+            "what holds something is nobody's filler"
         );
-        assert!(EntryName::parse("e+3-0.efi.tmp").is_none(), "no loader shows the unfinished one");
-    }
-
-    #[test]
-    fn whatever_fails_a_half_written_file_never_gets_its_name() {
-        for fails_at in 0..4 {
-            let (disk, dirs) = dirs(Recorder { fails_at: Some(fails_at), ..Recorder::with(&[]) });
-            let error = dirs.write_new(Partition::Esp, "EFI/Linux/e.efi", 3, &mut &b"abc"[..]).unwrap_err();
-            assert_eq!(error.exit_code(), 4);
-            assert!(!disk.files.borrow().contains_key("EFI/Linux/e.efi"), "failed at {fails_at}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_does_not_fit_is_not_begun() {
-        let (disk, dirs) = dirs(Recorder { free: 2, ..Recorder::with(&[]) });
-        let error = dirs.write_new(Partition::Esp, "EFI/Linux/e.efi", 3, &mut &b"abc"[..]).unwrap_err();
-        assert!(error.to_string().contains("only 2 are free"), "{error}");
-        assert!(effects(&disk).is_empty());
-    }
-
-    #[test]
-    fn a_source_that_ends_early_is_noticed() {
-        let (disk, dirs) = dirs(Recorder::with(&[]));
-        assert!(dirs.write_new(Partition::Esp, "EFI/Linux/e.efi", 4, &mut &b"abc"[..]).is_err());
-        assert!(!disk.files.borrow().contains_key("EFI/Linux/e.efi"));
     }
 }

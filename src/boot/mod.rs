@@ -12,6 +12,7 @@ pub mod entries;
 pub mod entry;
 pub mod esp;
 pub mod fat;
+mod filler;
 #[cfg(feature = "full")]
 pub mod firmware;
 pub mod glob;

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 
 use log::warn;
 
+use super::filler;
 use super::volume::{Item, ReadSeek, Volume};
 use crate::error::{Error, OrError, Result};
 
@@ -21,12 +22,12 @@ const MOST: u32 = 99;
 /// [`Error::Boot`]; if the rename itself succeeded and only the flush failed, too.
 pub fn rename(volume: &dyn Volume, from: &str, to: &str) -> Result<()> {
     let cannot = || format!("{from}: cannot rename to {to}");
-    match volume.rename_durably(from, to) {
+    match filler::rename(volume, from, to) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match look_at(volume, from, to)? {
             Found::Another => Err(e).or_boot(cannot),
             Found::Itself => set_aside(volume, from),
             Found::Nothing => {
-                remove(volume, to).and_then(|()| volume.rename_durably(from, to)).or_boot(cannot)
+                remove(volume, to).and_then(|()| filler::rename(volume, from, to)).or_boot(cannot)
             }
         },
         renamed => renamed.or_boot(cannot),

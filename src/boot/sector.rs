@@ -5,12 +5,14 @@
 //! neither. FAT takes the first gap that is large enough, so that few and short names
 //! stay together in the folder's first sector.
 
-/// Slots of 32 bytes in the smallest sector, 512 bytes.
-const SLOTS: usize = 16;
+/// Bytes in a slot.
+pub(super) const SLOT: usize = 32;
+/// Slots in the smallest sector, 512 bytes.
+pub(super) const SLOTS: usize = 16;
 /// `.` and `..`
 const OWN: usize = 2;
 /// UTF-16 units of a long name in one slot.
-const UNITS: usize = 13;
+pub(super) const UNITS: usize = 13;
 
 /// Whether the folder with these names has room for `new` in its first sector. An estimate: names that
 /// went may have left gaps that are too small one by one.
@@ -21,7 +23,7 @@ pub fn takes<'a>(names: impl IntoIterator<Item = &'a str>, new: &str) -> bool {
 
 /// The slots that a name takes: one for the short name, and the long one's. Upper-case names
 /// of 8.3 take less; none of ours is one.
-fn slots(name: &str) -> usize {
+pub(super) fn slots(name: &str) -> usize {
     1 + name.encode_utf16().count().div_ceil(UNITS)
 }
 

@@ -4,11 +4,15 @@
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::statvfs;
+use rustix::fs::RawDir;
 
 use crate::sys;
 
@@ -93,6 +97,14 @@ pub trait Volume: Debug {
         self.rename(from, to)?;
         self.sync_file(to)?;
         self.sync_dir(dir)
+    }
+    /// At which byte of its folder the name of a file begins; none where the file system is no vfat of
+    /// Linux, or does not tell.
+    ///
+    /// # Errors
+    /// If the folder cannot be read, or there is no such name.
+    fn place(&self, _path: &str) -> io::Result<Option<u64>> {
+        Ok(None)
     }
     /// Removes a file.
     ///
@@ -231,6 +243,29 @@ impl Volume for Folder {
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Err(io::ErrorKind::AlreadyExists.into()),
             other => other,
         }
+    }
+
+    fn place(&self, path: &str) -> io::Result<Option<u64>> {
+        let path = self.path(path);
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let dir = File::open(dir)?;
+        if fstatfs(&dir)?.filesystem_type() != MSDOS_SUPER_MAGIC {
+            return Ok(None);
+        }
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut names = RawDir::new(&dir, &mut buffer);
+        // An entry is read at the place that the one before it names (Linux, `__fat_readdir`).
+        let mut place = 0;
+        while let Some(entry) = names.next() {
+            let entry = entry?;
+            if entry.file_name().to_bytes() == name.as_bytes() {
+                return Ok(Some(place));
+            }
+            place = entry.next_entry_cookie();
+        }
+        Err(io::ErrorKind::NotFound.into())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {

@@ -74,6 +74,7 @@ fn run(program: &str, words: &[&str], matters: bool) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);

@@ -61,6 +61,8 @@ pub struct Owner {
     /// What the other slot holds, if that is good.
     other: Option<Version>,
     doing: String,
+    /// Somebody has asked for what is wanted to be kept.
+    commit_begun: bool,
     pub tally: Tally,
 }
 
@@ -76,6 +78,7 @@ impl Owner {
             running: "1.0",
             other: None,
             doing: String::new(),
+            commit_begun: false,
             tally: Tally::default(),
         }
     }
@@ -85,6 +88,7 @@ impl Owner {
         while self.tally.cuts < cuts {
             let job = self.next_job();
             self.tally.jobs += 1;
+            self.commit_begun = false;
             let promise = self.promise(job);
             let planned = (1 + self.seed.below(CUTS_PER_JOB)).min(cuts - self.tally.cuts);
             for number in 0..planned {
@@ -109,6 +113,17 @@ impl Owner {
         // Most of a job's flushes come before the trial; a later attempt may have less to do.
         let flushes = self.seed.below(if number == 0 { 26 } else { 16 });
         Moment { flushes, entries: self.seed.below(6) }
+    }
+
+    /// What holds until somebody asks for what is on trial to be kept.
+    fn before_commit(&self, promise: &Promise) -> Promise {
+        let was_good = |version: &&Version| **version == self.running || self.other == Some(**version);
+        match self.commit_begun {
+            true => promise.clone(),
+            false => {
+                Promise { good: promise.good.iter().filter(was_good).copied().collect(), ..promise.clone() }
+            }
+        }
     }
 
     /// What holds at any moment of the job.
@@ -152,7 +167,8 @@ impl Owner {
             entries.len(),
             self.doing
         );
-        self.judge.check(&disk, promise).unwrap_or_else(|violation| panic!("{job:?}: {violation}"));
+        let promise = self.before_commit(promise);
+        self.judge.check(&disk, &promise).unwrap_or_else(|violation| panic!("{job:?}: {violation}"));
         self.bench.put(disk);
     }
 
@@ -226,6 +242,7 @@ impl Owner {
             match job {
                 Job::Update(version) | Job::Rollback(version) if booted == version => {
                     if on_trial {
+                        self.commit_begun = true;
                         self.ok(vm, "abide commit")?;
                     }
                     return Ok(());

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::PathBuf;
 
+use abide::boot::entry::UKI_DIR;
+use abide_qemu::esp::Esp;
 use abide_qemu::sectors::Sectors;
 use abide_qemu::slots::Guest;
 use abide_qemu::write_log::{self, Entry, Follower};
@@ -35,24 +38,9 @@ pub struct Recording {
 const TWO_TRIES: &str =
     "printf '[assess]\\ntries = 2\\n' >/run/two.toml && abide --config /run/two.toml apply";
 
-/// Lives it.
+/// A whole one.
 pub fn record(name: &str) -> Recording {
-    let guest = Guest::get().unwrap();
-    let disk = Sectors::read(&guest.disk).unwrap();
-    let machine = guest.machine(name).unwrap().record_writes();
-    let log = machine.write_log();
-    let mut life = Life {
-        vm: machine.start().unwrap(),
-        guest,
-        log: Follower::open(&log).unwrap(),
-        now: Promise {
-            next: set(&["1.0"]),
-            committed: set(&["1.0"]),
-            good: set(&["1.0"]),
-            ..Promise::default()
-        },
-        transitions: Vec::new(),
-    };
+    let mut life = Life::begin(name, &[], &[]);
     life.start("1.0");
     life.update("2.0", "abide apply");
     life.commit("2.0");
@@ -76,9 +64,26 @@ pub fn record(name: &str) -> Recording {
     life.write("4.0");
     life.run("abide apply", |now| now.next = set(&["4.0"]));
     life.run("true", |_| ());
-    let Life { vm, transitions, .. } = life;
-    drop(vm);
-    Recording { entries: write_log::read(&log, &disk).unwrap(), disk, transitions }
+    life.finish()
+}
+
+/// One update where so many names are in the folder that its first sector ends in the middle of the new one.
+pub fn record_in_a_full_sector(name: &str) -> Recording {
+    // Two slots each: with those of `.`, `..`, edge_1.0.efi and staged.uki there are 14, and three are wanted. Behind
+    // them the folder does not end: others have been there.
+    let mut life = Life::begin(
+        name,
+        &["vendor0.bin", "vendor1.bin", "vendor2.bin"],
+        &["gone0.bin", "gone1.bin", "gone2.bin"],
+    );
+    life.start("1.0");
+    life.update("2.0", "abide apply");
+    life.run("abide rollback", |now| {
+        fail(now, "2.0");
+        now.next = set(&["1.0"]);
+    });
+    life.run("true", |_| ());
+    life.finish()
 }
 
 pub fn set(versions: &[Version]) -> BTreeSet<Version> {
@@ -93,12 +98,42 @@ fn fail(now: &mut Promise, version: Version) {
 struct Life {
     vm: Running,
     guest: &'static Guest,
+    disk: Sectors,
+    path: PathBuf,
     log: Follower,
     now: Promise,
     transitions: Vec<Transition>,
 }
 
 impl Life {
+    /// Switches the machine on, with these files more in the folder of the entries, and these that were removed.
+    fn begin(name: &str, files: &[&str], removed: &[&str]) -> Life {
+        let guest = Guest::get().unwrap();
+        let machine = guest.machine(name).unwrap().record_writes();
+        let esp = Esp::open(machine.disk(0).unwrap()).unwrap();
+        for file in files.iter().chain(removed) {
+            esp.write(&format!("{UKI_DIR}/{file}"), file.as_bytes()).unwrap();
+        }
+        for file in removed {
+            esp.remove(&format!("{UKI_DIR}/{file}")).unwrap();
+        }
+        esp.close().unwrap();
+        let disk = Sectors::read(machine.disk(0).unwrap()).unwrap();
+        let path = machine.write_log();
+        let vm = machine.start().unwrap();
+        let log = Follower::open(&path).unwrap();
+        let running = set(&["1.0"]);
+        let (next, committed, good) = (running.clone(), running.clone(), running);
+        let now = Promise { next, committed, good, ..Promise::default() };
+        Life { vm, guest, disk, path, log, now, transitions: Vec::new() }
+    }
+
+    fn finish(self) -> Recording {
+        let Life { vm, disk, path, transitions, .. } = self;
+        drop(vm);
+        Recording { entries: write_log::read(&path, &disk).unwrap(), disk, transitions }
+    }
+
     fn start(&mut self, version: Version) {
         let boot = self.vm.wait_for_boot(tiny::BOOT).unwrap();
         assert_eq!(boot.version, version);
