@@ -85,7 +85,7 @@ fn remove(volume: &dyn Volume, fillers: &[String]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::unreachable)]
     use std::cell::RefCell;
     use std::io::Read;
 
