@@ -21,7 +21,7 @@ fn a_write_that_is_cut_off_anywhere_is_simply_repeated() {
             drop(input);
             match (tree.entries().len(), tree.state().update) {
                 (2, _) => untouched(&tree),
-                // Its entry goes first, and before anybody has noted why nothing of the slot.
+                // Its entry goes first; the slot is not written before the state says so.
                 (_, None) => assert!(read(&tree.path("dev/sda3")) == before(), "the slot was changed"),
                 _ => unbootable(&tree),
             }
