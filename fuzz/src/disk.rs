@@ -3,6 +3,7 @@
 use std::io::{Cursor, Read, Write};
 
 use abide::boot::fat::FatVolume;
+use abide::boot::tail;
 use abide::boot::volume::Volume;
 use abide::disk::gpt::Table;
 use abide::image::{Esp, Layout, Spool};
@@ -45,6 +46,7 @@ pub fn fat(bytes: &[u8]) {
     if file.write_all(bytes).is_err() {
         return;
     }
+    used(tail::clear(file.path(), &["EFI/Linux", "loader/entries"]));
     let Ok(volume) = FatVolume::open(file.path()) else { return };
     for dir in ["", "EFI", "EFI/Linux", "EFI/abide"] {
         for item in volume.list(dir).unwrap_or_default() {

@@ -49,7 +49,8 @@ fn fill(volume: &dyn Volume, from: &str, to: &str, fillers: &mut Vec<String>) ->
     for number in 0..MOST {
         let Some(first) = try_out(volume, &probe)? else { return Ok(()) };
         if first % SLOTS + needs <= SLOTS {
-            return Ok(());
+            // A slot that was never used ends the folder for the firmware: none may be left before the name.
+            return if fillers.is_empty() { Ok(()) } else { volume.sync_dir(dir) };
         }
         // In upper case, and so in one slot.
         let filler = format!("{dir}/FILLER{number}.TMP");

@@ -3,10 +3,12 @@
 use log::{debug, info, warn};
 use procfs::process::{MountInfo, Process};
 
+use super::entry::{CONF_DIR, UKI_DIR};
 use super::esp::{Access, BootDirs};
 use super::fat::FatVolume;
 use super::loader_vars::LoaderVars;
 use super::partitions::{self, ESP_TYPE, Part, XBOOTLDR_TYPE};
+use super::tail;
 use super::volume::{Folder, Volume};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
@@ -125,6 +127,11 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
     if access == Access::Glance {
         let fat = FatVolume::open(&node).or_boot(|| format!("{}: cannot read as FAT", node.display()))?;
         return Ok(Box::new(fat));
+    }
+    if access == Access::Write
+        && let Err(e) = tail::clear(&node, &[UKI_DIR, CONF_DIR])
+    {
+        warn!("{}: cannot keep its folders short: {e}", node.display());
     }
     let mount = sys::mount_vfat(&node, access == Access::Read)
         .or_boot(|| format!("{}: cannot mount as vfat", node.display()))?;

@@ -29,6 +29,7 @@ pub mod partitions;
 pub mod quirks;
 pub mod second_name;
 pub mod sector;
+pub mod tail;
 pub mod type1;
 pub mod uki;
 pub mod version;

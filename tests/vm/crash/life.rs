@@ -69,13 +69,11 @@ pub fn record(name: &str) -> Recording {
 
 /// One update where so many names are in the folder that its first sector ends in the middle of the new one.
 pub fn record_in_a_full_sector(name: &str) -> Recording {
-    // Two slots each: with those of `.`, `..`, edge_1.0.efi and staged.uki there are 14, and three are wanted. Behind
-    // them the folder does not end: others have been there.
-    let mut life = Life::begin(
-        name,
-        &["vendor0.bin", "vendor1.bin", "vendor2.bin"],
-        &["gone0.bin", "gone1.bin", "gone2.bin"],
-    );
+    // Two slots each: with those of `.`, `..`, edge_1.0.efi and staged.uki there are 14, and three are wanted, where
+    // others have been.
+    let files =
+        ["vendor0.bin", "vendor1.bin", "vendor2.bin", "gone0.bin", "gone1.bin", "gone2.bin", "vendor3.bin"];
+    let mut life = Life::begin(name, &files, &["gone0.bin", "gone1.bin", "gone2.bin"]);
     life.start("1.0");
     life.update("2.0", "abide apply");
     life.run("abide rollback", |now| {
@@ -106,12 +104,12 @@ struct Life {
 }
 
 impl Life {
-    /// Switches the machine on, with these files more in the folder of the entries, and these that were removed.
+    /// Switches the machine on, with these files more in the folder of the entries, some of which were removed again.
     fn begin(name: &str, files: &[&str], removed: &[&str]) -> Life {
         let guest = Guest::get().unwrap();
         let machine = guest.machine(name).unwrap().record_writes();
         let esp = Esp::open(machine.disk(0).unwrap()).unwrap();
-        for file in files.iter().chain(removed) {
+        for file in files {
             esp.write(&format!("{UKI_DIR}/{file}"), file.as_bytes()).unwrap();
         }
         for file in removed {

@@ -12,8 +12,10 @@ use std::collections::BTreeSet;
 use std::env;
 use std::time::Instant;
 
+use abide::boot::entry::UKI_DIR;
+use abide_qemu::fat::Fat;
 use abide_qemu::seed::Seed;
-use abide_qemu::slots::Guest;
+use abide_qemu::slots::{ESP_START, Guest};
 use abide_qemu::tiny;
 
 use bench::{Bench, fsck};
@@ -40,6 +42,7 @@ fn every_disk_that_a_power_cut_may_leave_keeps_its_promises_and_the_machine_boot
     let judge = Judge::new(Guest::get().unwrap(), &recording.disk);
     let judgement = every_state_holds(&recording, &judge, seed);
     let judged = began.elapsed() - recorded;
+    the_folder_stays_short(&recording);
     an_fsync_that_is_left_out_is_noticed(&recording, &judge, seed);
     let booted = boot_some(&recording, &judge, &judgement.cuts, seed);
     println!(
@@ -65,6 +68,17 @@ fn every_state_holds(recording: &Recording, judge: &Judge, seed: u64) -> Judgeme
     }
     assert!(judgement.violations.is_empty(), "ABIDE_SEED={seed}");
     judgement
+}
+
+/// The firmware puts every name behind all that have been there, and Abide clears what is behind the last one.
+fn the_folder_stays_short(recording: &Recording) {
+    let last = recording.transitions.len() - 1;
+    let cut =
+        Cut { prefix: recording.entries.len(), missing: vec![], torn: None, transition: last, at_rest: true };
+    let disk = rebuild(recording, &cut);
+    let sectors = Fat::open(&disk, ESP_START).unwrap().sectors_of_dir(UKI_DIR).unwrap();
+    let used = sectors.into_iter().filter(|sector| disk.number(*sector) != 0).count();
+    assert!(used <= 2, "{UKI_DIR} takes {used} sectors after {} transitions", recording.transitions.len());
 }
 
 /// The judge of the judge: what is left out must be noticed, or be shown to be harmless.
