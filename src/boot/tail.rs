@@ -62,13 +62,13 @@ fn tails(disk: &mut (impl Read + Seek), folders: &[&str]) -> io::Result<Vec<Sect
                 None => None,
             };
         }
-        found.extend(folder.iter().flat_map(tail));
+        found.extend(folder.iter().flat_map(|folder| tail(folder)));
     }
     Ok(found)
 }
 
 /// The sectors of a folder's tail that are not clear.
-fn tail(folder: &Vec<Sector>) -> Vec<Sector> {
+fn tail(folder: &[Sector]) -> Vec<Sector> {
     let is_used = |slot: &[u8]| slot.first().is_some_and(|first| !FREE.contains(first));
     let names = |sector: &Sector| sector.content.chunks(SLOT).rposition(is_used).map(|last| last + 1);
     let Some(last) = folder.iter().rposition(|sector| names(sector).is_some()) else { return vec![] };
@@ -204,7 +204,7 @@ fn senseless(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 
     use super::*;
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_folder_without_a_name_is_left_alone() {
         let sector = |byte| Sector { at: 512, content: vec![byte; 512] };
-        assert_eq!(tail(&vec![sector(0xe5), sector(0)]), []);
+        assert_eq!(tail(&[sector(0xe5), sector(0)]), []);
     }
 
     #[test]
