@@ -85,6 +85,14 @@ impl BootDirs {
         Ok(to)
     }
 
+    /// Sees to it that the names that the loader will give the entries on trial can be removed in one write each. What
+    /// stands in the way is logged.
+    pub fn make_room_for_loader(&self) {
+        for volume in [Some(self.esp.as_ref()), self.xbootldr.as_deref()].into_iter().flatten() {
+            filler::make_room_for_loader(volume, UKI_DIR);
+        }
+    }
+
     /// Removes an entry's file and makes that durable. Where the file has another name, it is kept for that.
     ///
     /// A removal writes the folder and the FAT, in no promised order; a name whose clusters

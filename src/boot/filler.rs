@@ -6,11 +6,16 @@
 //!
 //! So a name as long as the new one is put there first, of a file without clusters. While it lies in two sectors, what
 //! is free before it is filled up, a slot at a time. Once it does not, the new name goes to the same place.
+//!
+//! The firmware puts the name that counts a try behind all others. Where that would be across the end of a sector,
+//! slots are filled up until the folder ends with the sector, and stay used when they are free again. Else the
+//! name that goes with the next rename would leave its short name behind, cut off between its two sectors.
 
 use std::io::{self, Empty};
 
 use log::warn;
 
+use super::name::{EntryName, Suffix};
 use super::sector::{SLOT, SLOTS, UNITS, slots};
 use super::volume::{Item, Volume};
 
@@ -27,10 +32,19 @@ pub(super) fn rename(volume: &dyn Volume, from: &str, to: &str) -> io::Result<()
         warn!("{to}: cannot see to it that a power cut leaves all of this name or nothing: {e}");
     }
     let renamed = volume.rename_durably(from, to);
-    if let Err(e) = remove(volume, &fillers) {
-        warn!("cannot remove {}, which is empty: {e}", fillers.join(", "));
+    clean_up(volume, &fillers);
+    renamed?;
+    make_room_for_loader(volume, folder(to));
+    Ok(())
+}
+
+/// Sees to it that the names that the loader will give the entries with tries in this folder lie in one sector.
+pub(super) fn make_room_for_loader(volume: &dyn Volume, dir: &str) {
+    let mut fillers = vec![];
+    if let Err(e) = fill_end(volume, dir, &mut fillers) {
+        warn!("{dir}: cannot see to it that the loader's next name is in one sector: {e}");
     }
-    renamed
+    clean_up(volume, &fillers);
 }
 
 /// Whether this is one that a power cut has left. To remove it frees no clusters.
@@ -40,24 +54,58 @@ pub(super) fn is_one(item: &Item) -> bool {
 }
 
 fn fill(volume: &dyn Volume, from: &str, to: &str, fillers: &mut Vec<String>) -> io::Result<()> {
-    let (dir, name) = to.rsplit_once('/').unwrap_or(("", to));
-    let needs = slots(name);
+    let dir = folder(to);
+    let needs = slots(to.rsplit('/').next().unwrap_or(to));
     if volume.place(from)?.is_none() || needs > SLOTS {
         return Ok(());
     }
     let probe = format!("{dir}/{}", probe(needs));
     for number in 0..MOST {
         let Some(first) = try_out(volume, &probe)? else { return Ok(()) };
-        if first % SLOTS + needs <= SLOTS {
+        if is_in_one_sector(first, needs) {
             // A slot that was never used ends the folder for the firmware: none may be left before the name.
             return if fillers.is_empty() { Ok(()) } else { volume.sync_dir(dir) };
         }
-        // In upper case, and so in one slot.
-        let filler = format!("{dir}/FILLER{number}.TMP");
-        volume.write(&filler, &mut Empty::default())?;
-        fillers.push(filler);
+        fillers.push(add(volume, dir, number)?);
     }
-    Err(io::Error::other("the folder has too many gaps"))
+    Err(too_many())
+}
+
+fn fill_end(volume: &dyn Volume, dir: &str, fillers: &mut Vec<String>) -> io::Result<()> {
+    let next = |item: Item| {
+        let name = EntryName::parse(&item.name).filter(|name| name.suffix() == Suffix::Efi)?;
+        let counter = name.counter().filter(|counter| counter.left > 0)?;
+        Some(slots(name.with_counter(Some(counter.after_boot())).file()))
+    };
+    let Some(needs) = volume.list(dir)?.into_iter().filter_map(next).max() else { return Ok(()) };
+    for number in 0..MOST {
+        let Some(end) = volume.end(dir)? else { return Ok(()) };
+        if needs > SLOTS || is_in_one_sector(end, needs) {
+            return Ok(());
+        }
+        fillers.push(add(volume, dir, number)?);
+    }
+    Err(too_many())
+}
+
+fn is_in_one_sector(first: usize, count: usize) -> bool {
+    first % SLOTS + count <= SLOTS
+}
+
+/// Fills the first free slot.
+fn add(volume: &dyn Volume, dir: &str, number: usize) -> io::Result<String> {
+    // In upper case, and so in one slot.
+    let filler = format!("{dir}/FILLER{number}.TMP");
+    volume.write(&filler, &mut Empty::default())?;
+    Ok(filler)
+}
+
+fn too_many() -> io::Error {
+    io::Error::other("the folder has too many gaps")
+}
+
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
 /// A name of so many slots.
@@ -74,20 +122,18 @@ fn try_out(volume: &dyn Volume, probe: &str) -> io::Result<Option<usize>> {
     Ok(place?.and_then(|bytes| usize::try_from(bytes).ok()).map(|bytes| bytes / SLOT))
 }
 
-fn remove(volume: &dyn Volume, fillers: &[String]) -> io::Result<()> {
-    for filler in fillers {
-        volume.remove(filler)?;
-    }
-    match fillers.first().and_then(|filler| filler.rsplit_once('/')) {
-        Some((dir, _)) => volume.sync_dir(dir),
-        None => Ok(()),
+fn clean_up(volume: &dyn Volume, fillers: &[String]) {
+    let Some(first) = fillers.first() else { return };
+    let removed = fillers.iter().try_for_each(|filler| volume.remove(filler));
+    if let Err(e) = removed.and_then(|()| volume.sync_dir(folder(first))) {
+        warn!("cannot remove {}, which is empty: {e}", fillers.join(", "));
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::unreachable)]
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::io::Read;
 
     use super::super::volume::ReadSeek;
@@ -97,6 +143,8 @@ mod tests {
     #[derive(Debug)]
     struct Slots {
         slots: RefCell<Vec<String>>,
+        /// Slots up to the last that was ever used.
+        end: Cell<usize>,
         is_told: bool,
     }
 
@@ -104,7 +152,8 @@ mod tests {
         /// A slot for each letter; a dot is a free one.
         fn of(layout: &str) -> Slots {
             let slot = |c: char| if c == '.' { String::new() } else { c.to_string() };
-            Slots { slots: RefCell::new(layout.chars().map(slot).collect()), is_told: true }
+            let slots = RefCell::new(layout.chars().map(slot).collect());
+            Slots { slots, end: Cell::new(layout.len()), is_told: true }
         }
 
         fn first(&self, name: &str) -> Option<usize> {
@@ -125,6 +174,7 @@ mod tests {
             slots.resize(room, String::new());
             let gap = slots.windows(needs).position(|gap| gap.iter().all(String::is_empty)).unwrap();
             slots.iter_mut().skip(gap).take(needs).for_each(|slot| name.clone_into(slot));
+            self.end.set(self.end.get().max(gap + needs));
         }
     }
 
@@ -134,7 +184,8 @@ mod tests {
 
     impl Volume for Slots {
         fn list(&self, _: &str) -> io::Result<Vec<Item>> {
-            unreachable!()
+            let item = |name: &String| Item { name: name.clone(), is_dir: false, len: 1, read_only: false };
+            Ok(self.slots.borrow().iter().map(item).collect())
         }
         fn open(&self, _: &str) -> io::Result<Box<dyn ReadSeek>> {
             unreachable!()
@@ -160,6 +211,9 @@ mod tests {
         }
         fn place(&self, path: &str) -> io::Result<Option<u64>> {
             Ok(self.first(name(path)).map(|slot| (slot * SLOT) as u64).filter(|_| self.is_told))
+        }
+        fn end(&self, _: &str) -> io::Result<Option<usize>> {
+            Ok(Some(self.end.get()).filter(|_| self.is_told))
         }
         fn remove(&self, path: &str) -> io::Result<()> {
             let mut slots = self.slots.borrow_mut();
@@ -193,6 +247,18 @@ mod tests {
         let folder = Slots::of("s..abcdefghi");
         rename(&folder, "d/s", "d/edge_2.0+3-0.efi").unwrap();
         assert_eq!(folder.layout(), "...abcdefghieee");
+    }
+
+    #[test]
+    fn the_loaders_next_name_begins_in_a_sector_that_has_room_for_it() {
+        let folder = Slots::of("s..abcdefghi");
+        rename(&folder, "d/s", "d/edge_2.0+3-0.efi").unwrap();
+        assert_eq!((folder.layout().as_str(), folder.end.get()), ("...abcdefghieee", 16));
+        // Nothing is to be counted any more.
+        rename(&folder, "d/edge_2.0+3-0.efi", "d/edge_2.0.efi").unwrap();
+        let folder = Slots::of("s.............e");
+        rename(&folder, "d/s", "d/edge_2.0+0-3.efi").unwrap();
+        assert_eq!(folder.end.get(), 15);
     }
 
     #[test]

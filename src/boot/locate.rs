@@ -110,7 +110,7 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
         let writable = !mount.mount_options.contains_key("ro") && !mount.super_options.contains_key("ro");
         if writable || access != Access::Write {
             debug!("/dev/{} is mounted at {}", part.name, mount.mount_point.display());
-            return Ok(Box::new(Folder::new(&mount.mount_point)));
+            return Ok(Box::new(Folder::new(&mount.mount_point).on(part.node(root))));
         }
         if mount.super_options.contains_key("ro") {
             read_only = Some(mount.mount_point.clone());
@@ -136,7 +136,7 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
     let mount = sys::mount_vfat(&node, access == Access::Read)
         .or_boot(|| format!("{}: cannot mount as vfat", node.display()))?;
     debug!("/dev/{} is mounted privately", part.name);
-    Ok(Box::new(Folder::of_mount(mount)))
+    Ok(Box::new(Folder::of_mount(mount).on(node)))
 }
 
 fn devno(dev: u64) -> String {

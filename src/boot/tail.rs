@@ -5,8 +5,8 @@
 //! counts the folder grows by a name, until a rename takes several requests to the disk, and a power cut between
 //! two of them loses the entry. Cleared slots are as good as never used.
 //!
-//! This reads and writes the block device itself, and so only while nobody has it mounted. What it clears nobody
-//! reads, so that it may be cut off anywhere. Offsets are those of Microsoft's specification (FAT: General Overview
+//! This writes the block device itself, and so only while nobody has it mounted; and only whole sectors in which there
+//! is no name. What it clears nobody reads, so that it may be cut off anywhere. Offsets are those of Microsoft's specification (FAT: General Overview
 //! of On-Disk Format, 1.03).
 
 use std::fs::{File, OpenOptions};
@@ -16,8 +16,9 @@ use std::path::Path;
 
 use super::sector::SLOT;
 
-/// The first byte of a slot that was never used, and of one whose name was removed.
-const FREE: [u8; 2] = [0, 0xe5];
+/// The first byte of a slot.
+const NEVER_USED: u8 = 0;
+const REMOVED: u8 = 0xe5;
 const VOLUME_LABEL: u8 = 0x08;
 const DIRECTORY: u8 = 0x10;
 /// Bytes of a folder; the specification has no larger ones.
@@ -55,29 +56,33 @@ fn tails(disk: &mut (impl Read + Seek), folders: &[&str]) -> io::Result<Vec<Sect
     let fat = Fat::read(disk)?;
     let mut found = vec![];
     for path in folders {
-        let mut folder = Some(fat.root(disk)?);
-        for name in path.split('/') {
-            folder = match folder.as_ref().and_then(|folder| fat.first_cluster(folder, name)) {
-                Some(first) => Some(fat.folder(disk, first)?),
-                None => None,
-            };
-        }
-        found.extend(folder.iter().flat_map(|folder| tail(folder)));
+        found.extend(fat.find(disk, path)?.iter().flat_map(|folder| tail(folder)));
     }
     Ok(found)
 }
 
-/// The sectors of a folder's tail that are not clear.
+/// The slots of a folder up to the first that was never used, where EDK2 puts the next name; none if there is no such
+/// folder. While the file system is mounted, too: the kernel keeps folders in the pages of the device.
+///
+/// # Errors
+/// If the device cannot be read, or what is on it makes no sense as a FAT16 or FAT32.
+pub fn end(device: &Path, folder: &str) -> io::Result<Option<usize>> {
+    let mut disk = File::open(device)?;
+    let fat = Fat::read(&mut disk)?;
+    let sectors = fat.find(&mut disk, folder)?;
+    Ok(sectors.map(|sectors| {
+        let slots = sectors.iter().flat_map(|sector| sector.content.chunks(SLOT));
+        slots.take_while(|slot| slot.first() != Some(&NEVER_USED)).count()
+    }))
+}
+
+/// The sectors behind the one with the folder's last name that are not clear.
 fn tail(folder: &[Sector]) -> Vec<Sector> {
-    let is_used = |slot: &[u8]| slot.first().is_some_and(|first| !FREE.contains(first));
-    let names = |sector: &Sector| sector.content.chunks(SLOT).rposition(is_used).map(|last| last + 1);
-    let Some(last) = folder.iter().rposition(|sector| names(sector).is_some()) else { return vec![] };
-    let cleared = folder.iter().enumerate().skip(last).map(|(index, sector)| {
-        let keep = if index == last { names(sector).unwrap_or_default() * SLOT } else { 0 };
-        let mut content = sector.content.clone();
-        content.iter_mut().skip(keep).for_each(|byte| *byte = 0);
-        (sector, Sector { at: sector.at, content })
-    });
+    let is_used = |slot: &[u8]| slot.first().is_some_and(|first| ![NEVER_USED, REMOVED].contains(first));
+    let last = folder.iter().rposition(|sector| sector.content.chunks(SLOT).any(is_used));
+    let behind = folder.iter().skip(last.map_or(folder.len(), |last| last + 1));
+    let cleared =
+        behind.map(|sector| (sector, Sector { at: sector.at, content: vec![0; sector.content.len()] }));
     cleared.filter(|(old, new)| *old != new).map(|(_, new)| new).collect()
 }
 
@@ -138,6 +143,16 @@ impl Fat {
             false => Root::Fixed(root, data - root),
         };
         Ok(Fat { sector, cluster: per_cluster * sector, table: reserved * sector, root, data, clusters })
+    }
+
+    /// The sectors of a folder, if there is one.
+    fn find(&self, disk: &mut (impl Read + Seek), path: &str) -> io::Result<Option<Vec<Sector>>> {
+        let mut folder = self.root(disk)?;
+        for name in path.split('/') {
+            let Some(first) = self.first_cluster(&folder, name) else { return Ok(None) };
+            folder = self.folder(disk, first)?;
+        }
+        Ok(Some(folder))
     }
 
     fn root(&self, disk: &mut (impl Read + Seek)) -> io::Result<Vec<Sector>> {
@@ -234,28 +249,21 @@ mod tests {
     }
 
     fn used_slots(file: &tempfile::NamedTempFile) -> usize {
-        let mut disk = file.reopen().unwrap();
-        let fat = Fat::read(&mut disk).unwrap();
-        let mut folder = fat.root(&mut disk).unwrap();
-        for name in ["EFI", "Linux"] {
-            let first = fat.first_cluster(&folder, name).unwrap();
-            folder = fat.folder(&mut disk, first).unwrap();
-        }
-        let bytes: Vec<u8> = folder.into_iter().flat_map(|sector| sector.content).collect();
-        bytes.chunks(SLOT).position(|slot| slot[0] == 0).unwrap_or(bytes.len() / SLOT)
+        end(file.path(), "EFI/Linux").unwrap().unwrap()
     }
 
     #[test]
     fn what_was_behind_the_last_name_is_cleared_and_nothing_else() {
         for (kind, names) in
-            [(FatType::Fat32, 2), (FatType::Fat32, 40), (FatType::Fat16, 2), (FatType::Fat16, 40)]
+            [(FatType::Fat32, 6), (FatType::Fat32, 40), (FatType::Fat16, 6), (FatType::Fat16, 40)]
         {
             let file = disk(kind, names);
             let whole = std::fs::read(file.path()).unwrap();
             assert!(used_slots(&file) > 6 * names);
             clear(file.path(), &["EFI/Linux", "loader/entries"]).unwrap();
             // Some of the names are longer than others, and every folder has two of its own, of up to two slots.
-            assert!((3 * names..=3 * names + 4).contains(&used_slots(&file)), "{}", used_slots(&file));
+            let used = 3 * names..=(3 * names + 4).next_multiple_of(512 / SLOT);
+            assert!(used.contains(&used_slots(&file)), "{}", used_slots(&file));
 
             let now = std::fs::read(file.path()).unwrap();
             let changed = whole.iter().zip(&now).filter(|(old, new)| old != new);
@@ -283,6 +291,16 @@ mod tests {
     fn a_folder_without_a_name_is_left_alone() {
         let sector = |byte| Sector { at: 512, content: vec![byte; 512] };
         assert_eq!(tail(&[sector(0xe5), sector(0)]), []);
+        assert_eq!(end(disk(FatType::Fat32, 1).path(), "EFI/Windows").unwrap(), None);
+    }
+
+    #[test]
+    fn a_sector_with_a_name_stays_as_it_is() {
+        let mut last = vec![0xe5; 512];
+        last[32] = b'A';
+        let sector = |at, content: &[u8]| Sector { at, content: content.to_vec() };
+        let folder = [sector(0, &last), sector(512, &[0xe5; 512]), sector(1024, &[0; 512])];
+        assert_eq!(tail(&folder), [sector(512, &[0; 512])]);
     }
 
     #[test]

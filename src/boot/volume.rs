@@ -14,6 +14,7 @@ use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::statvfs;
 use rustix::fs::RawDir;
 
+use super::tail;
 use crate::sys;
 
 /// An open file, for reading.
@@ -106,6 +107,14 @@ pub trait Volume: Debug {
     fn place(&self, _path: &str) -> io::Result<Option<u64>> {
         Ok(None)
     }
+    /// How many slots of a folder come before the first that was never used, where the firmware puts the next
+    /// name; none where that has no meaning, or cannot be told.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    fn end(&self, _dir: &str) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
     /// Removes a file.
     ///
     /// # Errors
@@ -131,6 +140,8 @@ pub trait Volume: Debug {
 #[derive(Debug)]
 pub struct Folder {
     dir: PathBuf,
+    /// What is mounted there, where that matters.
+    device: Option<PathBuf>,
     /// A private mount ends when its last descriptor is closed.
     _mount: Option<OwnedFd>,
 }
@@ -139,14 +150,20 @@ impl Folder {
     /// The volume whose root is `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), _mount: None }
+        Self { dir: dir.into(), device: None, _mount: None }
     }
 
     /// The volume that is mounted nowhere but in this descriptor.
     #[must_use]
     pub fn of_mount(mount: OwnedFd) -> Self {
         let dir = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
-        Self { dir, _mount: Some(mount) }
+        Self { dir, device: None, _mount: Some(mount) }
+    }
+
+    /// The same volume, of which is known what device it is on.
+    #[must_use]
+    pub fn on(self, device: PathBuf) -> Self {
+        Self { device: Some(device), ..self }
     }
 
     /// The root of the volume.
@@ -266,6 +283,10 @@ impl Volume for Folder {
             place = entry.next_entry_cookie();
         }
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn end(&self, dir: &str) -> io::Result<Option<usize>> {
+        self.device.as_ref().map_or(Ok(None), |device| tail::end(device, dir))
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {

@@ -160,7 +160,11 @@ fn find_out(root: &Root) -> Result<Outcome> {
     if machine.is_err() && on_trial {
         finding.note.write(root)?;
     }
-    let done = perform_all(&mut machine?, &finding.steps);
+    let mut machine = machine?;
+    let done = perform_all(&mut machine, &finding.steps);
+    if on_trial && finding.refuse.is_none() {
+        machine.dirs.make_room_for_loader();
+    }
     finding.note.write(root)?;
     if let Err(e) = done {
         error!("{e}");

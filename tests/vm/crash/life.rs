@@ -67,13 +67,27 @@ pub fn record(name: &str) -> Recording {
     life.finish()
 }
 
-/// One update where so many names are in the folder that its first sector ends in the middle of the new one.
-pub fn record_in_a_full_sector(name: &str) -> Recording {
-    // Two slots each: with those of `.`, `..`, edge_1.0.efi and staged.uki there are 14, and three are wanted, where
-    // others have been.
-    let files =
-        ["vendor0.bin", "vendor1.bin", "vendor2.bin", "gone0.bin", "gone1.bin", "gone2.bin", "vendor3.bin"];
-    let mut life = Life::begin(name, &files, &["gone0.bin", "gone1.bin", "gone2.bin"]);
+/// One update that fails, where the first sector of the folder ends in the middle of the name that `apply` would give it,
+/// or of the one that the loader would.
+pub fn record_at_a_sectors_end(name: &str, is_the_loaders: bool) -> Recording {
+    // Two slots each: with those of `.`, `..`, edge_1.0.efi and staged.uki there are 14, where others have been, or 12;
+    // the new name takes three, and so does the loader's.
+    let (files, removed): (&[&str], &[&str]) = match is_the_loaders {
+        true => (&["vendor0.bin", "vendor1.bin"], &[]),
+        false => (
+            &[
+                "vendor0.bin",
+                "vendor1.bin",
+                "vendor2.bin",
+                "gone0.bin",
+                "gone1.bin",
+                "gone2.bin",
+                "vendor3.bin",
+            ],
+            &["gone0.bin", "gone1.bin", "gone2.bin"],
+        ),
+    };
+    let mut life = Life::begin(name, files, removed);
     life.start("1.0");
     life.update("2.0", "abide apply");
     life.run("abide rollback", |now| {
