@@ -1,12 +1,13 @@
 //! A file server on the host for guests to fetch images from, with the list of their digests.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Take};
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use tiny_http::{Header, Request, Response, Server, StatusCode};
@@ -130,22 +131,43 @@ fn sums(folder: &Path) -> io::Result<String> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !entry.metadata()?.is_file() || !name.contains(".raw") {
+        if !name.contains(".raw") || name.ends_with(".part") {
             continue;
         }
-        let mut hash = Sha256::new();
-        let (mut file, mut block) = (File::open(entry.path())?, vec![0; 1 << 20]);
-        loop {
-            let count = file.read(&mut block)?;
-            match block.get(..count) {
-                Some([]) | None => break,
-                Some(part) => hash.update(part),
-            }
+        match digest(&entry.path()) {
+            Ok(Some(digest)) => list.push_str(&format!("{digest}  {name}\n")),
+            Ok(None) => {}
+            // Another test is building it anew.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
-        let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        list.push_str(&format!("{digest}  {name}\n"));
     }
     Ok(list)
+}
+
+/// The digest of an image, which is read once as long as it stays the same; none of what is no file.
+fn digest(path: &Path) -> io::Result<Option<String>> {
+    static KNOWN: Mutex<BTreeMap<(PathBuf, u64, SystemTime), String>> = Mutex::new(BTreeMap::new());
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() {
+        return Ok(None);
+    }
+    let key = (path.to_owned(), meta.len(), meta.modified()?);
+    if let Some(known) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        return Ok(Some(known.clone()));
+    }
+    let mut hash = Sha256::new();
+    let (mut file, mut block) = (File::open(path)?, vec![0; 1 << 20]);
+    loop {
+        let count = file.read(&mut block)?;
+        match block.get(..count) {
+            Some([]) | None => break,
+            Some(part) => hash.update(part),
+        }
+    }
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(key, digest.clone());
+    Ok(Some(digest))
 }
 
 /// The file that a request names; `None` when the path leads out of the folder.

@@ -88,11 +88,12 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
     let mut progress = Progress::new(root, &config.assess, clock);
     let mut begun = false;
     let ended = runner.assess(&mut window, |standing, results| {
-        progress.show(standing, results);
+        // First, so that it outlives whoever has seen a result.
         if !begun && results.iter().any(|c| c.result != Outcome::Pending) {
             begun = true;
             note_phase(root, Phase::Checks);
         }
+        progress.show(standing, results);
     });
     match ended {
         End::Passed => {

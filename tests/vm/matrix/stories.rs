@@ -12,7 +12,8 @@ use crate::support::edge::{BOOT, Edge, PATIENCE, disk, first_boot, hardware};
 use crate::support::firmware;
 
 /// Waits, in a trial, until its checks have begun.
-pub const CHECKS_BEGAN: &str = "until [ -e /run/abide/checks.json ]; do sleep 0.2; done";
+pub const CHECKS_BEGAN: &str =
+    "until grep -qE '\"result\":\"(pass|fail)\"' /run/abide/checks.json; do sleep 0.2; done";
 
 /// A shell command that mounts the ESP at /mnt and runs `$1` there.
 const ON_ESP: &str = "on_esp() { mkdir -p /run/esp && mount -t vfat /dev/disk/by-partlabel/esp /run/esp && \
