@@ -17,7 +17,7 @@ use log::warn;
 
 use super::name::{EntryName, Suffix};
 use super::sector::{SLOT, SLOTS, UNITS, slots};
-use super::volume::{Item, Volume};
+use super::volume::{Item, Volume, folder};
 
 /// A folder that needs more has hundreds of small gaps.
 const MOST: usize = 64;
@@ -102,10 +102,6 @@ fn add(volume: &dyn Volume, dir: &str, number: usize) -> io::Result<String> {
 
 fn too_many() -> io::Error {
     io::Error::other("the folder has too many gaps")
-}
-
-fn folder(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
 /// A name of so many slots.

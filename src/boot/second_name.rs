@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use log::warn;
 
 use super::filler;
-use super::volume::{Item, ReadSeek, Volume};
+use super::volume::{Item, ReadSeek, Volume, folder};
 use crate::error::{Error, OrError, Result};
 
 /// More of them are a case for a person. A number of two digits keeps the name a short one (FAT, 8.3).
@@ -74,10 +74,6 @@ fn has_another_name(volume: &dyn Volume, path: &str) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-fn folder(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
 /// Gives a name that is not wanted any more one that no loader shows and nobody touches again;

@@ -94,10 +94,9 @@ pub trait Volume: Debug {
     /// # Errors
     /// As [`Volume::rename`], and whatever the disk says; if only the flush failed, too.
     fn rename_durably(&self, from: &str, to: &str) -> io::Result<()> {
-        let (dir, _) = to.rsplit_once('/').unwrap_or(("", to));
         self.rename(from, to)?;
         self.sync_file(to)?;
-        self.sync_dir(dir)
+        self.sync_dir(folder(to))
     }
     /// At which byte of its folder the name of a file begins; none where the file system is no vfat of
     /// Linux, or does not tell.
@@ -134,6 +133,11 @@ pub trait Volume: Debug {
     fn is_shared(&self) -> bool {
         false
     }
+}
+
+/// The folder of a path on a volume.
+pub(super) fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
 /// A volume that is a folder of this system: a mount point, or part of a tree.
