@@ -67,14 +67,23 @@ pub fn record(name: &str) -> Recording {
     life.finish()
 }
 
-/// One update that fails, where the first sector of the folder ends in the middle of the name that `apply` would give it,
-/// or of the one that the loader would.
-pub fn record_at_a_sectors_end(name: &str, is_the_loaders: bool) -> Recording {
-    // Two slots each: with those of `.`, `..`, edge_1.0.efi and staged.uki there are 14, where others have been, or 12;
-    // the new name takes three, and so does the loader's.
-    let (files, removed): (&[&str], &[&str]) = match is_the_loaders {
-        true => (&["vendor0.bin", "vendor1.bin"], &[]),
-        false => (
+/// Whose name for an entry it is in whose middle the first sector of the folder would end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renamer {
+    /// `abide apply`, which makes it an entry.
+    Apply,
+    /// The loader, which counts the first try.
+    FirstTry,
+    /// The loader, which counts the second one.
+    SecondTry,
+}
+
+/// One update that fails, where the first sector of the folder of the entries ends in a new name's middle.
+pub fn record_at_a_sectors_end(name: &str, renamer: Renamer) -> Recording {
+    // Two slots each: with those of `.`, `..`, edge_1.0.efi and staged.uki there are 14, where others have been, 12 or 8;
+    // each of the new names takes three.
+    let (files, removed): (&[&str], &[&str]) = match renamer {
+        Renamer::Apply => (
             &[
                 "vendor0.bin",
                 "vendor1.bin",
@@ -86,10 +95,15 @@ pub fn record_at_a_sectors_end(name: &str, is_the_loaders: bool) -> Recording {
             ],
             &["gone0.bin", "gone1.bin", "gone2.bin"],
         ),
+        Renamer::FirstTry => (&["vendor0.bin", "vendor1.bin"], &[]),
+        Renamer::SecondTry => (&[], &[]),
     };
     let mut life = Life::begin(name, files, removed);
     life.start("1.0");
     life.update("2.0", "abide apply");
+    if renamer == Renamer::SecondTry {
+        life.reboot("2.0", |_| ());
+    }
     life.run("abide rollback", |now| {
         fail(now, "2.0");
         now.next = set(&["1.0"]);

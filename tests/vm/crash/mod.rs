@@ -21,7 +21,7 @@ use abide_qemu::tiny;
 use bench::{Bench, fsck};
 use cuts::Owner;
 use judge::{Judge, Promise};
-use life::Recording;
+use life::{Recording, Renamer};
 use states::{Cut, Judgement, judge_all, promise, rebuild};
 
 /// A number from the environment.
@@ -55,11 +55,11 @@ fn every_disk_that_a_power_cut_may_leave_keeps_its_promises_and_the_machine_boot
 #[test]
 fn no_cut_leaves_an_entry_without_its_counter_where_a_sector_ends_in_its_name() {
     let seed = seed();
-    for is_the_loaders in [false, true] {
-        let recording = life::record_at_a_sectors_end("crash-sector", is_the_loaders);
+    for renamer in [Renamer::Apply, Renamer::FirstTry, Renamer::SecondTry] {
+        let recording = life::record_at_a_sectors_end("crash-sector", renamer);
         let judge = Judge::new(Guest::get().unwrap(), &recording.disk);
         let numbers = every_state_holds(&recording, &judge, seed).numbers;
-        println!("crash states at a sector's end ({is_the_loaders}): {numbers} (ABIDE_SEED={seed})");
+        println!("crash states at a sector's end ({renamer:?}): {numbers} (ABIDE_SEED={seed})");
     }
 }
 
