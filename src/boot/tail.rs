@@ -6,8 +6,8 @@
 //! two of them loses the entry. Cleared slots are as good as never used.
 //!
 //! This writes the block device itself, and so only while nobody has it mounted; and only whole sectors in which there
-//! is no name. What it clears nobody reads, so that it may be cut off anywhere. Offsets are those of Microsoft's specification (FAT: General Overview
-//! of On-Disk Format, 1.03).
+//! is no name. What it clears nobody reads, so that it may be cut off anywhere. Offsets are those of Microsoft's
+//! specification (FAT: General Overview of On-Disk Format, 1.03).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
