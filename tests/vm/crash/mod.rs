@@ -80,6 +80,7 @@ fn the_folder_stays_short(recording: &Recording) {
     let disk = rebuild(recording, &cut);
     let sectors = Fat::open(&disk, ESP_START).unwrap().sectors_of_dir(UKI_DIR).unwrap();
     let used: Vec<u64> = sectors.into_iter().filter(|sector| disk.number(*sector) != 0).collect();
+    // A slot begins with 0 where it was never used, and with 0xe5 where its name was removed.
     let has_name = |sector: &u64| disk.content(*sector).chunks(32).any(|slot| ![0, 0xe5].contains(&slot[0]));
     let behind = used.iter().rev().take_while(|sector| !has_name(sector)).count();
     assert_eq!(behind, 0, "of {} sectors of {UKI_DIR} the last {behind} hold no name", used.len());
