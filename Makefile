@@ -35,12 +35,11 @@ SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -slE '^\#!/(usr/)?bin/(env 
 all: build
 
 build: deps
-	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --bin abide
-	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --bin abide \
-		--no-default-features --target-dir target/initramfs
+	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide
+	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide-initramfs
 	mkdir -p $(OUT)
 	cp -f target/$(TARGET)/release/abide $(FULL)
-	cp -f target/initramfs/$(TARGET)/release/abide $(INITRAMFS)
+	cp -f target/$(TARGET)/release/abide-initramfs $(INITRAMFS)
 	@packaging/check-executable $(FULL) $(FULL_MAX)
 	@packaging/check-executable $(INITRAMFS) $(INITRAMFS_MAX)
 
@@ -72,7 +71,6 @@ install:
 lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --quiet --locked --no-default-features --bin abide -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "lint: no shellcheck, shell scripts not checked" >&2; fi
 
 # The guests are built from what `make install` installs. Without the servers of others their tests are skipped.

@@ -1,11 +1,5 @@
 //! Packs the time zones for `src/config/update/zone.rs`: 50 KiB instead of 240.
 
-#[cfg(not(feature = "full"))]
-fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-}
-
-#[cfg(feature = "full")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use std::collections::BTreeMap;
     use std::io::Write;

@@ -7,8 +7,8 @@ use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 use ureq::tls::TlsConfig;
 
-use crate::root::Root;
 use crate::tls::root_certs;
+use abide_core::root::Root;
 
 /// How long a server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

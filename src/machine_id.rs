@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::root::Root;
+use abide_core::root::Root;
 
 const FILE: &str = "/etc/machine-id";
 
@@ -19,7 +19,7 @@ fn of(machine_id: &str) -> String {
     }
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, machine_id.as_bytes());
     let tag = ring::hmac::sign(&key, b"abide");
-    crate::hex::encode(tag.as_ref().get(..16).unwrap_or_default())
+    abide_core::hex::encode(tag.as_ref().get(..16).unwrap_or_default())
 }
 
 #[cfg(test)]

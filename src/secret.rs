@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, OrError, Result};
-use crate::root::Root;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::root::Root;
 
 /// The longest that is read, in bytes.
 const MOST: u64 = 4096;

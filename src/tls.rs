@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
-use crate::root::Root;
+use abide_core::root::Root;
 
 /// Where distributions keep the certificates they trust; the first one found counts.
 const TRUST_STORES: [&str; 4] = [

@@ -8,7 +8,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use abide::config::{CheckKind, Config, OnFailure};
+use abide::config::{CheckKind, Config};
+use abide_core::config::OnFailure;
 use support::Tree;
 
 fn write(tree: &Tree, path: &str, text: &str) {

@@ -7,7 +7,7 @@ mod support;
 
 use std::fs;
 
-use abide::state::{BootEnd, TrialBoot};
+use abide_core::state::{BootEnd, TrialBoot};
 use support::Tree;
 
 /// The kernel of an update to 2.0 has started, and nothing of the initramfs stage has run.

@@ -15,8 +15,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use abide::boot::{Access, BootDirs, LoaderVars, Quirks, order, version};
-use abide::root::Root;
+use abide_core::boot::model::{order, version};
+use abide_core::boot::{Access, BootDirs, LoaderVars, Quirks};
+use abide_core::root::Root;
 use dice::Dice;
 use serde_json::Value;
 

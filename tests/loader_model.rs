@@ -5,12 +5,13 @@
 #[path = "support/uki.rs"]
 mod fixture;
 
-use abide::boot::choice::{Settings, after_boot, boot, choose, tries};
-use abide::boot::entry::{Entry, Kind, Partition, Starts, State};
-use abide::boot::name::{EntryName, fold_id};
-use abide::boot::order::{compare, order};
-use abide::boot::quirks::Quirks;
-use abide::boot::{LoaderConf, glob, type1, uki, version};
+use abide_core::boot::LoaderConf;
+use abide_core::boot::model::choice::{Settings, after_boot, boot, choose, tries};
+use abide_core::boot::model::entry::{Entry, Kind, Partition, Starts, State};
+use abide_core::boot::model::name::{EntryName, fold_id};
+use abide_core::boot::model::order::{compare, order};
+use abide_core::boot::model::quirks::Quirks;
+use abide_core::boot::model::{glob, type1, uki, version};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -8,10 +8,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use abide::boot::volume::{Item, ReadSeek};
-use abide::boot::{Folder, Volume};
-use abide::disk::SlotName;
-use abide::state::{BootEnd, Failure, Phase, Stage, State, Store};
+use abide_core::boot::esp::volume::{Item, ReadSeek};
+use abide_core::boot::{Folder, Volume};
+use abide_core::disk::SlotName;
+use abide_core::state::{BootEnd, Failure, Phase, Stage, State, Store};
 use sha2::{Digest, Sha256};
 
 /// An ESP that stops taking what is written.
@@ -117,7 +117,7 @@ fn generation(format: u32, sequence: u64, body: &str) -> Vec<u8> {
     let mut hash = Sha256::new();
     hash.update(sequence.to_le_bytes());
     hash.update(body);
-    let sum = abide::hex::encode(&hash.finalize());
+    let sum = abide_core::hex::encode(&hash.finalize());
     let mut bytes =
         format!("abide-state {format} {sequence:020} {:05} {sum}\n{body}", body.len()).into_bytes();
     bytes.resize(16 * 1024, b'\n');

@@ -2,11 +2,11 @@
 
 use std::io::{Cursor, Read, Write};
 
-use abide::boot::fat::FatVolume;
-use abide::boot::tail;
-use abide::boot::volume::Volume;
 use abide::disk::gpt::Table;
 use abide::image::{Esp, Layout, Spool};
+use abide_core::boot::esp::directory_end;
+use abide_core::boot::esp::fat::FatVolume;
+use abide_core::boot::esp::volume::Volume;
 
 use crate::support::image::{Image, front};
 use crate::used;
@@ -46,7 +46,7 @@ pub fn fat(bytes: &[u8]) {
     if file.write_all(bytes).is_err() {
         return;
     }
-    used(tail::clear(file.path(), &["EFI/Linux", "loader/entries"]));
+    used(directory_end::clear(file.path(), &["EFI/Linux", "loader/entries"]));
     let Ok(volume) = FatVolume::open(file.path()) else { return };
     for dir in ["", "EFI", "EFI/Linux", "EFI/abide"] {
         for item in volume.list(dir).unwrap_or_default() {
@@ -63,7 +63,7 @@ pub fn image_esp(bytes: &[u8]) {
     let mut spool = Spool::new(vec![]);
     let mut from = bytes;
     let kept = spool.keep_all(bytes.len() as u64, |to| {
-        from.read_exact(to).map_err(|e| abide::error::Error::Image(e.to_string()))
+        from.read_exact(to).map_err(|e| abide_core::error::Error::Image(e.to_string()))
     });
     if kept.is_err() {
         return;

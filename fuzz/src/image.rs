@@ -2,9 +2,9 @@
 
 use std::io::{Cursor, Write};
 
-use abide::boot::uki::{read, read_as};
 use abide::image::names::Name;
 use abide::image::{Source, Stream, http_range};
+use abide_core::boot::model::uki::{read, read_as};
 
 use crate::support::uki;
 use crate::used;

@@ -3,10 +3,10 @@
 use std::fs;
 
 use abide::boot::firmware::Firmware;
-use abide::boot::{EfiVars, LoaderVars};
-use abide::root::Root;
-use abide::state::State;
-use abide::state::store::decode;
+use abide_core::boot::{EfiVars, LoaderVars};
+use abide_core::root::Root;
+use abide_core::state::State;
+use abide_core::state::store::decode;
 
 use crate::used;
 use sha2::{Digest, Sha256};
@@ -17,7 +17,7 @@ pub fn state(bytes: &[u8]) {
     let mut hash = Sha256::new();
     hash.update(1_u64.to_le_bytes());
     hash.update(bytes);
-    let sum = abide::hex::encode(&hash.finalize());
+    let sum = abide_core::hex::encode(&hash.finalize());
     let head = format!("abide-state 1 {:020} {:05} {sum}\n", 1, bytes.len());
     if let Ok(Some((_, state))) = decode(&[head.as_bytes(), bytes].concat()) {
         used(state.failure_of(Some("1"), None).is_some());

@@ -1,10 +1,12 @@
 //! What stands in text files and in names.
 
-use abide::boot::name::EntryName;
-use abide::boot::osrel::OsRelease;
-use abide::boot::version::compare;
-use abide::boot::{LoaderConf, Quirks, glob, kernel_args, type1};
-use abide::disk::RootArg;
+use abide::boot::kernel_args;
+use abide_core::boot::model::name::EntryName;
+use abide_core::boot::model::osrel::OsRelease;
+use abide_core::boot::model::version::compare;
+use abide_core::boot::model::{glob, type1};
+use abide_core::boot::{LoaderConf, Quirks};
+use abide_core::disk::RootArg;
 
 use crate::used;
 

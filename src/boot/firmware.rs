@@ -12,7 +12,7 @@ use efivar::boot::{
 use efivar::efi::Variable;
 use efivar::{VarEnumerator, VarReader, VarWriter};
 
-use super::efivars::EfiVars;
+use abide_core::boot::efi::efivars::EfiVars;
 
 /// What the options that are added are called; a number follows.
 const NAME: &str = "Linux Boot Manager, try ";
@@ -256,5 +256,4 @@ fn is_well_formed(option: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "firmware_tests.rs"]
 mod tests;

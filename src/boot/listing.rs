@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::choice::{Settings, choose};
-use super::entry::{Entry, State};
-use super::order::order;
-use super::quirks::Quirks;
+use abide_core::boot::model::choice::{Settings, choose};
+use abide_core::boot::model::entry::{Entry, State};
+use abide_core::boot::model::order::order;
+use abide_core::boot::model::quirks::Quirks;
 
 /// The version of the JSON; fields are added, never renamed or dropped.
 const SCHEMA: u32 = 1;
@@ -127,8 +127,8 @@ impl Line {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::tests::uki;
     use super::*;
+    use crate::boot::tests::uki;
 
     fn listing() -> Listing {
         let entries =

@@ -1,12 +1,13 @@
 //! `abide apply`
 
-use crate::announce::{Event, Kind, announce};
-use crate::error::Result;
+use crate::events::{Event, Kind, announce};
 use crate::health;
-use crate::state::Lock;
-use crate::update::{apply, reboot};
+use crate::update::apply;
+use abide_core::error::Result;
+use abide_core::state::Lock;
+use abide_core::update::reboot;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {

@@ -1,9 +1,9 @@
 //! `abide assess`
 
-use crate::error::Result;
-use crate::stage::{assess, every_boot};
+use crate::assess::{every_boot, trial_boot};
+use abide_core::error::Result;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,9 +21,9 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config();
     match (args.deadline, args.failed) {
-        (true, _) => assess::end_at_deadline(&context.root, config),
-        (_, true) => assess::end_failed(&context.root, config),
+        (true, _) => trial_boot::end_at_deadline(&context.root, config),
+        (_, true) => trial_boot::end_failed(&context.root, config),
         _ if args.every_boot => every_boot::assess(&context.root, &config?),
-        _ => assess::assess(&context.root, config),
+        _ => trial_boot::assess(&context.root, config),
     }
 }

@@ -4,15 +4,15 @@ use std::io::IsTerminal;
 
 use serde::Serialize;
 
-use crate::boot::Access;
-use crate::error::{Error, OrError, Result};
 use crate::health::clock::Clock;
 use crate::health::runner::{Runner, prepare};
 use crate::health::{CheckResult, Outcome};
-use crate::state::Baseline;
-use crate::update::Machine;
+use abide_core::boot::Access;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::state::Baseline;
+use abide_core::update::Machine;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

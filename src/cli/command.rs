@@ -2,11 +2,11 @@
 
 use clap::Subcommand;
 
-use super::{
+use crate::cli::{
     Context, apply, assess, check, commit, config, confirm, doctor, forget, initrd, list, report, rollback,
     status, update, write,
 };
-use crate::error::Result;
+use abide_core::error::Result;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

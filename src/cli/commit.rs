@@ -2,12 +2,13 @@
 
 use log::warn;
 
-use crate::announce::{Event, Kind, announce, hooks};
-use crate::error::Result;
-use crate::state::{Baseline, Lock, Stage, Update};
-use crate::update::{commit, rearm, trial};
+use crate::events::{Event, Kind, announce, hooks};
+use crate::update::commit;
+use abide_core::error::Result;
+use abide_core::state::{Baseline, Lock, Stage, Update};
+use abide_core::update::{rearm, trial};
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}

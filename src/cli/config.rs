@@ -1,9 +1,10 @@
 //! `abide config`
 
-use crate::config::{load_tree, show};
-use crate::error::Result;
+use crate::config::show;
+use abide_core::config::load_tree;
+use abide_core::error::Result;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

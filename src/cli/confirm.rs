@@ -1,10 +1,10 @@
 //! `abide confirm` and `abide deny`
 
-use crate::error::{Error, Result};
-use crate::health::confirm::Answer;
-use crate::state::{BootKind, BootNote};
+use crate::health::kinds::confirm::Answer;
+use abide_core::error::{Error, Result};
+use abide_core::state::{BootKind, BootNote};
 
-use super::Context;
+use crate::cli::Context;
 
 /// `abide confirm` takes nothing.
 #[derive(Debug, clap::Args)]

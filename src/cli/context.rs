@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::boot::Access;
 use crate::config::Config;
-use crate::error::Result;
-use crate::root::Root;
-use crate::update::Machine;
+use abide_core::boot::Access;
+use abide_core::error::Result;
+use abide_core::root::Root;
+use abide_core::update::Machine;
 
 /// The tree to work on and where its configuration is.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Context {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// [`crate::error::Error::Usage`] if it is wrong.
+    /// [`abide_core::error::Error::Usage`] if it is wrong.
     pub fn load_config(&self) -> Result<Config> {
         Config::load(&self.root, self.config.as_deref())
     }
@@ -31,7 +31,7 @@ impl Context {
     /// # Errors
     /// As [`Machine::survey`].
     pub fn look(&self, config: &Config) -> Result<Machine> {
-        Machine::survey(&self.root, config, Access::Read)
+        Machine::survey(&self.root, config.slots.as_ref(), Access::Read)
     }
 
     /// Surveys the machine to change it, and brings in line what was left half
@@ -40,6 +40,6 @@ impl Context {
     /// # Errors
     /// As [`Machine::open_to_change`].
     pub fn change(&self, config: &Config) -> Result<Machine> {
-        Machine::open_to_change(&self.root, config)
+        Machine::open_to_change(&self.root, config.slots.as_ref())
     }
 }

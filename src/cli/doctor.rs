@@ -4,14 +4,14 @@ use std::io::IsTerminal;
 
 use serde::Serialize;
 
-use crate::boot::Access;
 use crate::doctor::fix::fix;
 use crate::doctor::{Finding, Severity, examine};
-use crate::error::{Error, OrError, Result};
-use crate::state::Lock;
-use crate::update::Machine;
+use abide_core::boot::Access;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::state::Lock;
+use abide_core::update::Machine;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
             Err(e) => trouble = Some(e),
         }
     }
-    let machine = Machine::survey(&context.root, &known, Access::Read);
+    let machine = Machine::survey(&context.root, known.slots.as_ref(), Access::Read);
     let findings = examine(&context.root, &config, &machine);
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     if args.json {

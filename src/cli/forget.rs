@@ -1,10 +1,10 @@
 //! `abide forget`
 
-use crate::error::Result;
-use crate::state::Lock;
 use crate::update::forget::{Which, forget};
+use abide_core::error::Result;
+use abide_core::state::Lock;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]

@@ -1,9 +1,10 @@
 //! `abide initrd`
 
-use crate::error::Result;
-use crate::stage::initrd::{self, Part};
+use abide_core::error::Result;
+use abide_initramfs::initrd;
+use abide_initramfs::initrd::Part;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -8,7 +8,7 @@ use std::thread::Builder;
 use nix::sys::signal::{SigSet, Signal, raise};
 use procfs::process::Process;
 
-use crate::error::{Error, OrError, Result};
+use abide_core::error::{Error, OrError, Result};
 
 /// From now on the process says `message` before one of these signals ends it; not those that the
 /// caller has it ignore, as `nohup` and a shell's `&` do. To be called before other threads are started.
@@ -25,7 +25,7 @@ pub fn watch(message: &'static str) -> Result<()> {
     signals.thread_block().map_err(|e| Error::Failed(format!("{}: {e}", cannot())))?;
     let wait = move || {
         if let Ok(signal) = signals.wait() {
-            super::progress::clear_line();
+            crate::cli::progress::clear_line();
             log::error!("{message}");
             // Unblocked here it does what it does to any process.
             if signals.thread_unblock().is_ok() && raise(signal).is_ok() {

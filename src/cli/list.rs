@@ -1,11 +1,11 @@
 //! `abide list`
 
-use crate::boot::Access;
 use crate::boot::listing::{Known, Listing};
-use crate::error::{OrError, Result};
-use crate::update::Machine;
+use abide_core::boot::Access;
+use abide_core::error::{OrError, Result};
+use abide_core::update::Machine;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -26,9 +26,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::error::Error;
-use crate::logger;
-use crate::root::Root;
+use abide_core::error::Error;
+use abide_core::logger;
+use abide_core::root::Root;
 
 use command::Command;
 pub use context::Context;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::error::Error;
 use crate::update::write::{Progress, Written};
+use abide_core::error::Error;
 
 const MIB: u64 = 1 << 20;
 

@@ -1,13 +1,13 @@
 //! `abide report`
 
-use crate::error::Result;
-use crate::stage::report;
+use crate::events::deliver;
+use abide_core::error::Result;
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
 pub fn run(context: &Context, _: &Args) -> Result<()> {
-    report::report(&context.root, &context.load_config()?)
+    deliver::report(&context.root, &context.load_config()?)
 }

@@ -1,10 +1,10 @@
 //! `abide rollback`
 
-use crate::error::Result;
-use crate::state::{Lock, Phase, Verdict};
-use crate::update::{reboot, rollback};
+use abide_core::error::Result;
+use abide_core::state::{Lock, Phase, Verdict};
+use abide_core::update::{reboot, rollback};
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

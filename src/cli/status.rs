@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use crate::error::{OrError, Result};
 use crate::health;
-use crate::state::{BootKind, Failure, Phase};
 use crate::update::feed_report::FeedReport;
 use crate::update::report::{Report, SlotReport, UpdateReport, report};
+use abide_core::error::{OrError, Result};
+use abide_core::state::{BootKind, Failure, Phase};
 
-use super::Context;
+use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

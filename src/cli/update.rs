@@ -1,15 +1,15 @@
 //! `abide update`
 
-use crate::boot::Access;
-use crate::error::{Error, Result};
+use crate::agent::{End, Outcome, Powers, Told, hand_over, leave_survey, run as follow};
 use crate::feed::memory::pin;
 use crate::feed::step::Order;
-use crate::stage::updating::{End, Outcome, Powers, Told, hand_over, leave_survey, run as follow};
-use crate::update::Machine;
+use abide_core::boot::Access;
+use abide_core::error::{Error, Result};
+use abide_core::update::Machine;
 
-use super::Context;
-use super::interrupt;
-use super::progress::{Shown, Style};
+use crate::cli::Context;
+use crate::cli::interrupt;
+use crate::cli::progress::{Shown, Style};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

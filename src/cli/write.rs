@@ -1,13 +1,13 @@
 //! `abide write`
 
-use crate::announce::{Event, Kind, announce};
-use crate::error::Result;
-use crate::state::Lock;
+use crate::events::{Event, Kind, announce};
 use crate::update::write::{Wanted, write};
+use abide_core::error::Result;
+use abide_core::state::Lock;
 
-use super::Context;
-use super::interrupt;
-use super::progress::{Shown, Style};
+use crate::cli::Context;
+use crate::cli::interrupt;
+use crate::cli::progress::{Shown, Style};
 
 const MIB: u64 = 1 << 20;
 

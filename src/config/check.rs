@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::assess::Assess;
-use super::duration::format;
-use super::kinds::{
+use crate::config::kinds::{
     ClockCheck, CommandCheck, ConfirmCheck, DiskCheck, FileCheck, HttpCheck, KernelCheck, MountCheck,
     NetworkCheck, ProcessCheck, SystemCheck, UnitCheck,
 };
-use super::section::Section;
-use crate::error::{Error, Result};
+use abide_core::config::assess::Assess;
+use abide_core::config::duration::format;
+use abide_core::config::section::Section;
+use abide_core::error::{Error, Result};
 
 /// One health check.
 #[derive(Debug, Clone, PartialEq)]

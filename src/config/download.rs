@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// The limits of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]

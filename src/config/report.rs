@@ -1,7 +1,7 @@
 //! `[report]`: who is told what happens.
 
-use super::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// Where each change of state is told, beside the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// How the scripts of `check/required.d` and its neighbours run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Scripts {
         if scripts.timeout.is_zero() {
             return Err(section.error_at("timeout", "must be longer than nothing"));
         }
-        if scripts.interval < super::check::SHORTEST_INTERVAL {
+        if scripts.interval < crate::config::check::SHORTEST_INTERVAL {
             return Err(section.error_at("interval", "must be at least 100ms"));
         }
         Ok(scripts)

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
 
-use super::tree::{DEFAULT, Node, Origin, Table, Tree, Value};
-use crate::error::Result;
+use abide_core::config::tree::{DEFAULT, Node, Origin, Table, Tree, Value};
+use abide_core::error::Result;
 
 /// Every key that has a default. (A test compares it with the defaults in force.)
 const DEFAULTS: &str = r#"
@@ -99,7 +99,7 @@ struct Setting<'t> {
 /// `written` with the defaults below it.
 ///
 /// # Errors
-/// [`crate::error::Error::Usage`] never, for a configuration that was read without one.
+/// [`abide_core::error::Error::Usage`] never, for a configuration that was read without one.
 pub fn in_force(written: Tree) -> Result<Tree> {
     let mut text = String::new();
     if !written.table.contains_key("check") {

@@ -1,7 +1,7 @@
 //! `[trust]`: what an image must be vouched for by.
 
-use super::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// What is asked of an image before it may become an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

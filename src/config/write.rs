@@ -1,7 +1,7 @@
 //! `[write]`: which images are written.
 
-use super::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// What becomes of an image that lacks something without which it may not come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use super::direct::ALIGN;
+use crate::disk::direct::ALIGN;
 
 /// Reads a file from front to back. Where the buffer it is given allows it the page cache is left
-/// alone, which also saves the copying; see [`super::direct::Block`].
+/// alone, which also saves the copying; see [`crate::disk::direct::Block`].
 #[derive(Debug)]
 pub struct DirectReader {
     plain: File,

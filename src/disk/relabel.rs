@@ -8,13 +8,17 @@ use gpt::partition::Partition;
 use log::info;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::Area;
-use super::gpt::{Change, Table};
-use super::slot::{links, node_of};
-use crate::error::{Error, OrError, Result};
-use crate::root::Root;
+use crate::disk::gpt::{Change, Table};
+use abide_core::disk::Area;
+use abide_core::disk::slot::{links, node_of};
+use abide_core::error::{Error, OrError, Result};
+use abide_core::root::Root;
 
-impl Area {
+/// The entry of a slot's partition in the table of its disk.
+#[derive(Debug, Clone, Copy)]
+pub struct TableEntry<'a>(pub &'a Area);
+
+impl TableEntry<'_> {
     /// Changes the partition's entry: on the running system in the disk's partition table, durable when
     /// this returns; with `--root` the links below `DIR/dev/disk`, which stand for it.
     ///
@@ -31,10 +35,10 @@ impl Area {
         if root.is_live() { self.change_table(change) } else { self.change_links(root, change) }
     }
 
-    /// Whether [`Area::change`] would be refused; changes nothing.
+    /// Whether [`TableEntry::change`] would be refused; changes nothing.
     ///
     /// # Errors
-    /// As [`Area::change`].
+    /// As [`TableEntry::change`].
     pub fn check_change(&self, root: &Root, change: &Change) -> Result<()> {
         if *change == Change::default() {
             return Ok(());
@@ -55,7 +59,7 @@ impl Area {
             Some((other, _)) => Err(Error::Refused(format!(
                 "{}: its partition {other} has the UUID that the image wants for {}",
                 disk.display(),
-                self.node
+                self.0.node
             ))),
         }
     }
@@ -79,8 +83,8 @@ impl Area {
 
     /// The disk that the partition is on, and its number there.
     fn disk(&self) -> Result<(PathBuf, u32)> {
-        let cannot = || format!("{}: cannot find its disk", self.device.display());
-        let number = fs::metadata(&self.device).or_image(cannot)?.rdev();
+        let cannot = || format!("{}: cannot find its disk", self.0.device.display());
+        let number = fs::metadata(&self.0.device).or_image(cannot)?.rdev();
         let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
         let sys = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).or_image(cannot)?;
         let number = fs::read_to_string(sys.join("partition")).or_image(cannot)?;
@@ -95,7 +99,7 @@ impl Area {
         let label = change.label.as_ref().map(|label| format!("/dev/disk/by-partlabel/{label}"));
         for link in uuid.into_iter().chain(label) {
             let path = root.path(&link);
-            if path.symlink_metadata().is_ok() && node_of(root, &link)? != self.node {
+            if path.symlink_metadata().is_ok() && node_of(root, &link)? != self.0.node {
                 return Err(Error::Refused(format!("{}: is another partition's", path.display())));
             }
         }
@@ -120,13 +124,13 @@ impl Area {
         fs::create_dir_all(&folder).or_image(cannot)?;
         let link = folder.join(name);
         for (old, node) in links(root, dir)? {
-            if node == self.node && old != name {
+            if node == self.0.node && old != name {
                 fs::remove_file(folder.join(old)).or_image(cannot)?;
             }
         }
         if link.symlink_metadata().is_err() {
-            let target = self.node.strip_prefix("/dev/").map(|n| format!("../../{n}"));
-            symlink(target.as_deref().unwrap_or(&self.node), &link).or_image(cannot)?;
+            let target = self.0.node.strip_prefix("/dev/").map(|n| format!("../../{n}"));
+            symlink(target.as_deref().unwrap_or(&self.0.node), &link).or_image(cannot)?;
         }
         File::open(&folder).and_then(|f| f.sync_all()).or_image(cannot)
     }
@@ -136,7 +140,7 @@ impl Area {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::disk::Slots;
+    use abide_core::disk::Slots;
 
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -166,7 +170,7 @@ mod tests {
             ..Change::default()
         };
         for _ in 0..2 {
-            slot.change(&root, &change).unwrap();
+            TableEntry(&slot).change(&root, &change).unwrap();
             let slots = Slots::find(&root, None).unwrap();
             assert_eq!(slots.b.label, "edge_2.0");
             assert_eq!(slots.b.partuuid.as_deref(), Some("00000000-0000-0000-0000-00000000000c"));
@@ -181,6 +185,6 @@ mod tests {
         let root = Root::at(dir.path());
         let slot = Slots::find(&root, None).unwrap().b.root_area();
         let change = Change { uuid: Some(uuid::Uuid::from_u128(0xa)), ..Change::default() };
-        assert_eq!(slot.change(&root, &change).unwrap_err().exit_code(), 6);
+        assert_eq!(TableEntry(&slot).change(&root, &change).unwrap_err().exit_code(), 6);
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a trial can reach boot-complete.target at all.
 
-use super::finding::Finding;
+use crate::doctor::finding::Finding;
 
 /// What systemd would find under a unit's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A clock that is far off.
 
-use super::finding::Finding;
+use crate::doctor::finding::Finding;
 
 const DAY: i64 = 24 * 60 * 60;
 const YEAR: i64 = 365 * DAY;

@@ -1,9 +1,9 @@
 //! Words on a kernel command line that keep a machine from coming back by itself.
 
-use super::finding::{Finding, Severity};
-use crate::boot::Entry;
-use crate::boot::entry::State;
 use crate::boot::kernel_args::waits_for_a_person;
+use crate::doctor::finding::{Finding, Severity};
+use abide_core::boot::Entry;
+use abide_core::boot::model::entry::State;
 
 /// `running` is the command line of this boot, which may have been edited in the menu.
 pub(super) fn look(entries: &[Entry], running: &str) -> Vec<Finding> {

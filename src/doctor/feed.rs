@@ -1,6 +1,6 @@
 //! A feed that is configured, and not followed.
 
-use super::finding::Finding;
+use crate::doctor::finding::Finding;
 use crate::update::feed_report::FeedReport;
 
 /// The timer that has the machine follow its feed.

@@ -1,8 +1,8 @@
 //! Firmware boot options that lead back to the loader.
 
-use super::finding::Finding;
-use crate::error::Result;
+use crate::doctor::finding::Finding;
 use crate::update::firmware::Count;
+use abide_core::error::Result;
 
 /// `count` is `None` with a loader that needs but one option. `loader` is how it calls itself.
 pub(super) fn look(count: &Result<Option<Count>>, loader: &str) -> Vec<Finding> {
@@ -31,7 +31,7 @@ pub(super) fn look(count: &Result<Option<Count>>, loader: &str) -> Vec<Finding> 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::error::Error;
+    use abide_core::error::Error;
 
     #[test]
     fn too_few_options_are_an_error_and_what_cannot_be_counted_is_a_warning() {

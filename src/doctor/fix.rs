@@ -1,11 +1,11 @@
 //! What can be put right from here.
 
-use crate::error::Result;
-use crate::state::Lock;
-use crate::update::Machine;
-use crate::update::apply::pins_to_clear;
 use crate::update::firmware;
-use crate::update::step::{Effects, Step};
+use abide_core::error::Result;
+use abide_core::state::Lock;
+use abide_core::update::Machine;
+use abide_core::update::overrides::pins_to_clear;
+use abide_core::update::step::{Effects, Step};
 
 /// Does what can be done and says what was done. The caller surveyed `machine` to change it.
 /// `tries` is how often an update is tried.

@@ -1,6 +1,6 @@
 //! The stage that runs in the initramfs.
 
-use super::finding::Finding;
+use crate::doctor::finding::Finding;
 
 /// `ran` says whether it left its note in this boot.
 pub(super) fn look(ran: bool) -> Vec<Finding> {

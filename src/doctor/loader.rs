@@ -1,8 +1,8 @@
 //! A boot loader that does not do its part.
 
-use super::finding::Finding;
-use crate::boot::LoaderVars;
-use crate::boot::quirks::release;
+use crate::doctor::finding::Finding;
+use abide_core::boot::LoaderVars;
+use abide_core::boot::model::quirks::release;
 
 /// The oldest systemd-boot that the model knows.
 const OLDEST: u32 = 252;

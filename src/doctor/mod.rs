@@ -24,11 +24,11 @@ mod wrong_root;
 pub use finding::{Finding, Severity};
 
 use crate::config::Config;
-use crate::error::Result;
 use crate::feed::memory::Seen;
-use crate::root::Root;
-use crate::state::Stage;
-use crate::update::{self, Machine};
+use abide_core::error::Result;
+use abide_core::root::Root;
+use abide_core::state::Stage;
+use abide_core::update::Machine;
 
 use survey::Surroundings;
 
@@ -49,9 +49,9 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
             found.extend(of_machine(machine));
             let tries = config.as_ref().map_or_else(|_| Config::default().assess.tries, |c| c.assess.tries);
             let loader = machine.vars.info.as_deref().unwrap_or("systemd-boot");
-            found.extend(firmware::look(&update::firmware::count(machine, tries), loader));
+            found.extend(firmware::look(&crate::update::firmware::count(machine, tries), loader));
             if let Ok(config) = config {
-                let report = update::feed_report::read(machine, config);
+                let report = crate::update::feed_report::read(machine, config);
                 let failures = Seen::read(root).failures;
                 found.extend(feed::look(report.as_ref(), survey::is_enabled(root, feed::TIMER), failures));
             }

@@ -1,7 +1,7 @@
 //! Boot entries whose files are not as they should be.
 
-use super::finding::Finding;
-use crate::boot::Entry;
+use crate::doctor::finding::Finding;
+use abide_core::boot::Entry;
 
 pub(super) fn look(entries: &[Entry]) -> Vec<Finding> {
     duplicates(entries).into_iter().chain(read_only(entries)).collect()
@@ -49,8 +49,8 @@ fn read_only(entries: &[Entry]) -> Vec<Finding> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::boot::Partition;
     use crate::boot::tests::uki;
+    use abide_core::boot::Partition;
 
     #[test]
     fn the_same_id_with_and_without_a_counter_is_found_on_one_partition_and_across_both() {

@@ -1,9 +1,9 @@
 //! A kernel that stands still when it panics.
 
-use super::finding::{Finding, Severity};
-use crate::boot::Entry;
-use crate::boot::entry::State;
 use crate::boot::kernel_args::reboots_on_panic;
+use crate::doctor::finding::{Finding, Severity};
+use abide_core::boot::Entry;
+use abide_core::boot::model::entry::State;
 
 pub(super) fn look(entries: &[Entry]) -> Vec<Finding> {
     entries.iter().filter(|e| e.profile == 0 && e.state() != State::Bad).filter_map(entry).collect()

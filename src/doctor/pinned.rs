@@ -1,8 +1,8 @@
 //! A default that goes before the counters.
 
-use super::finding::{Finding, Severity};
-use crate::boot::choice::{Settings, choose};
-use crate::boot::{Entry, Quirks};
+use crate::doctor::finding::{Finding, Severity};
+use abide_core::boot::model::choice::{Settings, choose};
+use abide_core::boot::{Entry, Quirks};
 
 const WHY: &str = "the boot loader boots it whatever its counter says, so that an update is never tried, or \
                    never given up";
@@ -54,8 +54,8 @@ fn variables(settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::boot::LoaderConf;
     use crate::boot::tests::uki;
+    use abide_core::boot::LoaderConf;
 
     #[test]
     fn a_default_in_the_file_is_an_error_where_it_decides_and_a_warning_where_it_fits_no_entry() {

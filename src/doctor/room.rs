@@ -1,6 +1,6 @@
 //! Room on the ESP for the UKI of the next update.
 
-use super::finding::Finding;
+use crate::doctor::finding::Finding;
 
 const MIB: u64 = 1 << 20;
 

@@ -1,7 +1,7 @@
 //! Slots that cannot take an update.
 
-use super::finding::Finding;
-use crate::disk::{SlotName, Slots};
+use crate::doctor::finding::Finding;
+use abide_core::disk::{SlotName, Slots};
 
 const MIB: u64 = 1 << 20;
 

@@ -5,15 +5,15 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::boot_complete::{Installed, OWN};
-use super::room::Space;
-use super::slots::mounts_of;
-use crate::boot::Partition;
-use crate::disk::SlotName;
-use crate::root::Root;
-use crate::state::{BootNote, State};
-use crate::update::Machine;
+use crate::doctor::boot_complete::{Installed, OWN};
+use crate::doctor::room::Space;
+use crate::doctor::slots::mounts_of;
 use crate::update::write::{Room, SPARE};
+use abide_core::boot::Partition;
+use abide_core::disk::SlotName;
+use abide_core::root::Root;
+use abide_core::state::{BootNote, State};
+use abide_core::update::Machine;
 
 /// Where units are looked for, the first first (systemd.unit(5)).
 const UNIT_DIRS: [&str; 6] = [

@@ -1,6 +1,6 @@
 //! A hardware watchdog, which ends what nothing else can.
 
-use super::finding::Finding;
+use crate::doctor::finding::Finding;
 
 /// What the kernel calls the watchdog that is only a timer of its own (`softdog.c`).
 const SOFTWARE: &str = "Software Watchdog";

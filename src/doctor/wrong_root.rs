@@ -1,10 +1,10 @@
 //! Boot entries that boot another root than they should.
 
-use super::finding::{Finding, Severity};
-use crate::boot::Entry;
-use crate::boot::entry::State as Counted;
-use crate::disk::{RootArg, SlotName, Slots};
-use crate::state::{Stage, State};
+use crate::doctor::finding::{Finding, Severity};
+use abide_core::boot::Entry;
+use abide_core::boot::model::entry::State as Counted;
+use abide_core::disk::{RootArg, SlotName, Slots};
+use abide_core::state::{Stage, State};
 
 pub(super) fn look(entries: &[Entry], slots: &Slots, state: &State, image: Option<&str>) -> Vec<Finding> {
     let bootable: Vec<&Entry> =
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
     use crate::boot::tests::uki;
-    use crate::disk::Slot;
+    use abide_core::disk::Slot;
 
     fn slot(name: SlotName, uuid: &str) -> Slot {
         Slot {

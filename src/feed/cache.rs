@@ -14,13 +14,13 @@ use nix::fcntl::{Flock, FlockArg};
 use ring::digest::{Context, SHA256};
 
 use crate::config::Download;
-use crate::error::{Error, OrError, Result};
-use crate::files::{replace, sync_dir};
-use crate::hex;
 use crate::image::Folder;
 use crate::image::http::{Place, Resumed, resume};
 use crate::image::trust::{Listing, SUMS};
-use crate::root::Root;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::files::{replace, sync_dir};
+use abide_core::hex;
+use abide_core::root::Root;
 
 /// The folder; it belongs to whoever fetches.
 pub const DIR: &str = "/var/lib/abide/feed";

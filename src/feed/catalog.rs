@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::boot::version::compare;
-use crate::config::section::Section;
-use crate::config::tree::Tree;
-use crate::disk::Role;
 use crate::image::names::{Content, Name};
 use crate::image::trust::Sums;
+use abide_core::boot::model::version::compare;
+use abide_core::config::section::Section;
+use abide_core::config::tree::Tree;
+use abide_core::disk::Role;
 
-use super::published::{Choice, Listed};
+use crate::feed::published::{Choice, Listed};
 
 /// The file in which the publisher says more about the releases.
 pub const METADATA: &str = "feed.toml";

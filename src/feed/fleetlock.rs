@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use ureq::Agent;
 
-use crate::config::duration;
 use crate::config::update::{FleetLock, IfAway};
-use crate::error::{Error, OrError, Result};
-use crate::http::{self, Patience, Redirects};
+use crate::http;
+use crate::http::{Patience, Redirects};
 use crate::machine_id;
-use crate::root::Root;
+use abide_core::config::duration;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::root::Root;
 
 /// Beside what was fetched; it belongs to whoever talks to servers.
 const FILE: &str = "/var/lib/abide/feed/fleetlock.json";
@@ -114,7 +115,7 @@ impl Queue {
         }
         let path = root.path(FILE);
         let bytes = serde_json::to_vec(self).or_failed(|| format!("{}: cannot encode", path.display()))?;
-        crate::files::replace(&path, &bytes)
+        abide_core::files::replace(&path, &bytes)
     }
 }
 

@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::Deserialize;
 
 use crate::config::update::Inhibit;
-use crate::root::Root;
+use abide_core::root::Root;
 
 /// One of systemd's locks, as logind lists it (org.freedesktop.login1(5), `ListInhibitors`): what it is for,
 /// who holds it, why, how, and by whose process.

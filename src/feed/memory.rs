@@ -8,10 +8,10 @@ use log::warn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::cache;
-use crate::error::{OrError, Result};
-use crate::files::replace;
-use crate::root::Root;
+use crate::feed::cache;
+use abide_core::error::{OrError, Result};
+use abide_core::files::replace;
+use abide_core::root::Root;
 
 const SEEN: &str = "feed.json";
 const PLAN: &str = "/var/lib/abide/update.json";
@@ -63,7 +63,7 @@ impl Seen {
     /// Remembers it; writes nothing if it is remembered already.
     ///
     /// # Errors
-    /// [`crate::error::Error::Failed`] if it cannot be written.
+    /// [`abide_core::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         if Self::read(root) == *self {
             return Ok(());
@@ -113,7 +113,7 @@ impl Plan {
     /// Remembers it; writes nothing if it is remembered already.
     ///
     /// # Errors
-    /// [`crate::error::Error::Failed`] if it cannot be written.
+    /// [`abide_core::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         if Self::read(root) == *self {
             return Ok(());
@@ -125,7 +125,7 @@ impl Plan {
 /// The version that the machine is to stay on, if somebody has said so.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if the file is there and cannot be read: an update must not be
+/// [`abide_core::error::Error::Failed`] if the file is there and cannot be read: an update must not be
 /// taken then.
 pub fn pinned(root: &Root) -> Result<Option<String>> {
     let path = root.path(PIN);
@@ -139,7 +139,7 @@ pub fn pinned(root: &Root) -> Result<Option<String>> {
 /// Has the machine stay on `version`, or follow the feed again.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if `/var/lib/abide` cannot be written.
+/// [`abide_core::error::Error::Failed`] if `/var/lib/abide` cannot be written.
 pub fn pin(root: &Root, version: Option<&str>) -> Result<()> {
     let path = root.path(PIN);
     match version {

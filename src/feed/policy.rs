@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::backoff;
-use super::catalog::{Catalog, Release};
-use crate::boot::version::compare;
 use crate::config::Update as Rules;
 use crate::config::update::Target;
-use crate::state::Failure;
+use crate::feed::backoff;
+use crate::feed::catalog::{Catalog, Release};
+use abide_core::boot::model::version::compare;
+use abide_core::state::Failure;
 
 /// The machine, as far as it decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,5 +308,4 @@ impl<'a> Look<'a> {
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
 mod tests;

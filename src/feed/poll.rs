@@ -3,12 +3,12 @@
 use log::warn;
 use sha2::{Digest, Sha256};
 
-use super::cache::Cache;
-use super::catalog::{Catalog, METADATA, MOST_METADATA};
-use crate::error::{Error, Result};
-use crate::hex;
+use crate::feed::cache::Cache;
+use crate::feed::catalog::{Catalog, METADATA, MOST_METADATA};
 use crate::image::Folder;
 use crate::image::trust::{Judge, Sums, read_sums};
+use abide_core::error::{Error, Result};
+use abide_core::hex;
 
 /// Asks the feed what there is, and keeps the answer in the cache. Of what has not changed since the last
 /// time nothing is asked for but the list itself.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::boot::version;
-use crate::disk::Role;
-use crate::error::{Error, Result};
-use crate::hex;
 use crate::image::names::{Content, Name};
 use crate::image::trust::Sums;
+use abide_core::boot::model::version;
+use abide_core::disk::Role;
+use abide_core::error::{Error, Result};
+use abide_core::hex;
 
 /// A file and its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]

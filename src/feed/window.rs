@@ -97,5 +97,4 @@ fn opening(window: &Window, date: Date) -> Option<Opening> {
 }
 
 #[cfg(test)]
-#[path = "window_tests.rs"]
 mod tests;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::clock::Clock;
-use super::runner::{Runner, prepare};
-use super::systemd::Systemd;
-use super::{CheckResult, Outcome};
 use crate::config::Config;
-use crate::root::Root;
-use crate::state::Baseline;
+use crate::health::clock::Clock;
+use crate::health::runner::{Runner, prepare};
+use crate::health::{CheckResult, Outcome};
+use crate::systemd::Systemd;
+use abide_core::root::Root;
+use abide_core::state::Baseline;
 
 const LIMIT: Duration = Duration::from_secs(10);
 

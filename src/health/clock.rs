@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::root::Root;
+use abide_core::root::Root;
 
 /// A monotonic clock whose zero is the start of the kernel, as for systemd's `OnBootSec=`.
 #[derive(Debug, Clone, Copy)]

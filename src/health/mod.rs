@@ -1,50 +1,18 @@
 //! Health checks: what each kind finds out, and when a system on trial has passed.
 
-#[cfg(feature = "full")]
 pub mod baseline;
-#[cfg(feature = "full")]
-pub mod child;
 pub mod clock;
-#[cfg(feature = "full")]
-pub mod command;
-#[cfg(feature = "full")]
-pub mod confirm;
-#[cfg(feature = "full")]
-pub mod disk;
-#[cfg(feature = "full")]
-pub mod file;
-#[cfg(feature = "full")]
-pub mod http;
-#[cfg(feature = "full")]
-pub mod kernel;
-#[cfg(feature = "full")]
-pub mod mount;
-#[cfg(feature = "full")]
-pub mod network;
-#[cfg(feature = "full")]
+pub mod kinds;
 pub mod probe;
-#[cfg(feature = "full")]
-pub mod process;
 pub mod report;
-#[cfg(feature = "full")]
 pub mod runner;
-#[cfg(feature = "full")]
 pub mod scripts;
-#[cfg(feature = "full")]
-pub mod system;
-#[cfg(feature = "full")]
-pub mod systemd;
-#[cfg(feature = "full")]
-pub mod time_sync;
-#[cfg(feature = "full")]
-pub mod unit;
 pub mod window;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "full")]
 pub use probe::Probe;
 pub use report::Report;
 pub use window::Window;

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use super::Finding;
-use super::command::CommandProbe;
-use super::confirm::ConfirmProbe;
-use super::disk::DiskProbe;
-use super::file::FileProbe;
-use super::http::HttpProbe;
-use super::kernel::KernelProbe;
-use super::mount::MountProbe;
-use super::network::NetworkProbe;
-use super::process::ProcessProbe;
-use super::system::SystemProbe;
-use super::time_sync::ClockProbe;
-use super::unit::UnitProbe;
 use crate::config::{CheckConfig, CheckKind};
-use crate::root::Root;
-use crate::state::Baseline;
+use crate::health::Finding;
+use crate::health::kinds::command::CommandProbe;
+use crate::health::kinds::confirm::ConfirmProbe;
+use crate::health::kinds::disk::DiskProbe;
+use crate::health::kinds::file::FileProbe;
+use crate::health::kinds::http::HttpProbe;
+use crate::health::kinds::kernel::KernelProbe;
+use crate::health::kinds::mount::MountProbe;
+use crate::health::kinds::network::NetworkProbe;
+use crate::health::kinds::process::ProcessProbe;
+use crate::health::kinds::system::SystemProbe;
+use crate::health::kinds::time_sync::ClockProbe;
+use crate::health::kinds::unit::UnitProbe;
+use abide_core::root::Root;
+use abide_core::state::Baseline;
 
 /// A check with what it has seen so far.
 #[derive(Debug)]

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::CheckResult;
-use super::clock::Clock;
-use super::window::Standing;
-use crate::error::{OrError, Result};
-use crate::files;
-use crate::root::Root;
-use crate::state::boot_note::boot_id;
+use crate::health::CheckResult;
+use crate::health::clock::Clock;
+use crate::health::window::Standing;
+use abide_core::error::{OrError, Result};
+use abide_core::files;
+use abide_core::root::Root;
+use abide_core::state::boot_note::boot_id;
 
 const PATH: &str = "/run/abide/checks.json";
 
@@ -59,7 +59,7 @@ impl Report {
     /// Replaces the file, so that a reader sees the old one or the new one.
     ///
     /// # Errors
-    /// [`crate::error::Error::Failed`] if `/run/abide` cannot be written.
+    /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         let path = root.path(PATH);
         let bytes = serde_json::to_vec(self).or_failed(|| format!("{}: cannot encode", path.display()))?;

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::clock::Clock;
-use super::window::{Failure, Rule, Standing, Window};
-use super::{CheckResult, Finding, Outcome, Probe, scripts};
-use crate::config::duration::format;
 use crate::config::{CheckConfig, Config};
-use crate::root::Root;
-use crate::state::Baseline;
+use crate::health::clock::Clock;
+use crate::health::window::{Failure, Rule, Standing, Window};
+use crate::health::{CheckResult, Finding, Outcome, Probe, scripts};
+use abide_core::config::duration::format;
+use abide_core::root::Root;
+use abide_core::state::Baseline;
 
 /// How many checks run at the same time; more wait their turn.
 const MOST_AT_ONCE: usize = 8;

@@ -13,7 +13,7 @@ use log::warn;
 
 use crate::config::kinds::CommandCheck;
 use crate::config::{CheckConfig, CheckKind, Scripts};
-use crate::root::Root;
+use abide_core::root::Root;
 
 /// Where the folders lie; of files of one name the last counts.
 const HOMES: [&str; 4] = ["/usr/lib/greenboot", "/usr/lib/abide", "/etc/greenboot", "/etc/abide"];

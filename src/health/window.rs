@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::Finding;
-use crate::config::duration::format;
+use crate::health::Finding;
+use abide_core::config::duration::format;
 
 /// What the window must know of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::trust::Claim;
 use crate::disk::direct::Block;
+use crate::image::trust::Claim;
 
 /// Bytes read at once.
 const CHUNK: usize = 512 * 1024;

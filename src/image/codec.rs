@@ -6,8 +6,8 @@ use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 
-use super::chunks::Chunks;
-use crate::error::{Error, OrError, Result};
+use crate::image::chunks::Chunks;
+use abide_core::error::{Error, OrError, Result};
 
 /// The largest window that a zstd frame may ask for, as a power of two: 64 MiB.
 /// `zstd -19` needs 8 MiB; only `--ultra -22` and `--long=27` ask for more.

@@ -4,8 +4,8 @@ use std::io::{Read, Seek};
 
 use fatfs::{FileSystem, FsOptions};
 
-use super::Spool;
-use crate::error::{Error, OrError, Result};
+use crate::image::Spool;
+use abide_core::error::{Error, OrError, Result};
 
 /// Where a Type #2 boot entry lies (Boot Loader Specification).
 const DIR: &str = "EFI/Linux";

@@ -5,11 +5,11 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Source;
-use super::source::shown;
-use super::trust::SUMS;
 use crate::config::Download;
-use crate::error::{Error, OrError, Result};
+use crate::image::Source;
+use crate::image::source::shown;
+use crate::image::trust::SUMS;
+use abide_core::error::{Error, OrError, Result};
 
 /// A folder on this machine or on a web server.
 #[derive(Debug, Clone)]

@@ -8,12 +8,13 @@ use log::warn;
 use ureq::http::{HeaderMap, StatusCode, header};
 use ureq::{Agent, BodyReader};
 
-use super::source::shown;
-use super::{Source, http_range};
 use crate::config::Download;
-use crate::error::{Error, OrError, Result};
-use crate::http::{self, Patience, Redirects};
-use crate::root::Root;
+use crate::http;
+use crate::http::{Patience, Redirects};
+use crate::image::source::shown;
+use crate::image::{Source, http_range};
+use abide_core::error::{Error, OrError, Result};
+use abide_core::root::Root;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 

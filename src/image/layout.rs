@@ -3,8 +3,8 @@
 use std::io::Cursor;
 
 use crate::disk::gpt::Table;
-use crate::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
-use crate::error::{Error, OrError, Result};
+use abide_core::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
+use abide_core::error::{Error, OrError, Result};
 
 /// Bytes at the front of an image that are enough to hold its partition table:
 /// with sectors of 4096 bytes it takes 24 KiB.

@@ -1,8 +1,8 @@
 //! What the names of published files say, as mkosi splits an image and systemd-sysupdate matches them:
 //! `edge_1.2.root-x86-64.raw.xz`, `edge_1.2_UUID.root-verity.raw`, `edge_1.2.efi`, `edge_1.2.raw.zst`.
 
-use crate::disk::Role;
-use crate::disk::partitions::ROOT_TYPES;
+use abide_core::disk::Role;
+use abide_core::disk::partitions::ROOT_TYPES;
 
 /// What a published file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

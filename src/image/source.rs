@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::Download;
 use crate::disk::direct_reader::DirectReader;
-use crate::error::{Error, OrError, Result};
+use abide_core::error::{Error, OrError, Result};
 
 /// A place to read an image from.
 pub struct Source {
@@ -39,7 +39,7 @@ impl Source {
     pub fn find(image: &str, download: &Download) -> Result<Option<Self>> {
         let scheme = image.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
-            Some("http" | "https") => super::http::find(image, download),
+            Some("http" | "https") => crate::image::http::find(image, download),
             Some("file") => Self::file(image.split_once("://").map_or(image, |(_, path)| path)),
             Some(other) if !Path::new(image).exists() => {
                 Err(Error::Image(format!("{image}: '{other}' is not supported; use http, https or a path")))

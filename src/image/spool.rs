@@ -54,9 +54,9 @@ impl Spool {
     pub fn keep_all(
         &mut self,
         len: u64,
-        mut fill: impl FnMut(&mut [u8]) -> crate::error::Result<()>,
-    ) -> crate::error::Result<()> {
-        use crate::error::OrError;
+        mut fill: impl FnMut(&mut [u8]) -> abide_core::error::Result<()>,
+    ) -> abide_core::error::Result<()> {
+        use abide_core::error::OrError;
         let mut block = vec![0; BLOCK];
         let mut left = len;
         while left > 0 {
@@ -72,13 +72,13 @@ impl Spool {
     /// Keeps what `fill` gives, until that is less than it could have been.
     ///
     /// # Errors
-    /// As [`Spool::keep_all`], and [`Error::Image`](crate::error::Error::Image) after more than `most` bytes.
+    /// As [`Spool::keep_all`], and [`Error::Image`](abide_core::error::Error::Image) after more than `most` bytes.
     pub fn keep_to_end(
         &mut self,
         most: u64,
-        mut fill: impl FnMut(&mut [u8]) -> crate::error::Result<usize>,
-    ) -> crate::error::Result<()> {
-        use crate::error::{Error, OrError};
+        mut fill: impl FnMut(&mut [u8]) -> abide_core::error::Result<usize>,
+    ) -> abide_core::error::Result<()> {
+        use abide_core::error::{Error, OrError};
         let mut block = vec![0; BLOCK];
         loop {
             let count = fill(&mut block)?;

@@ -4,12 +4,13 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::Source;
-use super::chunks::{self, Hashed};
-use super::codec::Decoder;
-use super::trust::Claim;
-use crate::error::{Error, OrError, Result};
-use crate::hex;
+use crate::image::Source;
+use crate::image::chunks;
+use crate::image::chunks::Hashed;
+use crate::image::codec::Decoder;
+use crate::image::trust::Claim;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::hex;
 
 /// The decoded bytes of a source; reading them hashes the published ones.
 pub struct Stream {

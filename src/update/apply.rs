@@ -2,17 +2,16 @@
 
 use log::{info, warn};
 
-use crate::boot::{Entry, Partition, sector};
-use crate::error::{Error, Result};
-use crate::state::{Baseline, Previous, Stage, State, Update};
+use abide_core::boot::esp::directory_entries;
+use abide_core::boot::{Entry, Partition};
+use abide_core::error::{Error, Result};
+use abide_core::state::{Baseline, Previous, Stage, State, Update};
 
-use super::machine::Machine;
-use super::reconcile::{find, rename};
-use super::step::{Step, perform_all};
-use super::switch::{Loader, Switch, free_stem, plan_switch, remember_running};
-
-/// The EFI variables that override the counters and that Abide may delete.
-const OVERRIDES: [&str; 3] = ["LoaderEntryOneShot", "LoaderEntryPreferred", "LoaderEntryDefault"];
+use abide_core::update::machine::Machine;
+use abide_core::update::overrides::overrides_to_clear;
+use abide_core::update::reconcile::{find, rename};
+use abide_core::update::step::{Step, perform_all};
+use abide_core::update::switch::{Loader, Switch, demote, free_stem, plan_switch, remember_running};
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +66,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
     let switch = plan_switch(loader, &machine.entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
-    #[cfg(feature = "full")]
-    super::firmware::warn_if_short(machine, tries);
+    crate::update::firmware::warn_if_short(machine, tries);
     let steps = plan(&state, update, machine, &switch, &running, tries);
     perform_all(machine, &steps)?;
     info!("{} is on trial from the next boot as {}", update.version, switch.entry.name);
@@ -83,7 +81,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
 fn warn_of_two_sectors(machine: &Machine, new: &Entry) {
     let dir = new.kind.dir();
     let names = machine.dirs.esp.list(dir).unwrap_or_default();
-    if !sector::takes(names.iter().map(|i| i.name.as_str()), new.name.file()) {
+    if !directory_entries::takes(names.iter().map(|i| i.name.as_str()), new.name.file()) {
         warn!(
             "{dir} on the ESP holds too many or too long names to be renamed in one write; remove what is not needed"
         );
@@ -153,27 +151,4 @@ fn install(entries: &[Entry], new: &Entry) -> Vec<Step> {
             steps
         }
     }
-}
-
-/// The step that demotes the running entry, where the switch needs it and it is not done yet.
-pub(super) fn demote(entries: &[Entry], switch: &Switch) -> Option<Step> {
-    let demoted = switch.demoted.as_ref()?;
-    let now = find(entries, &demoted.id())?;
-    (now.name != demoted.name).then(|| rename(now, &demoted.name.to_string()))
-}
-
-/// The steps that delete what pins an entry for more than one boot.
-#[must_use]
-pub fn pins_to_clear(machine: &Machine) -> Vec<Step> {
-    let one_boot = |step: &Step| matches!(step, Step::ClearVariable { name: "LoaderEntryOneShot" });
-    overrides_to_clear(machine).into_iter().filter(|step| !one_boot(step)).collect()
-}
-
-/// The steps that delete whatever would override the counters.
-pub(super) fn overrides_to_clear(machine: &Machine) -> Vec<Step> {
-    OVERRIDES
-        .into_iter()
-        .filter(|name| machine.is_override_set(name))
-        .map(|name| Step::ClearVariable { name })
-        .collect()
 }

@@ -1,14 +1,14 @@
 //! `commit`: the running trial is kept.
 
-use crate::boot::{Counter, Entry};
-use crate::error::{Error, Result};
-use crate::state::{Baseline, BootKind, Previous, Stage, State, Update};
+use abide_core::boot::{Counter, Entry};
+use abide_core::error::{Error, Result};
+use abide_core::state::{Baseline, BootKind, Previous, Stage, State, Update};
 
-use super::apply::pins_to_clear;
-use super::machine::Machine;
-use super::reconcile::{committed_state, find, rename};
-use super::step::{Effects, Step, perform_all};
-use super::switch::{Loader, entries_after, refuse_unless_next};
+use abide_core::update::machine::Machine;
+use abide_core::update::overrides::pins_to_clear;
+use abide_core::update::reconcile::{committed_state, find, rename};
+use abide_core::update::step::{Effects, Step, perform_all};
+use abide_core::update::switch::{Loader, entries_after, refuse_unless_next};
 
 /// Keeps the running trial: its entry loses the counter, and the state remembers it.
 /// Returns the version that was kept. Saying it again changes nothing.

@@ -2,13 +2,13 @@
 //! if that holds a good system, else stays and says so. Never a loop: what was done about a system is
 //! remembered until it has been healthy again.
 
-use crate::boot::Entry;
-use crate::error::{Error, Result};
-use crate::state::{Remedy, State, Unhealthy};
+use abide_core::boot::Entry;
+use abide_core::error::{Error, Result};
+use abide_core::state::{Remedy, State, Unhealthy};
 
-use super::machine::Machine;
-use super::rollback;
-use super::step::{Effects, Step};
+use abide_core::update::machine::Machine;
+use abide_core::update::rollback;
+use abide_core::update::step::{Effects, Step};
 
 /// What is done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn other_is_unhealthy(machine: &Machine, state: &State, running: &Entry) -> bool
 fn remember(state: &mut State, machine: &Machine, entry: &Entry, tried: Remedy, reason: &str) {
     state.unhealthy.retain(|u| u.entry != entry.id());
     prune(state, &machine.entries);
-    let reason = crate::state::model::shortened(reason);
+    let reason = abide_core::state::model::shortened(reason);
     state.unhealthy.push(Unhealthy { entry: entry.id(), tried, reason, time: machine.now.clone() });
 }
 

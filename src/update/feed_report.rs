@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::machine::Machine;
-use super::report::UpdateReport;
 use crate::config::Config;
 use crate::feed::memory::{Plan, Seen, pinned};
 use crate::image::shown;
+use crate::update::report::UpdateReport;
+use abide_core::update::machine::Machine;
 
 /// `feed`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

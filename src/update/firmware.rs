@@ -5,10 +5,10 @@ use std::io::Read;
 use efivar::boot::{EFIHardDrive, EFIHardDriveType};
 use log::{debug, warn};
 
-use super::machine::Machine;
 use crate::boot::firmware::{Firmware, Way, carry_out, fold};
-use crate::boot::partitions::extent;
-use crate::error::{Error, OrError, Result};
+use abide_core::boot::esp::partitions::extent;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::update::machine::Machine;
 
 /// Where systemd-boot is installed (bootctl(1)): its own place, and the one for removable media.
 const PLACES: [&str; 2] = if cfg!(target_arch = "x86_64") {

@@ -1,10 +1,10 @@
 //! `forget`: a failed image may be tried again.
 
-use crate::error::{Error, Result};
-use crate::state::{Failure, State};
+use abide_core::error::{Error, Result};
+use abide_core::state::{Failure, State};
 
-use super::machine::Machine;
-use super::step::{Effects, Step};
+use abide_core::update::machine::Machine;
+use abide_core::update::step::{Effects, Step};
 
 /// Which records to drop.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::disk::SlotName;
-use crate::error::Result;
-use crate::state::{BootKind, BootNote, Failure, Stage, State, Update};
+use abide_core::disk::SlotName;
+use abide_core::error::Result;
+use abide_core::state::{BootKind, BootNote, Failure, Stage, State, Update};
 
-#[cfg(feature = "full")]
-use super::feed_report::{self, FeedReport};
-use super::machine::Machine;
-use super::step::Step;
+use crate::update::feed_report;
+use crate::update::feed_report::FeedReport;
+use abide_core::update::machine::Machine;
+use abide_core::update::step::Step;
 
 /// The whole report; its JSON form is a contract (`"schema": 1`).
 #[derive(Debug, Clone, Serialize)]
@@ -28,7 +28,6 @@ pub struct Report {
     /// Images that are refused.
     pub failures: Vec<Failure>,
     /// The feed that is followed; none where none is.
-    #[cfg(feature = "full")]
     pub feed: Option<FeedReport>,
 }
 
@@ -118,7 +117,7 @@ pub struct SwErr {
 /// test window are left, where the assessment tells.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if `/proc` cannot be read.
+/// [`abide_core::error::Error::Failed`] if `/proc` cannot be read.
 pub fn report(machine: &Machine, config: &Config, window_left: Option<u64>) -> Result<Report> {
     let finding = machine.reconcile();
     // What the next stage would remember is already true.
@@ -136,13 +135,11 @@ pub fn report(machine: &Machine, config: &Config, window_left: Option<u64>) -> R
         None => vec![],
     };
     let window_left = window_left.unwrap_or(config.assess.test_window.as_secs());
-    #[cfg(feature = "full")]
     let feed = feed_report::read(machine, config);
     let update = state.update.as_ref().map(|u| {
         let is_refused = state.failure_of(Some(&u.version), u.digest.as_deref()).is_some();
         update(u, running, on_trial, window_left, is_refused)
     });
-    #[cfg(feature = "full")]
     let update = feed_report::with_feed(update, feed.as_ref());
     Ok(Report {
         schema: 1,
@@ -162,7 +159,6 @@ pub fn report(machine: &Machine, config: &Config, window_left: Option<u64>) -> R
         slots,
         update,
         failures: state.failures.into_iter().filter(|f| !f.forgiven).collect(),
-        #[cfg(feature = "full")]
         feed,
     })
 }

@@ -3,7 +3,8 @@
 use abide::config::Update;
 use abide::config::update::Target;
 use abide::feed::catalog::Release;
-use abide::feed::policy::{self, Failed, Running, Step, Taken};
+use abide::feed::policy;
+use abide::feed::policy::{Failed, Running, Step, Taken};
 use abide::feed::window::{Begin, begin};
 use abide::feed::{jitter, window};
 use jiff::{SignedDuration, Timestamp};

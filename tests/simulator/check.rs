@@ -1,8 +1,8 @@
 //! The invariants, as far as a machine without power can keep or break them.
 
-use abide::boot::choice::boot;
-use abide::boot::{Entry, Quirks};
-use abide::state::{Stage, State, Store};
+use abide_core::boot::model::choice::boot;
+use abide_core::boot::{Entry, Quirks};
+use abide_core::state::{Stage, State, Store};
 
 use super::world::{Goal, Quality, System, World, entries, place, quirks, settings, tries};
 

@@ -1,16 +1,17 @@
 //! One boot: from power-on to the end of power, with everything that a cut may leave on the way.
 
-use abide::boot::Entry;
-use abide::boot::LoaderVars;
-use abide::boot::choice::{after_boot, choose};
-use abide::boot::entry::UKI_DIR;
-use abide::boot::order::loader_id;
-use abide::config::OnFailure;
-use abide::disk::SlotName;
-use abide::error::{Error, Result};
-use abide::state::{BootKind, BootNote, Phase, Stage, Store, Verdict};
-use abide::update::step::perform_all;
-use abide::update::{Machine, Sources, apply, commit, forget, rearm, rollback, trial};
+use abide::update::{apply, commit, forget};
+use abide_core::boot::Entry;
+use abide_core::boot::LoaderVars;
+use abide_core::boot::model::choice::{after_boot, choose};
+use abide_core::boot::model::entry::UKI_DIR;
+use abide_core::boot::model::order::loader_id;
+use abide_core::config::OnFailure;
+use abide_core::disk::SlotName;
+use abide_core::error::{Error, Result};
+use abide_core::state::{BootKind, BootNote, Phase, Stage, Store, Verdict};
+use abide_core::update::step::perform_all;
+use abide_core::update::{Machine, Sources, rearm, rollback, trial};
 
 use super::check::Violation;
 use super::disk::{Disk, Geometry};
@@ -393,7 +394,7 @@ impl Session<'_> {
     }
 
     /// The slot that `write` goes to.
-    pub fn target(&self) -> abide::disk::SlotName {
+    pub fn target(&self) -> abide_core::disk::SlotName {
         self.system.0.other()
     }
 

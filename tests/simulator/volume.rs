@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Cursor, Read};
 use std::rc::Rc;
 
-use abide::boot::entry::UKI_DIR;
-use abide::boot::volume::{Item, ReadSeek, Volume};
+use abide_core::boot::esp::volume::{Item, ReadSeek, Volume};
+use abide_core::boot::model::entry::UKI_DIR;
 
 use super::disk::{Content, Disk, XBOOTLDR};
 use super::mutation::Mutation;
@@ -51,7 +51,7 @@ impl Fat {
     /// Where the file is, or where the seeded bug has it instead.
     fn place(&self, path: &str) -> String {
         let path = match (self.mutation, path) {
-            (Mutation::StagedElsewhere, abide::update::STAGED_UKI) => "EFI/abide/staged.uki",
+            (Mutation::StagedElsewhere, abide_core::update::STAGED_UKI) => "EFI/abide/staged.uki",
             (Mutation::OneGeneration, "EFI/abide/state.1") => "EFI/abide/state.0",
             _ => path,
         };
@@ -135,8 +135,8 @@ impl Volume for Fat {
         let is_state = path.starts_with(STATE);
         match self.mutation {
             Mutation::NoStateSync | Mutation::SaveAfterRename if is_state => {}
-            Mutation::NoStagedSync if path == abide::update::STAGED_UKI => {}
-            Mutation::NoRenamedSync if !is_state && path != abide::update::STAGED_UKI => {}
+            Mutation::NoStagedSync if path == abide_core::update::STAGED_UKI => {}
+            Mutation::NoRenamedSync if !is_state && path != abide_core::update::STAGED_UKI => {}
             _ => self.disk.borrow_mut().sync_file(path),
         }
         if self.mutation == Mutation::RenameAfterSave && is_state {

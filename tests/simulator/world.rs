@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use abide::boot::choice::Settings;
-use abide::boot::entry::{Partition, UKI_DIR};
-use abide::boot::{BootDirs, Entry, Quirks, Volume};
-use abide::disk::{Slot, SlotName, Slots};
-use abide::root::Root;
+use abide_core::boot::model::choice::Settings;
+use abide_core::boot::model::entry::{Partition, UKI_DIR};
+use abide_core::boot::{BootDirs, Entry, Quirks, Volume};
+use abide_core::disk::{Slot, SlotName, Slots};
+use abide_core::root::Root;
 
 use super::disk::{Content, Disk, Geometry, Image, XBOOTLDR};
 use super::mutation::Mutation;

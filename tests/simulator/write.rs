@@ -2,13 +2,14 @@
 
 use std::io::Cursor;
 
-use abide::boot::{Volume, uki};
-use abide::disk::{Role, SlotName};
-use abide::error::{Error, OrError, Result};
-use abide::state::Uki;
-use abide::update::step::Effects;
 use abide::update::write::{Described, Facts, Part, Plan, Room, begin, end};
-use abide::update::{Machine, STAGED_UKI};
+use abide_core::boot::Volume;
+use abide_core::boot::model::uki;
+use abide_core::disk::{Role, SlotName};
+use abide_core::error::{Error, OrError, Result};
+use abide_core::state::Uki;
+use abide_core::update::step::Effects;
+use abide_core::update::{Machine, STAGED_UKI};
 use sha2::{Digest, Sha256};
 
 use super::mutation::Mutation;
@@ -28,7 +29,7 @@ fn steps(session: &mut Session<'_>, version: Version) -> Result<()> {
     machine.refuse_on_trial()?;
     let slot = session.target();
     let bytes = bytes_of((slot, version));
-    let digest = abide::hex::encode(&Sha256::digest(version.as_bytes()));
+    let digest = abide_core::hex::encode(&Sha256::digest(version.as_bytes()));
     let plan = plan(&machine, &bytes, &digest)?;
 
     let mutation = session.mutation();
@@ -37,11 +38,14 @@ fn steps(session: &mut Session<'_>, version: Version) -> Result<()> {
     }
     let uki = match mutation {
         Mutation::WritingNotSaved => {
-            let steps = plan.clear.iter().filter(|s| !matches!(s, abide::update::Step::Save(_)));
+            let steps = plan.clear.iter().filter(|s| !matches!(s, abide_core::update::Step::Save(_)));
             steps.map(|step| machine.perform(step)).collect::<Result<Vec<()>>>()?;
             session.fat.write(STAGED_UKI, &mut bytes.as_slice()).or_boot(|| "staged")?;
             session.fat.sync_file(STAGED_UKI).or_boot(|| "staged")?;
-            Uki { sha256: abide::hex::encode(&Sha256::digest(bytes.as_slice())), size: bytes.len() as u64 }
+            Uki {
+                sha256: abide_core::hex::encode(&Sha256::digest(bytes.as_slice())),
+                size: bytes.len() as u64,
+            }
         }
         _ => begin(&mut machine, &plan, &mut Cursor::new(bytes.as_slice()))?,
     };

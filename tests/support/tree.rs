@@ -5,11 +5,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use abide::boot::choice::{Settings, boot};
-use abide::boot::{Access, BootDirs, EfiVars, LoaderVars, Partition};
-use abide::disk::RootArg;
-use abide::root::Root;
-use abide::state::{Stage, State, Store, Uki, Update};
+use abide_core::boot::model::choice::{Settings, boot};
+use abide_core::boot::{Access, BootDirs, EfiVars, LoaderVars, Partition};
+use abide_core::disk::RootArg;
+use abide_core::root::Root;
+use abide_core::state::{Stage, State, Store, Uki, Update};
 use sha2::{Digest, Sha256};
 
 use super::uki::uki;
@@ -156,7 +156,7 @@ impl Tree {
         let vars = LoaderVars::read(&EfiVars::new(&root));
         let dirs = BootDirs::find(&root, &vars, Access::Write).unwrap();
         let quirks = vars.quirks();
-        let conf = abide::boot::entries::loader_conf(&dirs, quirks.single_quotes).unwrap();
+        let conf = abide_core::boot::esp::entries::loader_conf(&dirs, quirks.single_quotes).unwrap();
         let next =
             boot(&dirs.entries(&quirks).unwrap(), &Settings::new(conf, &vars), &quirks).expect("an entry");
         let was = &next.choice.entry;
@@ -224,7 +224,7 @@ impl Tree {
             image_id: "edge".into(),
             version: version.into(),
             digest: Some(digest(version.as_bytes())),
-            slot: if slot == "a" { abide::disk::SlotName::A } else { abide::disk::SlotName::B },
+            slot: if slot == "a" { abide_core::disk::SlotName::A } else { abide_core::disk::SlotName::B },
             stage: Stage::Staged,
             uki: Some(Uki { sha256: digest(&bytes), size: bytes.len() as u64 }),
             root: RootArg::parse(&cmdline(slot)).unwrap().to_string(),
@@ -252,7 +252,7 @@ pub fn partuuid(slot: &str) -> String {
 }
 
 pub fn digest(bytes: &[u8]) -> String {
-    abide::hex::encode(&Sha256::digest(bytes))
+    abide_core::hex::encode(&Sha256::digest(bytes))
 }
 
 /// A file's bytes.

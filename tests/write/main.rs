@@ -20,8 +20,8 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 
-use abide::disk::SlotName;
-use abide::state::{Failure, Phase, Stage, State};
+use abide_core::disk::SlotName;
+use abide_core::state::{Failure, Phase, Stage, State};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::image::{front, noise, zst};

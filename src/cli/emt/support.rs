@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::USAGE;
 use crate::cli::Context;
-use crate::disk::RootArg;
-use crate::error::{Error, OrError, Result};
-use crate::root::Root;
+use crate::cli::emt::USAGE;
+use abide_core::disk::RootArg;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::root::Root;
 
 const IMAGE_ID: &str = "/etc/image-id";
 const CMDLINE: &str = "/proc/cmdline";

@@ -1,11 +1,11 @@
 //! `os-update-tool.sh`: write, apply, commit, each by its flag.
 
-use super::support::{Job, context, image_uuid, is_sha256, is_url, refuse_foreign_devices};
-use super::{USAGE, say};
+use crate::cli::emt::support::{Job, context, image_uuid, is_sha256, is_url, refuse_foreign_devices};
+use crate::cli::emt::{USAGE, say};
 use crate::cli::{Context, apply, commit, write};
-use crate::error::{Error, Result};
-use crate::logger;
-use crate::state::Stage;
+use abide_core::error::{Error, Result};
+use abide_core::logger;
+use abide_core::state::Stage;
 
 /// The name it is called by.
 pub const NAME: &str = "os-update-tool.sh";

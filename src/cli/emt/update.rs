@@ -4,12 +4,12 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use super::support::{Job, context, is_sha256, is_url};
-use super::{USAGE, say, tool};
+use crate::cli::emt::support::{Job, context, is_sha256, is_url};
+use crate::cli::emt::{USAGE, say, tool};
 use crate::cli::{Context, apply};
-use crate::error::{Error, OrError, Result};
 use crate::image::Source;
-use crate::logger;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::logger;
 
 /// The name it is called by.
 pub const NAME: &str = "os-update.sh";

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// `kind = "file"`.
 #[derive(Debug, Clone, PartialEq, Eq)]

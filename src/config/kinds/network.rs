@@ -1,7 +1,7 @@
 //! The kind that looks at the network.
 
-use crate::config::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// `kind = "network"`. Without any key of its own: some interface other than the loopback is up
 /// with a carrier and an address, there is a default route, and its gateway answers.

@@ -1,7 +1,7 @@
 //! The kinds that look at what runs.
 
-use crate::config::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// `kind = "system"`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

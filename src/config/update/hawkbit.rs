@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::section::Section;
-use crate::error::Result;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// How the server is reached, and what is done about what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]

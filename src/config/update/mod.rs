@@ -12,11 +12,11 @@ pub use hawkbit::{Confirm, Forced, HawkBit, Token};
 pub use window::{Days, Window};
 pub use zone::Zone;
 
-use super::assess::Assess;
-use super::duration;
-use super::section::Section;
-use crate::error::Result;
-use crate::root::Root;
+use abide_core::config::assess::Assess;
+use abide_core::config::duration;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
+use abide_core::root::Root;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);

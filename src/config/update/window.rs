@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::civil::{Date, Time, Weekday};
 
-use super::zone::Zone;
-use crate::config::duration::format;
-use crate::config::section::Section;
-use crate::error::Result;
+use crate::config::update::zone::Zone;
+use abide_core::config::duration::format;
+use abide_core::config::section::Section;
+use abide_core::error::Result;
 
 /// The longest window; after that it is open all the time.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -10,7 +10,7 @@ use flate2::bufread::GzDecoder;
 use jiff::tz::TimeZone;
 use log::warn;
 
-use crate::root::Root;
+use abide_core::root::Root;
 
 /// All zones, made by `build.rs`: for each the length of its names and of its data (u16 little-endian each),
 /// the names with spaces between them, and the data as TZif (RFC 9636).

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, Builder};
 
-use super::direct::{ALIGN, Block, DirectFile};
-use crate::error::{Error, OrError, Result};
+use crate::disk::direct::{ALIGN, Block, DirectFile};
+use abide_core::error::{Error, OrError, Result};
 use pages::is_zero;
 
 /// Bytes in a block.

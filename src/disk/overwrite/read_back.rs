@@ -5,10 +5,10 @@ use std::sync::mpsc::Receiver;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::pages::is_zero;
-use super::{BLOCK, Content, Shared, Written};
 use crate::disk::direct::{ALIGN, Block};
-use crate::error::{Error, OrError, Result};
+use crate::disk::overwrite::pages::is_zero;
+use crate::disk::overwrite::{BLOCK, Content, Shared, Written};
+use abide_core::error::{Error, OrError, Result};
 
 /// After so many bytes sent the device is flushed, and what has become durable is read back. A disk answers
 /// from its own memory what it has not yet written; to read that back would prove nothing.

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::pages::{differing, runs, same};
-use super::{BLOCK, Content, Job, Shared, Written};
 use crate::disk::direct::{ALIGN, Block};
-use crate::error::{Error, OrError, Result};
+use crate::disk::overwrite::pages::{differing, runs, same};
+use crate::disk::overwrite::{BLOCK, Content, Job, Shared, Written};
+use abide_core::error::{Error, OrError, Result};
 
 /// After so many blocks in which nothing was as it should be, the device is taken for one with
 /// other content, and of each block only a page is read to see whether that is still so.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::server::Server;
+use crate::feed::hawkbit::server::Server;
 
 /// More artifacts a deployment does not have.
 const MOST_ARTIFACTS: usize = 1000;

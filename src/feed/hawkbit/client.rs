@@ -9,16 +9,18 @@ use serde_json::json;
 use ureq::Agent;
 use ureq::http::header::{ACCEPT, AUTHORIZATION};
 
-use super::answer::{self, Deployment, Polled};
-use super::ledger::Ledger;
-use super::message::Message;
-use super::server::Server;
 use crate::config::update::{HawkBit, Token};
-use crate::error::{Error, Result};
-use crate::http::{self, Patience, Redirects};
+use crate::feed::hawkbit::answer;
+use crate::feed::hawkbit::answer::{Deployment, Polled};
+use crate::feed::hawkbit::ledger::Ledger;
+use crate::feed::hawkbit::message::Message;
+use crate::feed::hawkbit::server::Server;
+use crate::http;
+use crate::http::{Patience, Redirects};
 use crate::machine_id;
-use crate::root::Root;
 use crate::secret::Secret;
+use abide_core::error::{Error, Result};
+use abide_core::root::Root;
 
 /// For one request and its answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -248,10 +250,10 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
     use std::thread;
 
-    use super::super::ledger::tests::ledger;
-    use super::super::message::{Finished, Milestone};
     use super::*;
     use crate::config::Config;
+    use crate::feed::hawkbit::ledger::tests::ledger;
+    use crate::feed::hawkbit::message::{Finished, Milestone};
 
     /// A server that answers so, one request after the other, and tells what was asked.
     fn server(answers: &'static [&'static str]) -> (String, Receiver<String>) {

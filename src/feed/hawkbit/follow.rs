@@ -3,9 +3,9 @@
 //! Nothing is told for having been begun: what is told follows from what is there, so that a cut or a
 //! reboot in between loses nothing. Success is told of a commit and of nothing before it.
 
-use super::ledger::Ledger;
-use super::message::{About, Execution, Finished, Message, Milestone};
-use crate::state::{Failure, Stage, Update};
+use crate::feed::hawkbit::ledger::Ledger;
+use crate::feed::hawkbit::message::{About, Execution, Finished, Message, Milestone};
+use abide_core::state::{Failure, Stage, Update};
 
 /// The machine, as far as it is told.
 #[derive(Debug, Clone, Copy)]
@@ -95,8 +95,8 @@ pub fn cancel(ledger: &mut Ledger, action: &str, begun: bool, now_ms: i64) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::ledger::tests::ledger;
     use super::*;
+    use crate::feed::hawkbit::ledger::tests::ledger;
 
     fn update(stage: &str, more: &str) -> Update {
         serde_json::from_str(&format!(

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use log::warn;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Handling, Window};
-use super::message::{About, Execution, Finished, Message, Milestone};
-use crate::error::{OrError, Result};
-use crate::root::Root;
+use crate::feed::hawkbit::answer::{Handling, Window};
+use crate::feed::hawkbit::message::{About, Execution, Finished, Message, Milestone};
+use abide_core::error::{OrError, Result};
+use abide_core::root::Root;
 
 /// Beside what was fetched; it belongs to whoever fetches.
 const FILE: &str = "/var/lib/abide/feed/hawkbit.json";
@@ -100,14 +100,14 @@ impl Ledger {
     /// Remembers it; writes nothing if it is remembered already.
     ///
     /// # Errors
-    /// [`crate::error::Error::Failed`] if it cannot be written.
+    /// [`abide_core::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         if Self::read(root) == *self {
             return Ok(());
         }
         let path = path(root);
         let bytes = serde_json::to_vec(self).or_failed(|| format!("{}: cannot encode", path.display()))?;
-        crate::files::replace(&path, &bytes)
+        abide_core::files::replace(&path, &bytes)
     }
 
     /// Has the server told that the task has come so far. What it was told before is not told again, nor

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{minisign, openpgp};
-use crate::error::{Error, OrError, Result};
-use crate::root::Root;
+use crate::image::trust::{minisign, openpgp};
+use abide_core::error::{Error, OrError, Result};
+use abide_core::root::Root;
 
 /// Folders of keys; a file in the first takes the place of one with the same name in the second.
 const FOLDERS: [&str; 2] = ["/etc/abide/keys", "/usr/lib/abide/keys"];

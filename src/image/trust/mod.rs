@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use log::info;
 
-use super::folder::Folder;
 use crate::config::{Policy, Trust};
-use crate::error::{Error, Result};
+use crate::image::folder::Folder;
+use abide_core::error::{Error, Result};
 pub use keys::Keys;
 pub use minisign::Claim;
 pub use sums::Sums;
@@ -63,7 +63,7 @@ impl Judge {
     ///
     /// # Errors
     /// [`Error::Unverified`] if a key cannot be read.
-    pub fn new(root: &crate::root::Root, trust: &Trust) -> Result<Self> {
+    pub fn new(root: &abide_core::root::Root, trust: &Trust) -> Result<Self> {
         let keys = match trust.policy {
             Some(Policy::Digest | Policy::None) => Keys::default(),
             None | Some(Policy::Signature) => Keys::load(root)?,

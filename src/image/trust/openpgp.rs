@@ -8,7 +8,7 @@ use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, PublicParams, Tag, VerifyingKey};
 
-use super::day_of;
+use crate::image::trust::day_of;
 
 /// Digests that a signature may be of; MD5, SHA-1, RIPEMD-160 and SHA-224 are too weak.
 const HASHES: [HashAlgorithm; 5] = [

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 use std::path::PathBuf;
 
-use super::opened::{Described, Part, sha256};
-use crate::boot::uki;
 use crate::config::Download;
-use crate::disk::Role;
 use crate::disk::gpt::NO_AUTO;
-use crate::error::{Error, OrError, Result};
 use crate::image::trust::Expected;
 use crate::image::{Esp, HEAD, Kind, Layout, Partition, Source, Spool, Stream};
-use crate::state;
+use crate::update::write::opened::{Described, Part, sha256};
+use abide_core::boot::model::uki;
+use abide_core::disk::Role;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::state;
 
 /// An image whose partition table was read and whose ESP is kept aside.
 pub struct DiskImage {

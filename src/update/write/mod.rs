@@ -16,22 +16,24 @@ use std::io::Read;
 
 use log::{info, warn};
 
-use crate::boot::entry::Kind;
-use crate::boot::second_name::discard;
 use crate::config::Config;
 use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Report, overwrite};
-use crate::disk::{Area, SlotName};
-use crate::error::{Error, Result};
-use crate::feed::published::{self, Choice};
+use crate::disk::relabel::TableEntry;
+use crate::feed::published;
+use crate::feed::published::Choice;
 use crate::image::Folder;
 use crate::image::trust::{Expected, Judge};
-use crate::state::{Stage, State, Uki, Update};
+use abide_core::boot::esp::safe_rename::discard;
+use abide_core::boot::model::entry::Kind;
+use abide_core::disk::{Area, SlotName};
+use abide_core::error::{Error, Result};
+use abide_core::state::{Stage, State, Uki, Update};
 
-use super::STAGED_UKI;
-use super::machine::Machine;
-use super::rearm::disarm;
-use super::step::{Effects, Step, perform_all};
+use abide_core::update::STAGED_UKI;
+use abide_core::update::machine::Machine;
+use abide_core::update::rearm::disarm;
+use abide_core::update::step::{Effects, Step, perform_all};
 use disk_image::DiskImage;
 use opened::Opened;
 use set::SetImage;
@@ -132,7 +134,7 @@ pub fn write(
     let slot = running.other();
     let mut devices = Vec::new();
     for part in &plan.parts {
-        part.area.check_change(&machine.root, &part.after)?;
+        TableEntry(&part.area).check_change(&machine.root, &part.after)?;
         devices.push((part, open_area(slot, &part.area)?));
     }
 
@@ -140,7 +142,7 @@ pub fn write(
     let uki = begin(machine, &plan, &mut image.uki()?)?;
     image.forget_uki();
     for part in &plan.parts {
-        part.area.change(&machine.root, &part.before)?;
+        TableEntry(&part.area).change(&machine.root, &part.before)?;
     }
     let report = match write_parts(&mut image, &devices, &mut progress) {
         Ok(report) => report,
@@ -150,7 +152,7 @@ pub fn write(
     let digest = image.finish(&uki)?;
     refuse_failed(&machine.state(), None, Some(&digest))?;
     for part in &plan.parts {
-        part.area.change(&machine.root, &part.after)?;
+        TableEntry(&part.area).change(&machine.root, &part.after)?;
     }
     end(machine, &plan, uki, &digest)?;
     info!("{report:?}");

@@ -5,13 +5,13 @@ use std::io::{Read, Seek};
 
 use sha2::{Digest, Sha256};
 
-use super::disk_image::DiskImage;
-use super::set::SetImage;
-use crate::boot::uki;
-use crate::disk::Role;
-use crate::error::{Error, Result};
-use crate::hex;
-use crate::state;
+use crate::update::write::disk_image::DiskImage;
+use crate::update::write::set::SetImage;
+use abide_core::boot::model::uki;
+use abide_core::disk::Role;
+use abide_core::error::{Error, Result};
+use abide_core::hex;
+use abide_core::state;
 
 /// One partition of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::opened::{Described, Part};
-use super::plan::NATIVE;
 use crate::disk::gpt::{Change, MAX_LABEL, NO_AUTO, READ_ONLY};
-use crate::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
-use crate::disk::{Area, Role, RootArg, Slot, is_sysupdate_root};
-use crate::error::{Error, Result};
+use crate::update::write::opened::{Described, Part};
+use crate::update::write::plan::NATIVE;
+use abide_core::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
+use abide_core::disk::{Area, Role, RootArg, Slot, is_sysupdate_root};
+use abide_core::error::{Error, Result};
 
 /// What systemd-sysupdate labels a partition that holds nothing.
 const EMPTY: &str = "_empty";

@@ -1,20 +1,21 @@
 //! Whether an image fits this machine, and what to change before it is written. Pure.
 
-use super::opened::Described;
-use super::parts::{self, PartPlan};
-use super::refuse_failed;
-use super::stage::Room;
-use crate::boot::Entry;
 use crate::boot::kernel_args::reboots_on_panic;
-use crate::boot::name::{EntryName, Suffix};
-use crate::boot::uki::Uki;
 use crate::config::Lacking;
-use crate::disk::{RootArg, SlotName, Slots};
-use crate::error::{Error, Result};
-use crate::state::{Stage, State, Update};
-use crate::update::reconcile::{find, keep};
-use crate::update::step::Step;
-use crate::update::switch::free_stem;
+use crate::update::write::opened::Described;
+use crate::update::write::parts;
+use crate::update::write::parts::PartPlan;
+use crate::update::write::refuse_failed;
+use crate::update::write::stage::Room;
+use abide_core::boot::Entry;
+use abide_core::boot::model::name::{EntryName, Suffix};
+use abide_core::boot::model::uki::Uki;
+use abide_core::disk::{RootArg, SlotName, Slots};
+use abide_core::error::{Error, Result};
+use abide_core::state::{Stage, State, Update};
+use abide_core::update::reconcile::{find, keep};
+use abide_core::update::step::Step;
+use abide_core::update::switch::free_stem;
 
 /// Bytes that must stay free on the ESP beside the UKI, for the state and for the
 /// FAT itself.
@@ -166,7 +167,7 @@ impl Facts<'_> {
 
     fn check_room(&self, doomed: &[&Entry]) -> Result<()> {
         let size = |entry: &&Entry| {
-            let on_esp = entry.partition == crate::boot::Partition::Esp;
+            let on_esp = entry.partition == abide_core::boot::Partition::Esp;
             let found = self.room.ukis.iter().find(|(path, _)| on_esp && *path == entry.path());
             found.map_or(0, |(_, len)| *len)
         };

@@ -5,14 +5,14 @@ use std::fs;
 use std::io::{Read, Seek};
 use std::path::PathBuf;
 
-use super::opened::{Described, Part};
-use crate::boot::uki;
 use crate::config::Download;
-use crate::disk::Role;
-use crate::error::{Error, OrError, Result};
 use crate::feed::published::{Listed, digest};
 use crate::image::names::{Content, Name};
 use crate::image::{Folder, Source, Spool, Stream};
+use crate::update::write::opened::{Described, Part};
+use abide_core::boot::model::uki;
+use abide_core::disk::Role;
+use abide_core::error::{Error, OrError, Result};
 
 /// The largest UKI that is read, once it is unpacked.
 const MOST_UKI: u64 = 1 << 30;

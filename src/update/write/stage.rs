@@ -4,13 +4,13 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-use super::opened::sha256;
-use crate::boot::Volume;
-use crate::boot::entry::UKI_DIR;
-use crate::error::{Error, OrError, Result};
-use crate::hex;
-use crate::state::Uki;
-use crate::update::STAGED_UKI;
+use crate::update::write::opened::sha256;
+use abide_core::boot::Volume;
+use abide_core::boot::model::entry::UKI_DIR;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::hex;
+use abide_core::state::Uki;
+use abide_core::update::STAGED_UKI;
 
 /// What there is room for on the ESP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use abide::boot::entry::UKI_DIR;
-use abide::boot::name::EntryName;
+use abide_core::boot::model::entry::UKI_DIR;
+use abide_core::boot::model::name::EntryName;
 use abide_qemu::fat::{Fat, Item};
 use abide_qemu::slots::ESP_START;
 use abide_qemu::write_log::{Entry, Write};

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use abide::boot::choice::{Settings, boot};
-use abide::boot::entry::UKI_DIR;
-use abide::boot::volume::{Item, ReadSeek};
-use abide::boot::{BootDirs, Entry, Quirks, Volume, entries};
-use abide::state::{Stage, State, Store};
+use abide_core::boot::esp::entries;
+use abide_core::boot::esp::volume::{Item, ReadSeek};
+use abide_core::boot::model::choice::{Settings, boot};
+use abide_core::boot::model::entry::UKI_DIR;
+use abide_core::boot::{BootDirs, Entry, Quirks, Volume};
+use abide_core::state::{Stage, State, Store};
 use abide_qemu::fat::Fat;
 use abide_qemu::sectors::{SECTOR, Sectors};
 use abide_qemu::slots::{ESP_START, Guest};

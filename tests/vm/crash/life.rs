@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use abide::boot::entry::UKI_DIR;
+use abide_core::boot::model::entry::UKI_DIR;
 use abide_qemu::esp::Esp;
 use abide_qemu::sectors::Sectors;
 use abide_qemu::slots::Guest;

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::time::Instant;
 
-use abide::boot::entry::UKI_DIR;
+use abide_core::boot::model::entry::UKI_DIR;
 use abide_qemu::fat::Fat;
 use abide_qemu::seed::Seed;
 use abide_qemu::slots::{ESP_START, Guest};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 
-use abide::state::State;
+use abide_core::state::State;
 use abide_qemu::sectors::Sectors;
 use abide_qemu::seed::Seed;
 use abide_qemu::write_log::{Entry, Write};

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use abide::boot::choice::{self, Settings};
-use abide::boot::entry::{CONF_DIR, Entry, Kind, Partition, Starts, State, UKI_DIR};
-use abide::boot::fat::FatVolume;
-use abide::boot::loader_vars::{decode_text, encode_text};
-use abide::boot::order::{is_counted, loader_id, order};
-use abide::boot::{BootDirs, LoaderVars, Quirks, entries, type1};
+use abide_core::boot::efi::loader_vars::{decode_text, encode_text};
+use abide_core::boot::esp::entries;
+use abide_core::boot::esp::fat::FatVolume;
+use abide_core::boot::model::choice;
+use abide_core::boot::model::choice::Settings;
+use abide_core::boot::model::entry::{CONF_DIR, Entry, Kind, Partition, Starts, State, UKI_DIR};
+use abide_core::boot::model::order::{is_counted, loader_id, order};
+use abide_core::boot::model::type1;
+use abide_core::boot::{BootDirs, LoaderVars, Quirks};
 use abide_qemu::judge::{Case, Outcome, Verdict};
 use abide_qemu::small_disk::{File, create, partition};
 use tempfile::TempDir;

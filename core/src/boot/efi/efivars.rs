@@ -1,0 +1,315 @@
+//! EFI variables through efivarfs, below any [`Root`].
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::thread;
+use std::time::Duration;
+
+use efivar::efi::{Variable, VariableFlags};
+use efivar::{VarEnumerator, VarManager, VarReader, VarWriter};
+
+use crate::boot::efi::loader_vars::{LOADER_GUID, encode_text};
+use crate::root::Root;
+use crate::sys;
+
+/// Where efivarfs is mounted.
+const DIR: &str = "/sys/firmware/efi/efivars";
+/// The largest variable that is read; the loader's own are far smaller.
+const MOST_BYTES: u64 = 1 << 20;
+/// How often a read or write that was interrupted is tried again. The kernel answers
+/// EINTR to readers that come too fast (rate limit of 100 a second for unprivileged ones).
+const RETRIES: u32 = 8;
+
+/// The variables of the firmware, or those of a tree.
+///
+/// The crate's own manager has its path fixed, truncates, and knows neither the
+/// immutable flag nor EINTR; this one implements the same trait.
+#[derive(Debug, Clone)]
+pub struct EfiVars {
+    dir: PathBuf,
+}
+
+impl EfiVars {
+    /// The variables of `root`.
+    #[must_use]
+    pub fn new(root: &Root) -> Self {
+        Self { dir: root.path(DIR) }
+    }
+
+    /// A variable of the Boot Loader Interface; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn read_loader(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.read_file(&format!("{name}-{LOADER_GUID}"))?.map(|(data, _)| data))
+    }
+
+    /// Writes a text variable of the Boot Loader Interface, non-volatile.
+    /// Writes nothing if it already has that value.
+    ///
+    /// # Errors
+    /// If the firmware refuses; no room ([`io::ErrorKind::StorageFull`]) is common.
+    pub fn write_loader(&self, name: &str, text: &str) -> io::Result<()> {
+        self.write_file(&format!("{name}-{LOADER_GUID}"), VariableFlags::default().bits(), &encode_text(text))
+    }
+
+    /// Deletes a variable of the Boot Loader Interface; it may be gone already.
+    ///
+    /// # Errors
+    /// If the firmware refuses.
+    pub fn delete_loader(&self, name: &str) -> io::Result<()> {
+        self.delete_file(&format!("{name}-{LOADER_GUID}"))
+    }
+
+    /// Data and attributes of the file `NAME-GUID`; an empty file is as good as none.
+    fn read_file(&self, file: &str) -> io::Result<Option<(Vec<u8>, u32)>> {
+        let path = self.dir.join(file);
+        let whole = match retry(|| read_whole(&path)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        Ok(whole.split_first_chunk::<4>().map(|(attr, data)| (data.to_vec(), u32::from_le_bytes(*attr))))
+    }
+
+    fn write_file(&self, file: &str, attributes: u32, data: &[u8]) -> io::Result<()> {
+        if let Ok(Some((old, old_attributes))) = self.read_file(file)
+            && old == data
+            && old_attributes == attributes
+        {
+            return Ok(());
+        }
+        let path = self.dir.join(file);
+        let whole: Vec<u8> = attributes.to_le_bytes().iter().chain(data).copied().collect();
+        let thawed = Thawed::new(&path)?;
+        let written = retry(|| {
+            // Truncating would be a write of its own, which deletes the variable.
+            let mut out = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            let n = out.write(&whole)?;
+            if n != whole.len() {
+                return Err(io::Error::new(io::ErrorKind::WriteZero, "the variable was written in part"));
+            }
+            // A plain file below `--root` keeps what was behind; efivarfs sets the size itself.
+            let longer = out.metadata()?.len() > whole.len() as u64;
+            if longer && nix::sys::statfs::fstatfs(&out)?.filesystem_type() != EFIVARFS {
+                out.set_len(whole.len() as u64)?;
+            }
+            Ok(())
+        });
+        thawed.freeze();
+        written
+    }
+
+    fn delete_file(&self, file: &str) -> io::Result<()> {
+        let path = self.dir.join(file);
+        let thawed = Thawed::new(&path)?;
+        match retry(|| fs::remove_file(&path)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => {
+                thawed.freeze();
+                Err(e)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// `EFIVARFS_MAGIC` of `linux/magic.h`.
+const EFIVARFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0xde5e_81e4);
+
+/// A variable whose immutable flag is off for as long as it is changed. The kernel
+/// creates variables that it does not know with that flag.
+struct Thawed(Option<File>);
+
+impl Thawed {
+    fn new(path: &std::path::Path) -> io::Result<Self> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self(None)),
+            Err(e) => return Err(e),
+        };
+        Ok(Self(sys::set_immutable(&file, false)?.then_some(file)))
+    }
+
+    fn freeze(self) {
+        if let Some(file) = self.0
+            && let Err(e) = sys::set_immutable(&file, true)
+        {
+            log::debug!("an EFI variable stays mutable: {e}");
+        }
+    }
+}
+
+fn read_whole(path: &std::path::Path) -> io::Result<Vec<u8>> {
+    let mut whole = Vec::new();
+    File::open(path)?.take(MOST_BYTES).read_to_end(&mut whole)?;
+    Ok(whole)
+}
+
+/// Tries again after EINTR and EAGAIN, each time after a longer pause: 1 ms to 128 ms.
+fn retry<T>(mut what: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut pause = Duration::from_millis(1);
+    for _ in 0..RETRIES {
+        match what() {
+            Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+                thread::sleep(pause);
+                pause *= 2;
+            }
+            other => return other,
+        }
+    }
+    what()
+}
+
+impl VarEnumerator for EfiVars {
+    fn get_all_vars<'a>(&'a self) -> efivar::Result<Box<dyn Iterator<Item = Variable> + 'a>> {
+        let files = fs::read_dir(&self.dir).map_err(efivar::Error::UnknownIoError)?;
+        let names = files.filter_map(Result::ok).filter_map(|e| e.file_name().into_string().ok());
+        Ok(Box::new(names.filter_map(|name| Variable::from_str(&name).ok())))
+    }
+}
+
+impl VarReader for EfiVars {
+    fn read(&self, var: &Variable) -> efivar::Result<(Vec<u8>, VariableFlags)> {
+        let found = self.read_file(&var.to_string()).map_err(|e| efivar::Error::for_variable(e, var))?;
+        let (data, bits) = found.ok_or_else(|| efivar::Error::VarNotFound { var: var.clone() })?;
+        Ok((data, VariableFlags::from_bits_truncate(bits)))
+    }
+}
+
+impl VarWriter for EfiVars {
+    fn write(&mut self, var: &Variable, attributes: VariableFlags, value: &[u8]) -> efivar::Result<()> {
+        let written = self.write_file(&var.to_string(), attributes.bits(), value);
+        written.map_err(|e| efivar::Error::for_variable(e, var))
+    }
+
+    fn delete(&mut self, var: &Variable) -> efivar::Result<()> {
+        self.delete_file(&var.to_string()).map_err(|e| efivar::Error::for_variable(e, var))
+    }
+}
+
+impl VarManager for EfiVars {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use efivar::boot::{BootVarReader, BootVarWriter};
+
+    use super::*;
+    use crate::boot::efi::loader_vars::{LoaderVars, decode_text};
+
+    fn tree() -> (tempfile::TempDir, EfiVars) {
+        let dir = tempfile::tempdir().unwrap();
+        let vars = EfiVars::new(&Root::at(dir.path()));
+        fs::create_dir_all(&vars.dir).unwrap();
+        (dir, vars)
+    }
+
+    fn file(vars: &EfiVars, name: &str) -> PathBuf {
+        vars.dir.join(format!("{name}-{LOADER_GUID}"))
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_with_its_attributes_in_front() {
+        let (_dir, vars) = tree();
+        vars.write_loader("LoaderEntryDefault", "edge_ä.efi").unwrap();
+        let bytes = fs::read(file(&vars, "LoaderEntryDefault")).unwrap();
+        assert_eq!(bytes[..4], [7, 0, 0, 0]);
+        assert_eq!(bytes[bytes.len() - 2..], [0, 0]);
+        let read = vars.read_loader("LoaderEntryDefault").unwrap().unwrap();
+        assert_eq!(decode_text(&read), "edge_ä.efi");
+    }
+
+    #[test]
+    fn a_shorter_value_leaves_nothing_of_the_longer_one() {
+        let (_dir, vars) = tree();
+        vars.write_loader("X", "longer than that").unwrap();
+        vars.write_loader("X", "short").unwrap();
+        assert_eq!(decode_text(&vars.read_loader("X").unwrap().unwrap()), "short");
+        assert_eq!(fs::read(file(&vars, "X")).unwrap().len(), 4 + 12);
+    }
+
+    #[test]
+    fn an_unchanged_value_is_not_written_again() {
+        let (_dir, vars) = tree();
+        vars.write_loader("X", "same").unwrap();
+        let before = fs::metadata(file(&vars, "X")).unwrap().modified().unwrap();
+        let past = before - Duration::from_secs(100);
+        File::options().write(true).open(file(&vars, "X")).unwrap().set_modified(past).unwrap();
+        vars.write_loader("X", "same").unwrap();
+        assert_eq!(fs::metadata(file(&vars, "X")).unwrap().modified().unwrap(), past);
+    }
+
+    #[test]
+    fn a_missing_or_empty_variable_is_none_and_deleting_it_no_error() {
+        let (_dir, vars) = tree();
+        assert_eq!(vars.read_loader("X").unwrap(), None);
+        fs::write(file(&vars, "X"), "").unwrap();
+        assert_eq!(vars.read_loader("X").unwrap(), None);
+        vars.delete_loader("X").unwrap();
+        vars.delete_loader("X").unwrap();
+        assert!(!file(&vars, "X").exists());
+    }
+
+    #[test]
+    fn an_interrupted_call_is_tried_again_and_given_up_in_the_end() {
+        let mut calls = 0;
+        let result = retry(|| {
+            calls += 1;
+            if calls < 3 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(calls) }
+        });
+        assert_eq!(result.unwrap(), 3);
+        let error = retry(|| Err::<(), _>(io::ErrorKind::Interrupted.into())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn the_loaders_variables_are_read_in_their_encodings() {
+        let (_dir, vars) = tree();
+        let set = |name: &str, data: &[u8]| {
+            fs::write(file(&vars, name), [&[6, 0, 0, 0], data].concat()).unwrap();
+        };
+        set("LoaderInfo", &encode_text("systemd-boot 257.13-1~deb13u1"));
+        set("LoaderFeatures", &0x10_u64.to_le_bytes());
+        set("LoaderEntrySelected", &encode_text("edge_2.0.efi"));
+        set("LoaderBootCountPath", &encode_text("\\EFI\\Linux\\edge_2.0+2-1.efi"));
+        set("LoaderDevicePartUUID", &encode_text("AAAAAAAA-0000-4000-8000-00000000000B"));
+        set("LoaderEntries", &[encode_text("edge_2.0.efi"), encode_text("auto-reboot")].concat());
+        let it = LoaderVars::read(&vars);
+        assert_eq!(it.boot_counting(), Some(true));
+        assert_eq!(it.boot_count_path.as_deref(), Some("EFI/Linux/edge_2.0+2-1.efi"));
+        assert_eq!(it.device_partuuid.as_deref(), Some("aaaaaaaa-0000-4000-8000-00000000000b"));
+        assert_eq!(it.entries, ["edge_2.0.efi", "auto-reboot"]);
+        assert_eq!(it.selected.as_deref(), Some("edge_2.0.efi"));
+        assert_eq!((it.oneshot, it.unreadable), (None, false));
+    }
+
+    #[test]
+    fn an_unreadable_variable_is_none_and_the_others_are_read() {
+        let (_dir, vars) = tree();
+        fs::create_dir(file(&vars, "LoaderInfo")).unwrap();
+        vars.write_loader("LoaderEntryOneShot", "x").unwrap();
+        let it = LoaderVars::read(&vars);
+        assert!(it.unreadable && it.info.is_none());
+        assert_eq!(it.oneshot.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn without_efi_there_are_no_variables_and_that_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let it = LoaderVars::read(&EfiVars::new(&Root::at(dir.path())));
+        assert_eq!(it, LoaderVars::default());
+    }
+
+    #[test]
+    fn the_firmwares_boot_order_can_be_changed_through_the_crates_trait() {
+        let (_dir, mut vars) = tree();
+        vars.set_boot_order(vec![1, 0x2001]).unwrap();
+        assert_eq!(vars.get_boot_order().unwrap(), [1, 0x2001]);
+        let names: Vec<String> = vars.get_all_vars().unwrap().map(|v| v.name().to_owned()).collect();
+        assert_eq!(names, ["BootOrder"]);
+        vars.delete(&Variable::new("BootOrder")).unwrap();
+        assert!(vars.read(&Variable::new("BootOrder")).is_err());
+    }
+}

@@ -1,0 +1,312 @@
+//! The effects on a boot partition, one function for each, and nothing else:
+//! whoever implements [`Volume`] stands in for the disk.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
+use nix::sys::statvfs::statvfs;
+use rustix::fs::RawDir;
+
+use crate::boot::esp::directory_end;
+use crate::sys;
+
+/// An open file, for reading.
+pub trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The name, as it is written on the disk.
+    pub name: String,
+    /// A folder rather than a file.
+    pub is_dir: bool,
+    /// Bytes; 0 for folders.
+    pub len: u64,
+    /// The read-only attribute is set (no write permission at all).
+    pub read_only: bool,
+}
+
+/// A file system as the firmware sees it. Paths are relative to its root, with
+/// `/` between the parts, and are looked up in any case, as on vfat.
+///
+/// Nothing here syncs by itself except where it is said to: after the writes, the file; after a
+/// removal, the folder; after a rename, the file and then the folder (Linux, vfat: only `fsync`
+/// flushes the disk's cache; `syncfs` does not).
+pub trait Volume: Debug {
+    /// The names in a folder, in the order of the disk. A missing folder is empty.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    fn list(&self, dir: &str) -> io::Result<Vec<Item>>;
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// If there is no such file or it cannot be read.
+    fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>>;
+    /// Opens a file so that what is read comes from the disk and not from the page cache.
+    /// What was not synced before may still come from there.
+    ///
+    /// # Errors
+    /// As [`Volume::open`].
+    fn open_on_disk(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
+        self.open(path)
+    }
+    /// Makes a folder and those above it; those that are there are left alone.
+    ///
+    /// # Errors
+    /// If one cannot be made.
+    fn create_dir(&self, dir: &str) -> io::Result<()>;
+    /// Writes a new file, or a file anew, and returns its length in bytes.
+    ///
+    /// # Errors
+    /// If reading or writing fails; what was written so far stays.
+    fn write(&self, path: &str, data: &mut dyn Read) -> io::Result<u64>;
+    /// Overwrites bytes of a file in place; the file keeps its clusters.
+    ///
+    /// # Errors
+    /// If the range is not inside the file, or writing fails.
+    fn overwrite(&self, path: &str, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Flushes a file's data, size and clusters to the disk, past its cache.
+    ///
+    /// # Errors
+    /// If the disk says so.
+    fn sync_file(&self, path: &str) -> io::Result<()>;
+    /// Renames inside one volume; never replaces.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if `to` is there, and whatever the disk says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Renames inside one folder, durable when this returns; never replaces.
+    ///
+    /// The file is flushed before the folder. Linux's vfat makes the new name with neither
+    /// clusters nor length, and fills them in when it writes the file's inode (`vfat_rename`,
+    /// `fat_write_inode`): to flush the folder alone leaves, after a power cut, a name that leads
+    /// to nothing, and no other.
+    ///
+    /// # Errors
+    /// As [`Volume::rename`], and whatever the disk says; if only the flush failed, too.
+    fn rename_durably(&self, from: &str, to: &str) -> io::Result<()> {
+        self.rename(from, to)?;
+        self.sync_file(to)?;
+        self.sync_dir(folder(to))
+    }
+    /// At which byte of its folder the name of a file begins; none where the file system is no vfat of
+    /// Linux, or does not tell.
+    ///
+    /// # Errors
+    /// If the folder cannot be read, or there is no such name.
+    fn place(&self, _path: &str) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+    /// How many slots of a folder come before the first that was never used, where the firmware puts the next
+    /// name; none where that has no meaning, or cannot be told.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    fn end(&self, _dir: &str) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// If it is not there or cannot be removed.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Flushes a folder's entries to the disk, past its cache.
+    ///
+    /// # Errors
+    /// If the disk says so.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Bytes that can still be written.
+    ///
+    /// # Errors
+    /// If the file system does not tell.
+    fn free_bytes(&self) -> io::Result<u64>;
+    /// Whether another process may be writing to it while it is read.
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+/// The folder of a path on a volume.
+pub(super) fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
+
+/// A volume that is a folder of this system: a mount point, or part of a tree.
+#[derive(Debug)]
+pub struct Folder {
+    dir: PathBuf,
+    /// What is mounted there, where that matters.
+    device: Option<PathBuf>,
+    /// A private mount ends when its last descriptor is closed.
+    _mount: Option<OwnedFd>,
+}
+
+impl Folder {
+    /// The volume whose root is `dir`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), device: None, _mount: None }
+    }
+
+    /// The volume that is mounted nowhere but in this descriptor.
+    #[must_use]
+    pub fn of_mount(mount: OwnedFd) -> Self {
+        let dir = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+        Self { dir, device: None, _mount: Some(mount) }
+    }
+
+    /// The same volume, of which is known what device it is on.
+    #[must_use]
+    pub fn on(self, device: PathBuf) -> Self {
+        Self { device: Some(device), ..self }
+    }
+
+    /// The root of the volume.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where `path` lies. Parts that are there in another case are found;
+    /// vfat would find them itself, a plain folder does not.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        path.split('/').filter(|p| !p.is_empty() && *p != "." && *p != "..").fold(
+            self.dir.clone(),
+            |dir, part| {
+                let exact = dir.join(part);
+                if exact.symlink_metadata().is_ok() {
+                    return exact;
+                }
+                find_no_case(&dir, part).unwrap_or(exact)
+            },
+        )
+    }
+}
+
+/// The path of the name in `dir` that equals `name` but for its case.
+pub(super) fn find_no_case(dir: &Path, name: &str) -> Option<PathBuf> {
+    let found = fs::read_dir(dir).ok()?.filter_map(Result::ok);
+    found
+        .filter(|e| e.file_name().to_str().is_some_and(|n| n.eq_ignore_ascii_case(name)))
+        .map(|e| e.path())
+        .min()
+}
+
+impl Volume for Folder {
+    fn list(&self, dir: &str) -> io::Result<Vec<Item>> {
+        let found = match fs::read_dir(self.path(dir)) {
+            Ok(found) => found,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let mut items = Vec::new();
+        for entry in found {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // A torn directory may hold names that cannot be looked up; the others count.
+            let Ok(meta) = fs::metadata(entry.path()) else { continue };
+            let len = if meta.is_dir() { 0 } else { meta.len() };
+            items.push(Item { name, is_dir: meta.is_dir(), len, read_only: meta.permissions().readonly() });
+        }
+        Ok(items)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
+        Ok(Box::new(File::open(self.path(path))?))
+    }
+
+    fn open_on_disk(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
+        let file = File::open(self.path(path))?;
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        Ok(Box::new(file))
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        fs::create_dir_all(self.path(dir))
+    }
+
+    fn write(&self, path: &str, data: &mut dyn Read) -> io::Result<u64> {
+        let mut file = File::create(self.path(path))?;
+        io::copy(data, &mut file)
+    }
+
+    fn overwrite(&self, path: &str, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(self.path(path))?;
+        let end = offset.checked_add(data.len() as u64);
+        if end.is_none_or(|end| end > file.metadata().map_or(0, |m| m.len())) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "beyond the end of the file"));
+        }
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(data)
+    }
+
+    fn sync_file(&self, path: &str) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.path(path))?.sync_all()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from), self.path(to));
+        match sys::rename_no_replace(&from, &to) {
+            // Some file systems below a `--root` folder cannot do it in one step.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) && to.symlink_metadata().is_err() => {
+                fs::rename(from, to)
+            }
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Err(io::ErrorKind::AlreadyExists.into()),
+            other => other,
+        }
+    }
+
+    fn place(&self, path: &str) -> io::Result<Option<u64>> {
+        let path = self.path(path);
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let dir = File::open(dir)?;
+        if fstatfs(&dir)?.filesystem_type() != MSDOS_SUPER_MAGIC {
+            return Ok(None);
+        }
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut names = RawDir::new(&dir, &mut buffer);
+        // An entry is read at the place that the one before it names (Linux, `__fat_readdir`).
+        let mut place = 0;
+        while let Some(entry) = names.next() {
+            let entry = entry?;
+            if entry.file_name().to_bytes() == name.as_bytes() {
+                return Ok(Some(place));
+            }
+            place = entry.next_entry_cookie();
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn end(&self, dir: &str) -> io::Result<Option<usize>> {
+        self.device.as_ref().map_or(Ok(None), |device| directory_end::end(device, dir))
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.path(path))
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        File::open(self.path(dir))?.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = statvfs(&self.dir)?;
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}

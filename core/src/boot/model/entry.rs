@@ -1,0 +1,165 @@
+//! A boot entry as the loader sees it.
+
+use std::fmt;
+
+use crate::boot::model::name::EntryName;
+
+/// Which partition an entry lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Partition {
+    /// The EFI system partition that the loader itself came from.
+    Esp,
+    /// The extended boot loader partition on the same disk.
+    Xbootldr,
+}
+
+impl Partition {
+    /// The word in messages and JSON: `esp` or `xbootldr`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Esp => "esp",
+            Self::Xbootldr => "xbootldr",
+        }
+    }
+}
+
+/// What the entry makes the loader start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A Type #2 entry: a unified kernel image in `EFI/Linux/`.
+    Uki,
+    /// A Type #1 entry in `loader/entries/`.
+    Conf(Starts),
+}
+
+/// The key of a Type #1 entry that says what to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Starts {
+    /// `linux`
+    Linux,
+    /// `efi`
+    Efi,
+    /// `uki` (since 258)
+    Uki,
+    /// `uki-url` (since 258)
+    UkiUrl,
+}
+
+impl Kind {
+    /// The word in messages and JSON: `uki` or `conf`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uki => "uki",
+            Self::Conf(_) => "conf",
+        }
+    }
+
+    /// The folder that holds such entries, relative to the partition's root.
+    #[must_use]
+    pub fn dir(self) -> &'static str {
+        match self {
+            Self::Uki => UKI_DIR,
+            Self::Conf(_) => CONF_DIR,
+        }
+    }
+}
+
+/// Where Type #2 entries lie, relative to the partition's root.
+pub const UKI_DIR: &str = "EFI/Linux";
+/// Where Type #1 entries lie, relative to the partition's root.
+pub const CONF_DIR: &str = "loader/entries";
+
+/// What its counter says about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No counter.
+    Good,
+    /// Tries left.
+    Trial,
+    /// No tries left.
+    Bad,
+}
+
+impl State {
+    /// The word in messages and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Trial => "trial",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One choice that the loader offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The file name, with the counter.
+    pub name: EntryName,
+    /// Where the file lies.
+    pub partition: Partition,
+    /// What is started.
+    pub kind: Kind,
+    /// What the menu shows. Type #1 entries may have none.
+    pub title: Option<String>,
+    /// Groups the entries of one system; the first thing sorted by.
+    pub sort_key: Option<String>,
+    /// Groups entries with one sort key; Type #1 only.
+    pub machine_id: Option<String>,
+    /// Newer ones come first.
+    pub version: Option<String>,
+    /// The kernel command line.
+    pub options: Option<String>,
+    /// The profile of a multi-profile UKI; 0 is the main one.
+    pub profile: u32,
+    /// The profile's own id, if it has one.
+    pub profile_id: Option<String>,
+    /// The file carries FAT's read-only attribute, which keeps the loader from counting.
+    pub read_only: bool,
+}
+
+impl Entry {
+    /// The entry's id: lower case, without counter, `@PROFILE` appended for the
+    /// profiles of a UKI beyond the first.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let id = self.name.id();
+        match (&self.profile_id, self.profile) {
+            _ if self.kind != Kind::Uki => id,
+            (_, 0) => id,
+            (Some(profile), _) => format!("{id}@{profile}").to_ascii_lowercase(),
+            (None, profile) => format!("{id}@{profile}"),
+        }
+    }
+
+    /// The path relative to the partition's root, such as `EFI/Linux/edge_2.0+2-1.efi`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.kind.dir(), self.name)
+    }
+
+    /// Good, on trial or bad.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.name.counter() {
+            None => State::Good,
+            Some(c) if c.left > 0 => State::Trial,
+            Some(_) => State::Bad,
+        }
+    }
+
+    /// The same entry under another file name.
+    #[must_use]
+    pub fn renamed(&self, name: EntryName) -> Self {
+        Self { name, ..self.clone() }
+    }
+}

@@ -1,0 +1,16 @@
+//! What a boot is, and how a trial is given up: the floors that both of Abide's executables stand on.
+//!
+//! From the ground up, each importing only from those below it: `error`, `hex`, `sys`, `root`, `files`,
+//! `logger` → `config` → `disk`, `boot` → `state` → `update`.
+
+pub mod boot;
+pub mod config;
+pub mod disk;
+pub mod error;
+pub mod files;
+pub mod hex;
+pub mod logger;
+pub mod root;
+pub mod state;
+pub mod sys;
+pub mod update;

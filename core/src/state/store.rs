@@ -1,0 +1,280 @@
+//! The state file: two generations on the ESP, overwritten in place in turn.
+//!
+//! FAT has no journal, so a file is never replaced by rename here: both files
+//! are allocated once, and a save overwrites the older one and flushes. Cut off
+//! in the middle, the newer one is still whole; its checksum says so.
+
+use std::io::Read;
+use std::thread;
+use std::time::Duration;
+
+use log::{debug, warn};
+use sha2::{Digest, Sha256};
+
+use crate::boot::Volume;
+use crate::error::{Error, OrError, Result};
+use crate::state::model::State;
+
+/// Size of a generation in bytes; allocated once, so that a full ESP cannot
+/// keep a failure from being recorded.
+pub const GENERATION_SIZE: usize = 16 * 1024;
+
+/// The folder on the ESP that is Abide's own.
+pub const STATE_DIR: &str = "EFI/abide";
+
+const FILES: [&str; 2] = ["EFI/abide/state.0", "EFI/abide/state.1"];
+const MAGIC: &str = "abide-state";
+const FORMAT: u32 = 1;
+
+/// The pauses before each reading of a generation. A save takes far less than these together: it is
+/// 16 KiB into the page cache.
+const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(20)];
+
+/// The newest generation that could be read, and where the next one goes.
+#[derive(Debug, Clone, Default)]
+pub struct Store {
+    newest: Option<Generation>,
+}
+
+#[derive(Debug, Clone)]
+struct Generation {
+    file: usize,
+    sequence: u64,
+    state: State,
+}
+
+impl Store {
+    /// Reads what is remembered on the ESP. Nothing readable there means that
+    /// nothing is remembered; that is never an error.
+    #[must_use]
+    pub fn open(esp: &dyn Volume) -> Self {
+        let newest = FILES
+            .iter()
+            .enumerate()
+            .filter_map(|(file, path)| read_generation(esp, path, file))
+            .max_by_key(|g| g.sequence);
+        Self { newest }
+    }
+
+    /// The newest valid generation, or an empty state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.newest.as_ref().map(|g| g.state.clone()).unwrap_or_default()
+    }
+
+    /// Makes `state` the newest generation; durable when this returns.
+    /// Writes nothing if it is that already.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if the ESP cannot be written; the older generation then still counts.
+    pub fn save(&mut self, esp: &dyn Volume, state: &State) -> Result<()> {
+        if self.newest.as_ref().is_some_and(|g| g.state == *state) {
+            return Ok(());
+        }
+        let (file, sequence) = self.newest.as_ref().map_or((0, 1), |g| (1 - g.file.min(1), g.sequence + 1));
+        let bytes = encode(state, sequence)?;
+        allocate(esp, self.newest.as_ref().map(|g| g.file))?;
+        let path = FILES.get(file).copied().unwrap_or(FILES[0]);
+        esp.overwrite(path, 0, &bytes)
+            .and_then(|()| esp.sync_file(path))
+            .or_boot(|| format!("{path}: cannot save the state"))?;
+        debug!("state {sequence} saved in {path}");
+        self.newest = Some(Generation { file, sequence, state: state.clone() });
+        Ok(())
+    }
+}
+
+/// Creates whichever generation is missing or has the wrong size. The newest is left alone,
+/// whatever its size: until another is durable, it is all there is.
+fn allocate(esp: &dyn Volume, newest: Option<usize>) -> Result<()> {
+    let there = esp.list(STATE_DIR).or_boot(|| format!("{STATE_DIR}: cannot read"))?;
+    let whole = |path: &str| {
+        there.iter().any(|i| path.ends_with(&format!("/{}", i.name)) && i.len == GENERATION_SIZE as u64)
+    };
+    let is_newest = |path: &str| newest.and_then(|n| FILES.get(n).copied()) == Some(path);
+    let missing: Vec<&str> = FILES.into_iter().filter(|path| !whole(path) && !is_newest(path)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    esp.create_dir(STATE_DIR).or_boot(|| format!("{STATE_DIR}: cannot create"))?;
+    for path in missing {
+        esp.write(path, &mut vec![b'\n'; GENERATION_SIZE].as_slice())
+            .and_then(|_| esp.sync_file(path))
+            .or_boot(|| format!("{path}: cannot make room for the state (is the ESP full?)"))?;
+    }
+    esp.sync_dir(STATE_DIR)
+        .and_then(|()| esp.sync_dir("EFI"))
+        .or_boot(|| format!("{STATE_DIR}: cannot flush"))
+}
+
+/// `abide-state FORMAT SEQUENCE LENGTH SHA256\n`, the state as JSON, padding.
+fn encode(state: &State, sequence: u64) -> Result<Vec<u8>> {
+    let mut state = state.clone();
+    loop {
+        let body = serde_json::to_vec(&state).or_failed(|| "cannot encode the state")?;
+        let mut bytes =
+            format!("{MAGIC} {FORMAT} {sequence:020} {:05} {}\n", body.len(), checksum(sequence, &body))
+                .into_bytes();
+        bytes.extend_from_slice(&body);
+        if bytes.len() <= GENERATION_SIZE {
+            bytes.resize(GENERATION_SIZE, b'\n');
+            return Ok(bytes);
+        }
+        if state.failures.is_empty() {
+            return Err(Error::Boot(format!("the state takes more than {GENERATION_SIZE} bytes")));
+        }
+        warn!("the state is full; the oldest failure record is dropped");
+        state.failures.remove(0);
+    }
+}
+
+fn checksum(sequence: u64, body: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(sequence.to_le_bytes());
+    hash.update(body);
+    crate::hex::encode(&hash.finalize())
+}
+
+fn read_generation(esp: &dyn Volume, path: &str, file: usize) -> Option<Generation> {
+    match decode(&read_bytes(esp, path)?) {
+        Ok(Some((sequence, state))) => Some(Generation { file, sequence, state }),
+        Ok(None) => None,
+        Err(why) => {
+            warn!("{path}: {why}; the other generation counts");
+            None
+        }
+    }
+}
+
+/// A generation's bytes. One that is damaged is read again before that is believed: readers take no
+/// lock, and may have come in the middle of a save.
+fn read_bytes(esp: &dyn Volume, path: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let times = if esp.is_shared() { AGAIN.len() } else { 1 };
+    for pause in AGAIN.into_iter().take(times) {
+        thread::sleep(pause);
+        bytes.clear();
+        let reader = esp.open(path).ok()?;
+        if let Err(e) = reader.take(GENERATION_SIZE as u64).read_to_end(&mut bytes) {
+            warn!("{path}: cannot read: {e}");
+            return None;
+        }
+        if decode(&bytes).is_ok() {
+            break;
+        }
+    }
+    Some(bytes)
+}
+
+/// A generation's sequence number and what it remembers; `None` for one that was allocated and never
+/// written.
+///
+/// # Errors
+/// A sentence that says why it does not count.
+pub fn decode(bytes: &[u8]) -> std::result::Result<Option<(u64, State)>, String> {
+    if bytes.iter().all(|b| matches!(b, b'\n' | 0)) {
+        return Ok(None);
+    }
+    let end = bytes.iter().position(|b| *b == b'\n').ok_or("not a state file")?;
+    let (head, rest) = bytes.split_at(end);
+    let head = std::str::from_utf8(head).map_err(|_| "not a state file")?;
+    let mut words = head.split(' ');
+    if words.next() != Some(MAGIC) {
+        return Err("not a state file".into());
+    }
+    let format: u32 = words.next().and_then(|w| w.parse().ok()).ok_or("damaged header")?;
+    if format > FORMAT {
+        return Err(format!("written by a newer Abide (format {format})"));
+    }
+    let sequence: u64 = words.next().and_then(|w| w.parse().ok()).ok_or("damaged header")?;
+    let length: usize = words.next().and_then(|w| w.parse().ok()).ok_or("damaged header")?;
+    let sum = words.next().ok_or("damaged header")?;
+    let body = rest.get(1..).and_then(|b| b.get(..length)).ok_or("cut off")?;
+    if checksum(sequence, body) != sum {
+        return Err("checksum does not match".into());
+    }
+    let state = serde_json::from_slice(body).map_err(|e| format!("not understood: {e}"))?;
+    Ok(Some((sequence, state)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::boot::Folder;
+    use crate::state::model::Baseline;
+    use std::fs;
+
+    fn state(name: &str) -> State {
+        State {
+            baseline: Baseline { passed_checks: vec![name.into()], ..Baseline::default() },
+            ..State::default()
+        }
+    }
+
+    fn esp() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("EFI/abide")).unwrap();
+        let esp = Folder::new(dir.path());
+        (dir, esp)
+    }
+
+    #[test]
+    fn what_was_saved_is_read_again() {
+        let (_dir, esp) = esp();
+        let mut store = Store::open(&esp);
+        for name in ["one", "two", "three"] {
+            store.save(&esp, &state(name)).unwrap();
+            assert_eq!(Store::open(&esp).state(), state(name));
+        }
+    }
+
+    #[test]
+    fn a_damaged_generation_leaves_the_one_before_it() {
+        let (dir, esp) = esp();
+        let mut store = Store::open(&esp);
+        store.save(&esp, &state("one")).unwrap();
+        store.save(&esp, &state("two")).unwrap();
+        let newest = dir.path().join(FILES[1]);
+        let whole = fs::read(&newest).unwrap();
+        for cut in [0, 1, 50, 100, 130] {
+            let mut bytes = whole.clone();
+            bytes[cut] ^= 0x10;
+            fs::write(&newest, bytes).unwrap();
+            assert_eq!(Store::open(&esp).state(), state("one"), "byte {cut}");
+        }
+    }
+
+    #[test]
+    fn two_damaged_generations_mean_that_nothing_is_in_flight() {
+        let (dir, esp) = esp();
+        fs::write(dir.path().join(FILES[0]), "rubbish").unwrap();
+        fs::write(dir.path().join(FILES[1]), vec![0xff; GENERATION_SIZE]).unwrap();
+        assert_eq!(Store::open(&esp).state(), State::default());
+        Store::open(&esp).save(&esp, &state("new")).unwrap();
+        assert_eq!(Store::open(&esp).state(), state("new"));
+    }
+
+    #[test]
+    fn saving_overwrites_in_place_and_never_the_newest() {
+        let (dir, esp) = esp();
+        let mut store = Store::open(&esp);
+        store.save(&esp, &state("one")).unwrap();
+        let before = fs::read(dir.path().join(FILES[0])).unwrap();
+        store.save(&esp, &state("two")).unwrap();
+        assert_eq!(fs::read(dir.path().join(FILES[0])).unwrap(), before);
+        for path in FILES {
+            assert_eq!(fs::metadata(dir.path().join(path)).unwrap().len(), GENERATION_SIZE as u64);
+        }
+    }
+
+    #[test]
+    fn saving_the_same_state_again_writes_nothing() {
+        let (dir, esp) = esp();
+        let mut store = Store::open(&esp);
+        store.save(&esp, &state("one")).unwrap();
+        let before = fs::read(dir.path().join(FILES[1])).unwrap();
+        store.save(&esp, &state("one")).unwrap();
+        assert_eq!(fs::read(dir.path().join(FILES[1])).unwrap(), before);
+    }
+}

@@ -1,0 +1,168 @@
+//! A committed system whose boots the loader counts as it counts those of a trial: its entry gets its
+//! tries back whenever it was found healthy, so that a system that crashes one day is left for the
+//! other one all the same.
+//!
+//! Only where that helps: the other slot must hold a good system, and the loader's model must say that
+//! the loader goes there once the tries are used up. Everything that takes the other system away takes
+//! the counter off first ([`disarm`]); so there is never a moment in which the tries of the last good
+//! system run out and something worse is booted in its place.
+
+use log::info;
+
+use crate::boot::Entry;
+use crate::disk::RootArg;
+use crate::error::{Error, Result};
+use crate::state::{Previous, Stage, State, Update};
+
+use crate::update::machine::Machine;
+use crate::update::reconcile::{find, rename};
+use crate::update::step::{Effects, Step, perform_all};
+use crate::update::switch::{Loader, plan_switch, refuse_unless_next, remember_running};
+
+/// Gives the running system, which was found healthy or was shut down in good order, all its tries.
+/// Where they would not help, its entry gets its plain name instead. Says whether it has tries now.
+///
+/// # Errors
+/// [`Error::Boot`] if the ESP cannot be changed; the entry is then named as before.
+pub fn rearm(machine: &mut Machine, tries: u32) -> Result<bool> {
+    match plan(machine, tries) {
+        Ok(steps) => perform_all(machine, &steps).map(|()| true),
+        Err(Error::Boot(e)) => Err(Error::Boot(e)),
+        Err(why) => {
+            info!("the boots of this system are not counted: {why}");
+            if runs(machine) {
+                disarm(machine)?;
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// Gives the entry whose boots are counted its plain name back. Nothing is done if there is none.
+///
+/// # Errors
+/// [`Error::Boot`] if the ESP cannot be changed.
+pub fn disarm(machine: &mut Machine) -> Result<()> {
+    let mut state = machine.state();
+    let Some(update) = state.update.as_mut().filter(|u| u.is_counted()) else { return Ok(()) };
+    update.counted = false;
+    // The name first: a plain one is what the loader goes by, whatever the state says.
+    if let Some(entry) = find(&machine.entries, &update.entry).filter(|e| e.name.counter().is_some()) {
+        let step = rename(entry, &entry.name.with_counter(None).to_string());
+        machine.perform(&step)?;
+    }
+    machine.perform(&Step::Save(Box::new(state)))
+}
+
+/// Whether the running system is one whose boots are counted.
+#[must_use]
+pub fn runs(machine: &Machine) -> bool {
+    machine.state().update.as_ref().is_some_and(|u| u.is_counted() && machine.runs(u))
+}
+
+/// The steps that give the running entry its tries: what falls back must be known before the loader
+/// counts, so the state comes first.
+///
+/// # Errors
+/// [`Error::Refused`] or [`Error::Nothing`] with the reason why tries would not help.
+fn plan(machine: &Machine, tries: u32) -> Result<Vec<Step>> {
+    machine.refuse_on_trial()?;
+    let running = machine.running_entry()?;
+    let slot = machine.running_slot()?;
+    let state = machine.state();
+    let other = other_system(machine, &state, &running)?;
+    refuse_unless_chosen(machine, &state, &running)?;
+    let plain = running.renamed(running.name.with_counter(None));
+    let loader = Loader { settings: &machine.settings, quirks: &machine.quirks };
+    let switch = plan_switch(loader, &machine.entries, &plain, &other.id(), tries)?;
+    if switch.demoted.is_some() {
+        return Err(Error::Refused(format!("the boot loader would boot {} first", other.id())));
+    }
+    let mut steps = vec![];
+    let known = state.update.as_ref().filter(|u| u.is_counted() && u.entry == running.id());
+    let fits =
+        known.is_some_and(|u| u.tries == tries && u.previous.as_ref().is_some_and(|p| p.entry == other.id()));
+    if !fits {
+        let mut next = remember_running(&state, slot, &running);
+        let previous = Previous {
+            slot: slot.other(),
+            entry: other.id(),
+            version: other.version.clone(),
+            demoted: other.name.counter().is_some(),
+        };
+        next.update = Some(record(machine, &next, &running, previous, tries)?);
+        steps.push(Step::Save(Box::new(next)));
+    }
+    if running.name != switch.entry.name {
+        steps.push(rename(&running, switch.entry.name.file()));
+    }
+    Ok(steps)
+}
+
+/// Tries must not change which system is the one that boots: somebody may have chosen the other one in
+/// the loader's menu, for once.
+fn refuse_unless_chosen(machine: &Machine, state: &State, running: &Entry) -> Result<()> {
+    match state.counted_entry() {
+        // It may be at its last try, and the other one be next.
+        Some(counted) if counted == running.id() => return Ok(()),
+        Some(counted) => return Err(Error::Refused(format!("those of {counted} are"))),
+        None => {}
+    }
+    let loader = Loader { settings: &machine.settings, quirks: &machine.quirks };
+    refuse_unless_next(loader, &machine.entries, &running.id())
+}
+
+/// The system that is left if this one crashes.
+fn other_system(machine: &Machine, state: &State, running: &Entry) -> Result<Entry> {
+    let slot = machine.running_slot()?.other();
+    let nothing = |why: &str| Error::Nothing(format!("slot {slot} {why}"));
+    if state.update.as_ref().is_some_and(|u| u.slot == slot && u.stage != Stage::Committed) {
+        return Err(nothing("holds an update that is not committed"));
+    }
+    let entry = machine.entry_of_slot(slot).ok_or_else(|| nothing("has no boot entry"))?;
+    let installed = state.installed(slot).filter(|i| i.entry == entry.id());
+    let digest = installed.and_then(|i| i.digest.as_deref());
+    let is_good = (entry.name.counter().is_none() || state.is_known_good(&entry.id()))
+        && state.failure_of(entry.version.as_deref(), digest).is_none()
+        && !state.unhealthy.iter().any(|u| u.entry == entry.id());
+    match is_good && entry.id() != running.id() {
+        true => Ok(entry),
+        false => Err(nothing("does not hold a good system")),
+    }
+}
+
+/// What is remembered of the running system: its own update, where that is the last one, and else the
+/// same as if it had been one.
+fn record(
+    machine: &Machine,
+    state: &State,
+    running: &Entry,
+    previous: Previous,
+    tries: u32,
+) -> Result<Update> {
+    let slot = previous.slot.other();
+    let own = state.update.as_ref().filter(|u| u.stage == Stage::Committed && u.entry == running.id());
+    if let Some(update) = own {
+        return Ok(Update { tries, counted: true, previous: Some(previous), ..update.clone() });
+    }
+    let root = running.options.as_deref().and_then(RootArg::parse);
+    let root = root.ok_or_else(|| Error::Nothing(format!("{} names no root", running.id())))?;
+    let installed = state.installed(slot).filter(|i| i.entry == running.id());
+    Ok(Update {
+        image_id: running.sort_key.clone().unwrap_or_default(),
+        version: running.version.clone().unwrap_or_default(),
+        digest: installed.and_then(|i| i.digest.clone()),
+        slot,
+        stage: Stage::Committed,
+        uki: None,
+        root: root.to_string(),
+        entry: running.id(),
+        tries,
+        applied_in: machine.boot_id.clone(),
+        previous: Some(previous),
+        boots: vec![],
+        verdict: None,
+        ended: None,
+        counted: true,
+    })
+}

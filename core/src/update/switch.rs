@@ -1,0 +1,171 @@
+//! Making the loader choose another entry, checked against the loader's model first.
+
+use crate::boot::model::choice::{Settings, boot, choose};
+use crate::boot::model::name::EntryName;
+use crate::boot::{Counter, Entry, Quirks};
+use crate::disk::SlotName;
+use crate::error::{Error, Result};
+use crate::state::{Installed, State};
+
+use crate::update::reconcile::{find, rename};
+use crate::update::step::Step;
+
+/// How often a suffix is tried before a reinstall of one version gives up.
+const MAX_SUFFIX: u32 = 99;
+
+/// What must change so that an entry is tried next, and the running one afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switch {
+    /// The entry on trial, named as it will be.
+    pub entry: Entry,
+    /// The running entry, where it must be renamed to `+0-0` for the trial.
+    pub demoted: Option<Entry>,
+}
+
+/// The loader as it will find things: what overrides its counters, and which version it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Loader<'a> {
+    /// `loader.conf` and the variables.
+    pub settings: &'a Settings,
+    /// The version's peculiarities.
+    pub quirks: &'a Quirks,
+}
+
+/// Finds the switch to `new`, which carries no counter yet and need not be
+/// among `entries`, away from the entry `running`.
+///
+/// The loader's model is asked what it would do: boot `new` as long as it has
+/// tries, then `running`. Where that takes it, the running entry is demoted.
+///
+/// # Errors
+/// [`Error::Refused`] with the model's reason where the loader would do something else.
+pub fn plan_switch(
+    loader: Loader<'_>,
+    entries: &[Entry],
+    new: &Entry,
+    running: &str,
+    tries: u32,
+) -> Result<Switch> {
+    let running = find(entries, running).ok_or_else(|| {
+        Error::Refused(format!(
+            "the running system's boot entry {running} is not on the ESP; there would be nothing to fall back to"
+        ))
+    })?;
+    let trial = new.renamed(new.name.with_counter(Some(Counter::fresh(tries))));
+    let mut after: Vec<Entry> = entries.iter().filter(|e| e.id() != new.id()).cloned().collect();
+    after.push(trial.clone());
+
+    let Err(why) = does_what_is_meant(loader, &after, &trial, running) else {
+        return Ok(Switch { entry: trial, demoted: None });
+    };
+    let demoted = running.renamed(running.name.with_counter(Some(Counter::fresh(0))));
+    for entry in after.iter_mut().filter(|e| e.id() == running.id()) {
+        *entry = demoted.clone();
+    }
+    match does_what_is_meant(loader, &after, &trial, running) {
+        Ok(()) => Ok(Switch { entry: trial, demoted: Some(demoted) }),
+        Err(_) => Err(why),
+    }
+}
+
+/// Asks the model: does `trial` boot until its tries are used up, and `running` then?
+fn does_what_is_meant(loader: Loader<'_>, entries: &[Entry], trial: &Entry, running: &Entry) -> Result<()> {
+    let (mut entries, mut settings) = (entries.to_vec(), loader.settings.clone());
+    let tries = trial.name.counter().map_or(0, |c| c.left);
+    for number in 1..=tries + 1 {
+        let wanted = if number <= tries { trial.id() } else { running.id() };
+        let Some(next) = boot(&entries, &settings, loader.quirks) else {
+            return Err(Error::Refused("the boot loader would find no entry at all".into()));
+        };
+        let chosen = next.choice.entry.id();
+        if chosen != wanted {
+            return Err(Error::Refused(format!(
+                "the boot loader would boot {chosen} instead of {wanted} at boot {number} from now: {}",
+                next.choice.because
+            )));
+        }
+        (entries, settings) = (next.entries, next.settings);
+    }
+    Ok(())
+}
+
+/// The entries as they are once `steps` are done.
+#[must_use]
+pub fn entries_after(entries: &[Entry], steps: &[Step]) -> Vec<Entry> {
+    let mut after = entries.to_vec();
+    for step in steps {
+        match step {
+            Step::Rename { partition, from, to } => {
+                let Some(name) = EntryName::parse(to) else { continue };
+                for entry in after.iter_mut().filter(|e| e.partition == *partition && e.path() == *from) {
+                    *entry = entry.renamed(name.clone());
+                }
+            }
+            Step::Remove { partition, file } => {
+                after.retain(|e| e.partition != *partition || e.path() != *file);
+            }
+            _ => {}
+        }
+    }
+    after
+}
+
+/// Asks the model whether `wanted` is what boots from now on, once `entries` are there.
+///
+/// # Errors
+/// [`Error::Refused`] with the model's reason where the loader would boot something else.
+pub fn refuse_unless_next(loader: Loader<'_>, entries: &[Entry], wanted: &str) -> Result<()> {
+    match choose(entries, loader.settings, loader.quirks) {
+        Some(next) if next.entry.id() == wanted => Ok(()),
+        Some(next) => Err(Error::Refused(format!(
+            "the boot loader would boot {} instead of {wanted} from now on: {}",
+            next.entry.id(),
+            next.because
+        ))),
+        None => Err(Error::Refused("the boot loader would find no entry at all".into())),
+    }
+}
+
+/// The state in which the running system is known to be good, whatever its entry will be called.
+#[must_use]
+pub fn remember_running(state: &State, slot: SlotName, running: &Entry) -> State {
+    let mut next = state.clone();
+    if state.installed(slot).is_none_or(|known| known.entry != running.id()) {
+        next.set_installed(
+            slot,
+            Some(Installed {
+                version: running.version.clone().unwrap_or_default(),
+                digest: None,
+                entry: running.id(),
+            }),
+        );
+    }
+    next
+}
+
+/// The stem of a new entry's file name: `<image>_<version>`, with `_2`, `_3`, …
+/// where the running entry has that id already.
+///
+/// `_` and not `-`: the loader drops `_` when it compares ids, so `x_2` sorts
+/// before `x`; a `-` marks a release and sorts after it
+/// (`strverscmp_improved`, systemd 252 to 262; tried on all of them).
+///
+/// # Errors
+/// [`Error::Refused`] if no free name is found.
+pub fn free_stem(image_id: &str, version: &str, taken: impl Fn(&str) -> bool) -> Result<String> {
+    let plain = format!("{image_id}_{version}");
+    if !taken(&plain) {
+        return Ok(plain);
+    }
+    (2..=MAX_SUFFIX)
+        .map(|n| format!("{plain}_{n}"))
+        .find(|stem| !taken(stem))
+        .ok_or_else(|| Error::Refused(format!("{plain}: no free name for another entry of this version")))
+}
+/// The step that demotes the running entry, where the switch needs it and it is not done yet.
+#[must_use]
+pub fn demote(entries: &[Entry], switch: &Switch) -> Option<Step> {
+    let demoted = switch.demoted.as_ref()?;
+    let now = find(entries, &demoted.id())?;
+    (now.name != demoted.name).then(|| rename(now, &demoted.name.to_string()))
+}

@@ -1,0 +1,151 @@
+//! What a trial boot leaves on the ESP about itself: breadcrumbs, and its end.
+
+use std::fs;
+
+use log::{error, info};
+
+use crate::boot::Access;
+use crate::config::OnFailure;
+use crate::error::{OrError, Result};
+use crate::root::Root;
+use crate::state::boot_note::TRIAL;
+use crate::state::{BootEnd, Lock, Phase, Stage, TrialBoot, Update, Verdict};
+
+use crate::update::machine::Machine;
+use crate::update::reboot;
+use crate::update::reboot::Manner;
+use crate::update::rollback::rollback;
+use crate::update::step::{Effects, Step};
+
+/// Notes that this boot of the update on trial has reached `phase`. Does
+/// nothing on any other boot, or if it got further already.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn note_phase(root: &Root, phase: Phase) -> Result<()> {
+    let _lock = Lock::wait(root)?;
+    reach(&mut Machine::survey_boot(root, Access::Write)?, phase)
+}
+
+/// Notes that this boot of the update on trial ends in an orderly reboot before
+/// its assessment was over.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn interrupt_trial(root: &Root) -> Result<()> {
+    let _lock = Lock::wait(root)?;
+    interrupt(&mut Machine::survey_boot(root, Access::Write)?)
+}
+
+/// As [`interrupt_trial`], where the machine has been surveyed already.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn interrupt(machine: &mut Machine) -> Result<()> {
+    change(machine, |boot| boot.end = boot.end.take().or(Some(BootEnd::Orderly)))
+}
+
+/// Ends this trial boot for `verdict`: by `how`, gives the update up or leaves it its
+/// other tries; then reboots. Saying it twice only reboots again. A boot that is
+/// not, or no longer, an uncommitted trial is left alone.
+///
+/// What cannot be written does not keep the machine from rebooting: the loader
+/// has counted this try already. `tell` is called before the reboot, once all else is done.
+///
+/// # Errors
+/// [`crate::error::Error::Failed`] if the machine cannot be rebooted.
+pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOnce(&Update)) -> Result<()> {
+    let ended = Lock::wait(root).and_then(|_lock| {
+        let mut machine = Machine::survey_boot(root, Access::Write)?;
+        Ok(end(&mut machine, verdict, how)?.then(|| machine.state().update))
+    });
+    match ended {
+        Ok(None) => {
+            info!("this boot is not on trial; it goes on");
+            Ok(())
+        }
+        Ok(Some(update)) => {
+            if let Some(update) = &update {
+                tell(update);
+            }
+            reboot::request(root, Manner::Forced)
+        }
+        Err(e) => {
+            error!("{e}; this try is lost");
+            reboot::request(root, Manner::Forced)
+        }
+    }
+}
+
+/// Ends this trial boot for `verdict`, up to the reboot. Whether it was one.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the ESP cannot be changed.
+pub fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<bool> {
+    let state = machine.state();
+    let open = state
+        .update
+        .as_ref()
+        .filter(|u| matches!(u.stage, Stage::Applied | Stage::Testing) && machine.runs(u));
+    match (open, how) {
+        (None, _) => return Ok(false),
+        (Some(update), _) if update.verdict.is_some() => {}
+        (Some(_), OnFailure::Rollback) => {
+            rollback(machine, Some(verdict), 0)?;
+        }
+        (Some(_), OnFailure::Retry) => lose(machine, verdict)?,
+    }
+    Ok(true)
+}
+
+/// As [`note_phase`], where the machine has been surveyed already.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn reach(machine: &mut Machine, phase: Phase) -> Result<()> {
+    change(machine, |boot| boot.phase = boot.phase.max(phase))
+}
+
+/// Notes that this try is lost for `verdict`, and that the others are still to come.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn lose(machine: &mut Machine, verdict: Verdict) -> Result<()> {
+    change(machine, |boot| {
+        boot.phase = boot.phase.max(verdict.phase);
+        boot.end = Some(BootEnd::Failed(verdict));
+    })
+}
+
+fn change(machine: &mut Machine, edit: impl FnOnce(&mut TrialBoot)) -> Result<()> {
+    let mut state = machine.state();
+    let boot_id = machine.boot_id.clone();
+    let boot = state
+        .update
+        .as_mut()
+        .filter(|u| u.stage == Stage::Testing)
+        .and_then(|u| u.boots.iter_mut().find(|b| b.boot_id == boot_id));
+    let Some(boot) = boot else { return Ok(()) };
+    edit(boot);
+    machine.perform(&Step::Save(Box::new(state)))
+}
+
+/// Whether this boot is a trial that nobody has ended yet, as the units see it.
+#[must_use]
+pub fn is_marked(root: &Root) -> bool {
+    root.path(TRIAL).exists()
+}
+
+/// Takes the marker away on which the units of a trial depend.
+///
+/// # Errors
+/// [`crate::error::Error::Failed`] if it cannot be removed.
+pub fn unmark(root: &Root) -> Result<()> {
+    let path = root.path(TRIAL);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).or_failed(|| format!("{}: cannot remove", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,152 @@
+//! Brings Abide's units into a trial boot, and into no other.
+//!
+//! Written to `/run/systemd/system` from the initramfs: the new system's systemd reads it when it
+//! starts. So a committed boot knows nothing of these units, and a trial does not depend on
+//! presets having been applied when the image was built.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+use abide_core::error::{OrError, Result};
+use abide_core::root::Root;
+
+const RUN: &str = "/run/systemd/system";
+const UNITS: &str = "/usr/lib/systemd/system";
+
+/// Which unit pulls in which.
+const LINKS: [(&str, &str); 5] = [
+    // Wanted by the first target there is, so that nothing has to be reached before it starts.
+    ("sysinit.target.wants", "abide-deadline.timer"),
+    // As systemd's own generator does for systemd-bless-boot.service. It requires
+    // boot-complete.target, which is pulled in by nothing else.
+    ("basic.target.wants", "abide-commit.service"),
+    ("boot-complete.target.requires", "abide-assess.service"),
+    // Nobody is there for whom these would wait.
+    ("emergency.target.wants", "abide-rollback.service"),
+    ("rescue.target.wants", "abide-rollback.service"),
+];
+
+/// Gives the assessment, which can say more about the reason, the first word at the deadline.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Whatever fails that boot-complete.target requires, be it another's unit, or if the system falls
+/// into emergency mode: the trial cannot succeed any more.
+const ON_FAILURE: &str = "[Unit]\nOnFailure=abide-rollback.service\n";
+
+/// Where systemd looks for changes to its own configuration; a file of another name in `/etc` that
+/// sorts later still wins.
+const MANAGER: &str = "/run/systemd/system.conf.d/00-abide.conf";
+
+/// A systemd that crashes freezes unless it is told to reboot, and takes the deadline's timer with
+/// it. (Since systemd 256 the key is an old name of `CrashAction=`, still understood.)
+const REBOOT_ON_CRASH: &str = "[Manager]\nCrashReboot=yes\n";
+
+/// What the initramfs stage has started, somebody must keep fed: systemd does that only where it is
+/// told to, and would else be reset by the hardware's own time limit in the middle of a good trial.
+const FEED_WATCHDOG: &str = "RuntimeWatchdogSec=1min\n";
+const WATCHDOG: &str = "/dev/watchdog";
+
+/// Has the system that boots next start the assessment, the commit and the deadline.
+/// `deadline` counts from the start of the kernel.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if `/run/systemd/system` of `root` cannot be written. A trial
+/// must not go on then: nothing would end it.
+pub fn install(root: &Root, deadline: Duration) -> Result<()> {
+    let seconds = (deadline + GRACE).as_secs();
+    // The empty assignment drops the unit's own value.
+    let timer = format!("[Timer]\nOnBootSec=\nOnBootSec={seconds}s\n");
+    write(root, &format!("{RUN}/abide-deadline.timer.d/10-trial.conf"), &timer)?;
+    write(root, &format!("{RUN}/boot-complete.target.d/10-trial.conf"), ON_FAILURE)?;
+    end_what_hangs(root)?;
+    for (folder, unit) in LINKS {
+        link(root, folder, unit)?;
+    }
+    Ok(())
+}
+
+/// Has a committed system that boots next and whose boots are counted get its tries back once it is
+/// healthy, whatever units are enabled there, and end by itself where it hangs.
+///
+/// # Errors
+/// As [`install`]; the boot goes on then.
+pub fn install_for_counted(root: &Root) -> Result<()> {
+    end_what_hangs(root)?;
+    link(root, "multi-user.target.wants", "abide-every-boot.service")
+}
+
+/// A systemd that crashes reboots, and the watchdog that was started is fed by a systemd that does not.
+fn end_what_hangs(root: &Root) -> Result<()> {
+    let feed = if root.path(WATCHDOG).exists() { FEED_WATCHDOG } else { "" };
+    write(root, MANAGER, &format!("{REBOOT_ON_CRASH}{feed}"))
+}
+
+fn write(root: &Root, name: &str, text: &str) -> Result<()> {
+    let path = root.path(name);
+    create_parent(&path)?;
+    fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))
+}
+
+fn link(root: &Root, folder: &str, unit: &str) -> Result<()> {
+    let path = root.path(Path::new(RUN).join(folder).join(unit));
+    create_parent(&path)?;
+    // systemd goes by the link's name; where it points to is for people.
+    match symlink(Path::new(UNITS).join(unit), &path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other.or_failed(|| format!("{}: cannot link", path.display())),
+    }
+}
+
+fn create_parent(path: &Path) -> Result<()> {
+    let Some(dir) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_trial_gets_its_deadline_from_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        install(&Root::at(dir.path()), Duration::from_secs(600)).unwrap();
+        let drop_in = dir.path().join("run/systemd/system/abide-deadline.timer.d/10-trial.conf");
+        assert_eq!(fs::read_to_string(drop_in).unwrap(), "[Timer]\nOnBootSec=\nOnBootSec=602s\n");
+    }
+
+    #[test]
+    fn a_hardware_watchdog_is_fed_by_the_new_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        install(&root, Duration::from_secs(1)).unwrap();
+        let file = dir.path().join("run/systemd/system.conf.d/00-abide.conf");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "[Manager]\nCrashReboot=yes\n");
+        fs::create_dir(dir.path().join("dev")).unwrap();
+        fs::write(dir.path().join("dev/watchdog"), "").unwrap();
+        install(&root, Duration::from_secs(1)).unwrap();
+        let text = fs::read_to_string(file).unwrap();
+        assert_eq!(text, "[Manager]\nCrashReboot=yes\nRuntimeWatchdogSec=1min\n");
+    }
+
+    #[test]
+    fn every_unit_that_is_pulled_in_is_shipped() {
+        for (_, unit) in LINKS {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd-units").join(unit);
+            assert!(file.is_file(), "{unit}");
+        }
+    }
+
+    #[test]
+    fn installing_twice_is_installing_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        install(&root, Duration::from_secs(1)).unwrap();
+        install(&root, Duration::from_secs(1)).unwrap();
+        let link = dir.path().join("run/systemd/system/basic.target.wants/abide-commit.service");
+        assert_eq!(fs::read_link(link).unwrap(), Path::new("/usr/lib/systemd/system/abide-commit.service"));
+    }
+}

@@ -1,0 +1,93 @@
+//! What `abide status` says, in the text format of Prometheus.
+
+use std::fmt::Write;
+
+use crate::health::{CheckResult, Outcome};
+use crate::update::report::Report;
+use abide_core::state::BootKind;
+
+/// The kinds of boot, all of which are named: a series that disappears raises no alarm.
+const BOOTS: [(BootKind, &str); 4] = [
+    (BootKind::Committed, "committed"),
+    (BootKind::Trial, "trial"),
+    (BootKind::Fallback, "fallback"),
+    (BootKind::Unknown, "unknown"),
+];
+
+/// All metrics. Everything is a gauge.
+#[must_use]
+pub fn text(report: &Report, checks: &[CheckResult]) -> String {
+    let mut out = String::new();
+    head(&mut out, "abide_boot", "What this boot is.");
+    for (kind, word) in BOOTS {
+        series(&mut out, "abide_boot", &[("kind", word)], u64::from(report.boot.kind == kind));
+    }
+    head(&mut out, "abide_slot", "What each slot holds; 1 for the one that runs.");
+    for slot in &report.slots {
+        let name = slot.name.to_string();
+        let version = slot.version.as_deref().unwrap_or_default();
+        let labels = [("slot", name.as_str()), ("state", slot.state), ("version", version)];
+        series(&mut out, "abide_slot", &labels, u64::from(slot.running));
+    }
+    let reserve = report.slots.iter().any(|slot| !slot.running && slot.good);
+    head(&mut out, "abide_fallback_available", "Whether the other slot holds a good system.");
+    series(&mut out, "abide_fallback_available", &[], u64::from(reserve));
+    if let Some(update) = &report.update {
+        head(&mut out, "abide_update", "The update in flight, or the last one.");
+        let labels = [
+            ("version", update.version.as_str()),
+            ("status", update.user_status),
+            ("substatus", update.sub_status),
+        ];
+        series(&mut out, "abide_update", &labels, 1);
+    }
+    if let Some(feed) = &report.feed {
+        head(&mut out, "abide_update_available", "Whether the feed has an update that is to be installed.");
+        let version = feed.available.as_deref().unwrap_or_default();
+        let labels = [("version", version)];
+        series(&mut out, "abide_update_available", &labels, u64::from(feed.available.is_some()));
+        head(&mut out, "abide_update_percent", "How much of it is here.");
+        series(&mut out, "abide_update_percent", &[], feed.percent.into());
+        head(&mut out, "abide_feed_reached", "Whether the feed could be followed the last time.");
+        series(&mut out, "abide_feed_reached", &[], u64::from(feed.error.is_none()));
+    }
+    head(&mut out, "abide_failed_images", "Images that failed and are refused.");
+    series(&mut out, "abide_failed_images", &[], report.failures.len() as u64);
+    if !checks.is_empty() {
+        head(&mut out, "abide_check", "Whether the check passed when it ran last.");
+        for check in checks {
+            let required = if check.required { "true" } else { "false" };
+            let labels = [("check", check.name.as_str()), ("required", required)];
+            series(&mut out, "abide_check", &labels, u64::from(check.result == Outcome::Pass));
+        }
+    }
+    out
+}
+
+fn head(out: &mut String, name: &str, help: &str) {
+    // Writing to a text never fails.
+    write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n").unwrap_or_default();
+}
+
+fn series(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+    let labels: Vec<String> =
+        labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    writeln!(out, "{name}{labels} {value}").unwrap_or_default();
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut out = String::new();
+        series(&mut out, "m", &[("check", "a\"b\\c")], 1);
+        assert_eq!(out, "m{check=\"a\\\"b\\\\c\"} 1\n");
+    }
+}

@@ -1,0 +1,128 @@
+//! `kind = "command"`: a program exits with status 0.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use crate::config::kinds::CommandCheck;
+use crate::health::Finding;
+use crate::systemd::child;
+use crate::systemd::child::Keep;
+use abide_core::config::duration::format;
+use abide_core::root::Root;
+
+/// How much of the end of the output is kept for the reason.
+const OUTPUT: usize = 400;
+
+/// The check.
+#[derive(Debug)]
+pub struct CommandProbe {
+    name: String,
+    command: Vec<String>,
+    root: Root,
+    output: String,
+}
+
+impl CommandProbe {
+    /// `name` is given to the program as `$ABIDE_CHECK`.
+    #[must_use]
+    pub fn new(name: &str, config: &CommandCheck, root: &Root) -> Self {
+        Self { name: name.into(), command: config.command.clone(), root: root.clone(), output: String::new() }
+    }
+
+    /// Runs the program once. One that hangs has failed for good: it says nothing, and the next
+    /// run would take as long again.
+    pub fn run(&mut self, limit: Duration) -> Finding {
+        self.output.clear();
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Finding::Failed("no command".into());
+        };
+        let path = match Path::new(program).is_absolute() {
+            true => self.root.resolve(program).unwrap_or_else(|_| self.root.path(program)),
+            false => program.into(),
+        };
+        let mut command = Command::new(path);
+        command.args(arguments).env("ABIDE_CHECK", &self.name).current_dir(self.root.path("/"));
+        match child::run(command, limit, Keep::All, OUTPUT) {
+            Err(e) => Finding::Failed(format!("cannot run {program}: {e}")),
+            Ok(ended) => {
+                let finding = judge(program, limit, ended.status, &ended.output);
+                self.output = ended.output.trim_end().to_owned();
+                finding
+            }
+        }
+    }
+
+    /// The end of what it put out in its last run.
+    #[must_use]
+    pub fn output(&self) -> &str {
+        &self.output
+    }
+}
+
+fn judge(program: &str, limit: Duration, status: Option<ExitStatus>, output: &str) -> Finding {
+    let said = match last_line(output) {
+        "" => String::new(),
+        line => format!(": {line}"),
+    };
+    match status {
+        None => Finding::Failed(format!("{program} did not end within {}{said}", format(limit))),
+        Some(status) if status.success() => Finding::Pass,
+        Some(status) => Finding::NotYet(match (status.code(), status.signal()) {
+            (Some(code), _) => format!("{program} exited with status {code}{said}"),
+            (None, Some(signal)) => format!("{program} was killed by signal {signal}{said}"),
+            (None, None) => format!("{program}: {status}{said}"),
+        }),
+    }
+}
+
+fn last_line(output: &str) -> &str {
+    output.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(command: &[&str], limit: Duration) -> Finding {
+        let config = CommandCheck { command: command.iter().map(|&w| w.into()).collect() };
+        CommandProbe::new("c", &config, &Root::live()).run(limit)
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn status_0_passes() {
+        assert_eq!(run(&["/bin/sh", "-c", "test \"$ABIDE_CHECK\" = c"], LONG), Finding::Pass);
+    }
+
+    #[test]
+    fn another_status_is_told_with_the_last_line_of_output() {
+        assert_eq!(
+            run(&["/bin/sh", "-c", "echo first; echo no uplink >&2; echo; exit 4"], LONG),
+            Finding::NotYet("/bin/sh exited with status 4: no uplink".into())
+        );
+    }
+
+    #[test]
+    fn a_signal_is_told() {
+        assert_eq!(
+            run(&["/bin/sh", "-c", "kill -9 $$"], LONG),
+            Finding::NotYet("/bin/sh was killed by signal 9".into())
+        );
+    }
+
+    #[test]
+    fn a_command_that_hangs_has_failed_for_good_at_its_timeout() {
+        assert_eq!(
+            run(&["/bin/sh", "-c", "echo waiting; sleep 600"], Duration::from_millis(200)),
+            Finding::Failed("/bin/sh did not end within 200ms: waiting".into())
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_has_failed_for_good() {
+        assert!(matches!(run(&["/no/such"], LONG), Finding::Failed(_)));
+    }
+}

@@ -1,0 +1,118 @@
+//! `kind = "file"`: a file is there (or not), fresh, and says what it should.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::time::{Duration, SystemTime};
+
+use crate::config::kinds::FileCheck;
+use crate::health::Finding;
+use crate::health::clock::Clock;
+use abide_core::root::Root;
+
+/// No more of a file is read.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// The check.
+#[derive(Debug)]
+pub struct FileProbe {
+    config: FileCheck,
+    root: Root,
+}
+
+impl FileProbe {
+    /// A check of a file of `root`.
+    #[must_use]
+    pub fn new(config: &FileCheck, root: &Root) -> Self {
+        Self { config: config.clone(), root: root.clone() }
+    }
+
+    /// Looks once.
+    pub fn run(&mut self, _limit: Duration) -> Finding {
+        match self.look() {
+            Ok(()) => Finding::Pass,
+            Err(problem) => Finding::NotYet(format!("{} {problem}", self.config.path)),
+        }
+    }
+
+    fn look(&self) -> Result<(), String> {
+        let path = self.root.resolve(&self.config.path).map_err(|e| e.to_string())?;
+        let metadata = match fs::metadata(&path) {
+            Ok(_) if !self.config.exists => return Err("exists".into()),
+            Ok(metadata) => metadata,
+            Err(e) if e.kind() == ErrorKind::NotFound && !self.config.exists => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err("does not exist".into()),
+            Err(e) => return Err(format!("cannot be looked at: {e}")),
+        };
+        if self.config.newer_than_boot {
+            let age = metadata
+                .modified()
+                .ok()
+                .and_then(|written| SystemTime::now().duration_since(written).ok())
+                // Written in the future: the clock has been set back since.
+                .unwrap_or_default();
+            if age > Clock::new(&self.root).now() {
+                return Err("was not written since the boot".into());
+            }
+        }
+        let Some(text) = &self.config.contains else { return Ok(()) };
+        if metadata.len() > MOST_BYTES {
+            return Err("is too large to be searched".into());
+        }
+        let bytes = fs::read(&path).map_err(|e| format!("cannot be read: {e}"))?;
+        match String::from_utf8_lossy(&bytes).contains(text.as_str()) {
+            true => Ok(()),
+            false => Err(format!("does not contain '{text}'")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs::File;
+
+    fn check(exists: bool, newer_than_boot: bool, contains: Option<&str>) -> FileCheck {
+        FileCheck { path: "/f".into(), exists, newer_than_boot, contains: contains.map(Into::into) }
+    }
+
+    fn run(root: &Root, config: &FileCheck) -> Finding {
+        FileProbe::new(config, root).run(Duration::from_secs(1))
+    }
+
+    fn not_yet(reason: &str) -> Finding {
+        Finding::NotYet(reason.into())
+    }
+
+    #[test]
+    fn presence_and_absence_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        assert_eq!(run(&root, &check(true, false, None)), not_yet("/f does not exist"));
+        assert_eq!(run(&root, &check(false, false, None)), Finding::Pass);
+        fs::write(dir.path().join("f"), "").unwrap();
+        assert_eq!(run(&root, &check(true, false, None)), Finding::Pass);
+        assert_eq!(run(&root, &check(false, false, None)), not_yet("/f exists"));
+    }
+
+    #[test]
+    fn a_file_from_before_the_boot_is_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        fs::create_dir(dir.path().join("proc")).unwrap();
+        fs::write(dir.path().join("proc/uptime"), "60.0 1\n").unwrap();
+        let file = File::create(dir.path().join("f")).unwrap();
+        assert_eq!(run(&root, &check(true, true, None)), Finding::Pass);
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        assert_eq!(run(&root, &check(true, true, None)), not_yet("/f was not written since the boot"));
+    }
+
+    #[test]
+    fn the_content_is_searched() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        fs::write(dir.path().join("f"), "state=ready\n").unwrap();
+        assert_eq!(run(&root, &check(true, false, Some("ready"))), Finding::Pass);
+        assert_eq!(run(&root, &check(true, false, Some("busy"))), not_yet("/f does not contain 'busy'"));
+    }
+}

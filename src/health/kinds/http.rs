@@ -1,0 +1,152 @@
+//! `kind = "http"`: a server gives the right answer.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::kinds::{HttpCheck, Method};
+use crate::health::Finding;
+use crate::http;
+use crate::http::{Patience, Redirects};
+use crate::pattern;
+use abide_core::root::Root;
+
+/// No more of an answer is read.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The check.
+#[derive(Debug)]
+pub struct HttpProbe {
+    config: HttpCheck,
+    root: Root,
+}
+
+impl HttpProbe {
+    /// A check that trusts the certificates of `root`.
+    #[must_use]
+    pub fn new(config: &HttpCheck, root: &Root) -> Self {
+        Self { config: config.clone(), root: root.clone() }
+    }
+
+    /// Asks once. Servers come back: nothing that one says is for good.
+    pub fn run(&mut self, limit: Duration) -> Finding {
+        match self.ask(limit) {
+            Ok(()) => Finding::Pass,
+            Err(problem) => Finding::NotYet(format!("{}: {problem}", self.config.url)),
+        }
+    }
+
+    fn ask(&self, limit: Duration) -> Result<(), String> {
+        // A connection of its own each time: an old one that is still open proves little.
+        let ca = self.config.ca.as_deref().map(Path::new);
+        let agent = http::agent(&self.root, ca, Patience::Whole(limit), Redirects::Follow)?;
+        let answer = match self.config.method {
+            Method::Get => agent.get(&self.config.url).call(),
+            Method::Post => agent.post(&self.config.url).send(self.config.body.as_deref().unwrap_or("")),
+        };
+        let mut answer = answer.map_err(|e| e.to_string())?;
+        let status = answer.status().as_u16();
+        let body = match self.config.matches {
+            Some(_) => answer
+                .body_mut()
+                .with_config()
+                .limit(MOST_BYTES)
+                .lossy_utf8(true)
+                .read_to_string()
+                .map_err(|e| e.to_string())?,
+            None => String::new(),
+        };
+        judge(&self.config, status, &body)
+    }
+}
+
+fn judge(config: &HttpCheck, status: u16, body: &str) -> Result<(), String> {
+    let passes = match config.status.is_empty() {
+        true => (200..300).contains(&status),
+        false => config.status.contains(&status),
+    };
+    match (passes, status) {
+        (true, _) => {}
+        (false, 429 | 503) => return Err(format!("not now (status {status})")),
+        (false, _) => return Err(format!("status {status}")),
+    }
+    match &config.matches {
+        Some(wanted) if !body.lines().any(|line| pattern::matches(wanted, line)) => {
+            Err(format!("no line of the answer matches '{wanted}'"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    fn check(keys: &str) -> HttpCheck {
+        use crate::config::{CheckKind, Config};
+        let text = format!("[[check]]\nname = 'h'\nkind = 'http'\n{keys}");
+        match Config::parse("f", &text).unwrap().checks.remove(0).kind {
+            CheckKind::Http(check) => check,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A server that gives this answer once.
+    fn serve(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        format!("http://{address}/healthz")
+    }
+
+    fn ask(answer: &'static str, keys: &str) -> Finding {
+        let config = check(&format!("url = '{}'\n{keys}", serve(answer)));
+        HttpProbe::new(&config, &Root::live()).run(Duration::from_secs(20))
+    }
+
+    fn told(finding: Finding) -> String {
+        let Finding::NotYet(reason) = finding else { panic!("{finding:?}") };
+        reason.split_once("/healthz: ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn an_answer_of_success_passes() {
+        assert_eq!(ask("HTTP/1.1 204 No Content\r\n\r\n", ""), Finding::Pass);
+    }
+
+    #[test]
+    fn another_status_does_not_pass_unless_it_is_asked_for() {
+        let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(told(ask(answer, "")), "status 401");
+        assert_eq!(ask(answer, "status = [200, 401]"), Finding::Pass);
+    }
+
+    #[test]
+    fn busy_means_not_now() {
+        let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(told(ask(answer, "")), "not now (status 503)");
+    }
+
+    #[test]
+    fn the_answer_must_match() {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"state\":\"ready\"}";
+        assert_eq!(ask(answer, "matches = '*\"ready\"*'"), Finding::Pass);
+        assert_eq!(told(ask(answer, "matches = 'ok'")), "no line of the answer matches 'ok'");
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_not_yet() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = check(&format!("url = 'http://127.0.0.1:{port}/'"));
+        let finding = HttpProbe::new(&config, &Root::live()).run(Duration::from_secs(20));
+        assert!(matches!(finding, Finding::NotYet(_)));
+    }
+}

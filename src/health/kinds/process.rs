@@ -1,0 +1,123 @@
+//! `kind = "process"`: a process runs, and stays within its memory.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use procfs::process::{Process, all_processes_with_root};
+
+use crate::config::kinds::{ProcessCheck, Which};
+use crate::health::Finding;
+use abide_core::root::Root;
+
+/// The check.
+#[derive(Debug)]
+pub struct ProcessProbe {
+    config: ProcessCheck,
+    root: Root,
+}
+
+impl ProcessProbe {
+    /// A check of the processes of `root`.
+    #[must_use]
+    pub fn new(config: &ProcessCheck, root: &Root) -> Self {
+        Self { config: config.clone(), root: root.clone() }
+    }
+
+    /// Looks once.
+    pub fn run(&mut self, _limit: Duration) -> Finding {
+        match self.look() {
+            Ok(()) => Finding::Pass,
+            Err(reason) => Finding::NotYet(reason),
+        }
+    }
+
+    fn look(&self) -> Result<(), String> {
+        let (name, found) = match &self.config.which {
+            Which::Program(name) => (name.clone(), self.of_program(name)?),
+            Which::Pidfile(file) => (format!("the process of {file}"), vec![self.of_pidfile(file)?]),
+        };
+        if found.is_empty() {
+            return Err(format!("{name} does not run"));
+        }
+        let Some(most) = self.config.memory_max else { return Ok(()) };
+        // In kibibytes, and absent for the kernel's own threads.
+        let used: u64 =
+            found.iter().filter_map(|p| p.status().ok()?.vmrss).map(|kib| kib.saturating_mul(1024)).sum();
+        match used > most {
+            true => Err(format!("{name} uses {} MiB of memory, {} MiB are allowed", used >> 20, most >> 20)),
+            false => Ok(()),
+        }
+    }
+
+    fn of_program(&self, name: &str) -> Result<Vec<Process>, String> {
+        let all = all_processes_with_root(self.root.path("/proc")).map_err(|e| format!("/proc: {e}"))?;
+        // Processes come and go while they are looked at.
+        Ok(all.flatten().filter(|process| is_program(process, name)).collect())
+    }
+
+    fn of_pidfile(&self, file: &str) -> Result<Process, String> {
+        let text = fs::read_to_string(self.root.path(file)).map_err(|e| format!("{file}: {e}"))?;
+        let pid: i32 = text.trim().parse().map_err(|_| format!("{file}: holds no process id"))?;
+        let process = Process::new_with_root(self.root.path(format!("/proc/{pid}")));
+        match process {
+            Ok(process) if is_alive(&process) => Ok(process),
+            _ => Err(format!("the process {pid} of {file} does not run")),
+        }
+    }
+}
+
+/// The kernel cuts names off after 15 characters; the command line has the whole, but can be
+/// overwritten by the program.
+fn is_program(process: &Process, name: &str) -> bool {
+    let Ok(stat) = process.stat() else { return false };
+    let by_command = || {
+        process.cmdline().ok().and_then(|words| {
+            let program = Path::new(words.first()?).file_name()?.to_str()?.to_owned();
+            Some(program == name)
+        })
+    };
+    (stat.comm == name || by_command() == Some(true)) && is_alive(process)
+}
+
+fn is_alive(process: &Process) -> bool {
+    process.stat().is_ok_and(|stat| stat.state != 'Z' && stat.state != 'X')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn run(which: Which, memory_max: Option<u64>) -> Finding {
+        ProcessProbe::new(&ProcessCheck { which, memory_max }, &Root::live()).run(Duration::from_secs(1))
+    }
+
+    /// The name that the kernel knows this test by.
+    fn own_name() -> String {
+        Process::myself().unwrap().stat().unwrap().comm
+    }
+
+    #[test]
+    fn a_process_that_runs_is_found_by_name_and_by_pidfile() {
+        assert_eq!(run(Which::Program(own_name()), None), Finding::Pass);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        fs::write(&file, format!("{}\n", std::process::id())).unwrap();
+        assert_eq!(run(Which::Pidfile(file.display().to_string()), None), Finding::Pass);
+    }
+
+    #[test]
+    fn a_process_that_does_not_run_is_told() {
+        assert_eq!(
+            run(Which::Program("no-such-program".into()), None),
+            Finding::NotYet("no-such-program does not run".into())
+        );
+    }
+
+    #[test]
+    fn a_process_that_uses_too_much_memory_is_told() {
+        let Finding::NotYet(reason) = run(Which::Program(own_name()), Some(4096)) else { return };
+        assert!(reason.ends_with("0 MiB are allowed"), "{reason}");
+    }
+}

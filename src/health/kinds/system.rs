@@ -1,0 +1,186 @@
+//! `kind = "system"`: systemd has finished booting, and no unit failed that had not failed before.
+//!
+//! systemd's own word for that is `running` or `degraded`. It cannot be asked for here: as long as
+//! any job is queued systemd says `starting`, and the assessment is itself such a job.
+
+use std::time::Duration;
+
+use crate::config::kinds::SystemCheck;
+use crate::health::Finding;
+use crate::pattern;
+use crate::systemd::{Job, Systemd};
+use abide_core::root::Root;
+
+const DEFAULT: &str = "default.target";
+
+/// Where a system ends that cannot go on by itself.
+const DEAD_ENDS: [&str; 2] = ["emergency.target", "rescue.target"];
+
+/// What systemd says about the whole system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Facts {
+    /// What `default.target` stands for.
+    default: String,
+    default_is_active: bool,
+    /// One of the [`DEAD_ENDS`], if it is active.
+    dead_end: Option<String>,
+    failed: Vec<String>,
+    jobs: Vec<Job>,
+}
+
+/// The check, with what is allowed to have failed.
+#[derive(Debug)]
+pub struct SystemProbe {
+    allowed: Vec<String>,
+    root: Root,
+}
+
+impl SystemProbe {
+    /// `failed_before` are the units that had failed on the last committed boot.
+    #[must_use]
+    pub fn new(config: &SystemCheck, failed_before: &[String], root: &Root) -> Self {
+        let mut allowed = config.allow_failed.clone();
+        allowed.extend_from_slice(failed_before);
+        Self { allowed, root: root.clone() }
+    }
+
+    /// Asks systemd once.
+    pub fn run(&mut self, limit: Duration) -> Finding {
+        match gather(&Systemd::new(&self.root, limit)) {
+            Ok(facts) => judge(&facts, &self.allowed),
+            Err(reason) => Finding::NotYet(reason),
+        }
+    }
+}
+
+fn gather(systemd: &Systemd) -> Result<Facts, String> {
+    let mut facts = Facts { failed: systemd.failed_units()?, ..Facts::default() };
+    let mut units = vec![DEFAULT];
+    units.extend(DEAD_ENDS);
+    for (unit, state) in units.iter().zip(systemd.show(&units, &["Id", "ActiveState"])?) {
+        let is_active = state.get("ActiveState").is_some_and(|s| s == "active");
+        if *unit == DEFAULT {
+            facts.default = state.get("Id").cloned().unwrap_or_else(|| DEFAULT.into());
+            facts.default_is_active = is_active;
+        } else if is_active {
+            facts.dead_end = Some((*unit).into());
+        }
+    }
+    if !facts.default_is_active {
+        facts.jobs = systemd.jobs()?;
+    }
+    Ok(facts)
+}
+
+fn judge(facts: &Facts, allowed: &[String]) -> Finding {
+    let unexpected: Vec<&str> = facts
+        .failed
+        .iter()
+        .map(String::as_str)
+        .filter(|unit| !allowed.iter().any(|pattern| pattern::matches(pattern, unit)))
+        .collect();
+    let failed = (!unexpected.is_empty()).then(|| format!("failed: {}", unexpected.join(", ")));
+    // Where the default target is a dead end, someone wants it so.
+    if let Some(target) = facts.dead_end.as_ref().filter(|target| **target != facts.default) {
+        let why = failed.map(|f| format!("; {f}")).unwrap_or_default();
+        return Finding::Failed(format!("the system fell into {target}{why}"));
+    }
+    if !facts.default_is_active {
+        let why = failed.map(|f| format!("; {f}")).unwrap_or_default();
+        return Finding::NotYet(format!("{} is not reached{}{why}", facts.default, waiting_for(&facts.jobs)));
+    }
+    match failed {
+        // The boot is over; what has failed now stays so.
+        Some(failed) => Finding::Failed(failed),
+        None => Finding::Pass,
+    }
+}
+
+/// The jobs that hold up the others; our own is one of those that run.
+fn waiting_for(jobs: &[Job]) -> String {
+    let running: Vec<&str> = jobs
+        .iter()
+        .filter(|job| job.is_running && job.kind != "stop" && !job.unit.starts_with("abide-"))
+        .map(|job| job.unit.as_str())
+        .collect();
+    match running.is_empty() {
+        true => String::new(),
+        false => format!("; still starting: {}", running.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn booted(failed: &[&str]) -> Facts {
+        Facts {
+            default: "multi-user.target".into(),
+            default_is_active: true,
+            failed: failed.iter().map(|&f| f.into()).collect(),
+            ..Facts::default()
+        }
+    }
+
+    fn job(unit: &str, is_running: bool) -> Job {
+        Job { unit: unit.into(), kind: "start".into(), is_running }
+    }
+
+    #[test]
+    fn a_booted_system_without_failed_units_passes() {
+        assert_eq!(judge(&booted(&[]), &[]), Finding::Pass);
+    }
+
+    #[test]
+    fn units_that_had_failed_before_or_may_fail_are_overlooked() {
+        let facts = booted(&["old.service", "fwupd-refresh.service"]);
+        assert_eq!(judge(&facts, &["old.service".into(), "fwupd*".into()]), Finding::Pass);
+    }
+
+    #[test]
+    fn a_newly_failed_unit_fails_the_booted_system_for_good() {
+        assert_eq!(
+            judge(&booted(&["old.service", "new.service"]), &["old.service".into()]),
+            Finding::Failed("failed: new.service".into())
+        );
+    }
+
+    #[test]
+    fn a_boot_that_hangs_names_the_unit_that_it_waits_for() {
+        let facts = Facts {
+            default_is_active: false,
+            jobs: vec![
+                job("multi-user.target", false),
+                job("hang.service", true),
+                job("abide-assess.service", true),
+            ],
+            ..booted(&[])
+        };
+        assert_eq!(
+            judge(&facts, &[]),
+            Finding::NotYet("multi-user.target is not reached; still starting: hang.service".into())
+        );
+    }
+
+    #[test]
+    fn a_unit_that_failed_while_booting_may_still_recover() {
+        let facts = Facts { default_is_active: false, ..booted(&["x.service"]) };
+        assert_eq!(
+            judge(&facts, &[]),
+            Finding::NotYet("multi-user.target is not reached; failed: x.service".into())
+        );
+    }
+
+    #[test]
+    fn emergency_mode_is_a_failure_for_good() {
+        let facts = Facts {
+            default_is_active: false,
+            dead_end: Some("emergency.target".into()),
+            ..booted(&["data.mount"])
+        };
+        assert_eq!(
+            judge(&facts, &[]),
+            Finding::Failed("the system fell into emergency.target; failed: data.mount".into())
+        );
+    }
+}
