@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use crate::health;
-use crate::update::feed_report::FeedReport;
-use crate::update::report::{Report, SlotReport, UpdateReport, report};
+use crate::update::status::{FeedStatus, SlotStatus, Status, UpdateStatus};
 use abide_core::error::{OrError, Result};
 use abide_core::state::{BootKind, Failure, Phase};
 
@@ -20,11 +19,11 @@ pub struct Args {
 /// How many lines of what a failed check has put out are shown: all must fit on one screen.
 const OUTPUT_LINES: usize = 6;
 
-/// The report and what the checks of this boot said.
+/// The status and what the checks of this boot said.
 #[derive(Serialize)]
-struct Status<'a> {
+struct StatusDocument<'a> {
     #[serde(flatten)]
-    report: &'a Report,
+    status: &'a Status,
     checks: &'a [health::CheckResult],
 }
 
@@ -32,28 +31,29 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config()?;
     let machine = context.look(&config)?;
     let last = health::Report::read(&context.root);
-    let report = report(&machine, &config, last.as_ref().and_then(|r| r.window_ends_in(&context.root)))?;
+    let status =
+        Status::read(&machine, &config, last.as_ref().and_then(|r| r.window_ends_in(&context.root)))?;
     let checks = last.map(|r| r.checks).unwrap_or_default();
     if args.json {
-        let status = Status { report: &report, checks: &checks };
-        println!("{}", serde_json::to_string(&status).or_failed(|| "cannot encode the status")?);
+        let document = StatusDocument { status: &status, checks: &checks };
+        println!("{}", serde_json::to_string(&document).or_failed(|| "cannot encode the status")?);
     } else {
-        print!("{}", text(&report, &checks));
+        print!("{}", text(&status, &checks));
     }
     Ok(())
 }
 
 /// One screen: what runs, what is beside it, what is under way, what failed, what to do.
-fn text(report: &Report, checks: &[health::CheckResult]) -> String {
+fn text(status: &Status, checks: &[health::CheckResult]) -> String {
     let mut lines = vec![];
-    let boot = match (report.boot.kind, report.boot.attempt, report.boot.attempts) {
+    let boot = match (status.boot.kind, status.boot.attempt, status.boot.attempts) {
         (BootKind::Trial, Some(n), Some(of)) => format!("on trial, try {n} of {of}"),
         (BootKind::Trial, ..) => "on trial".into(),
         (BootKind::Committed, ..) => "committed".into(),
-        (BootKind::Fallback, ..) => format!("runs again: {}", report.boot.because),
-        (BootKind::Unknown, ..) => format!("unknown: {}", report.boot.because),
+        (BootKind::Fallback, ..) => format!("runs again: {}", status.boot.because),
+        (BootKind::Unknown, ..) => format!("unknown: {}", status.boot.because),
     };
-    for slot in &report.slots {
+    for slot in &status.slots {
         let what = if slot.running { boot.as_str() } else { beside(slot) };
         lines.push(format!(
             "{} slot {}  {:<12} {what}",
@@ -62,31 +62,31 @@ fn text(report: &Report, checks: &[health::CheckResult]) -> String {
             slot.version.as_deref().unwrap_or("-"),
         ));
     }
-    if report.slots.is_empty() {
+    if status.slots.is_empty() {
         lines.push(format!("no slots found; this boot: {boot}"));
     }
-    if let Some(update) = &report.update {
+    if let Some(update) = &status.update {
         let mut line = format!("update   {:<12} {}", update.version, update.user_status);
         if !update.sub_status_str.is_empty() {
             line.push_str(&format!(": {}", update.sub_status_str));
         }
         lines.push(line);
     }
-    lines.extend(report.feed.as_ref().map(feed_line));
-    for failure in &report.failures {
-        lines.extend(failure_lines(failure, report.update.as_ref()));
+    lines.extend(status.feed.as_ref().map(feed_line));
+    for failure in &status.failures {
+        lines.extend(failure_lines(failure, status.update.as_ref()));
     }
     for check in checks {
         lines.push(format!("check    {check}"));
     }
-    lines.extend(advice(report).map(|advice| format!("next     {advice}")));
+    lines.extend(advice(status).map(|advice| format!("next     {advice}")));
     let mut text = lines.join("\n");
     text.push('\n');
     text
 }
 
 /// What the feed has, and why it is not here.
-fn feed_line(feed: &FeedReport) -> String {
+fn feed_line(feed: &FeedStatus) -> String {
     let version = feed.available.as_deref().or(feed.pinned.as_deref()).unwrap_or("-");
     let mut what = match (&feed.pinned, &feed.available, &feed.polled) {
         (Some(_), ..) => "pinned, until `abide update --unpin`".to_owned(),
@@ -104,7 +104,7 @@ fn feed_line(feed: &FeedReport) -> String {
 }
 
 /// What was tried, how often, how far it came, why it ended, and what the checks said.
-fn failure_lines(failure: &Failure, last: Option<&UpdateReport>) -> Vec<String> {
+fn failure_lines(failure: &Failure, last: Option<&UpdateStatus>) -> Vec<String> {
     let of = last.filter(|u| u.version == failure.version && u.tries >= failure.attempts.max(1));
     let of = of.map(|u| format!(" of {}", u.tries)).unwrap_or_default();
     let tries = if failure.attempts == 1 && of.is_empty() { "try" } else { "tries" };
@@ -141,10 +141,10 @@ fn phase(phase: Phase) -> String {
 }
 
 /// What somebody who looks should do, if anything.
-fn advice(report: &Report) -> Option<String> {
-    let running = report.slots.iter().find(|slot| slot.running).and_then(|slot| slot.version.as_deref());
-    let update = report.update.as_ref();
-    match report.boot.kind {
+fn advice(status: &Status) -> Option<String> {
+    let running = status.slots.iter().find(|slot| slot.running).and_then(|slot| slot.version.as_deref());
+    let update = status.update.as_ref();
+    match status.boot.kind {
         BootKind::Trial => Some("nothing to do: it is committed or rolled back by itself".into()),
         BootKind::Fallback => Some(format!(
             "{} stays; write a version in which this is repaired",
@@ -159,7 +159,7 @@ fn advice(report: &Report) -> Option<String> {
     }
 }
 
-fn beside(slot: &SlotReport) -> &'static str {
+fn beside(slot: &SlotStatus) -> &'static str {
     match (slot.state, &slot.entry) {
         ("updating", None) => "written, not bootable yet",
         ("updating", Some(_)) => "boots next, on trial",

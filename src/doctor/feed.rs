@@ -1,13 +1,13 @@
 //! A feed that is configured, and not followed.
 
 use crate::doctor::finding::Finding;
-use crate::update::feed_report::FeedReport;
+use crate::update::status::FeedStatus;
 
 /// The timer that has the machine follow its feed.
 pub(super) const TIMER: &str = "abide-update.timer";
 
 /// `enabled`: whether the timer is; `failures`: how often in a row the feed could not be followed.
-pub(super) fn look(feed: Option<&FeedReport>, enabled: bool, failures: u32) -> Vec<Finding> {
+pub(super) fn look(feed: Option<&FeedStatus>, enabled: bool, failures: u32) -> Vec<Finding> {
     let Some(feed) = feed else { return vec![] };
     let mut found = vec![];
     if !enabled {
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_feed_is_found_that_nobody_follows_or_that_is_away() {
-        let mut feed = FeedReport {
+        let mut feed = FeedStatus {
             source: "https://h/".into(),
             polled: None,
             error: None,

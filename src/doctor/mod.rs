@@ -51,9 +51,9 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
             let loader = machine.vars.info.as_deref().unwrap_or("systemd-boot");
             found.extend(firmware::look(&crate::update::firmware::count(machine, tries), loader));
             if let Ok(config) = config {
-                let report = crate::update::feed_report::read(machine, config);
+                let status = crate::update::status::FeedStatus::read(machine, config);
                 let failures = Seen::read(root).failures;
-                found.extend(feed::look(report.as_ref(), survey::is_enabled(root, feed::TIMER), failures));
+                found.extend(feed::look(status.as_ref(), survey::is_enabled(root, feed::TIMER), failures));
             }
         }
         Err(e) => found.push(

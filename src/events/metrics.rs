@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::health::{CheckResult, Outcome};
-use crate::update::report::Report;
+use crate::update::status::Status;
 use abide_core::state::BootKind;
 
 /// The kinds of boot, all of which are named: a series that disappears raises no alarm.
@@ -16,23 +16,23 @@ const BOOTS: [(BootKind, &str); 4] = [
 
 /// All metrics. Everything is a gauge.
 #[must_use]
-pub fn text(report: &Report, checks: &[CheckResult]) -> String {
+pub fn text(status: &Status, checks: &[CheckResult]) -> String {
     let mut out = String::new();
     head(&mut out, "abide_boot", "What this boot is.");
     for (kind, word) in BOOTS {
-        series(&mut out, "abide_boot", &[("kind", word)], u64::from(report.boot.kind == kind));
+        series(&mut out, "abide_boot", &[("kind", word)], u64::from(status.boot.kind == kind));
     }
     head(&mut out, "abide_slot", "What each slot holds; 1 for the one that runs.");
-    for slot in &report.slots {
+    for slot in &status.slots {
         let name = slot.name.to_string();
         let version = slot.version.as_deref().unwrap_or_default();
         let labels = [("slot", name.as_str()), ("state", slot.state), ("version", version)];
         series(&mut out, "abide_slot", &labels, u64::from(slot.running));
     }
-    let reserve = report.slots.iter().any(|slot| !slot.running && slot.good);
+    let reserve = status.slots.iter().any(|slot| !slot.running && slot.good);
     head(&mut out, "abide_fallback_available", "Whether the other slot holds a good system.");
     series(&mut out, "abide_fallback_available", &[], u64::from(reserve));
-    if let Some(update) = &report.update {
+    if let Some(update) = &status.update {
         head(&mut out, "abide_update", "The update in flight, or the last one.");
         let labels = [
             ("version", update.version.as_str()),
@@ -41,7 +41,7 @@ pub fn text(report: &Report, checks: &[CheckResult]) -> String {
         ];
         series(&mut out, "abide_update", &labels, 1);
     }
-    if let Some(feed) = &report.feed {
+    if let Some(feed) = &status.feed {
         head(&mut out, "abide_update_available", "Whether the feed has an update that is to be installed.");
         let version = feed.available.as_deref().unwrap_or_default();
         let labels = [("version", version)];
@@ -52,7 +52,7 @@ pub fn text(report: &Report, checks: &[CheckResult]) -> String {
         series(&mut out, "abide_feed_reached", &[], u64::from(feed.error.is_none()));
     }
     head(&mut out, "abide_failed_images", "Images that failed and are refused.");
-    series(&mut out, "abide_failed_images", &[], report.failures.len() as u64);
+    series(&mut out, "abide_failed_images", &[], status.failures.len() as u64);
     if !checks.is_empty() {
         head(&mut out, "abide_check", "Whether the check passed when it ran last.");
         for check in checks {

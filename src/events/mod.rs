@@ -22,7 +22,7 @@ use crate::systemd::journal;
 
 use crate::config::Config;
 use crate::health;
-use crate::update::report::report;
+use crate::update::status::Status;
 use abide_core::boot::Access;
 use abide_core::error::Result;
 use abide_core::files::replace;
@@ -68,8 +68,8 @@ pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
     let Some(file) = &config.report.metrics else { return Ok(()) };
     let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
     let last = health::Report::read(root);
-    let report = report(&machine, config, None)?;
-    let text = metrics::text(&report, &last.map(|r| r.checks).unwrap_or_default());
+    let status = Status::read(&machine, config, None)?;
+    let text = metrics::text(&status, &last.map(|r| r.checks).unwrap_or_default());
     replace(&root.path(file), text.as_bytes())
 }
 

@@ -3,8 +3,7 @@
 pub mod apply;
 pub mod commit;
 pub mod every_boot;
-pub mod feed_report;
 pub mod firmware;
 pub mod forget;
-pub mod report;
+pub mod status;
 pub mod write;

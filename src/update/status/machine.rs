@@ -1,0 +1,118 @@
+//! The whole status: the loader, this boot, the slots, the update in flight.
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::update::status::feed::FeedStatus;
+use crate::update::status::slot::SlotStatus;
+use crate::update::status::update::UpdateStatus;
+use abide_core::disk::SlotName;
+use abide_core::error::Result;
+use abide_core::state::{BootKind, BootNote, Failure, Stage, State};
+use abide_core::update::machine::Machine;
+use abide_core::update::step::Step;
+
+/// The whole status; its JSON form is a contract (`"schema": 1`).
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Version of this format; fields are added, never renamed or dropped.
+    pub schema: u32,
+    /// The boot loader as it introduced itself.
+    pub loader: LoaderStatus,
+    /// What this boot is.
+    pub boot: BootStatus,
+    /// Both slots; empty where none were found.
+    pub slots: Vec<SlotStatus>,
+    /// The update in flight, or the last one.
+    pub update: Option<UpdateStatus>,
+    /// Images that are refused.
+    pub failures: Vec<Failure>,
+    /// The feed, if one is configured.
+    pub feed: Option<FeedStatus>,
+}
+
+/// `loader`
+#[derive(Debug, Clone, Serialize)]
+pub struct LoaderStatus {
+    /// `LoaderInfo`, such as `systemd-boot 257.13`.
+    pub name: Option<String>,
+    /// Whether the loader says that it counts boots.
+    pub boot_counting: Option<bool>,
+    /// Id of the entry that it booted.
+    pub entry: Option<String>,
+}
+
+/// `boot`
+#[derive(Debug, Clone, Serialize)]
+pub struct BootStatus {
+    /// `committed`, `trial`, `fallback` or `unknown`.
+    pub kind: BootKind,
+    /// On a trial: which try this is, from 1.
+    pub attempt: Option<u32>,
+    /// On a trial: how many tries there are.
+    pub attempts: Option<u32>,
+    /// On a trial: seconds until the deadline.
+    pub deadline_in: Option<u64>,
+    /// The evidence for `kind`.
+    pub because: String,
+}
+
+impl Status {
+    /// Reads the status of the machine. `window_left` is how many seconds of the test window are left,
+    /// if the assessment has recorded that.
+    ///
+    /// # Errors
+    /// [`abide_core::error::Error::Failed`] if `/proc` cannot be read.
+    pub fn read(machine: &Machine, config: &Config, window_left: Option<u64>) -> Result<Self> {
+        let finding = machine.reconcile();
+        let state = reconciled(&finding.steps).unwrap_or_else(|| machine.state());
+        let note = machine.note.clone().filter(|n| still_holds(n, &state)).unwrap_or(finding.note);
+        let on_trial = note.kind == BootKind::Trial;
+        let running = machine.running_slot().ok();
+        let slot = |name| SlotStatus::read(machine, &state, name, running, on_trial);
+        let window_left = window_left.unwrap_or(config.assess.test_window.as_secs());
+        let feed = FeedStatus::read(machine, config);
+        let update = state.update.as_ref().map(|u| {
+            let is_refused = state.failure_of(Some(&u.version), u.digest.as_deref()).is_some();
+            UpdateStatus::new(u, running, on_trial, window_left, is_refused)
+        });
+        Ok(Self {
+            schema: 1,
+            loader: LoaderStatus {
+                name: machine.vars.info.clone(),
+                boot_counting: machine.vars.boot_counting(),
+                entry: machine.selected(),
+            },
+            boot: BootStatus {
+                kind: note.kind,
+                attempt: note.attempt,
+                attempts: note.attempts,
+                deadline_in: on_trial
+                    .then(|| config.assess.deadline.as_secs().saturating_sub(uptime(machine).unwrap_or(0))),
+                because: note.because,
+            },
+            slots: machine.slots.iter().flat_map(|_| SlotName::ALL).map(slot).collect(),
+            update: UpdateStatus::with_feed(update, feed.as_ref()),
+            failures: state.failures.into_iter().filter(|f| !f.forgiven).collect(),
+            feed,
+        })
+    }
+}
+
+/// The state as `steps` will leave it: what the next stage would save is true already.
+fn reconciled(steps: &[Step]) -> Option<State> {
+    steps
+        .iter()
+        .rev()
+        .find_map(|step| if let Step::Save(state) = step { Some((**state).clone()) } else { None })
+}
+
+/// The note of the initramfs stage records what the boot was; a commit since then ends the trial.
+fn still_holds(note: &BootNote, state: &State) -> bool {
+    note.kind != BootKind::Trial || state.update.as_ref().is_some_and(|u| u.stage == Stage::Testing)
+}
+
+fn uptime(machine: &Machine) -> Option<u64> {
+    let text = std::fs::read_to_string(machine.root.path("/proc/uptime")).ok()?;
+    text.split('.').next()?.parse().ok()
+}

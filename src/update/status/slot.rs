@@ -1,0 +1,71 @@
+//! The status of one slot.
+
+use serde::Serialize;
+
+use abide_core::disk::SlotName;
+use abide_core::state::{Stage, State};
+use abide_core::update::machine::Machine;
+
+/// One of `slots`
+#[derive(Debug, Clone, Serialize)]
+pub struct SlotStatus {
+    /// `a` or `b`.
+    pub name: SlotName,
+    /// Whether this boot came from it.
+    pub running: bool,
+    /// EVE's `unused`, `updating`, `inprogress` or `active`.
+    pub state: &'static str,
+    /// The version that it holds.
+    pub version: Option<String>,
+    /// SHA-256 of the image that was written to it.
+    pub digest: Option<String>,
+    /// Path of its boot entry on the ESP or XBOOTLDR.
+    pub entry: Option<String>,
+    /// Whether it holds a system that was kept and has not failed since: for the other slot,
+    /// whether there is one to go back to.
+    pub good: bool,
+}
+
+impl SlotStatus {
+    /// Reads the status of the slot `name`. `running` is the slot of this boot, if it is known.
+    pub(super) fn read(
+        machine: &Machine,
+        state: &State,
+        name: SlotName,
+        running: Option<SlotName>,
+        on_trial: bool,
+    ) -> Self {
+        let entry = machine.entry_of_slot(name);
+        let update = state.update.as_ref().filter(|u| u.slot == name);
+        let in_flight = update.filter(|u| u.stage < Stage::Committed && u.verdict.is_none());
+        let is_running = running == Some(name);
+        let word = match (is_running, in_flight) {
+            (true, _) if on_trial => "inprogress",
+            (true, _) => "active",
+            (false, Some(_)) => "updating",
+            (false, None) => "unused",
+        };
+        let installed = state.installed(name);
+        let shown = entry.as_ref();
+        let good = shown.is_some_and(|e| {
+            let digest = installed.filter(|i| i.entry == e.id()).and_then(|i| i.digest.as_deref());
+            (e.name.counter().is_none() || state.is_known_good(&e.id()))
+                && state.failure_of(e.version.as_deref(), digest).is_none()
+        });
+        Self {
+            name,
+            running: is_running,
+            state: word,
+            version: in_flight
+                .map(|u| u.version.clone())
+                .or_else(|| shown.and_then(|e| e.version.clone()))
+                .or_else(|| installed.map(|i| i.version.clone())),
+            digest: update
+                .filter(|u| u.stage > Stage::Writing)
+                .and_then(|u| u.digest.clone())
+                .or_else(|| installed.and_then(|i| i.digest.clone())),
+            entry: shown.map(|e| e.path()),
+            good,
+        }
+    }
+}
