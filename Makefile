@@ -30,7 +30,7 @@ DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
 SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
-.PHONY: all build deps install lint test soak fuzz demo bench fleet clean
+.PHONY: all build deps install install-docs lint test soak fuzz demo bench fleet clean
 
 all: build
 
@@ -48,7 +48,7 @@ deps:
 	@packaging/install-build-deps
 
 # Installs what `make` built; builds nothing itself, so that it can run as another user.
-install:
+install: install-docs
 	@test -x $(FULL) -a -x $(INITRAMFS) || { echo "install: no executables in $(OUT): run 'make' first" >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(FULL) $(BINDIR)/abide
 	ln -sf abide $(BINDIR)/os-update-tool.sh
@@ -64,9 +64,13 @@ install:
 	@for preset in systemd-units/*.preset; do \
 		[ ! -e "$$preset" ] || $(INSTALL) -D -m 644 "$$preset" "$(PRESETDIR)/$${preset##*/}"; \
 	done
-	@for doc in README.md docs/*.md packaging/abide.toml.example; do \
-		[ ! -e "$$doc" ] || $(INSTALL) -D -m 644 "$$doc" "$(DOCDIR)/$${doc##*/}"; \
+
+# Folders and pictures stay where they are, so that the links between the pages work.
+install-docs:
+	@find *.md LICENSE-* docs -type f | while read -r doc; do \
+		$(INSTALL) -D -m 644 "$$doc" "$(DOCDIR)/$$doc"; \
 	done
+	$(INSTALL) -D -m 644 packaging/abide.toml.example $(DOCDIR)/abide.toml.example
 
 lint: deps
 	$(CARGO) fmt --all --check
@@ -93,18 +97,18 @@ soak: build
 	ABIDE_FLEET=all $(CARGO) test --locked --package abide-qemu --test vm orders::
 	ABIDE_CUTS=200 ABIDE_BOOTS=60 $(CARGO) test --locked --package abide-qemu --test vm crash:: -- --nocapture
 
-# Everything that reads bytes from outside, each for so many seconds; see docs/testing.md.
+# Everything that reads bytes from outside, each for so many seconds; see docs/contributing/testing.md.
 FUZZ_SECONDS ?= 60
 fuzz:
 	@packaging/install-build-deps packaging/fuzz-deps
 	@CARGO="$(CARGO)" FUZZ_SECONDS="$(FUZZ_SECONDS)" fuzz/run
 
-# Abide beside its peers on a loop device; see docs/bench.md. Needs root.
+# Abide beside its peers on a loop device; see docs/explanation/bench.md. Needs root.
 bench: build
 	@packaging/install-build-deps packaging/bench-deps
 	$(CARGO) bench --quiet --locked --profile dev --bench write
 
-# Fleets of up to 100 000 machines over a virtual clock; see docs/fleet.md, whose figures it writes.
+# Fleets of up to 100 000 machines over a virtual clock; see docs/explanation/fleet.md, whose figures it writes.
 fleet: deps
 	ABIDE_FLEET=10,1000,100000 ABIDE_FLEET_WRITE=1 $(CARGO) test --locked --test fleet_model the_figures -- --nocapture
 

@@ -211,7 +211,7 @@ fn every_example_in_the_documentation_is_understood() {
     let vendors = "[[check]]\nname = 'uplink'\nkind = 'network'\n\
                    [[check]]\nname = 'orchestrator'\nkind = 'http'\nurl = 'http://x'\n";
     let mut count = 0;
-    for page in ["README.md", "docs/configuration.md", "docs/checks.md"] {
+    for page in ["README.md", "docs/reference/configuration.md", "docs/explanation/trial.md"] {
         let Ok(text) = fs::read_to_string(folder.join(page)) else { continue };
         for example in examples(&text) {
             let tree = Tree::running("1.0");
@@ -243,7 +243,7 @@ fn documented(page: &str, heading: &str) -> Vec<(String, String)> {
 
 #[test]
 fn the_documented_defaults_of_the_trial_are_the_real_ones() {
-    let page = include_str!("../docs/configuration.md");
+    let page = include_str!("../docs/reference/configuration.md");
     let keys = documented(page, "## `[assess]`");
     assert_eq!(keys.len(), 6);
     let text: String = keys.iter().map(|(key, default)| format!("{key} = {default}\n")).collect();
@@ -252,7 +252,7 @@ fn the_documented_defaults_of_the_trial_are_the_real_ones() {
 
 #[test]
 fn every_key_that_a_kind_of_check_has_is_documented() {
-    let page = include_str!("../docs/configuration.md");
+    let page = include_str!("../docs/reference/configuration.md");
     for (kind, needed) in [
         ("system", ""),
         ("unit", "units = 'a.service'"),

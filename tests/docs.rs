@@ -34,14 +34,14 @@ fn the_examples_of_every_page_do_what_they_say() {
     for page in pages() {
         let mut tree = Tree::running("1.0");
         publish(&tree);
-        if page.ends_with("updating.md") {
+        if page.ends_with("follow-a-feed.md") {
             follow(&tree);
         }
         for block in blocks(&page) {
             match block.info.split_once(' ').unwrap_or((&block.info, "")) {
                 ("console", "") => session(&mut tree, &block),
                 ("json", command) if !command.is_empty() => answer(&mut tree, command, &block),
-                ("toml", _) if !page.ends_with("configuration.md") && !page.ends_with("checks.md") => {
+                ("toml", _) if !page.ends_with("configuration.md") && !page.ends_with("trial.md") => {
                     Config::parse(&block.place, &block.lines.join("\n")).unwrap();
                 }
                 _ => {}
@@ -72,13 +72,16 @@ fn follow(tree: &Tree) {
 
 #[test]
 fn every_command_is_described() {
-    let text = fs::read_to_string(top().join("docs/using.md")).unwrap();
+    let text = fs::read_to_string(top().join("docs/reference/commands.md")).unwrap();
     let help = Tree::running("1.0").abide(&["--help"]).ok().stdout;
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let names =
         commands.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
     for name in names.filter(|name| *name != "help") {
-        assert!(text.contains(&format!("| `{name}")), "docs/using.md does not describe `{name}`");
+        assert!(
+            text.contains(&format!("| `{name}")),
+            "docs/reference/commands.md does not describe `{name}`"
+        );
     }
 }
 
@@ -112,11 +115,17 @@ fn top() -> &'static Path {
 }
 
 fn pages() -> Vec<PathBuf> {
-    let docs = fs::read_dir(top().join("docs")).unwrap().map(|file| file.unwrap().path());
-    let mut pages: Vec<PathBuf> = docs.filter(|file| file.extension().is_some_and(|e| e == "md")).collect();
+    let mut pages = files(&top().join("docs"));
     pages.push(top().join("README.md"));
+    pages.retain(|file| file.extension().is_some_and(|e| e == "md"));
     pages.sort();
     pages
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 fn blocks(page: &Path) -> Vec<Block> {

@@ -394,7 +394,7 @@ fn every_kind_of_finding_is_explained_and_every_explanation_is_of_one() {
         .collect();
     ids.sort();
     ids.dedup();
-    let page = fs::read_to_string(top.join("docs/doctor.md")).unwrap();
+    let page = fs::read_to_string(top.join("docs/reference/doctor.md")).unwrap();
     let mut rows: Vec<String> = page
         .lines()
         .filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned()))

@@ -53,7 +53,7 @@ fn main() {
         bench(case, &mut results);
         results.save(&dir().join("results"));
     }
-    let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/explanation");
     let (text, plot) = (report::markdown(&results), plot::svg(&results));
     println!("{text}");
     std::fs::write(docs.join("bench.md"), text).unwrap();

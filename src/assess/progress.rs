@@ -12,7 +12,7 @@ use abide_core::config::Assess;
 use abide_core::config::duration::format;
 use abide_core::root::Root;
 
-/// `MESSAGE_ID` of a check that did not pass (docs/reporting.md).
+/// `MESSAGE_ID` of a check that did not pass (docs/reference/events.md).
 const CHECK_FAILED: &str = "22fe5470ddb14566bdb84d76978c6c18";
 
 /// Remembers what was said last.

@@ -48,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// The journal's `MESSAGE_ID`: stable, and part of the contract (docs/reporting.md).
+    /// The journal's `MESSAGE_ID`: stable, and part of the contract (docs/reference/events.md).
     #[must_use]
     pub fn message_id(self) -> &'static str {
         match self {

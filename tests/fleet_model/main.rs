@@ -1,5 +1,5 @@
 //! A fleet over a virtual clock: the real policy, jitter, windows and back-off of each node, and a feed or
-//! hawkBit-style waves in front of them. See `docs/fleet.md`.
+//! hawkBit-style waves in front of them. See `docs/explanation/fleet.md`.
 //!
 //! `cargo test` runs small fleets. `make fleet` runs those of the document, too, and writes its table and plot:
 //! `ABIDE_FLEET=10,1000,100000 ABIDE_FLEET_WRITE=1`. `ABIDE_SEED` draws another fleet.

@@ -1,4 +1,4 @@
-//! The figures: printed, and kept in `docs/fleet.md`.
+//! The figures: printed, and kept in `docs/explanation/fleet.md`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::scenario::{Scenario, Server};
 pub type Run = (Scenario, Outcome);
 
 /// A document, with what stands in it between these lines.
-const DOCUMENT: &str = "docs/fleet.md";
+const DOCUMENT: &str = "docs/explanation/fleet.md";
 const MARKS: [(&str, &str); 2] = [
     ("<!-- good: written by `make fleet` -->", "<!-- end of good -->"),
     ("<!-- bad: written by `make fleet` -->", "<!-- end of bad -->"),
@@ -74,5 +74,5 @@ pub fn write(tables: [&str; 2], plot: &str) {
         text = format!("{head}{begin}\n\n{table}\n{end}{tail}");
     }
     fs::write(top.join(DOCUMENT), text).unwrap();
-    fs::write(top.join("docs/fleet.svg"), plot).unwrap();
+    fs::write(top.join("docs/explanation/fleet.svg"), plot).unwrap();
 }

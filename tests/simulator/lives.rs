@@ -234,7 +234,7 @@ fn an_upgrade_survives_two_cuts_even_where_a_rename_takes_two_writes() {
     }
 }
 
-/// What `docs/crash-safety.md` says about renames that take two writes, so that it stays true.
+/// What `docs/explanation/crash-safety.md` says about renames that take two writes, so that it stays true.
 #[test]
 fn the_rest_needs_a_rename_to_be_one_write() {
     let lives: [(&str, &[Goal], &str); 2] = [

@@ -19,7 +19,7 @@ const SAMPLES: u64 = 3;
 const SAMPLES_AT_REST: u64 = 24;
 
 /// What EDK2 writes at once, in sectors. That such a request is not torn between two sectors of a folder
-/// is one of the things that `docs/crash-safety.md` says nobody promises.
+/// is one of the things that `docs/explanation/crash-safety.md` says nobody promises.
 const OF_FIRMWARE: usize = 128;
 
 /// A disk after a cut: the first entries of the log, without some of those that were not flushed.

@@ -1,4 +1,4 @@
-//! The table of rows: printed at the end of a run, and kept in `docs/matrix.md`.
+//! The table of rows: printed at the end of a run, and kept in `docs/explanation/matrix.md`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,7 +41,7 @@ fn write(new: &BTreeMap<&str, String>) {
     // Runs of single rows may end at the same time.
     let lock = fs::File::create(paths::target().join("matrix.lock")).unwrap();
     let lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
-    let document = paths::workspace().join("docs/matrix.md");
+    let document = paths::workspace().join("docs/explanation/matrix.md");
     let text = fs::read_to_string(&document).unwrap();
     let (head, rest) = text.split_once(BEGIN).unwrap();
     let (old, tail) = rest.split_once(END).unwrap();
