@@ -2,8 +2,8 @@
 
 pub mod check;
 pub mod download;
+pub mod events;
 pub mod kinds;
-pub mod report;
 pub mod scripts;
 pub mod show;
 pub mod trust;
@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub use check::{CheckConfig, CheckKind};
 pub use download::Download;
-pub use report::ReportTo;
+pub use events::EventTargets;
 pub use scripts::Scripts;
 pub use trust::{Policy, Trust};
 pub use update::Update;
@@ -35,8 +35,8 @@ pub struct Config {
     pub checks: Vec<CheckConfig>,
     /// `[download]`: how images are fetched.
     pub download: Download,
-    /// `[report]`: who is told what happens.
-    pub report: ReportTo,
+    /// `[report]`: where events are sent.
+    pub events: EventTargets,
     /// `[scripts]`: folders of scripts, as greenboot has them.
     pub scripts: Scripts,
     /// `[slots]`: the partition labels of the two roots; `None` leaves finding them to Abide.
@@ -56,7 +56,7 @@ impl Default for Config {
             assess: Assess::default(),
             checks: vec![CheckConfig::default()],
             download: Download::default(),
-            report: ReportTo::default(),
+            events: EventTargets::default(),
             scripts: Scripts::default(),
             slots: None,
             trust: Trust::default(),
@@ -92,7 +92,7 @@ impl Config {
         let config = Self {
             checks: check::read_all(&mut top)?,
             download: top.table("download", Download::read)?,
-            report: top.table("report", ReportTo::read)?,
+            events: top.table("report", EventTargets::read)?,
             scripts: top.table("scripts", Scripts::read)?,
             slots,
             trust: top.table("trust", Trust::read)?,

@@ -32,7 +32,7 @@ pub fn report(root: &Root, config: &Config) -> Result<()> {
         }
     }
     finish_commit(root, config, &state)?;
-    match outbox::deliver(root, &config.report)? {
+    match outbox::deliver(root, &config.events)? {
         0 => Ok(()),
         1 => Err(Error::Failed("1 report waits for its server".into())),
         left => Err(Error::Failed(format!("{left} reports wait for their server"))),

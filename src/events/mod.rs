@@ -47,7 +47,7 @@ pub fn announce(root: &Root, config: &Config, event: &Event) {
     }
     let (root, config, event) = (root.clone(), config.clone(), event.clone());
     within(PATIENCE, "telling what happened", move || {
-        let to = &config.report;
+        let to = &config.events;
         try_to(motd::update(&root, to, &event));
         try_to(write_metrics(&root, &config));
         if to.url.is_some() {
@@ -65,7 +65,7 @@ pub fn announce(root: &Root, config: &Config, event: &Event) {
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if it cannot be written; those of a survey.
 pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
-    let Some(file) = &config.report.metrics else { return Ok(()) };
+    let Some(file) = &config.events.metrics else { return Ok(()) };
     let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
     let last = health::Report::read(root);
     let status = Status::read(&machine, config, None)?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use crate::config::ReportTo;
+use crate::config::EventTargets;
 use crate::events::event::{Event, Kind};
 use abide_core::error::{OrError, Result};
 use abide_core::files::replace;
@@ -15,7 +15,7 @@ const FILE: &str = "/run/motd.d/abide";
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/motd.d` cannot be written.
-pub fn update(root: &Root, to: &ReportTo, event: &Event) -> Result<()> {
+pub fn update(root: &Root, to: &EventTargets, event: &Event) -> Result<()> {
     let path = root.path(FILE);
     match text(event).filter(|_| to.motd) {
         Some(text) => replace(&path, text.as_bytes()),

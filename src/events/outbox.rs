@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use crate::config::ReportTo;
+use crate::config::EventTargets;
 use crate::events::event::Event;
 use crate::http;
 use crate::http::{Patience, Redirects};
@@ -43,7 +43,7 @@ pub fn put(root: &Root, event: &Event) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Failed`] if the outbox cannot be read or changed.
-pub fn deliver(root: &Root, to: &ReportTo) -> Result<usize> {
+pub fn deliver(root: &Root, to: &EventTargets) -> Result<usize> {
     let waiting = waiting(root)?;
     let Some(url) = &to.url else {
         // Nobody is to be told any more.
@@ -76,7 +76,7 @@ enum Refusal {
     Unreachable(String),
 }
 
-fn post(root: &Root, to: &ReportTo, url: &str, report: &[u8]) -> std::result::Result<(), Refusal> {
+fn post(root: &Root, to: &EventTargets, url: &str, report: &[u8]) -> std::result::Result<(), Refusal> {
     let ca = to.ca.as_deref().map(Path::new);
     let agent =
         http::agent(root, ca, Patience::Whole(LIMIT), Redirects::Follow).map_err(Refusal::Unreachable)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 
-use crate::config::update::Window;
+use crate::config::update::MaintenanceWindow;
 
 /// How far ahead the next opening of a weekly window lies at most, in days.
 const AHEAD: i64 = 8;
@@ -50,7 +50,7 @@ impl Opening {
 
 /// Whether what takes `needs` may be begun at `now`, or when. Without windows, always.
 #[must_use]
-pub fn begin(windows: &[Window], now: Timestamp, needs: Duration) -> Begin {
+pub fn begin(windows: &[MaintenanceWindow], now: Timestamp, needs: Duration) -> Begin {
     if windows.is_empty() {
         return Begin::Now(None);
     }
@@ -65,22 +65,22 @@ pub fn begin(windows: &[Window], now: Timestamp, needs: Duration) -> Begin {
 
 /// The window that is open at `now`; of several the one that is open longest.
 #[must_use]
-pub fn open(windows: &[Window], now: Timestamp) -> Option<Opening> {
+pub fn open(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Opening> {
     openings(windows, now).filter(|o| o.from <= now && now < o.until).max_by_key(|o| o.until)
 }
 
 /// When a window opens next, after `now`.
 #[must_use]
-pub fn next(windows: &[Window], now: Timestamp) -> Option<Opening> {
+pub fn next(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Opening> {
     openings(windows, now).filter(|o| o.from > now).min_by_key(|o| o.from)
 }
 
 /// The openings that are not over at `now`: of every window those of the next days at least, and all on single days.
-fn openings(windows: &[Window], now: Timestamp) -> impl Iterator<Item = Opening> + '_ {
+fn openings(windows: &[MaintenanceWindow], now: Timestamp) -> impl Iterator<Item = Opening> + '_ {
     windows.iter().flat_map(move |window| of_window(window, now)).filter(move |o| o.until > now)
 }
 
-fn of_window(window: &Window, now: Timestamp) -> impl Iterator<Item = Opening> + '_ {
+fn of_window(window: &MaintenanceWindow, now: Timestamp) -> impl Iterator<Item = Opening> + '_ {
     let today = now.to_zoned(window.zone.rules().clone()).date();
     let before = i64::try_from(window.length.as_secs() / 86_400).unwrap_or(0) + 2;
     let near = (-before..=AHEAD).filter_map(move |days| today.checked_add(days.days()).ok());
@@ -89,7 +89,7 @@ fn of_window(window: &Window, now: Timestamp) -> impl Iterator<Item = Opening> +
 }
 
 /// The opening of `window` on `date`; none at the end of what can be counted.
-fn opening(window: &Window, date: Date) -> Option<Opening> {
+fn opening(window: &MaintenanceWindow, date: Date) -> Option<Opening> {
     let start = date.to_datetime(window.start);
     let from = window.zone.rules().to_ambiguous_timestamp(start).compatible().ok()?;
     let latest_start = window.latest_start.map(|latest| from.checked_add(latest)).transpose().ok()?;

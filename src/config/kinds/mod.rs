@@ -1,11 +1,27 @@
-//! What each kind of check is told: the keys of `[[check]]` that only this kind has.
+//! The kinds of check, one file a kind: the keys of `[[check]]` that only this kind has.
 
-mod answers;
-mod machine;
+mod command;
+mod confirm;
+mod disk;
+mod file;
+mod http;
+mod kernel;
+mod mount;
 mod network;
-mod services;
+mod process;
+mod system;
+mod time_sync;
+mod unit;
 
-pub use answers::{ConfirmCheck, HttpCheck, Method};
-pub use machine::{ClockCheck, DiskCheck, FileCheck, KernelCheck, MountCheck, Taint};
+pub use command::CommandCheck;
+pub use confirm::ConfirmCheck;
+pub use disk::DiskCheck;
+pub use file::FileCheck;
+pub use http::{HttpCheck, Method};
+pub use kernel::{KernelCheck, Taint};
+pub use mount::MountCheck;
 pub use network::{Family, NetworkCheck};
-pub use services::{CommandCheck, ProcessCheck, SystemCheck, UnitCheck, Which};
+pub use process::{ProcessCheck, Which};
+pub use system::SystemCheck;
+pub use time_sync::ClockCheck;
+pub use unit::UnitCheck;

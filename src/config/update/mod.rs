@@ -2,14 +2,14 @@
 
 pub mod fleetlock;
 pub mod hawkbit;
-pub mod window;
+pub mod maintenance_window;
 pub mod zone;
 
 use std::time::Duration;
 
 pub use fleetlock::{FleetLock, IfAway};
 pub use hawkbit::{Confirm, Forced, HawkBit, Token};
-pub use window::{Days, Window};
+pub use maintenance_window::{Days, MaintenanceWindow};
 pub use zone::Zone;
 
 use abide_core::config::assess::Assess;
@@ -50,7 +50,7 @@ pub struct Update {
     /// How what runs on the machine may hold off the reboot.
     pub inhibit: Inhibit,
     /// `[[update.window]]`: when the machine may be rebooted; none: always.
-    pub windows: Vec<Window>,
+    pub windows: Vec<MaintenanceWindow>,
     /// `[update.hawkbit]`: the server that decides instead of a feed.
     pub hawkbit: Option<HawkBit>,
     /// `[update.fleetlock]`: the server where machines queue for their reboot.
@@ -136,7 +136,8 @@ impl Update {
             download_spread: section.duration("download_spread")?.unwrap_or(default.download_spread),
             rate_limit: section.size("rate_limit")?,
             inhibit: section.table("inhibit", Inhibit::read)?,
-            windows: section.tables("window", |window| Window::read(window, assess.test_window))?,
+            windows: section
+                .tables("window", |window| MaintenanceWindow::read(window, assess.test_window))?,
             hawkbit: section.optional_table("hawkbit", HawkBit::read)?,
             fleetlock: section.optional_table("fleetlock", FleetLock::read)?,
         };

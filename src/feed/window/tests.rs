@@ -21,15 +21,15 @@ const WEEK: [Weekday; 7] = [
     Weekday::Sunday,
 ];
 
-fn window(week: &[Weekday], dates: &[Date], start: Time, length: Duration, zone: &str) -> Window {
+fn window(week: &[Weekday], dates: &[Date], start: Time, length: Duration, zone: &str) -> MaintenanceWindow {
     // Looking them up unpacks all of them.
     static FOUND: LazyLock<Vec<Zone>> =
         LazyLock::new(|| ZONES.iter().map(|name| Zone::find(name).unwrap()).collect());
     let zone = FOUND.iter().find(|found| found.name() == zone).unwrap();
-    Window::new(week.to_vec(), dates.to_vec(), start, length, zone.clone())
+    MaintenanceWindow::new(week.to_vec(), dates.to_vec(), start, length, zone.clone())
 }
 
-fn daily(start: Time, length: Duration, zone: &str) -> Window {
+fn daily(start: Time, length: Duration, zone: &str) -> MaintenanceWindow {
     window(&WEEK, &[], start, length, zone)
 }
 
@@ -37,7 +37,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn begins(window: &Window, now: &str, needs: Duration) -> Begin {
+fn begins(window: &MaintenanceWindow, now: &str, needs: Duration) -> Begin {
     begin(std::slice::from_ref(window), at(now), needs)
 }
 
@@ -68,7 +68,7 @@ fn what_would_not_end_in_time_waits_for_the_next_window() {
 
 #[test]
 fn a_latest_start_decides_alone() {
-    let night = Window { latest_start: Some(HOUR), ..daily(time(2, 0, 0, 0), 2 * HOUR, "UTC") };
+    let night = MaintenanceWindow { latest_start: Some(HOUR), ..daily(time(2, 0, 0, 0), 2 * HOUR, "UTC") };
     assert_eq!(
         begins(&night, "2026-01-01T03:00:00Z", 10 * HOUR),
         Begin::Now(Some(at("2026-01-01T04:00:00Z")))
@@ -172,7 +172,7 @@ prop_compose! {
         zone in proptest::sample::select(&ZONES), week in proptest::sample::subsequence(&WEEK, 0..=7),
         days in proptest::collection::vec(0..2200_i64, 0..3), (hour, minute) in (0..24_i8, 0..60_i8),
         length in 1..10_080_u32
-    ) -> Window {
+    ) -> MaintenanceWindow {
         let dates: Vec<Date> = days.iter().map(|n| date(2024, 1, 1).checked_add(n.days()).unwrap()).collect();
         window(&week, &dates, time(hour, minute, 0, 0), MINUTE * length, zone)
     }
@@ -190,7 +190,7 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
 }
 
 /// When the clock of the window's zone shows its start on `day`, found by trying the offsets around it.
-fn clock_shows(window: &Window, day: Date) -> Timestamp {
+fn clock_shows(window: &MaintenanceWindow, day: Date) -> Timestamp {
     let local = day.to_datetime(window.start);
     let naive = local.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
     let rules = window.zone.rules();
@@ -216,9 +216,9 @@ proptest! {
         latest in proptest::option::of(0.0..=1.0_f64), within in 0.0..1.0_f64
     ) {
         let needs = MINUTE * needs;
-        let windows: Vec<Window> = windows
+        let windows: Vec<MaintenanceWindow> = windows
             .into_iter()
-            .map(|w| Window { latest_start: latest.map(|part| w.length.mul_f64(part)), ..w })
+            .map(|w| MaintenanceWindow { latest_start: latest.map(|part| w.length.mul_f64(part)), ..w })
             .collect();
         let between = |end: Timestamp| now + now.duration_until(end).mul_f64(within);
         match begin(&windows, now, needs) {

@@ -1,11 +1,11 @@
-//! `[report]`: who is told what happens.
+//! `[report]`: where events are sent.
 
 use abide_core::config::section::Section;
 use abide_core::error::Result;
 
 /// Where each change of state is told, beside the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportTo {
+pub struct EventTargets {
     /// A server that each is posted to.
     pub url: Option<String>,
     /// A file of PEM certificates that the server is checked against instead of the system's.
@@ -16,13 +16,13 @@ pub struct ReportTo {
     pub motd: bool,
 }
 
-impl Default for ReportTo {
+impl Default for EventTargets {
     fn default() -> Self {
         Self { url: None, ca: None, metrics: None, motd: true }
     }
 }
 
-impl ReportTo {
+impl EventTargets {
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
         let report = Self {
             url: section.text("url")?,

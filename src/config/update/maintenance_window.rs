@@ -24,7 +24,7 @@ const DAYS: [(&str, Weekday); 7] = [
 
 /// A window: it opens at `start` by the clock of its zone, on each of its days.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Window {
+pub struct MaintenanceWindow {
     /// How fragments of the configuration call it.
     pub name: Option<String>,
     /// The days on which it opens.
@@ -61,7 +61,7 @@ impl Days {
     }
 }
 
-impl Window {
+impl MaintenanceWindow {
     /// A window without `latest_start`, for tests and simulations; `week` and `dates` as in [`Days`].
     #[must_use]
     pub fn new(week: Vec<Weekday>, dates: Vec<Date>, start: Time, length: Duration, zone: Zone) -> Self {
@@ -136,7 +136,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(60 * 60);
 
-    fn windows(text: &str) -> Result<Vec<Window>> {
+    fn windows(text: &str) -> Result<Vec<MaintenanceWindow>> {
         Config::parse("f", &format!("[[update.window]]\n{text}\n")).map(|config| config.update.windows)
     }
 
@@ -147,8 +147,10 @@ mod tests {
         let windows = windows(text).unwrap();
         let [window] = windows.as_slice() else { return assert_eq!(windows.len(), 1) };
         let (berlin, days) = (Zone::find("Europe/Berlin").unwrap(), vec![Weekday::Saturday, Weekday::Sunday]);
-        let expected = Window::new(days, vec![date(2026, 12, 24)], time(22, 30, 0, 0), 5 * HOUR, berlin);
-        let expected = Window { name: Some("night".into()), latest_start: Some(3 * HOUR), ..expected };
+        let expected =
+            MaintenanceWindow::new(days, vec![date(2026, 12, 24)], time(22, 30, 0, 0), 5 * HOUR, berlin);
+        let expected =
+            MaintenanceWindow { name: Some("night".into()), latest_start: Some(3 * HOUR), ..expected };
         assert_eq!(*window, expected);
     }
 

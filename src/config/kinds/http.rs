@@ -1,6 +1,4 @@
-//! The kinds that wait for somebody's answer.
-
-use std::time::Duration;
+//! `kind = "http"`: a server gives the right answer.
 
 use abide_core::config::section::Section;
 use abide_core::error::Result;
@@ -31,15 +29,6 @@ pub enum Method {
     Post,
 }
 
-/// `kind = "confirm"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfirmCheck {
-    /// How long an answer is waited for, from the start of the assessment; `None`: until the deadline.
-    pub wait: Option<Duration>,
-    /// Whether silence is consent.
-    pub silence_confirms: bool,
-}
-
 impl HttpCheck {
     pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
         let url = section.text("url")?.unwrap_or_default();
@@ -57,20 +46,6 @@ impl HttpCheck {
         };
         match check.body.is_some() && check.method == Method::Get {
             true => Err(section.error_at("body", "needs method = \"POST\"")),
-            false => Ok(check),
-        }
-    }
-}
-
-impl ConfirmCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let words = [("deny", false), ("confirm", true)];
-        let check = Self {
-            wait: section.duration("wait")?,
-            silence_confirms: section.word("silence", &words)?.unwrap_or(false),
-        };
-        match check.silence_confirms && check.wait.is_none() {
-            true => Err(section.error_at("silence", "needs wait: how long an answer is waited for")),
             false => Ok(check),
         }
     }
