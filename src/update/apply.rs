@@ -39,12 +39,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
         state.baseline = baseline;
     }
     let update = pending(&state)?;
-    if let Some(failure) = state.failure_of(Some(&update.version), update.digest.as_deref()) {
-        return Err(Error::Refused(format!(
-            "{} failed before ({}); `abide forget {}` allows it again",
-            update.version, failure.reason, failure.version
-        )));
-    }
+    state.refuse_failed(Some(&update.version), update.digest.as_deref())?;
     let running = machine.running_entry()?;
     let installed = find(&machine.entries, &update.entry).filter(|_| update.stage == Stage::Applied).cloned();
     let new = match installed {

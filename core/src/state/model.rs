@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::disk::SlotName;
+use crate::error::{Error, Result};
 
 /// How many failure records are kept; the oldest go first. A record that has
 /// gone no longer blocks its image.
@@ -334,6 +335,19 @@ impl State {
     #[must_use]
     pub fn failure_of(&self, version: Option<&str>, digest: Option<&str>) -> Option<&Failure> {
         self.failures.iter().rev().find(|f| !f.forgiven && f.is_of(version, digest))
+    }
+
+    /// Refuses an image of this version or with this digest if it failed before.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason of the failure, and the command that lifts the refusal.
+    pub fn refuse_failed(&self, version: Option<&str>, digest: Option<&str>) -> Result<()> {
+        self.failure_of(version, digest).map_or(Ok(()), |failure| {
+            Err(Error::Refused(format!(
+                "{} failed before ({}); `abide forget {0}` allows another attempt",
+                failure.version, failure.reason
+            )))
+        })
     }
 
     /// Lets an image be tried again; what is on record about it stays, until it is kept.

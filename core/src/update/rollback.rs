@@ -99,12 +99,7 @@ fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBa
     let installed = state.installed(slot).filter(|i| i.entry == entry.id());
     let version = entry.version.clone().or_else(|| installed.map(|i| i.version.clone())).unwrap_or_default();
     let digest = installed.and_then(|i| i.digest.clone());
-    if let Some(failure) = state.failure_of(Some(&version), digest.as_deref()) {
-        return Err(Error::Refused(format!(
-            "{version} failed before ({}); `abide forget {}` allows it again",
-            failure.reason, failure.version
-        )));
-    }
+    state.refuse_failed(Some(&version), digest.as_deref())?;
     // Its tries would run out beside a trial.
     disarm(machine)?;
     let state = &machine.state();

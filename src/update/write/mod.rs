@@ -96,7 +96,7 @@ pub fn write(
 ) -> Result<Written> {
     let given = wanted.sha256.map(parse_digest).transpose()?;
     machine.refuse_on_trial()?;
-    refuse_failed(&machine.state(), None, given.as_deref())?;
+    machine.state().refuse_failed(None, given.as_deref())?;
     let slots = machine.slots()?.clone();
     let running = machine.running_slot()?;
     let running_entry = machine.running_entry()?;
@@ -150,7 +150,7 @@ pub fn write(
     };
     drop(devices);
     let digest = image.finish(&uki)?;
-    refuse_failed(&machine.state(), None, Some(&digest))?;
+    machine.state().refuse_failed(None, Some(&digest))?;
     for part in &plan.parts {
         TableEntry(&part.area).change(&machine.root, &part.after)?;
     }
@@ -173,7 +173,7 @@ fn open(
     let download = &config.download;
     let disk = |image: &str, expected: Expected| {
         let known = expected.sha256.clone();
-        refuse_failed(&machine.state(), None, known.as_deref())?;
+        machine.state().refuse_failed(None, known.as_deref())?;
         let image = DiskImage::open(image, download, &spool_dirs, expected)?;
         Ok((Opened::Disk(Box::new(image)), known))
     };
@@ -185,7 +185,7 @@ fn open(
         let (_, arch) = plan::NATIVE;
         let (version, choice) =
             published::choose(&sums, &folder.to_string(), image_id, arch, wanted.version)?;
-        refuse_failed(&machine.state(), Some(&version), None)?;
+        machine.state().refuse_failed(Some(&version), None)?;
         return match choice {
             Choice::Disk(file) => {
                 let expected = Expected { sha256: Some(file.sha256), claim: None };
@@ -193,7 +193,7 @@ fn open(
             }
             Choice::Set(files) => {
                 let digest = published::digest(&files);
-                refuse_failed(&machine.state(), None, Some(&digest))?;
+                machine.state().refuse_failed(None, Some(&digest))?;
                 let image = SetImage::open(folder, download, files, &spool_dirs)?;
                 if image.version()? != version {
                     return Err(Error::Refused(format!(
@@ -275,19 +275,6 @@ fn open_area(slot: SlotName, area: &Area) -> Result<DirectFile> {
             Error::Image(format!("{what}: cannot open: {e}"))
         }
     })
-}
-
-fn refuse_failed(state: &State, version: Option<&str>, digest: Option<&str>) -> Result<()> {
-    match state.failure_of(version, digest) {
-        None => Ok(()),
-        Some(failure) => Err(Error::Refused(format!(
-            "version {} failed before ({}: {}); `abide forget {}` allows it again",
-            failure.version,
-            failure.phase.as_str(),
-            failure.reason,
-            failure.version
-        ))),
-    }
 }
 
 /// A SHA-256 as the user gives it, in lower case.

@@ -5,7 +5,6 @@ use crate::config::Lacking;
 use crate::update::write::opened::Described;
 use crate::update::write::parts;
 use crate::update::write::parts::PartPlan;
-use crate::update::write::refuse_failed;
 use crate::update::write::stage::Room;
 use abide_core::boot::Entry;
 use abide_core::boot::model::name::{EntryName, Suffix};
@@ -93,7 +92,7 @@ impl Facts<'_> {
                  [trust] of the configuration"
             )));
         }
-        refuse_failed(self.state, Some(&version), self.digest)?;
+        self.state.refuse_failed(Some(&version), self.digest)?;
         let root = self.root_arg()?;
         let label = format!("{image_id}_{version}");
         let (parts, notes) =
