@@ -4,7 +4,7 @@ use crate::update::firmware;
 use abide_core::error::Result;
 use abide_core::state::Lock;
 use abide_core::update::Machine;
-use abide_core::update::overrides::pins_to_clear;
+use abide_core::update::overrides::Override;
 use abide_core::update::step::{Effects, Step};
 
 /// Does what can be done and says what was done. The caller surveyed `machine` to change it.
@@ -14,11 +14,9 @@ use abide_core::update::step::{Effects, Step};
 /// What could not be done; what was done before it stays.
 pub fn fix(machine: &mut Machine, tries: u32, _lock: &Lock) -> Result<Vec<String>> {
     let mut done = vec![];
-    for step in pins_to_clear(machine) {
-        machine.perform(&step)?;
-        if let Step::ClearVariable { name } = step {
-            done.push(format!("the EFI variable {name} is cleared"));
-        }
+    for variable in Override::pins_in(&machine.settings) {
+        machine.perform(&Step::ClearOverride(variable))?;
+        done.push(format!("the EFI variable {variable} is cleared"));
     }
     // Where they cannot be read there is nothing to fix; the examination says so.
     if firmware::count(machine, tries).is_ok()

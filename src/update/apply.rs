@@ -8,7 +8,6 @@ use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, Previous, Stage, State, Update};
 
 use abide_core::update::machine::Machine;
-use abide_core::update::overrides::overrides_to_clear;
 use abide_core::update::reconcile::{find, rename};
 use abide_core::update::step::{Step, perform_all};
 use abide_core::update::switch::{Loader, Switch, demote, free_stem, plan_switch, remember_running};
@@ -108,7 +107,7 @@ fn plan(
     running: &Entry,
     tries: u32,
 ) -> Vec<Step> {
-    let mut steps = overrides_to_clear(machine);
+    let mut steps = machine.overrides_to_clear();
     // The state before the entry: a trial that boots must find out that it is one.
     let mut next = remember_running(state, update.slot.other(), running);
     next.update = Some(Update {

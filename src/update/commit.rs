@@ -5,7 +5,6 @@ use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, BootKind, Previous, Stage, State, Update};
 
 use abide_core::update::machine::Machine;
-use abide_core::update::overrides::pins_to_clear;
 use abide_core::update::reconcile::{committed_state, find, rename};
 use abide_core::update::step::{Effects, Step, perform_all};
 use abide_core::update::switch::{Loader, entries_after, refuse_unless_next};
@@ -27,7 +26,7 @@ pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<Strin
     }
     let update = on_trial(&state, machine)?;
     // A default that was pinned in mid-trial would make the next boot another system's.
-    let mut steps = pins_to_clear(machine);
+    let mut steps = machine.pins_to_clear();
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
     steps.extend(plan_that_lasts(loader, &state, update, &machine.entries, baseline, &machine.now)?);

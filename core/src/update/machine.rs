@@ -20,7 +20,7 @@ use crate::state::{BootKind, BootNote, Stage, State, Store, Update};
 
 use crate::update::STAGED_UKI;
 use crate::update::clock;
-use crate::update::overrides::pins_to_clear;
+use crate::update::overrides::Override;
 use crate::update::reconcile::{Evidence, Finding, find};
 use crate::update::step::{Effects, Step, perform_all};
 use crate::update::switch::entries_after;
@@ -194,7 +194,7 @@ impl Machine {
         let next = |settings: &Settings| {
             choose(&entries_after(&self.entries, &finding.steps), settings, &self.quirks)
         };
-        let cleared = Settings { oneshot: None, ..self.settings_for_trial() };
+        let cleared = self.settings_for_trial();
         let again = next(&cleared).filter(|c| c.because.is_pinned() && Some(c.entry.id()) == self.selected());
         if let Some(choice) = again {
             let why = finding.refuse.take().unwrap_or_default();
@@ -203,7 +203,7 @@ impl Machine {
                 format!("{why}; it goes on all the same, because it would boot again: {}", choice.because);
             return;
         }
-        finding.steps.extend(pins_to_clear(self));
+        finding.steps.extend(self.pins_to_clear());
     }
 
     /// Whether this boot came from the slot of `update`.
@@ -331,18 +331,19 @@ impl Machine {
     /// The loader's settings once the variables that Abide clears are gone.
     #[must_use]
     pub fn settings_for_trial(&self) -> Settings {
-        Settings { oneshot: None, preferred: None, default: None, ..self.settings.clone() }
+        Override::all_cleared(&self.settings)
     }
 
-    /// Whether a variable that overrides the counters is set.
+    /// The steps that delete what pins an entry for more than one boot.
     #[must_use]
-    pub fn is_override_set(&self, name: &str) -> bool {
-        match name {
-            "LoaderEntryOneShot" => self.settings.oneshot.is_some(),
-            "LoaderEntryPreferred" => self.settings.preferred.is_some(),
-            "LoaderEntryDefault" => self.settings.default.is_some(),
-            _ => false,
-        }
+    pub fn pins_to_clear(&self) -> Vec<Step> {
+        Override::pins_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
+    }
+
+    /// The steps that delete everything that overrides the counters.
+    #[must_use]
+    pub fn overrides_to_clear(&self) -> Vec<Step> {
+        Override::set_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
     }
 
     /// Checks that the staged UKI is still what was verified when it was written.
@@ -432,18 +433,14 @@ impl Effects for Machine {
                 safe_rename::rename(self.dirs.esp.as_ref(), STAGED_UKI, &path)?;
                 self.reread()
             }
-            Step::ClearVariable { name } => {
-                self.efi.delete_loader(name).map_err(|e| {
+            Step::ClearOverride(variable) => {
+                self.efi.delete_loader(variable.name()).map_err(|e| {
                     Error::Refused(format!(
-                        "the EFI variable {name} pins another boot entry and cannot be cleared ({e}); \
+                        "the EFI variable {variable} pins another boot entry and cannot be cleared ({e}); \
                          clear it with bootctl or in the firmware"
                     ))
                 })?;
-                match *name {
-                    "LoaderEntryOneShot" => self.settings.oneshot = None,
-                    "LoaderEntryPreferred" => self.settings.preferred = None,
-                    _ => self.settings.default = None,
-                }
+                variable.clear(&mut self.settings);
                 Ok(())
             }
         }

@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::state::{Installed, Phase, Previous, Stage, State, Update, Verdict};
 
 use crate::update::machine::Machine;
-use crate::update::overrides::{overrides_to_clear, pins_to_clear};
 use crate::update::rearm::disarm;
 use crate::update::reconcile::{failed_state, find, mark_bad, rename, restore, tries_used};
 use crate::update::step::{Effects, Step, perform_all};
@@ -56,7 +55,7 @@ pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> 
 /// A default that somebody pinned in mid-trial would boot what was just given up. What cannot be
 /// cleared does not undo the rest; the initramfs stage meets it again.
 fn unpin(machine: &mut Machine) {
-    for step in pins_to_clear(machine) {
+    for step in machine.pins_to_clear() {
         if let Err(e) = machine.perform(&step) {
             warn!("{e}");
         }
@@ -132,7 +131,7 @@ fn to_other(machine: &mut Machine, state: &State, tries: u32) -> Result<RolledBa
         ended: None,
         counted: false,
     };
-    let mut steps = overrides_to_clear(machine);
+    let mut steps = machine.overrides_to_clear();
     let mut state = remember_running(state, slot.other(), &running);
     state.set_installed(slot, Some(Installed { version: version.clone(), digest, entry: entry.id() }));
     steps.extend(plan_to_other(&state, update, &entry, &machine.entries, &switch));

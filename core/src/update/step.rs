@@ -3,6 +3,7 @@
 use crate::boot::Partition;
 use crate::error::Result;
 use crate::state::State;
+use crate::update::overrides::Override;
 
 /// One change, durable when it is done, harmless when it is repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +33,8 @@ pub enum Step {
         /// The new file name.
         to: String,
     },
-    /// Delete an EFI variable of the loader that would override the counters.
-    ClearVariable {
-        /// Its name without the vendor's GUID.
-        name: &'static str,
-    },
+    /// Delete an EFI variable of the loader that overrides the counters.
+    ClearOverride(Override),
 }
 
 /// What can carry out steps: a machine, or the disk of the simulator.
