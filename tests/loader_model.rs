@@ -7,7 +7,7 @@ mod fixture;
 
 use abide_core::boot::LoaderConf;
 use abide_core::boot::model::choice::{Settings, after_boot, boot, choose, tries};
-use abide_core::boot::model::entry::{Entry, Kind, Partition, Starts, State};
+use abide_core::boot::model::entry::{BootPartition, Entry, EntryKind, EntryState, Starts};
 use abide_core::boot::model::name::{EntryName, fold_id};
 use abide_core::boot::model::order::{compare, order};
 use abide_core::boot::model::quirks::Quirks;
@@ -20,12 +20,12 @@ fn any_quirks() -> impl Strategy<Value = Quirks> {
     (252_u32..264, 0_u32..15).prop_map(|(major, minor)| Quirks::of_release(major, minor))
 }
 
-fn any_kind() -> impl Strategy<Value = Kind> {
+fn any_kind() -> impl Strategy<Value = EntryKind> {
     prop_oneof![
-        4 => Just(Kind::Uki),
-        1 => Just(Kind::Conf(Starts::Linux)),
-        1 => Just(Kind::Conf(Starts::Efi)),
-        1 => Just(Kind::Conf(Starts::Uki)),
+        4 => Just(EntryKind::Uki),
+        1 => Just(EntryKind::Conf(Starts::Linux)),
+        1 => Just(EntryKind::Conf(Starts::Efi)),
+        1 => Just(EntryKind::Conf(Starts::Uki)),
     ]
 }
 
@@ -38,10 +38,10 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     (stem, counter, any_kind(), key, option::of("[ab]"), text, any::<bool>()).prop_map(
         |(stem, counter, kind, sort_key, machine_id, version, read_only)| {
             let counter = counter.map(|(left, done)| format!("+{left}-{done}")).unwrap_or_default();
-            let suffix = if kind == Kind::Uki { "efi" } else { "conf" };
+            let suffix = if kind == EntryKind::Uki { "efi" } else { "conf" };
             Entry {
                 name: EntryName::parse(&format!("{stem}{counter}.{suffix}")).unwrap(),
-                partition: Partition::Esp,
+                partition: BootPartition::Esp,
                 kind,
                 title: None,
                 sort_key,
@@ -98,11 +98,11 @@ proptest! {
     fn the_order_keeps_every_entry_and_is_its_own_order(entries in some_entries(), quirks in any_quirks()) {
         let once = order(&entries, &quirks);
         prop_assert_eq!(&order(&once, &quirks), &once);
-        let hidden = entries.iter().filter(|e| e.kind == Kind::Conf(Starts::Uki) && !quirks.conf_uki).count();
+        let hidden = entries.iter().filter(|e| e.kind == EntryKind::Conf(Starts::Uki) && !quirks.conf_uki).count();
         prop_assert_eq!(once.len() + hidden, entries.len());
         prop_assert!(once.windows(2).all(|w| compare(&w[0], &w[1], &quirks).is_le()));
-        let first_bad = once.iter().position(|e| e.state() == State::Bad).unwrap_or(once.len());
-        prop_assert!(once[first_bad..].iter().all(|e| e.state() == State::Bad));
+        let first_bad = once.iter().position(|e| e.state() == EntryState::Bad).unwrap_or(once.len());
+        prop_assert!(once[first_bad..].iter().all(|e| e.state() == EntryState::Bad));
     }
 
     #[test]
@@ -132,10 +132,10 @@ proptest! {
 
     #[test]
     fn tries_run_out_and_a_good_entry_boots_in_the_end(entries in some_entries(), quirks in any_quirks()) {
-        let good = |e: &Entry| e.state() == State::Good;
+        let good = |e: &Entry| e.state() == EntryState::Good;
         let mut entries = entries;
         // Read-only files and programs are not counted, and so never run out.
-        entries.retain(|e| !e.read_only && e.kind != Kind::Conf(Starts::Efi));
+        entries.retain(|e| !e.read_only && e.kind != EntryKind::Conf(Starts::Efi));
         entries.extend(entries.first().map(|e| e.renamed(EntryName::parse("good.efi").unwrap())));
         prop_assume!(order(&entries, &quirks).iter().any(good));
         let last = tries(&entries, &Settings::default(), &quirks).pop().unwrap();

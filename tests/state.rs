@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::rc::Rc;
 
 use abide_core::boot::esp::volume::{Item, ReadSeek};
-use abide_core::boot::{Folder, Volume};
+use abide_core::boot::{DirVolume, Volume};
 use abide_core::disk::SlotName;
 use abide_core::state::{BootEnd, Failure, Phase, Stage, State, Store};
 use sha2::{Digest, Sha256};
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 /// An ESP that stops taking what is written.
 #[derive(Debug, Clone)]
 struct Sick {
-    esp: Rc<Folder>,
+    esp: Rc<DirVolume>,
     /// What every change answers from now on.
     answer: Rc<Cell<Option<io::ErrorKind>>>,
     /// How often the next readings of a generation come in the middle of a save.
@@ -25,7 +25,7 @@ struct Sick {
 }
 
 impl Sick {
-    fn new(esp: Folder) -> Self {
+    fn new(esp: DirVolume) -> Self {
         Self { esp: Rc::new(esp), answer: Rc::default(), torn: Rc::default() }
     }
 
@@ -92,7 +92,7 @@ impl Volume for Sick {
 
 fn esp() -> (tempfile::TempDir, Sick) {
     let dir = tempfile::tempdir().unwrap();
-    let esp = Sick::new(Folder::new(dir.path()));
+    let esp = Sick::new(DirVolume::new(dir.path()));
     (dir, esp)
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read, Write};
 
-use abide::disk::gpt::Table;
+use abide::disk::gpt::PartitionTable;
 use abide::image::{Esp, Layout, Spool};
 use abide_core::boot::esp::directory_end;
 use abide_core::boot::esp::fat::FatVolume;
@@ -20,7 +20,7 @@ pub fn gpt(bytes: &[u8]) {
         }
         used((layout.esp("fuzz").is_ok(), layout.root("fuzz").is_ok()));
     }
-    if let Ok(table) = Table::read(&mut Cursor::new(bytes)) {
+    if let Ok(table) = PartitionTable::read(&mut Cursor::new(bytes)) {
         used(table.disk_len());
     }
 }

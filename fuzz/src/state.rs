@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use abide::boot::firmware::Firmware;
+use abide::boot::firmware::BootOptions;
 use abide_core::boot::{EfiVars, LoaderVars};
 use abide_core::root::Root;
 use abide_core::state::State;
@@ -72,7 +72,7 @@ pub fn efi_variables(bytes: &[u8]) {
     let vars = EfiVars::new(&Root::at(dir.path()));
     let read = LoaderVars::read(&vars);
     used((read.boot_counting(), read.quirks(), LoaderVars::read_device(&vars)));
-    used(Firmware::read(&vars));
+    used(BootOptions::read(&vars));
 }
 
 pub fn efi_variable_seeds() -> Vec<Vec<u8>> {

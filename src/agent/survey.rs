@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::feed::{cache, inhibit, memory, policy};
 use crate::update::write::NATIVE;
-use abide_core::boot::model::entry::Kind;
+use abide_core::boot::model::entry::EntryKind;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::files::replace;
 use abide_core::root::Root;
@@ -81,7 +81,7 @@ impl Survey {
     /// cannot be read.
     pub fn of(machine: &Machine, config: &Config) -> Result<Self> {
         let entry = machine.running_entry()?;
-        let own_id = entry.sort_key.clone().filter(|_| entry.kind == Kind::Uki);
+        let own_id = entry.sort_key.clone().filter(|_| entry.kind == EntryKind::Uki);
         let image = config.trust.image_id.clone().or(own_id).ok_or_else(|| {
             Error::Refused(
                 "it cannot be told which image runs here; name it as image_id in [trust] of the configuration"

@@ -21,7 +21,7 @@ const CATEGORY: u32 = 0x1f00;
 
 /// What the firmware has, read once.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Firmware {
+pub struct BootOptions {
     /// `BootOrder`: the options in the order in which they are tried.
     pub order: Vec<u16>,
     /// Each `Boot####` that there is, in the order or not; `None` for one that is not understood.
@@ -32,7 +32,7 @@ pub struct Firmware {
 
 /// How the loader is reached: from which partition, by which files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
+pub struct LoaderPath {
     /// GUID of the ESP's partition, in lower case.
     pub partuuid: String,
     /// Paths on it, folded ([`fold`]); the first is the one that this boot took.
@@ -41,7 +41,7 @@ pub struct Way {
 
 /// What has to be written for enough options to lead to the loader.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Plan {
+pub struct AddedOptions {
     /// Options to create, before the order names them.
     pub create: Vec<(u16, BootEntry)>,
     /// The new `BootOrder`: the old one, with the new options right behind the one that this boot
@@ -49,7 +49,7 @@ pub struct Plan {
     pub order: Vec<u16>,
 }
 
-impl Firmware {
+impl BootOptions {
     /// Reads the options; `None` where the firmware shows none.
     ///
     /// # Errors
@@ -66,16 +66,16 @@ impl Firmware {
 
     /// The options in the order that lead to the loader.
     #[must_use]
-    pub fn leading(&self, way: &Way) -> Vec<u16> {
-        let current = self.current.and_then(|id| self.path_on(id, way));
+    pub fn leading(&self, loader: &LoaderPath) -> Vec<u16> {
+        let current = self.current.and_then(|id| self.path_on(id, loader));
         let mut found: Vec<u16> = vec![];
         for id in self.order.iter().copied().filter(|id| self.get(*id).is_some_and(boots)) {
-            let path = self.path_on(id, way);
+            let path = self.path_on(id, loader);
             // The option that this boot came from has shown that it leads there, whatever it names.
             let leads = Some(id) == self.current
                 || path
                     .as_ref()
-                    .is_some_and(|path| way.files.contains(path) || current.as_ref() == Some(path));
+                    .is_some_and(|path| loader.files.contains(path) || current.as_ref() == Some(path));
             if leads && !found.contains(&id) {
                 found.push(id);
             }
@@ -90,21 +90,21 @@ impl Firmware {
     /// What is missing to make one up, in a sentence.
     pub fn plan(
         &self,
-        way: &Way,
+        loader: &LoaderPath,
         needed: usize,
         partition: Option<EFIHardDrive>,
-    ) -> Result<Option<Plan>, String> {
-        let leading = self.leading(way);
+    ) -> Result<Option<AddedOptions>, String> {
+        let leading = self.leading(loader);
         let missing = needed.saturating_sub(leading.len());
         if missing == 0 {
             return Ok(None);
         }
         let known = self.current.iter().chain(&leading).find_map(|id| {
             let list = self.get(*id)?.file_path_list.clone()?;
-            (on(&list, way)).then_some(list)
+            (on(&list, loader)).then_some(list)
         });
         let made_up = || {
-            let file = way.files.first()?.clone();
+            let file = loader.files.first()?.clone();
             Some(FilePathList { file_path: FilePath { path: file }, hard_drive: partition? })
         };
         let list = known
@@ -139,7 +139,7 @@ impl Firmware {
             .and_then(|id| self.order.iter().position(|o| *o == id))
             .map_or(self.order.len(), |at| at + 1);
         let (before, after) = self.order.split_at(at);
-        Ok(Some(Plan { create, order: [before, &new, after].concat() }))
+        Ok(Some(AddedOptions { create, order: [before, &new, after].concat() }))
     }
 
     fn get(&self, id: u16) -> Option<&BootEntry> {
@@ -147,9 +147,9 @@ impl Firmware {
     }
 
     /// The file on the loader's partition that an option starts.
-    fn path_on(&self, id: u16, way: &Way) -> Option<String> {
+    fn path_on(&self, id: u16, loader: &LoaderPath) -> Option<String> {
         let list = self.get(id)?.file_path_list.as_ref()?;
-        on(list, way).then(|| fold(&list.file_path.path))
+        on(list, loader).then(|| fold(&list.file_path.path))
     }
 
     fn free(&self, taken: &[u16]) -> Option<u16> {
@@ -167,9 +167,9 @@ fn boots(entry: &BootEntry) -> bool {
         && entry.attributes.bits() & CATEGORY == 0
 }
 
-fn on(list: &FilePathList, way: &Way) -> bool {
+fn on(list: &FilePathList, loader: &LoaderPath) -> bool {
     let drive = &list.hard_drive;
-    drive.sig_type == EFIHardDriveType::Gpt && drive.partition_sig.hyphenated().to_string() == way.partuuid
+    drive.sig_type == EFIHardDriveType::Gpt && drive.partition_sig.hyphenated().to_string() == loader.partuuid
 }
 
 /// A path as the firmware compares it: with `\`, in lower case, from the root.
@@ -182,7 +182,7 @@ pub fn fold(path: &str) -> String {
 ///
 /// # Errors
 /// The first write that failed. What was created before is deleted again; the order is as it was.
-pub fn carry_out(vars: &mut impl VarWriter, plan: &Plan) -> efivar::Result<()> {
+pub fn carry_out(vars: &mut impl VarWriter, plan: &AddedOptions) -> efivar::Result<()> {
     let flags = efivar::efi::VariableFlags::default();
     let mut created: Vec<Variable> = vec![];
     let mut written = Ok(());

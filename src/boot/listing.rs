@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use abide_core::boot::model::choice::{Settings, choose};
-use abide_core::boot::model::entry::{Entry, State};
+use abide_core::boot::model::entry::{Entry, EntryState};
 use abide_core::boot::model::order::order;
 use abide_core::boot::model::quirks::Quirks;
 
@@ -106,7 +106,7 @@ impl Line {
             version: entry.version.clone(),
             tries_left: counter.map(|c| c.left),
             tries_done: counter.map(|c| c.done),
-            state: if is_good { State::Good } else { entry.state() }.as_str(),
+            state: if is_good { EntryState::Good } else { entry.state() }.as_str(),
             running: known.running == Some(entry),
         }
     }
@@ -114,9 +114,9 @@ impl Line {
     fn tries(&self) -> String {
         let place = if self.partition == "esp" { "" } else { ", on XBOOTLDR" };
         let (left, done) = (self.tries_left.unwrap_or(0), self.tries_done.unwrap_or(0));
-        if self.state == State::Trial.as_str() {
+        if self.state == EntryState::Trial.as_str() {
             format!("trial: {left} left, {done} used{place}")
-        } else if self.state == State::Good.as_str() && self.tries_left.is_some() {
+        } else if self.state == EntryState::Good.as_str() && self.tries_left.is_some() {
             format!("good: {left} tries left, {done} used{place}")
         } else {
             format!("{}{place}", self.state)

@@ -1,15 +1,15 @@
 //! What the product's tests of entries are made from.
 #![allow(clippy::unwrap_used)]
 
-use abide_core::boot::model::entry::{Entry, Kind, Partition};
+use abide_core::boot::model::entry::{BootPartition, Entry, EntryKind};
 use abide_core::boot::model::name::EntryName;
 
 /// A UKI of the image `edge`.
 pub(crate) fn uki(file: &str, version: &str) -> Entry {
     Entry {
         name: EntryName::parse(file).unwrap(),
-        partition: Partition::Esp,
-        kind: Kind::Uki,
+        partition: BootPartition::Esp,
+        kind: EntryKind::Uki,
         title: Some(format!("Edge {version}")),
         sort_key: Some("edge".into()),
         machine_id: None,

@@ -20,7 +20,7 @@ pub const MAX_LABEL: usize = 36;
 
 /// One valid copy of a partition table.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub struct PartitionTable {
     /// Bytes in a sector: 512 or 4096.
     pub sector: u64,
     /// Entries by number, from 1.
@@ -30,7 +30,7 @@ pub struct Table {
 
 /// What is to be changed of a partition's entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct EntryChange {
     /// The new UUID.
     pub uuid: Option<uuid::Uuid>,
     /// The new label, of at most [`MAX_LABEL`] UTF-16 units.
@@ -50,7 +50,7 @@ pub const NO_AUTO: u64 = 1 << 63;
 /// Attribute: to be mounted read-only (the same).
 pub const READ_ONLY: u64 = 1 << 60;
 
-impl Change {
+impl EntryChange {
     /// Whether `partition` is like that already.
     #[must_use]
     pub fn is_made(&self, partition: &Partition) -> bool {
@@ -61,13 +61,13 @@ impl Change {
     }
 }
 
-impl Change {
+impl EntryChange {
     fn flags(&self, old: u64) -> u64 {
         (old & !self.clear) | self.set
     }
 }
 
-impl Table {
+impl PartitionTable {
     /// Reads the first copy, of a disk with sectors of 512 or 4096 bytes: whichever fits.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Table {
         &self,
         disk: &mut D,
         number: u32,
-        change: &Change,
+        change: &EntryChange,
         mut flush: impl FnMut(&mut D) -> io::Result<()>,
     ) -> io::Result<()> {
         let sector = LogicalBlockSize::try_from(self.sector)?;
@@ -138,10 +138,10 @@ impl Table {
         }
         entry.flags = change.flags(entry.flags);
         let mut second = self.second(disk)?;
-        Window::read(disk, &second, self.sector)?.patch(disk, &mut second, number, &entry, sector)?;
+        TableCopy::read(disk, &second, self.sector)?.patch(disk, &mut second, number, &entry, sector)?;
         flush(disk)?;
         let mut first = self.header.clone();
-        Window::read(disk, &first, self.sector)?.patch(disk, &mut first, number, &entry, sector)?;
+        TableCopy::read(disk, &first, self.sector)?.patch(disk, &mut first, number, &entry, sector)?;
         flush(disk)
     }
 
@@ -173,13 +173,13 @@ impl Table {
 
 /// The part of a disk that holds one copy, header and entries, in memory; it keeps the disk's offsets.
 #[derive(Debug)]
-struct Window {
+struct TableCopy {
     start: u64,
     bytes: Cursor<Vec<u8>>,
     before: Vec<u8>,
 }
 
-impl Window {
+impl TableCopy {
     fn read(disk: &mut (impl Read + Seek), header: &Header, sector: u64) -> io::Result<Self> {
         let overflow = || io::Error::other("the partition table makes no sense");
         let entries = u64::from(header.num_parts * ENTRY_SIZE).div_ceil(sector);
@@ -231,13 +231,13 @@ impl Window {
     }
 }
 
-impl Read for Window {
+impl Read for TableCopy {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         self.bytes.read(to)
     }
 }
 
-impl Write for Window {
+impl Write for TableCopy {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         let room =
             self.bytes.get_ref().len() as u64 - self.bytes.position().min(self.bytes.get_ref().len() as u64);
@@ -250,7 +250,7 @@ impl Write for Window {
     }
 }
 
-impl Seek for Window {
+impl Seek for TableCopy {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let SeekFrom::Start(position) = to else {
             return Err(io::Error::other("only absolute positions are supported"));
@@ -285,7 +285,7 @@ mod tests {
             table.insert(number, partition);
         }
         let mut device = disk.write().unwrap();
-        let read = Table::read(&mut device).unwrap();
+        let read = PartitionTable::read(&mut device).unwrap();
         for start in [read.header.part_start, read.second(&mut device).unwrap().part_start] {
             for number in 1..=6 {
                 let entry = table.get(&number).cloned().unwrap_or_else(Partition::zero);
@@ -298,8 +298,8 @@ mod tests {
         device
     }
 
-    fn change() -> Change {
-        Change {
+    fn change() -> EntryChange {
+        EntryChange {
             uuid: Some(uuid::Uuid::from_u128(7)),
             label: Some("edge_2.0".into()),
             kind: Some(uuid::Uuid::from_u128(8)),
@@ -312,7 +312,7 @@ mod tests {
     fn both_copies_are_changed_and_nothing_else() {
         for sector in [LogicalBlockSize::Lb512, LogicalBlockSize::Lb4096] {
             let mut disk = disk(sector);
-            let before = Table::read(&mut disk).unwrap();
+            let before = PartitionTable::read(&mut disk).unwrap();
             assert_eq!(before.sector, sector.as_u64());
             let mut flushes = 0;
             let flush = |_: &mut _| {
@@ -330,7 +330,8 @@ mod tests {
             assert_eq!(after.partitions().keys().copied().collect::<Vec<_>>(), [1, 2, 6]);
 
             let second =
-                Table::with_header(&mut disk, after.backup_header().unwrap().clone(), sector).unwrap();
+                PartitionTable::with_header(&mut disk, after.backup_header().unwrap().clone(), sector)
+                    .unwrap();
             assert_eq!(second.partitions, *after.partitions());
         }
     }
@@ -338,7 +339,7 @@ mod tests {
     #[test]
     fn a_cut_after_any_write_leaves_a_valid_first_copy() {
         let mut whole = disk(LogicalBlockSize::Lb512);
-        let table = Table::read(&mut whole).unwrap();
+        let table = PartitionTable::read(&mut whole).unwrap();
         let mut states = Vec::new();
         let flush = |disk: &mut Cursor<Vec<u8>>| {
             states.push(disk.clone());
@@ -346,16 +347,16 @@ mod tests {
         };
         table.change(&mut whole, 2, &change(), flush).unwrap();
         let uuids: Vec<_> =
-            states.iter_mut().map(|s| Table::read(s).unwrap().partitions[&2].part_guid).collect();
+            states.iter_mut().map(|s| PartitionTable::read(s).unwrap().partitions[&2].part_guid).collect();
         assert_eq!(uuids, [table.partitions[&2].part_guid, uuid::Uuid::from_u128(7)]);
     }
 
     #[test]
     fn the_same_change_again_writes_nothing() {
         let mut disk = disk(LogicalBlockSize::Lb512);
-        Table::read(&mut disk).unwrap().change(&mut disk, 2, &change(), |_| Ok(())).unwrap();
+        PartitionTable::read(&mut disk).unwrap().change(&mut disk, 2, &change(), |_| Ok(())).unwrap();
         let once = disk.clone();
-        Table::read(&mut disk).unwrap().change(&mut disk, 2, &change(), |_| Ok(())).unwrap();
+        PartitionTable::read(&mut disk).unwrap().change(&mut disk, 2, &change(), |_| Ok(())).unwrap();
         assert!(once.into_inner() == disk.into_inner());
     }
 
@@ -364,19 +365,19 @@ mod tests {
         let mut disk = disk(LogicalBlockSize::Lb512);
         let end = disk.get_ref().len();
         disk.get_mut()[end - 512..].fill(0);
-        Table::read(&mut disk).unwrap().change(&mut disk, 2, &change(), |_| Ok(())).unwrap();
+        PartitionTable::read(&mut disk).unwrap().change(&mut disk, 2, &change(), |_| Ok(())).unwrap();
         assert!(gpt::GptConfig::new().only_valid_headers(true).open_from_device(disk).is_ok());
     }
 
     #[test]
     fn absurd_tables_are_refused_and_not_believed() {
         let mut disk = disk(LogicalBlockSize::Lb512);
-        let mut header = Table::read(&mut disk).unwrap().header;
+        let mut header = PartitionTable::read(&mut disk).unwrap().header;
         for (num_parts, part_size) in [(u32::MAX, 128), (128, 256)] {
             (header.num_parts, header.part_size) = (num_parts, part_size);
             let wrong = header.clone();
-            assert!(Table::with_header(&mut disk, wrong, LogicalBlockSize::Lb512).is_err());
+            assert!(PartitionTable::with_header(&mut disk, wrong, LogicalBlockSize::Lb512).is_err());
         }
-        assert!(Table::read(&mut Cursor::new(vec![0; 4096])).is_err());
+        assert!(PartitionTable::read(&mut Cursor::new(vec![0; 4096])).is_err());
     }
 }

@@ -8,7 +8,7 @@ use gpt::partition::Partition;
 use log::info;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::disk::gpt::{Change, Table};
+use crate::disk::gpt::{EntryChange, PartitionTable};
 use abide_core::disk::Area;
 use abide_core::disk::slot::{links, node_of};
 use abide_core::error::{Error, OrError, Result};
@@ -28,8 +28,8 @@ impl TableEntry<'_> {
     /// # Errors
     /// [`Error::Image`] if the partition table cannot be read or written, [`Error::Refused`]
     /// if another partition of the disk has that UUID.
-    pub fn change(&self, root: &Root, change: &Change) -> Result<()> {
-        if *change == Change::default() {
+    pub fn change(&self, root: &Root, change: &EntryChange) -> Result<()> {
+        if *change == EntryChange::default() {
             return Ok(());
         }
         if root.is_live() { self.change_table(change) } else { self.change_links(root, change) }
@@ -39,8 +39,8 @@ impl TableEntry<'_> {
     ///
     /// # Errors
     /// As [`TableEntry::change`].
-    pub fn check_change(&self, root: &Root, change: &Change) -> Result<()> {
-        if *change == Change::default() {
+    pub fn check_change(&self, root: &Root, change: &EntryChange) -> Result<()> {
+        if *change == EntryChange::default() {
             return Ok(());
         }
         if !root.is_live() {
@@ -49,10 +49,16 @@ impl TableEntry<'_> {
         let (disk_path, number) = self.disk()?;
         let cannot = || format!("{}: cannot read its partition table", disk_path.display());
         let mut disk = File::open(&disk_path).or_image(cannot)?;
-        self.check_table(&disk_path, &Table::read(&mut disk).or_image(cannot)?, number, change)
+        self.check_table(&disk_path, &PartitionTable::read(&mut disk).or_image(cannot)?, number, change)
     }
 
-    fn check_table(&self, disk: &Path, table: &Table, number: u32, change: &Change) -> Result<()> {
+    fn check_table(
+        &self,
+        disk: &Path,
+        table: &PartitionTable,
+        number: u32,
+        change: &EntryChange,
+    ) -> Result<()> {
         let taken = |(n, p): &(&u32, &Partition)| **n != number && change.uuid == Some(p.part_guid);
         match table.partitions.iter().find(taken) {
             None => Ok(()),
@@ -64,14 +70,14 @@ impl TableEntry<'_> {
         }
     }
 
-    fn change_table(&self, change: &Change) -> Result<()> {
+    fn change_table(&self, change: &EntryChange) -> Result<()> {
         let (disk_path, number) = self.disk()?;
         let cannot = || format!("{}: cannot change its partition table", disk_path.display());
         let disk = OpenOptions::new().read(true).write(true).open(&disk_path).or_image(cannot)?;
         // udev and other tools keep their hands off a disk that is locked
         // (systemd's "Locking Block Device Access").
         let mut disk = Flock::lock(disk, FlockArg::LockExclusive).map_err(|(_, e)| e).or_image(cannot)?;
-        let table = Table::read(&mut *disk).or_image(cannot)?;
+        let table = PartitionTable::read(&mut *disk).or_image(cannot)?;
         self.check_table(&disk_path, &table, number, change)?;
         if table.partitions.get(&number).is_some_and(|p| change.is_made(p)) {
             return Ok(());
@@ -94,7 +100,7 @@ impl TableEntry<'_> {
         Ok((Path::new("/dev").join(disk.to_string_lossy().replace('!', "/")), number))
     }
 
-    fn check_links(&self, root: &Root, change: &Change) -> Result<()> {
+    fn check_links(&self, root: &Root, change: &EntryChange) -> Result<()> {
         let uuid = change.uuid.map(|uuid| format!("/dev/disk/by-partuuid/{uuid}"));
         let label = change.label.as_ref().map(|label| format!("/dev/disk/by-partlabel/{label}"));
         for link in uuid.into_iter().chain(label) {
@@ -106,7 +112,7 @@ impl TableEntry<'_> {
         Ok(())
     }
 
-    fn change_links(&self, root: &Root, change: &Change) -> Result<()> {
+    fn change_links(&self, root: &Root, change: &EntryChange) -> Result<()> {
         self.check_links(root, change)?;
         if let Some(uuid) = change.uuid {
             self.replace_link(root, "/dev/disk/by-partuuid", &uuid.to_string())?;
@@ -164,10 +170,10 @@ mod tests {
         let dir = tree();
         let root = Root::at(dir.path());
         let slot = Slots::find(&root, None).unwrap().b.root_area();
-        let change = Change {
+        let change = EntryChange {
             uuid: Some(uuid::Uuid::from_u128(0xc)),
             label: Some("edge_2.0".into()),
-            ..Change::default()
+            ..EntryChange::default()
         };
         for _ in 0..2 {
             TableEntry(&slot).change(&root, &change).unwrap();
@@ -184,7 +190,7 @@ mod tests {
         let dir = tree();
         let root = Root::at(dir.path());
         let slot = Slots::find(&root, None).unwrap().b.root_area();
-        let change = Change { uuid: Some(uuid::Uuid::from_u128(0xa)), ..Change::default() };
+        let change = EntryChange { uuid: Some(uuid::Uuid::from_u128(0xa)), ..EntryChange::default() };
         assert_eq!(TableEntry(&slot).change(&root, &change).unwrap_err().exit_code(), 6);
     }
 }

@@ -3,14 +3,15 @@
 use crate::boot::kernel_args::waits_for_a_person;
 use crate::doctor::finding::{Finding, Severity};
 use abide_core::boot::Entry;
-use abide_core::boot::model::entry::State;
+use abide_core::boot::model::entry::EntryState;
 
 /// `running` is the command line of this boot, which may have been edited in the menu.
 pub(super) fn look(entries: &[Entry], running: &str) -> Vec<Finding> {
-    let bootable = entries.iter().filter(|e| e.profile == 0 && e.state() != State::Bad);
+    let bootable = entries.iter().filter(|e| e.profile == 0 && e.state() != EntryState::Bad);
     let mut found: Vec<Finding> = bootable
         .filter_map(|entry| {
-            let severity = if entry.state() == State::Trial { Severity::Error } else { Severity::Warning };
+            let severity =
+                if entry.state() == EntryState::Trial { Severity::Error } else { Severity::Warning };
             Some(Finding { severity, ..finding(&entry.path(), entry.options.as_deref()?)? })
         })
         .collect();

@@ -50,13 +50,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::boot::tests::uki;
-    use abide_core::boot::Partition;
+    use abide_core::boot::BootPartition;
 
     #[test]
     fn the_same_id_with_and_without_a_counter_is_found_on_one_partition_and_across_both() {
         let plain = uki("edge_1.0.efi", "1.0");
         let counted = uki("Edge_1.0+3-0.efi", "1.0");
-        let elsewhere = Entry { partition: Partition::Xbootldr, ..plain.clone() };
+        let elsewhere = Entry { partition: BootPartition::Xbootldr, ..plain.clone() };
         let other = uki("edge_2.0.efi", "2.0");
         for pair in [[plain.clone(), counted], [plain.clone(), elsewhere]] {
             let [a, b] = pair;

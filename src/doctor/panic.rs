@@ -3,10 +3,10 @@
 use crate::boot::kernel_args::reboots_on_panic;
 use crate::doctor::finding::{Finding, Severity};
 use abide_core::boot::Entry;
-use abide_core::boot::model::entry::State;
+use abide_core::boot::model::entry::EntryState;
 
 pub(super) fn look(entries: &[Entry]) -> Vec<Finding> {
-    entries.iter().filter(|e| e.profile == 0 && e.state() != State::Bad).filter_map(entry).collect()
+    entries.iter().filter(|e| e.profile == 0 && e.state() != EntryState::Bad).filter_map(entry).collect()
 }
 
 fn entry(entry: &Entry) -> Option<Finding> {
@@ -17,7 +17,7 @@ fn entry(entry: &Entry) -> Option<Finding> {
         None => format!("{} has no panic= on its command line", entry.path()),
     };
     // On trial that is a try that never ends; a good system has shown that it comes up.
-    let severity = if entry.state() == State::Trial { Severity::Error } else { Severity::Warning };
+    let severity = if entry.state() == EntryState::Trial { Severity::Error } else { Severity::Warning };
     Some(
         Finding { severity, ..Finding::warning("panic", what) }
             .because(

@@ -9,7 +9,7 @@ use crate::doctor::boot_complete::{Installed, OWN};
 use crate::doctor::room::Space;
 use crate::doctor::slots::mounts_of;
 use crate::update::write::{Room, SPARE};
-use abide_core::boot::Partition;
+use abide_core::boot::BootPartition;
 use abide_core::disk::SlotName;
 use abide_core::root::Root;
 use abide_core::state::{BootNote, State};
@@ -88,7 +88,7 @@ pub(super) fn space(machine: &Machine) -> Option<Space> {
     let goes = |path: &str| {
         machine.entries.iter().any(|e| {
             let boots = slots.and_then(|slots| slots.of_cmdline(e.options.as_deref()?));
-            e.partition == Partition::Esp && e.path() == path && other.is_some() && boots == other
+            e.partition == BootPartition::Esp && e.path() == path && other.is_some() && boots == other
         })
     };
     let freed: u64 = room.ukis.iter().filter(|(path, _)| goes(path)).map(|(_, len)| *len).sum();

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use crate::disk::gpt::Table;
+use crate::disk::gpt::PartitionTable;
 use abide_core::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
 use abide_core::error::{Error, OrError, Result};
 
@@ -70,7 +70,7 @@ impl Layout {
     /// # Errors
     /// [`Error::Image`] if there is none, or it makes no sense.
     pub fn parse(head: &[u8], name: &str) -> Result<Self> {
-        let table = Table::read(&mut Cursor::new(head)).or_image(|| {
+        let table = PartitionTable::read(&mut Cursor::new(head)).or_image(|| {
             format!("{name}: has no valid partition table; it must be the image of a whole disk with a GPT")
         })?;
         let nonsense =

@@ -3,7 +3,7 @@
 use log::{info, warn};
 
 use abide_core::boot::esp::directory_entries;
-use abide_core::boot::{Entry, Partition};
+use abide_core::boot::{BootPartition, Entry};
 use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, Previous, Stage, State, Update};
 
@@ -45,7 +45,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
         // Cut off after the entry appeared: finish from there.
         Some(entry) => {
             // One that a rollback to the other system arms was never staged.
-            if update.uki.is_some() && entry.partition == Partition::Esp {
+            if update.uki.is_some() && entry.partition == BootPartition::Esp {
                 machine.verify_uki(update, &entry.path())?;
             }
             entry.renamed(entry.name.with_counter(None))
@@ -75,7 +75,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
 fn warn_of_two_sectors(machine: &Machine, new: &Entry) {
     let dir = new.kind.dir();
     let names = machine.dirs.esp.list(dir).unwrap_or_default();
-    if !directory_entries::takes(names.iter().map(|i| i.name.as_str()), new.name.file()) {
+    if !directory_entries::has_room(names.iter().map(|i| i.name.as_str()), new.name.file()) {
         warn!(
             "{dir} on the ESP holds too many or too long names to be renamed in one write; remove what is not needed"
         );

@@ -5,7 +5,7 @@ use std::io::Read;
 use efivar::boot::{EFIHardDrive, EFIHardDriveType};
 use log::{debug, warn};
 
-use crate::boot::firmware::{Firmware, Way, carry_out, fold};
+use crate::boot::firmware::{BootOptions, LoaderPath, carry_out, fold};
 use abide_core::boot::esp::partitions::extent;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::update::machine::Machine;
@@ -51,8 +51,8 @@ impl Count {
 /// [`Error::Boot`] if the firmware does not show its options, or which ESP the loader came from.
 pub fn count(machine: &Machine, tries: u32) -> Result<Option<Count>> {
     let Some(needed) = needed(machine, tries) else { return Ok(None) };
-    let (firmware, way) = (read(machine)?, way(machine)?);
-    Ok(Some(Count { have: firmware.leading(&way).len(), needed }))
+    let (options, loader) = (read(machine)?, loader_path(machine)?);
+    Ok(Some(Count { have: options.leading(&loader).len(), needed }))
 }
 
 /// Adds the options that are missing and returns how many there are then; `None` if none were.
@@ -62,13 +62,13 @@ pub fn count(machine: &Machine, tries: u32) -> Result<Option<Count>> {
 /// As [`count`], and [`Error::Boot`] if the firmware takes no more: everything is as it was then.
 pub fn add(machine: &Machine, tries: u32) -> Result<Option<Count>> {
     let Some(needed) = needed(machine, tries) else { return Ok(None) };
-    let (firmware, way) = (read(machine)?, way(machine)?);
-    let partition = partition(machine, &way.partuuid);
+    let (options, loader) = (read(machine)?, loader_path(machine)?);
+    let partition = partition(machine, &loader.partuuid);
     let cannot = |e: String| Error::Boot(format!("cannot add firmware boot options: {e}"));
-    let Some(plan) = firmware.plan(&way, needed, partition).map_err(cannot)? else { return Ok(None) };
+    let Some(plan) = options.plan(&loader, needed, partition).map_err(cannot)? else { return Ok(None) };
     debug!("{plan:?}");
     carry_out(&mut machine.efi().clone(), &plan).map_err(|e| cannot(explain(&e, plan.create.len())))?;
-    let have = read(machine)?.leading(&way).len();
+    let have = read(machine)?.leading(&loader).len();
     if have < needed {
         // Some firmware says yes and forgets.
         return Err(cannot(format!("the firmware shows {have} of {needed} after they were written")));
@@ -93,20 +93,20 @@ fn needed(machine: &Machine, tries: u32) -> Option<usize> {
     (!machine.quirks.reboots_on_error).then(|| usize::try_from(tries).unwrap_or(usize::MAX).saturating_add(1))
 }
 
-fn read(machine: &Machine) -> Result<Firmware> {
-    Firmware::read(machine.efi())
+fn read(machine: &Machine) -> Result<BootOptions> {
+    BootOptions::read(machine.efi())
         .or_boot(|| "the firmware's boot options cannot be read")?
         .ok_or_else(|| Error::Boot("the firmware shows no boot options (EFI variable BootOrder)".into()))
 }
 
 /// How the loader is reached: as this boot did, and by every copy of it on the ESP.
-fn way(machine: &Machine) -> Result<Way> {
+fn loader_path(machine: &Machine) -> Result<LoaderPath> {
     let partuuid = machine.vars.device_partuuid.clone().ok_or_else(|| {
         Error::Boot("which ESP the loader came from is not known (EFI variable LoaderDevicePartUUID)".into())
     })?;
     let mut files: Vec<String> = machine.vars.image.iter().map(|path| fold(path)).collect();
     files.extend(PLACES.into_iter().filter(|path| is_systemd_boot(machine, path)).map(fold));
-    Ok(Way { partuuid, files })
+    Ok(LoaderPath { partuuid, files })
 }
 
 fn is_systemd_boot(machine: &Machine, path: &str) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use abide_core::boot::model::choice::Settings;
-use abide_core::boot::model::entry::{Partition, UKI_DIR};
+use abide_core::boot::model::entry::{BootPartition, UKI_DIR};
 use abide_core::boot::{BootDirs, Entry, Quirks, Volume};
 use abide_core::disk::{Slot, SlotName, Slots};
 use abide_core::root::Root;
@@ -162,7 +162,7 @@ pub fn dirs(fat: &Fat) -> BootDirs {
 
 /// Where an entry is on the disk.
 pub fn place(entry: &Entry) -> String {
-    let at = if entry.partition == Partition::Xbootldr { XBOOTLDR } else { "" };
+    let at = if entry.partition == BootPartition::Xbootldr { XBOOTLDR } else { "" };
     format!("{at}{}", entry.path())
 }
 

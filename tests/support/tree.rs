@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use abide_core::boot::model::choice::{Settings, boot};
-use abide_core::boot::{Access, BootDirs, EfiVars, LoaderVars, Partition};
+use abide_core::boot::{Access, BootDirs, BootPartition, EfiVars, LoaderVars};
 use abide_core::disk::RootArg;
 use abide_core::root::Root;
 use abide_core::state::{Stage, State, Store, Uki, Update};
@@ -162,8 +162,8 @@ impl Tree {
         let was = &next.choice.entry;
         let now = next.entries.iter().find(|e| e.id() == was.id()).unwrap();
         let folder = match was.partition {
-            Partition::Esp => self.path("efi/EFI/Linux"),
-            Partition::Xbootldr => self.path("boot/EFI/Linux"),
+            BootPartition::Esp => self.path("efi/EFI/Linux"),
+            BootPartition::Xbootldr => self.path("boot/EFI/Linux"),
         };
         fs::rename(folder.join(was.name.file()), folder.join(now.name.file())).unwrap();
         fs::remove_file(self.variable("LoaderEntryOneShot")).unwrap_or_default();

@@ -7,15 +7,15 @@ use std::io::{self, Read};
 use std::rc::Rc;
 
 use crate::boot::esp::volume::{Item, ReadSeek, Volume};
-use crate::boot::model::entry::{Entry, Kind, Partition, Starts};
+use crate::boot::model::entry::{BootPartition, Entry, EntryKind, Starts};
 use crate::boot::model::name::EntryName;
 
 /// A UKI of the image `edge`.
 pub(crate) fn uki(file: &str, version: &str) -> Entry {
     Entry {
         name: EntryName::parse(file).unwrap(),
-        partition: Partition::Esp,
-        kind: Kind::Uki,
+        partition: BootPartition::Esp,
+        kind: EntryKind::Uki,
         title: Some(format!("Edge {version}")),
         sort_key: Some("edge".into()),
         machine_id: None,
@@ -30,7 +30,14 @@ pub(crate) fn uki(file: &str, version: &str) -> Entry {
 /// A Type #1 entry that says nothing but what to start.
 pub(super) fn conf(file: &str, starts: Starts) -> Entry {
     let name = EntryName::parse(file).unwrap();
-    Entry { name, kind: Kind::Conf(starts), title: None, sort_key: None, version: None, ..uki("x.efi", "0") }
+    Entry {
+        name,
+        kind: EntryKind::Conf(starts),
+        title: None,
+        sort_key: None,
+        version: None,
+        ..uki("x.efi", "0")
+    }
 }
 
 /// The smallest PE files that have a UKI's sections.

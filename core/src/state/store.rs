@@ -201,7 +201,7 @@ pub fn decode(bytes: &[u8]) -> std::result::Result<Option<(u64, State)>, String>
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::boot::Folder;
+    use crate::boot::DirVolume;
     use crate::state::model::Baseline;
     use std::fs;
 
@@ -212,10 +212,10 @@ mod tests {
         }
     }
 
-    fn esp() -> (tempfile::TempDir, Folder) {
+    fn esp() -> (tempfile::TempDir, DirVolume) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("EFI/abide")).unwrap();
-        let esp = Folder::new(dir.path());
+        let esp = DirVolume::new(dir.path());
         (dir, esp)
     }
 

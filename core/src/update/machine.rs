@@ -10,7 +10,7 @@ use crate::boot::esp::safe_rename;
 use crate::boot::model::choice::{Settings, choose};
 use crate::boot::model::entry::UKI_DIR;
 use crate::boot::model::name::{EntryName, Suffix, fold_id};
-use crate::boot::{Access, BootDirs, EfiVars, Entry, LoaderVars, Partition, Quirks};
+use crate::boot::{Access, BootDirs, BootPartition, EfiVars, Entry, LoaderVars, Quirks};
 use crate::config::SlotLabels;
 use crate::disk::{RootArg, SlotName, Slots};
 use crate::error::{Error, OrError, Result};
@@ -398,7 +398,7 @@ impl Machine {
         Ok(())
     }
 
-    fn entry_at(&self, partition: Partition, path: &str) -> Option<&Entry> {
+    fn entry_at(&self, partition: BootPartition, path: &str) -> Option<&Entry> {
         self.entries.iter().find(|e| e.partition == partition && e.path() == path)
     }
 }

@@ -1,6 +1,6 @@
 //! The single operations that change a machine. A plan is a list of them.
 
-use crate::boot::Partition;
+use crate::boot::BootPartition;
 use crate::error::Result;
 use crate::state::State;
 use crate::update::overrides::Override;
@@ -13,7 +13,7 @@ pub enum Step {
     /// Give a boot entry another name in its folder; what steers the loader.
     Rename {
         /// The partition that the entry is on.
-        partition: Partition,
+        partition: BootPartition,
         /// The folder and file name as it is, relative to the partition.
         from: String,
         /// The new file name.
@@ -24,7 +24,7 @@ pub enum Step {
     /// Remove a boot entry.
     Remove {
         /// The partition that the entry is on.
-        partition: Partition,
+        partition: BootPartition,
         /// Its path relative to the partition.
         file: String,
     },

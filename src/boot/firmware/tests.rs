@@ -39,12 +39,12 @@ fn device() -> BootEntry {
     BootEntry { file_path_list: None, description: "UEFI Misc Device".into(), ..entry(ESP, "") }
 }
 
-fn way() -> Way {
-    Way { partuuid: ESP.into(), files: vec![fold(LOADER)] }
+fn loader() -> LoaderPath {
+    LoaderPath { partuuid: ESP.into(), files: vec![fold(LOADER)] }
 }
 
-fn firmware(options: &[(u16, BootEntry)]) -> Firmware {
-    Firmware {
+fn firmware(options: &[(u16, BootEntry)]) -> BootOptions {
+    BootOptions {
         order: options.iter().map(|(id, _)| *id).collect(),
         options: options.iter().map(|(id, entry)| (*id, Some(entry.clone()))).collect(),
         current: None,
@@ -67,35 +67,35 @@ fn only_active_options_for_this_loader_on_this_esp_count() {
         (5, device()),
         (6, entry(ESP, LOADER)),
     ]);
-    assert_eq!(it.leading(&way()), [1, 6]);
+    assert_eq!(it.leading(&loader()), [1, 6]);
 }
 
 #[test]
 fn the_option_that_this_boot_came_from_leads_there_and_so_do_others_like_it() {
     let shim = "\\EFI\\BOOT\\BOOTX64.EFI";
     let mut it = firmware(&[(0, device()), (1, entry(ESP, shim)), (2, entry(ESP, shim))]);
-    assert!(it.leading(&way()).is_empty());
+    assert!(it.leading(&loader()).is_empty());
     it.current = Some(0);
-    assert_eq!(it.leading(&way()), [0]);
+    assert_eq!(it.leading(&loader()), [0]);
     it.current = Some(1);
-    assert_eq!(it.leading(&way()), [1, 2]);
+    assert_eq!(it.leading(&loader()), [1, 2]);
     // A boot menu's choice that is in no order leads nowhere the next time.
     it.current = Some(9);
-    assert!(it.leading(&way()).is_empty());
+    assert!(it.leading(&loader()).is_empty());
 }
 
 #[test]
 fn an_order_that_names_one_option_twice_has_it_once() {
     let mut it = firmware(&[(1, entry(ESP, LOADER))]);
     it.order = vec![1, 1];
-    assert_eq!(it.leading(&way()), [1]);
+    assert_eq!(it.leading(&loader()), [1]);
 }
 
 #[test]
 fn new_options_come_right_behind_the_current_one_and_move_nothing() {
     let mut it = firmware(&[(3, device()), (1, entry(ESP, LOADER)), (0, device())]);
     it.current = Some(1);
-    let plan = it.plan(&way(), 4, None).unwrap().unwrap();
+    let plan = it.plan(&loader(), 4, None).unwrap().unwrap();
     assert_eq!(plan.order, [3, 1, 2, 4, 5, 0]);
     let names: Vec<&str> = plan.create.iter().map(|(_, e)| e.description.as_str()).collect();
     assert_eq!(
@@ -113,8 +113,8 @@ fn new_options_come_right_behind_the_current_one_and_move_nothing() {
 fn where_no_option_names_the_esp_one_is_made_up_from_its_partition() {
     let mut it = firmware(&[(0, device())]);
     it.current = Some(0);
-    assert!(it.plan(&way(), 2, None).is_err());
-    let plan = it.plan(&way(), 2, Some(drive(ESP))).unwrap().unwrap();
+    assert!(it.plan(&loader(), 2, None).is_err());
+    let plan = it.plan(&loader(), 2, Some(drive(ESP))).unwrap().unwrap();
     let list = plan.create[0].1.file_path_list.clone().unwrap();
     assert_eq!((fold(&list.file_path.path), list.hard_drive), (fold(LOADER), drive(ESP)));
 }
@@ -122,20 +122,20 @@ fn where_no_option_names_the_esp_one_is_made_up_from_its_partition() {
 #[test]
 fn enough_options_need_nothing_and_a_plan_that_was_carried_out_is_enough() {
     let mut it = firmware(&[(1, entry(ESP, LOADER))]);
-    assert_eq!(it.plan(&way(), 1, None).unwrap(), None);
-    let plan = it.plan(&way(), 4, None).unwrap().unwrap();
+    assert_eq!(it.plan(&loader(), 1, None).unwrap(), None);
+    let plan = it.plan(&loader(), 4, None).unwrap().unwrap();
     it.options.extend(plan.create.into_iter().map(|(id, e)| (id, Some(e))));
     it.order = plan.order;
-    assert_eq!(it.leading(&way()).len(), 4);
-    assert_eq!(it.plan(&way(), 4, None).unwrap(), None);
+    assert_eq!(it.leading(&loader()).len(), 4);
+    assert_eq!(it.plan(&loader(), 4, None).unwrap(), None);
 }
 
 #[test]
 fn what_an_interrupted_run_left_behind_is_used() {
     let mut it = firmware(&[(1, entry(ESP, LOADER))]);
-    let plan = it.plan(&way(), 3, None).unwrap().unwrap();
+    let plan = it.plan(&loader(), 3, None).unwrap().unwrap();
     it.options.push((plan.create[0].0, Some(plan.create[0].1.clone())));
-    let again = it.plan(&way(), 3, None).unwrap().unwrap();
+    let again = it.plan(&loader(), 3, None).unwrap().unwrap();
     assert_eq!(again.order.len(), 3);
     assert_eq!(again.create.len(), 1);
 }
@@ -164,7 +164,7 @@ impl VarWriter for Memory {
 #[test]
 fn where_the_firmware_has_no_room_nothing_is_left_half_done() {
     let it = firmware(&[(1, entry(ESP, LOADER))]);
-    let plan = it.plan(&way(), 4, None).unwrap().unwrap();
+    let plan = it.plan(&loader(), 4, None).unwrap().unwrap();
     let before = BTreeMap::from([("BootOrder".to_owned(), vec![1, 0])]);
     for room in 0..4 {
         let mut memory = Memory { vars: before.clone(), room };
@@ -182,7 +182,7 @@ fn options_are_read_from_the_variables_and_damaged_ones_are_passed_over() {
     let folder = dir.path().join("sys/firmware/efi/efivars");
     std::fs::create_dir_all(&folder).unwrap();
     let vars = EfiVars::new(&Root::at(dir.path()));
-    assert_eq!(Firmware::read(&vars).unwrap(), None);
+    assert_eq!(BootOptions::read(&vars).unwrap(), None);
     let put = |name: &str, data: &[u8]| {
         let file = folder.join(format!("{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c"));
         std::fs::write(file, [&[7, 0, 0, 0], data].concat()).unwrap();
@@ -197,9 +197,9 @@ fn options_are_read_from_the_variables_and_damaged_ones_are_passed_over() {
     for (number, cut) in (2..).zip([0, 3, 7, 20, whole.len() - 5, whole.len() - 1]) {
         put(&format!("Boot000{number}"), &whole[..cut]);
     }
-    let it = Firmware::read(&vars).unwrap().unwrap();
+    let it = BootOptions::read(&vars).unwrap().unwrap();
     assert_eq!((it.order.as_slice(), it.current), ([1, 10, 2].as_slice(), Some(10)));
-    assert_eq!(it.leading(&way()), [1, 10]);
+    assert_eq!(it.leading(&loader()), [1, 10]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ const MOST_ZEROS: u64 = 64 << 20;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct Totals {
     /// Bytes of the stream.
     pub bytes: u64,
     /// Bytes written to the device.
@@ -53,7 +53,7 @@ pub fn overwrite(
     most: u64,
     fill: impl FnMut(&mut [u8]) -> Result<usize>,
     tick: impl FnMut(u64),
-) -> Result<Report> {
+) -> Result<Totals> {
     let shared = &Shared::new(device);
     let (free_in, free_out) = sync_channel(POOL);
     let (work_in, work_out) = sync_channel(POOL);
@@ -83,14 +83,14 @@ pub fn overwrite(
         checker.join().map_err(|_| died()).and_then(|r| r).and(result)
     });
     result?;
-    Ok(Report {
+    Ok(Totals {
         bytes: shared.given.load(Ordering::Relaxed),
         written: shared.written.load(Ordering::Relaxed),
         zeroed: shared.zeroed.load(Ordering::Relaxed),
     })
 }
 
-enum Job {
+enum Work {
     /// The first `len` bytes of the block belong at `offset`.
     Bytes { offset: u64, len: usize, block: Block },
     /// There are `len` zeros at `offset`, whole pages.
@@ -98,15 +98,15 @@ enum Job {
 }
 
 /// A range that was written, and what it must read back as.
-struct Written {
+struct WrittenRange {
     offset: u64,
     len: u64,
-    content: Content,
+    expected: Expected,
     /// Bytes that went over to the device for it.
     sent: u64,
 }
 
-enum Content {
+enum Expected {
     /// At most a block, with this hash.
     Hash(u64),
     Zeros,
@@ -117,7 +117,7 @@ struct Shared<'a> {
     /// Somebody failed; the others stop.
     stop: AtomicBool,
     given: AtomicU64,
-    strangers: AtomicU32,
+    different_blocks: AtomicU32,
     written: AtomicU64,
     zeroed: AtomicU64,
     zeros: Block,
@@ -129,7 +129,7 @@ impl<'a> Shared<'a> {
             device,
             stop: AtomicBool::new(false),
             given: AtomicU64::new(0),
-            strangers: AtomicU32::new(0),
+            different_blocks: AtomicU32::new(0),
             written: AtomicU64::new(0),
             zeroed: AtomicU64::new(0),
             zeros: Block::new(BLOCK),
@@ -150,7 +150,7 @@ impl<'a> Shared<'a> {
         mut fill: impl FnMut(&mut [u8]) -> Result<usize>,
         mut tick: impl FnMut(u64),
         free: &Receiver<Block>,
-        work: SyncSender<Job>,
+        work: SyncSender<Work>,
     ) -> Result<()> {
         let (mut offset, mut zeros) = (0, 0);
         // Both ends of the queues are open as long as this runs.
@@ -161,7 +161,7 @@ impl<'a> Shared<'a> {
             let count = self.noted(fill(block.get_mut(wanted)))?.min(wanted);
             let is_zeros = count > 0 && count.is_multiple_of(ALIGN) && is_zero(block.get(count));
             if zeros > 0 && (!is_zeros || zeros >= MOST_ZEROS) {
-                if work.send(Job::Zeros { offset: offset - zeros, len: zeros }).is_err() {
+                if work.send(Work::Zeros { offset: offset - zeros, len: zeros }).is_err() {
                     break;
                 }
                 zeros = 0;
@@ -169,7 +169,7 @@ impl<'a> Shared<'a> {
             if is_zeros {
                 zeros += count as u64;
                 spare = Some(block);
-            } else if count == 0 || work.send(Job::Bytes { offset, len: count, block }).is_err() {
+            } else if count == 0 || work.send(Work::Bytes { offset, len: count, block }).is_err() {
                 break;
             }
             offset += count as u64;
@@ -181,7 +181,7 @@ impl<'a> Shared<'a> {
         }
         if zeros > 0 {
             // Nobody to take it: they have failed, and say so themselves.
-            drop(work.send(Job::Zeros { offset: offset - zeros, len: zeros }));
+            drop(work.send(Work::Zeros { offset: offset - zeros, len: zeros }));
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ mod tests {
         file
     }
 
-    fn run(path: &Path, image: &[u8]) -> Result<Report> {
+    fn run(path: &Path, image: &[u8]) -> Result<Totals> {
         let device = DirectFile::open(path).unwrap();
         overwrite(&device, image.len() as u64, fill_from(&mut Cursor::new(image)), |_| ())
     }
@@ -321,11 +321,11 @@ mod tests {
         let device = DirectFile::open(file.path()).unwrap();
         let shared = Shared::new(&device);
         let (send, receive) = channel();
-        send.send(Written { offset: 4096, len: 8192, content: Content::Hash(1), sent: 8192 }).unwrap();
+        send.send(WrittenRange { offset: 4096, len: 8192, expected: Expected::Hash(1), sent: 8192 }).unwrap();
         drop(send);
         assert_eq!(shared.check(receive).unwrap_err().exit_code(), 7);
         let (send, receive) = channel();
-        send.send(Written { offset: 4096, len: 8192, content: Content::Zeros, sent: 0 }).unwrap();
+        send.send(WrittenRange { offset: 4096, len: 8192, expected: Expected::Zeros, sent: 0 }).unwrap();
         drop(send);
         assert_eq!(shared.check(receive).unwrap_err().exit_code(), 7);
     }

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::disk::direct::{ALIGN, Block};
 use crate::disk::overwrite::pages::is_zero;
-use crate::disk::overwrite::{BLOCK, Content, Shared, Written};
+use crate::disk::overwrite::{BLOCK, Expected, Shared, WrittenRange};
 use abide_core::error::{Error, OrError, Result};
 
 /// After so many bytes sent the device is flushed, and what has become durable is read back. A disk answers
@@ -21,7 +21,7 @@ impl Shared<'_> {
     /// Reads back what was written, group by group behind the writers. At the end everything is
     /// durable, also what was found to be right already: the writer of that may have been cut off
     /// before its flush.
-    pub(super) fn check(&self, written: Receiver<Written>) -> Result<()> {
+    pub(super) fn check(&self, written: Receiver<WrittenRange>) -> Result<()> {
         let mut block = Block::new(BLOCK);
         let (mut group, mut bytes) = (Vec::new(), 0);
         for range in written {
@@ -42,25 +42,26 @@ impl Shared<'_> {
         self.check_group(&group, &mut block)
     }
 
-    fn check_group(&self, group: &[Written], block: &mut Block) -> Result<()> {
+    fn check_group(&self, group: &[WrittenRange], block: &mut Block) -> Result<()> {
         let cannot = || format!("{}: cannot flush", self.device.path().display());
         self.device.flush().or_image(cannot)?;
-        let odd = |r: &Written| !r.len.is_multiple_of(ALIGN as u64) || !r.offset.is_multiple_of(ALIGN as u64);
+        let odd =
+            |r: &WrittenRange| !r.len.is_multiple_of(ALIGN as u64) || !r.offset.is_multiple_of(ALIGN as u64);
         if !self.device.is_direct() || group.iter().any(odd) {
             self.device.drop_cache().or_image(cannot)?;
         }
         group.iter().try_for_each(|range| self.check_range(range, block))
     }
 
-    fn check_range(&self, range: &Written, block: &mut Block) -> Result<()> {
+    fn check_range(&self, range: &WrittenRange, block: &mut Block) -> Result<()> {
         let (mut offset, end) = (range.offset, range.offset + range.len);
         while offset < end {
             let count = usize::try_from(end - offset).unwrap_or(usize::MAX).min(BLOCK);
             let bytes = block.get_mut(count);
             self.device.read_at(bytes, offset).or_image(|| self.cannot("read back", offset))?;
-            let is_right = match range.content {
-                Content::Hash(hash) => xxh3_64(bytes) == hash,
-                Content::Zeros => is_zero(bytes),
+            let is_right = match range.expected {
+                Expected::Hash(hash) => xxh3_64(bytes) == hash,
+                Expected::Zeros => is_zero(bytes),
             };
             if !is_right {
                 return Err(Error::Unverified(format!(

@@ -9,20 +9,20 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::disk::direct::{ALIGN, Block};
 use crate::disk::overwrite::pages::{differing, runs, same};
-use crate::disk::overwrite::{BLOCK, Content, Job, Shared, Written};
+use crate::disk::overwrite::{BLOCK, Expected, Shared, Work, WrittenRange};
 use abide_core::error::{Error, OrError, Result};
 
 /// After so many blocks in which nothing was as it should be, the device is taken for one with
 /// other content, and of each block only a page is read to see whether that is still so.
-const STRANGERS: u32 = 16;
+const OTHER_CONTENT_AFTER: u32 = 16;
 
 impl Shared<'_> {
     /// Writes the blocks that come, until none do.
     pub(super) fn write_blocks(
         &self,
-        work: &Mutex<Receiver<Job>>,
+        work: &Mutex<Receiver<Work>>,
         free: &SyncSender<Block>,
-        check: &Sender<Written>,
+        check: &Sender<WrittenRange>,
     ) -> Result<()> {
         let mut old = Block::new(BLOCK);
         let mut result = Ok(());
@@ -35,20 +35,26 @@ impl Shared<'_> {
             // After a failure the blocks still go round, or the feeding thread would wait for ever.
             if result.is_ok() && !self.stop.load(Ordering::Relaxed) {
                 result = self.noted(match &job {
-                    Job::Bytes { offset, len, block } => {
+                    Work::Bytes { offset, len, block } => {
                         self.write_block(block.get(*len), *offset, &mut old, check)
                     }
-                    Job::Zeros { offset, len } => self.write_zeros(*offset, *len, &mut old, check),
+                    Work::Zeros { offset, len } => self.write_zeros(*offset, *len, &mut old, check),
                 });
             }
-            if let Job::Bytes { block, .. } = job {
+            if let Work::Bytes { block, .. } = job {
                 drop(free.send(block));
             }
         }
     }
 
-    fn write_block(&self, new: &[u8], offset: u64, old: &mut Block, check: &Sender<Written>) -> Result<()> {
-        if self.is_strange(new, offset, old)? {
+    fn write_block(
+        &self,
+        new: &[u8],
+        offset: u64,
+        old: &mut Block,
+        check: &Sender<WrittenRange>,
+    ) -> Result<()> {
+        if self.has_other_content(new, offset, old)? {
             return self.write_range(new, offset, check);
         }
         self.differing(new, offset, old)?.into_iter().try_for_each(|range| {
@@ -58,10 +64,10 @@ impl Shared<'_> {
     }
 
     /// Makes a range zeros, those of its blocks together of which nothing is.
-    fn write_zeros(&self, start: u64, len: u64, old: &mut Block, check: &Sender<Written>) -> Result<()> {
+    fn write_zeros(&self, start: u64, len: u64, old: &mut Block, check: &Sender<WrittenRange>) -> Result<()> {
         let end = start + len;
         let zeros_before = |end: u64| self.zeros.get(usize::try_from(end).unwrap_or(usize::MAX).min(BLOCK));
-        if self.is_strange(zeros_before(len), start, old)? {
+        if self.has_other_content(zeros_before(len), start, old)? {
             return self.make_zero(start..end, check);
         }
         let (mut offset, mut waiting) = (start, start..start);
@@ -90,18 +96,18 @@ impl Shared<'_> {
         self.device.read_at(old, offset).or_image(|| self.cannot("read", offset))?;
         let ranges = differing(new, old);
         if ranges.first().is_some_and(|r| r.len() == new.len()) {
-            self.strangers.fetch_add(1, Ordering::Relaxed);
+            self.different_blocks.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.strangers.store(0, Ordering::Relaxed);
+            self.different_blocks.store(0, Ordering::Relaxed);
         }
         Ok(ranges)
     }
 
     /// Whether the device holds something else here, as it did before.
-    fn is_strange(&self, new: &[u8], offset: u64, old: &mut Block) -> Result<bool> {
+    fn has_other_content(&self, new: &[u8], offset: u64, old: &mut Block) -> Result<bool> {
         let middle = new.len() / 2 / ALIGN * ALIGN;
         let Some(page) = new.get(middle..middle + ALIGN) else { return Ok(false) };
-        if self.strangers.load(Ordering::Relaxed) < STRANGERS {
+        if self.different_blocks.load(Ordering::Relaxed) < OTHER_CONTENT_AFTER {
             return Ok(false);
         }
         let offset = offset + middle as u64;
@@ -110,7 +116,7 @@ impl Shared<'_> {
         Ok(!same(page, old))
     }
 
-    fn make_zero(&self, range: Range<u64>, check: &Sender<Written>) -> Result<()> {
+    fn make_zero(&self, range: Range<u64>, check: &Sender<WrittenRange>) -> Result<()> {
         let (mut offset, len) = (range.start, range.end - range.start);
         if len == 0 {
             return Ok(());
@@ -126,12 +132,12 @@ impl Shared<'_> {
         Ok(())
     }
 
-    fn zeroed(&self, offset: u64, len: u64, check: &Sender<Written>) -> Result<()> {
+    fn zeroed(&self, offset: u64, len: u64, check: &Sender<WrittenRange>) -> Result<()> {
         self.zeroed.fetch_add(len, Ordering::Relaxed);
-        send(check, Written { offset, len, content: Content::Zeros, sent: 0 })
+        send(check, WrittenRange { offset, len, expected: Expected::Zeros, sent: 0 })
     }
 
-    fn write_range(&self, bytes: &[u8], start: u64, check: &Sender<Written>) -> Result<()> {
+    fn write_range(&self, bytes: &[u8], start: u64, check: &Sender<WrittenRange>) -> Result<()> {
         for (run, is_zeros) in runs(bytes) {
             let part = bytes.get(run.clone()).unwrap_or_default();
             let offset = start + run.start as u64;
@@ -142,13 +148,13 @@ impl Shared<'_> {
             }
             self.device.write_at(part, offset).or_image(|| self.cannot("write", offset))?;
             self.written.fetch_add(len, Ordering::Relaxed);
-            let content = if is_zeros { Content::Zeros } else { Content::Hash(xxh3_64(part)) };
-            send(check, Written { offset, len, content, sent: len })?;
+            let expected = if is_zeros { Expected::Zeros } else { Expected::Hash(xxh3_64(part)) };
+            send(check, WrittenRange { offset, len, expected, sent: len })?;
         }
         Ok(())
     }
 }
 
-fn send(check: &Sender<Written>, written: Written) -> Result<()> {
+fn send(check: &Sender<WrittenRange>, written: WrittenRange) -> Result<()> {
     check.send(written).or_failed(|| "a writing thread died")
 }

@@ -18,14 +18,14 @@ use log::{info, warn};
 
 use crate::config::Config;
 use crate::disk::direct::DirectFile;
-use crate::disk::overwrite::{Report, overwrite};
+use crate::disk::overwrite::{Totals, overwrite};
 use crate::disk::relabel::TableEntry;
 use crate::feed::published;
 use crate::feed::published::Choice;
 use crate::image::Folder;
 use crate::image::trust::{Expected, Judge};
 use abide_core::boot::esp::safe_rename::discard;
-use abide_core::boot::model::entry::Kind;
+use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::{Area, SlotName};
 use abide_core::error::{Error, Result};
 use abide_core::state::{Stage, State, Uki, Update};
@@ -65,7 +65,7 @@ pub struct Written {
     /// SHA-256 of the published image.
     pub digest: String,
     /// What that cost.
-    pub report: Report,
+    pub report: Totals,
 }
 
 /// What to write.
@@ -100,7 +100,7 @@ pub fn write(
     let slots = machine.slots()?.clone();
     let running = machine.running_slot()?;
     let running_entry = machine.running_entry()?;
-    let own_id = running_entry.sort_key.clone().filter(|_| running_entry.kind == Kind::Uki);
+    let own_id = running_entry.sort_key.clone().filter(|_| running_entry.kind == EntryKind::Uki);
     let image_id = config.trust.image_id.clone().or(own_id);
     let running_entry = running_entry.id();
     let (mut image, known) = open(machine, wanted, config, given.as_deref(), image_id.as_deref())?;
@@ -217,11 +217,11 @@ fn write_parts(
     image: &mut Opened,
     devices: &[(&PartPlan, DirectFile)],
     progress: &mut impl FnMut(Progress),
-) -> Result<Report> {
+) -> Result<Totals> {
     let lens = image.lens();
     let most = |part: &PartPlan| lens.get(&part.role).copied().flatten().unwrap_or(part.area.size);
     let total = devices.iter().map(|(part, _)| most(part)).sum();
-    let mut whole = Report::default();
+    let mut whole = Totals::default();
     for role in image.order() {
         let Some((part, device)) = devices.iter().find(|(part, _)| part.role == role) else { continue };
         let before = whole.bytes;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::disk::gpt::{Change, MAX_LABEL, NO_AUTO, READ_ONLY};
+use crate::disk::gpt::{EntryChange, MAX_LABEL, NO_AUTO, READ_ONLY};
 use crate::update::write::opened::{Described, Part};
 use crate::update::write::plan::NATIVE;
 use abide_core::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
@@ -20,9 +20,9 @@ pub struct PartPlan {
     /// Where it is.
     pub area: Area,
     /// Before its first byte is overwritten.
-    pub before: Change,
+    pub before: EntryChange,
     /// Once everything is verified.
-    pub after: Change,
+    pub after: EntryChange,
 }
 
 /// What to write where, so that `root` finds the target, and it alone; and what the user should know.
@@ -69,13 +69,13 @@ pub fn plan(
         let hidden = Uuid::from_u128(scratch.as_u128() ^ part.role as u128);
         parts.push(PartPlan {
             role: part.role,
-            before: Change {
+            before: EntryChange {
                 label: label.as_ref().filter(|_| area.label != EMPTY).map(|_| EMPTY.to_owned()),
                 uuid: (verity && own.is_some()).then_some(hidden),
                 set: NO_AUTO,
-                ..Change::default()
+                ..EntryChange::default()
             },
-            after: Change {
+            after: EntryChange {
                 label,
                 uuid: own,
                 kind: if verity { kind_of(part.role) } else { None },
@@ -133,14 +133,14 @@ fn kind_of(role: Role) -> Option<Uuid> {
 }
 
 /// What to make of the target's partition so that `root` finds it, and it alone.
-fn fit(root: &RootArg, target: &Slot, running: &Slot, label: &str) -> Result<Change> {
+fn fit(root: &RootArg, target: &Slot, running: &Slot, label: &str) -> Result<EntryChange> {
     if running.is(root) {
         return Err(Error::Refused(format!(
             "the image boots {root}, which is the running slot {}; it needs an image built for slot {}",
             running.name, target.name
         )));
     }
-    let mut change = Change::default();
+    let mut change = EntryChange::default();
     match root {
         RootArg::PartUuid(uuid) | RootArg::BootUuid(uuid) => {
             let uuid = uuid::Uuid::try_parse(uuid).map_err(|_| {

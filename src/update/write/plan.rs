@@ -166,7 +166,7 @@ impl Facts<'_> {
 
     fn check_room(&self, doomed: &[&Entry]) -> Result<()> {
         let size = |entry: &&Entry| {
-            let on_esp = entry.partition == abide_core::boot::Partition::Esp;
+            let on_esp = entry.partition == abide_core::boot::BootPartition::Esp;
             let found = self.room.ukis.iter().find(|(path, _)| on_esp && *path == entry.path());
             found.map_or(0, |(_, len)| *len)
         };

@@ -8,7 +8,9 @@ use abide_core::boot::esp::entries;
 use abide_core::boot::esp::fat::FatVolume;
 use abide_core::boot::model::choice;
 use abide_core::boot::model::choice::Settings;
-use abide_core::boot::model::entry::{CONF_DIR, Entry, Kind, Partition, Starts, State, UKI_DIR};
+use abide_core::boot::model::entry::{
+    BootPartition, CONF_DIR, Entry, EntryKind, EntryState, Starts, UKI_DIR,
+};
 use abide_core::boot::model::order::{is_counted, loader_id, order};
 use abide_core::boot::model::type1;
 use abide_core::boot::{BootDirs, LoaderVars, Quirks};
@@ -34,7 +36,7 @@ impl Tree {
     }
 
     fn cannot_be_started(&self, entry: &Entry, file: &str) -> bool {
-        entry.kind == Kind::Conf(Starts::UkiUrl)
+        entry.kind == EntryKind::Conf(Starts::UkiUrl)
             || self.broken.contains(&format!("{}:{file}", entry.partition.as_str()))
     }
 
@@ -99,7 +101,7 @@ fn open(disk: &[u8], has_xbootldr: bool) -> (TempDir, BootDirs) {
 /// All files in the folders of the entries, sorted.
 fn files(dirs: &BootDirs) -> Vec<String> {
     let mut files = Vec::new();
-    for partition in [Partition::Esp, Partition::Xbootldr] {
+    for partition in [BootPartition::Esp, BootPartition::Xbootldr] {
         let Ok(volume) = dirs.volume(partition) else { continue };
         for dir in [UKI_DIR, CONF_DIR] {
             let items = volume.list(dir).unwrap();
@@ -161,15 +163,15 @@ pub fn differences(tree: &Tree, verdict: &Verdict) -> (Vec<String>, usize) {
     // The same entry afterwards: a boot keeps the order of the list.
     let position = all.iter().position(|entry| entry == chosen).unwrap();
     let renamed = &boot.entries[position];
-    let number = if chosen.partition == Partition::Esp { 1 } else { 2 };
+    let number = if chosen.partition == BootPartition::Esp { 1 } else { 2 };
     let target = match chosen.kind {
-        Kind::Uki => renamed.path(),
-        Kind::Conf(_) => program_of(tree, chosen, &quirks),
+        EntryKind::Uki => renamed.path(),
+        EntryKind::Conf(_) => program_of(tree, chosen, &quirks),
     };
-    let file = if chosen.kind == Kind::Uki { chosen.path() } else { target.clone() };
+    let file = if chosen.kind == EntryKind::Uki { chosen.path() } else { target.clone() };
     if tree.cannot_be_started(chosen, &file) {
         let ending = match chosen.state() {
-            State::Trial if quirks.reboots_on_error => "a reset",
+            EntryState::Trial if quirks.reboots_on_error => "a reset",
             _ => "back to the firmware",
         };
         let ended = match verdict.outcome {
@@ -209,8 +211,8 @@ pub fn differences(tree: &Tree, verdict: &Verdict) -> (Vec<String>, usize) {
 /// The program that a Type #1 entry starts.
 fn program_of(tree: &Tree, entry: &Entry, quirks: &Quirks) -> String {
     let files = match entry.partition {
-        Partition::Esp => &tree.esp,
-        Partition::Xbootldr => tree.xbootldr.as_ref().unwrap(),
+        BootPartition::Esp => &tree.esp,
+        BootPartition::Xbootldr => tree.xbootldr.as_ref().unwrap(),
     };
     let conf = files.iter().find(|file| file.path == entry.path()).unwrap();
     type1::parse(&String::from_utf8_lossy(&conf.content), quirks).unwrap().target

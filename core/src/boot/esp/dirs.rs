@@ -4,7 +4,7 @@
 use crate::boot::efi::loader_vars::LoaderVars;
 use crate::boot::esp::volume::{Item, Volume};
 use crate::boot::esp::{entries, locate, padding, safe_rename};
-use crate::boot::model::entry::{CONF_DIR, Entry, Partition, UKI_DIR};
+use crate::boot::model::entry::{BootPartition, CONF_DIR, Entry, UKI_DIR};
 use crate::boot::model::name::EntryName;
 use crate::boot::model::quirks::Quirks;
 use crate::error::{Error, OrError, Result};
@@ -52,10 +52,10 @@ impl BootDirs {
     ///
     /// # Errors
     /// [`Error::Boot`] if there is no XBOOTLDR.
-    pub fn volume(&self, partition: Partition) -> Result<&dyn Volume> {
+    pub fn volume(&self, partition: BootPartition) -> Result<&dyn Volume> {
         match partition {
-            Partition::Esp => Ok(self.esp.as_ref()),
-            Partition::Xbootldr => {
+            BootPartition::Esp => Ok(self.esp.as_ref()),
+            BootPartition::Xbootldr => {
                 let missing = || Error::Boot("there is no XBOOTLDR partition".into());
                 self.xbootldr.as_deref().ok_or_else(missing)
             }
@@ -139,7 +139,7 @@ impl BootDirs {
         for volume in [Some(self.esp.as_ref()), self.xbootldr.as_deref()].into_iter().flatten() {
             for dir in [UKI_DIR, CONF_DIR] {
                 let items = volume.list(dir).or_boot(|| format!("{dir}: cannot read"))?;
-                let is_leftover = |i: &&Item| i.name.eq_ignore_ascii_case(DOOMED) || padding::is_one(i);
+                let is_leftover = |i: &&Item| i.name.eq_ignore_ascii_case(DOOMED) || padding::is_padding(i);
                 found.extend(items.iter().filter(is_leftover).map(|i| (volume, format!("{dir}/{}", i.name))));
             }
         }

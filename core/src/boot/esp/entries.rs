@@ -6,7 +6,7 @@ use log::{debug, warn};
 
 use crate::boot::esp::dirs::BootDirs;
 use crate::boot::esp::volume::{Item, Volume};
-use crate::boot::model::entry::{CONF_DIR, Entry, Kind, Partition, Starts, UKI_DIR};
+use crate::boot::model::entry::{BootPartition, CONF_DIR, Entry, EntryKind, Starts, UKI_DIR};
 use crate::boot::model::loader_conf::LoaderConf;
 use crate::boot::model::name::{EntryName, Suffix};
 use crate::boot::model::quirks::Quirks;
@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 256 << 10;
 /// XBOOTLDR, Type #2 before Type #1 (`config_load_all_entries`).
 pub(super) fn read(dirs: &BootDirs, quirks: &Quirks) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for partition in [Partition::Esp, Partition::Xbootldr] {
+    for partition in [BootPartition::Esp, BootPartition::Xbootldr] {
         let Ok(volume) = dirs.volume(partition) else { continue };
         for (item, name) in files(volume, partition, UKI_DIR, Suffix::Efi)? {
             entries.extend(read_uki(volume, partition, &item, &name, quirks));
@@ -61,14 +61,14 @@ pub fn uki_at(esp: &dyn Volume, path: &str, name: &EntryName, quirks: &Quirks) -
     let file = esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
     let uki = uki::read_as(file, quirks.single_quotes).or_boot(|| format!("{path}: not a UKI"))?;
     let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
-    uki_entry(Partition::Esp, &item, name, &uki.main, 0).ok_or_else(|| {
+    uki_entry(BootPartition::Esp, &item, name, &uki.main, 0).ok_or_else(|| {
         Error::Boot(format!("{path}: its .osrel has no name; the boot loader would not show it"))
     })
 }
 
 fn files(
     volume: &dyn Volume,
-    partition: Partition,
+    partition: BootPartition,
     dir: &str,
     suffix: Suffix,
 ) -> Result<Vec<(Item, EntryName)>> {
@@ -88,7 +88,7 @@ fn read_text(volume: &dyn Volume, path: &str) -> std::io::Result<String> {
 
 fn read_uki(
     volume: &dyn Volume,
-    partition: Partition,
+    partition: BootPartition,
     item: &Item,
     name: &EntryName,
     quirks: &Quirks,
@@ -107,7 +107,7 @@ fn read_uki(
 }
 
 fn uki_entry(
-    partition: Partition,
+    partition: BootPartition,
     item: &Item,
     name: &EntryName,
     profile: &Profile,
@@ -128,7 +128,7 @@ fn uki_entry(
     Some(Entry {
         name: name.clone(),
         partition,
-        kind: Kind::Uki,
+        kind: EntryKind::Uki,
         title: Some(title),
         sort_key: own(osrel.entry_sort_key()),
         machine_id: None,
@@ -142,7 +142,7 @@ fn uki_entry(
 
 fn read_conf(
     volume: &dyn Volume,
-    partition: Partition,
+    partition: BootPartition,
     item: &Item,
     name: &EntryName,
     quirks: &Quirks,
@@ -164,7 +164,7 @@ fn read_conf(
     Some(Entry {
         name: name.clone(),
         partition,
-        kind: Kind::Conf(it.starts),
+        kind: EntryKind::Conf(it.starts),
         title: it.title,
         sort_key: it.sort_key,
         machine_id: it.machine_id,
@@ -201,8 +201,8 @@ mod tests {
         assert_eq!(paths, ["EFI/Linux/edge_2.0+2-1.efi", "loader/entries/old.conf"]);
         let options: Vec<Option<&str>> = entries.iter().map(|e| e.options.as_deref()).collect();
         assert_eq!(options, [Some("root=/dev/sda2"), Some("a b")]);
-        let partitions: Vec<Partition> = entries.iter().map(|e| e.partition).collect();
-        assert_eq!(partitions, [Partition::Esp, Partition::Xbootldr]);
+        let partitions: Vec<BootPartition> = entries.iter().map(|e| e.partition).collect();
+        assert_eq!(partitions, [BootPartition::Esp, BootPartition::Xbootldr]);
         assert_eq!(entries.first().unwrap().title.as_deref(), Some("Edge 2.0"));
     }
 

@@ -9,7 +9,7 @@ use crate::boot::esp::dirs::{Access, BootDirs};
 use crate::boot::esp::fat::FatVolume;
 use crate::boot::esp::partitions;
 use crate::boot::esp::partitions::{ESP_TYPE, Part, XBOOTLDR_TYPE};
-use crate::boot::esp::volume::{Folder, Volume};
+use crate::boot::esp::volume::{DirVolume, Volume};
 use crate::boot::model::entry::{CONF_DIR, UKI_DIR};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
@@ -23,7 +23,7 @@ pub(super) fn find(root: &Root, vars: &LoaderVars, access: Access) -> Result<Boo
 }
 
 fn find_in_tree(root: &Root) -> Result<BootDirs> {
-    let holds = |at: &str, what: &str| Folder::new(root.path(at)).path(what).is_dir();
+    let holds = |at: &str, what: &str| DirVolume::new(root.path(at)).path(what).is_dir();
     let Some(esp) = ESP_DIRS.into_iter().find(|dir| holds(dir, "EFI")) else {
         return Err(Error::Boot(format!(
             "no ESP: none of {} holds a folder EFI",
@@ -32,7 +32,7 @@ fn find_in_tree(root: &Root) -> Result<BootDirs> {
     };
     let boot = "/boot";
     let is_xbootldr = esp != boot && (holds(boot, "loader/entries") || holds(boot, "EFI/Linux"));
-    let volume = |at: &str| Box::new(Folder::new(root.path(at))) as Box<dyn Volume>;
+    let volume = |at: &str| Box::new(DirVolume::new(root.path(at))) as Box<dyn Volume>;
     Ok(BootDirs { esp: volume(esp), xbootldr: is_xbootldr.then(|| volume(boot)) })
 }
 
@@ -111,7 +111,7 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
         let writable = !mount.mount_options.contains_key("ro") && !mount.super_options.contains_key("ro");
         if writable || access != Access::Write {
             debug!("/dev/{} is mounted at {}", part.name, mount.mount_point.display());
-            return Ok(Box::new(Folder::new(&mount.mount_point).on(part.node(root))));
+            return Ok(Box::new(DirVolume::new(&mount.mount_point).on(part.node(root))));
         }
         if mount.super_options.contains_key("ro") {
             read_only = Some(mount.mount_point.clone());
@@ -137,7 +137,7 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
     let mount = sys::mount_vfat(&node, access == Access::Read)
         .or_boot(|| format!("{}: cannot mount as vfat", node.display()))?;
     debug!("/dev/{} is mounted privately", part.name);
-    Ok(Box::new(Folder::of_mount(mount).on(node)))
+    Ok(Box::new(DirVolume::of_mount(mount).on(node)))
 }
 
 fn devno(dev: u64) -> String {

@@ -1,32 +1,33 @@
-//! Renaming and removing on FAT, where a power cut can leave a file a second name.
+//! Renaming and removing on FAT, where a power cut can leave two names of one file.
 //!
-//! A rename that takes two writes and is cut off between them leaves both names. They share their clusters, and to
-//! remove either would free the clusters of both. Or the new one has none yet (see [`Volume::rename_durably`]).
+//! A rename that takes two writes and is interrupted between them leaves both names. They share their clusters, and
+//! removing either would free the clusters of both. Or the new name has no clusters yet (see
+//! [`Volume::rename_durably`]).
 
 use std::io::{self, Read};
 
 use log::warn;
 
 use crate::boot::esp::padding;
-use crate::boot::esp::volume::{Item, ReadSeek, Volume, folder};
+use crate::boot::esp::volume::{Item, ReadSeek, Volume, parent};
 use crate::error::{Error, OrError, Result};
 
-/// More of them are a case for a person. A number of two digits keeps the name a short one (FAT, 8.3).
+/// More of them need a person. A number of two digits keeps the name short (FAT, 8.3).
 const MOST: u32 = 99;
 
-/// Renames a file inside its folder, never over another, and makes that durable. Where a rename that was cut off
-/// has left the file the new name besides, it is the old name that goes, set aside; where
-/// it has left the new name without a file, that makes room.
+/// Renames a file inside its directory, never over another, and makes that durable. Where an interrupted rename
+/// has left both names, the old one is set aside; where it has left the new name without clusters, that name is
+/// removed first.
 ///
 /// # Errors
 /// [`Error::Boot`]; if the rename itself succeeded and only the flush failed, too.
 pub fn rename(volume: &dyn Volume, from: &str, to: &str) -> Result<()> {
     let cannot = || format!("{from}: cannot rename to {to}");
     match padding::rename(volume, from, to) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match look_at(volume, from, to)? {
-            Found::Another => Err(e).or_boot(cannot),
-            Found::Itself => set_aside(volume, from),
-            Found::Nothing => {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match compare_names(volume, from, to)? {
+            OtherName::Different => Err(e).or_boot(cannot),
+            OtherName::Same => set_aside(volume, from),
+            OtherName::Empty => {
                 remove(volume, to).and_then(|()| padding::rename(volume, from, to)).or_boot(cannot)
             }
         },
@@ -34,13 +35,14 @@ pub fn rename(volume: &dyn Volume, from: &str, to: &str) -> Result<()> {
     }
 }
 
-/// Removes a file that no loader shows, if it is there, and makes that durable. Where a file that is not set
-/// aside itself is the same, or may be, the clusters are still needed; the name is set aside then.
+/// Removes a file that no loader shows, if it exists, and makes that durable. Where another name has the same
+/// content, or might have, the clusters may be shared and still be needed; this name is then set aside. Names that
+/// are set aside already do not count.
 ///
 /// # Errors
 /// [`Error::Boot`].
 pub fn discard(volume: &dyn Volume, path: &str) -> Result<()> {
-    if has_another_name(volume, path)? {
+    if may_share_clusters(volume, path)? {
         return set_aside(volume, path);
     }
     remove(volume, path).or_boot(|| format!("{path}: cannot remove"))
@@ -49,12 +51,12 @@ pub fn discard(volume: &dyn Volume, path: &str) -> Result<()> {
 fn remove(volume: &dyn Volume, path: &str) -> io::Result<()> {
     match volume.remove(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.and_then(|()| volume.sync_dir(folder(path))),
+        other => other.and_then(|()| volume.sync_dir(parent(path))),
     }
 }
 
-fn has_another_name(volume: &dyn Volume, path: &str) -> Result<bool> {
-    let dir = folder(path);
+fn may_share_clusters(volume: &dyn Volume, path: &str) -> Result<bool> {
+    let dir = parent(path);
     let items = volume.list(dir).or_boot(|| format!("{dir}: cannot read"))?;
     let is_it = |item: &&Item| format!("{dir}/{}", item.name).eq_ignore_ascii_case(path);
     let Some(len) = items.iter().find(is_it).map(|item| item.len).filter(|len| *len > 0) else {
@@ -63,10 +65,10 @@ fn has_another_name(volume: &dyn Volume, path: &str) -> Result<bool> {
     let is_aside = |item: &Item| item.name.to_ascii_lowercase().ends_with(".tmp");
     for other in items.iter().filter(|item| !item.is_dir && item.len == len && !is_aside(item)) {
         let other = format!("{dir}/{}", other.name);
-        match look_at(volume, path, &other) {
-            Ok(Found::Itself) => return Ok(true),
-            Ok(Found::Nothing | Found::Another) => {}
-            // A cut may have freed a part of it already. Whose the rest is cannot be told.
+        match compare_names(volume, path, &other) {
+            Ok(OtherName::Same) => return Ok(true),
+            Ok(OtherName::Empty | OtherName::Different) => {}
+            // An interrupted removal may have freed a part of it. Whose the rest is cannot be told.
             Err(e) => {
                 warn!("{e}");
                 return Ok(true);
@@ -76,58 +78,58 @@ fn has_another_name(volume: &dyn Volume, path: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Gives a name that is not wanted any more one that no loader shows and nobody touches again;
-/// `fsck.vfat` may.
+/// Renames a file that is no longer needed to a name that no loader shows and that Abide leaves alone; only
+/// `fsck.vfat` can free it.
 ///
 /// # Errors
-/// [`Error::Boot`] if there are too many already, or the disk says something.
+/// [`Error::Boot`] if there are too many already, or the rename fails.
 fn set_aside(volume: &dyn Volume, path: &str) -> Result<()> {
-    let dir = folder(path);
+    let dir = parent(path);
     let items = volume.list(dir).or_boot(|| format!("{dir}: cannot read"))?;
     let is_free = |name: &String| !items.iter().any(|item| item.name.eq_ignore_ascii_case(name));
     let aside = (0..=MOST).map(|n| format!("shared{n}.tmp")).find(is_free).ok_or_else(|| {
         Error::Boot(format!("{dir}: too many files that share their clusters; run fsck.vfat on the ESP"))
     })?;
     let aside = format!("{dir}/{aside}");
-    warn!("{path} may share its clusters with a boot entry after a power cut; it is {aside} from now on");
+    warn!("{path} may share its clusters with a boot entry after a power cut; renaming it to {aside}");
     volume.rename_durably(path, &aside).or_boot(|| format!("{path}: cannot rename to {aside}"))
 }
 
-/// What a name leads to, beside a file.
-enum Found {
-    /// A name without clusters: to remove it frees none.
-    Nothing,
-    /// The file itself, as far as can be told: one of the same bytes.
-    Itself,
-    /// Another file, or the file under the same name (upper and lower case are one on FAT).
-    Another,
+/// How the file of another name relates to a file.
+enum OtherName {
+    /// It has no clusters: removing it frees none.
+    Empty,
+    /// It has the same content, so that both may share their clusters.
+    Same,
+    /// It has other content, or is the same name (FAT ignores the case).
+    Different,
 }
 
-fn look_at(volume: &dyn Volume, file: &str, name: &str) -> Result<Found> {
-    if file.eq_ignore_ascii_case(name) {
-        return Ok(Found::Another);
+fn compare_names(volume: &dyn Volume, file: &str, other: &str) -> Result<OtherName> {
+    if file.eq_ignore_ascii_case(other) {
+        return Ok(OtherName::Different);
     }
     let open = |path: &str| volume.open(path).or_boot(|| format!("{path}: cannot open"));
-    let (mut one, mut other) = (open(file)?, open(name)?);
-    compare(&mut *one, &mut *other).or_boot(|| format!("{file}: cannot compare with {name}"))
+    let (mut one, mut two) = (open(file)?, open(other)?);
+    compare(&mut *one, &mut *two).or_boot(|| format!("{file}: cannot compare with {other}"))
 }
 
-fn compare(file: &mut dyn ReadSeek, found: &mut dyn ReadSeek) -> io::Result<Found> {
+fn compare(file: &mut dyn ReadSeek, other: &mut dyn ReadSeek) -> io::Result<OtherName> {
     let (mut part, mut others, mut total) = (vec![0; 1 << 16], vec![], 0);
     loop {
         let len = file.read(&mut part)?;
         let read = part.get(..len).unwrap_or_default();
         others.clear();
-        // One byte more than there should be at the end.
-        found.take(len.max(1) as u64).read_to_end(&mut others)?;
+        // At the end of the file, one byte more than there should be.
+        other.take(len.max(1) as u64).read_to_end(&mut others)?;
         if total == 0 && others.is_empty() {
-            return Ok(Found::Nothing);
+            return Ok(OtherName::Empty);
         }
         if read != others.as_slice() {
-            return Ok(Found::Another);
+            return Ok(OtherName::Different);
         }
         if len == 0 {
-            return Ok(Found::Itself);
+            return Ok(OtherName::Same);
         }
         total += len;
     }

@@ -96,22 +96,22 @@ pub trait Volume: Debug {
     fn rename_durably(&self, from: &str, to: &str) -> io::Result<()> {
         self.rename(from, to)?;
         self.sync_file(to)?;
-        self.sync_dir(folder(to))
+        self.sync_dir(parent(to))
     }
-    /// At which byte of its folder the name of a file begins; none where the file system is no vfat of
-    /// Linux, or does not tell.
+    /// The byte of its directory at which the name of a file begins; `None` where the file system is not
+    /// Linux's vfat, or cannot tell.
     ///
     /// # Errors
-    /// If the folder cannot be read, or there is no such name.
-    fn place(&self, _path: &str) -> io::Result<Option<u64>> {
+    /// If the directory cannot be read, or there is no such name.
+    fn offset_in_directory(&self, _path: &str) -> io::Result<Option<u64>> {
         Ok(None)
     }
-    /// How many slots of a folder come before the first that was never used, where the firmware puts the next
-    /// name; none where that has no meaning, or cannot be told.
+    /// The number of directory entries before the first that was never used, where the firmware puts the next
+    /// name; `None` where that has no meaning, or cannot be told.
     ///
     /// # Errors
     /// If the disk cannot be read.
-    fn end(&self, _dir: &str) -> io::Result<Option<usize>> {
+    fn directory_end(&self, _dir: &str) -> io::Result<Option<usize>> {
         Ok(None)
     }
     /// Removes a file.
@@ -136,13 +136,13 @@ pub trait Volume: Debug {
 }
 
 /// The folder of a path on a volume.
-pub(super) fn folder(path: &str) -> &str {
+pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
 /// A volume that is a folder of this system: a mount point, or part of a tree.
 #[derive(Debug)]
-pub struct Folder {
+pub struct DirVolume {
     dir: PathBuf,
     /// What is mounted there, where that matters.
     device: Option<PathBuf>,
@@ -150,7 +150,7 @@ pub struct Folder {
     _mount: Option<OwnedFd>,
 }
 
-impl Folder {
+impl DirVolume {
     /// The volume whose root is `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -202,7 +202,7 @@ pub(super) fn find_no_case(dir: &Path, name: &str) -> Option<PathBuf> {
         .min()
 }
 
-impl Volume for Folder {
+impl Volume for DirVolume {
     fn list(&self, dir: &str) -> io::Result<Vec<Item>> {
         let found = match fs::read_dir(self.path(dir)) {
             Ok(found) => found,
@@ -266,7 +266,7 @@ impl Volume for Folder {
         }
     }
 
-    fn place(&self, path: &str) -> io::Result<Option<u64>> {
+    fn offset_in_directory(&self, path: &str) -> io::Result<Option<u64>> {
         let path = self.path(path);
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -289,8 +289,8 @@ impl Volume for Folder {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn end(&self, dir: &str) -> io::Result<Option<usize>> {
-        self.device.as_ref().map_or(Ok(None), |device| directory_end::end(device, dir))
+    fn directory_end(&self, dir: &str) -> io::Result<Option<usize>> {
+        self.device.as_ref().map_or(Ok(None), |device| directory_end::find(device, dir))
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::boot::efi::loader_vars::LoaderVars;
-use crate::boot::model::entry::{Entry, State};
+use crate::boot::model::entry::{Entry, EntryState};
 use crate::boot::model::glob;
 use crate::boot::model::loader_conf::LoaderConf;
 use crate::boot::model::name::EntryName;
@@ -53,7 +53,7 @@ pub enum Because {
     /// A default, whatever its counter says; the setting and its pattern.
     Default(&'static str, String),
     /// The first of the order; its state, and whether it was compared by version.
-    First(State, bool),
+    First(EntryState, bool),
 }
 
 impl Because {
@@ -70,11 +70,11 @@ impl fmt::Display for Because {
             Self::OneShot(pattern) => write!(f, "one-shot (LoaderEntryOneShot is {pattern})"),
             Self::Preferred(setting, pattern) => write!(f, "preferred entry ({setting} is {pattern})"),
             Self::Default(setting, pattern) => write!(f, "pinned default ({setting} is {pattern})"),
-            Self::First(State::Bad, _) => f.write_str("no entry has tries left; first of these"),
-            Self::First(State::Trial, true) => f.write_str("highest version with tries left"),
-            Self::First(State::Good, true) => f.write_str("highest version"),
-            Self::First(State::Trial, false) => f.write_str("first in order, with tries left"),
-            Self::First(State::Good, false) => f.write_str("first in order"),
+            Self::First(EntryState::Bad, _) => f.write_str("no entry has tries left; first of these"),
+            Self::First(EntryState::Trial, true) => f.write_str("highest version with tries left"),
+            Self::First(EntryState::Good, true) => f.write_str("highest version"),
+            Self::First(EntryState::Trial, false) => f.write_str("first in order, with tries left"),
+            Self::First(EntryState::Good, false) => f.write_str("first in order"),
         }
     }
 }
@@ -98,7 +98,8 @@ pub fn choose(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Option
     let order = order(entries, quirks);
     let pinned = pins(settings, quirks).into_iter().find_map(|pin| {
         let entry = order.iter().find(|e| {
-            glob::matches(&pin.pattern, &loader_id(e, quirks)) && !(pin.skips_bad && e.state() == State::Bad)
+            glob::matches(&pin.pattern, &loader_id(e, quirks))
+                && !(pin.skips_bad && e.state() == EntryState::Bad)
         })?;
         Some(Choice { entry: entry.clone(), because: pin.because })
     });

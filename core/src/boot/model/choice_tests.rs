@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use crate::boot::model::choice::{Because, Settings, after_boot, boot, choose, tries};
-use crate::boot::model::entry::{Entry, Partition, Starts};
+use crate::boot::model::entry::{BootPartition, Entry, Starts};
 use crate::boot::model::order::{loader_id, order};
 use crate::boot::model::quirks::{IdStyle, Quirks};
 use crate::boot::tests::{conf, uki};
@@ -305,7 +305,7 @@ fn counters_of_any_size_do_not_keep_the_simulation_busy() {
 
 #[test]
 fn the_same_file_on_both_partitions_is_two_entries() {
-    let other = Entry { partition: Partition::Xbootldr, ..uki("e+2-0.efi", "1") };
+    let other = Entry { partition: BootPartition::Xbootldr, ..uki("e+2-0.efi", "1") };
     let entries = [uki("e+2-0.efi", "1"), other];
     let after = boot(&entries, &Settings::default(), &Quirks::NEWEST).unwrap().entries;
     assert_eq!(files(&after), ["e+1-1.efi", "e+2-0.efi"]);

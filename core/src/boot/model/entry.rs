@@ -6,14 +6,14 @@ use crate::boot::model::name::EntryName;
 
 /// Which partition an entry lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Partition {
+pub enum BootPartition {
     /// The EFI system partition that the loader itself came from.
     Esp,
     /// The extended boot loader partition on the same disk.
     Xbootldr,
 }
 
-impl Partition {
+impl BootPartition {
     /// The word in messages and JSON: `esp` or `xbootldr`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -26,7 +26,7 @@ impl Partition {
 
 /// What the entry makes the loader start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum EntryKind {
     /// A Type #2 entry: a unified kernel image in `EFI/Linux/`.
     Uki,
     /// A Type #1 entry in `loader/entries/`.
@@ -46,7 +46,7 @@ pub enum Starts {
     UkiUrl,
 }
 
-impl Kind {
+impl EntryKind {
     /// The word in messages and JSON: `uki` or `conf`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -73,7 +73,7 @@ pub const CONF_DIR: &str = "loader/entries";
 
 /// What its counter says about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum EntryState {
     /// No counter.
     Good,
     /// Tries left.
@@ -82,7 +82,7 @@ pub enum State {
     Bad,
 }
 
-impl State {
+impl EntryState {
     /// The word in messages and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -94,7 +94,7 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for EntryState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -106,9 +106,9 @@ pub struct Entry {
     /// The file name, with the counter.
     pub name: EntryName,
     /// Where the file lies.
-    pub partition: Partition,
+    pub partition: BootPartition,
     /// What is started.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// What the menu shows. Type #1 entries may have none.
     pub title: Option<String>,
     /// Groups the entries of one system; the first thing sorted by.
@@ -134,7 +134,7 @@ impl Entry {
     pub fn id(&self) -> String {
         let id = self.name.id();
         match (&self.profile_id, self.profile) {
-            _ if self.kind != Kind::Uki => id,
+            _ if self.kind != EntryKind::Uki => id,
             (_, 0) => id,
             (Some(profile), _) => format!("{id}@{profile}").to_ascii_lowercase(),
             (None, profile) => format!("{id}@{profile}"),
@@ -149,11 +149,11 @@ impl Entry {
 
     /// Good, on trial or bad.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> EntryState {
         match self.name.counter() {
-            None => State::Good,
-            Some(c) if c.left > 0 => State::Trial,
-            Some(_) => State::Bad,
+            None => EntryState::Good,
+            Some(c) if c.left > 0 => EntryState::Trial,
+            Some(_) => EntryState::Bad,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::boot::model::entry::{Entry, Kind, Starts};
+use crate::boot::model::entry::{Entry, EntryKind, Starts};
 use crate::boot::model::name::ends_with_no_case;
 use crate::boot::model::quirks::{IdStyle, Quirks};
 use crate::boot::model::version;
@@ -27,9 +27,9 @@ pub fn order(entries: &[Entry], quirks: &Quirks) -> Vec<Entry> {
 fn is_shown(entry: &Entry, quirks: &Quirks) -> bool {
     let auto = entry.name.file().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("auto-"));
     let known = match entry.kind {
-        Kind::Conf(Starts::Uki | Starts::UkiUrl) => quirks.conf_uki,
-        Kind::Uki => quirks.profiles || entry.profile == 0,
-        Kind::Conf(Starts::Linux | Starts::Efi) => true,
+        EntryKind::Conf(Starts::Uki | Starts::UkiUrl) => quirks.conf_uki,
+        EntryKind::Uki => quirks.profiles || entry.profile == 0,
+        EntryKind::Conf(Starts::Linux | Starts::Efi) => true,
     };
     known && !(auto && quirks.auto_in_any_case)
 }
@@ -46,7 +46,7 @@ pub fn compare(a: &Entry, b: &Entry, quirks: &Quirks) -> Ordering {
         .then_with(|| version::compare(&sort_id(b, quirks), &sort_id(a, quirks)))
         .then_with(|| {
             // Both are profiles beyond the first; before 258 the first has no number here.
-            let beyond = |e: &Entry| e.kind == Kind::Uki && e.profile > 0;
+            let beyond = |e: &Entry| e.kind == EntryKind::Uki && e.profile > 0;
             if beyond(a) && beyond(b) { a.profile.cmp(&b.profile) } else { Ordering::Equal }
         })
         .then_with(|| match (a.name.counter(), b.name.counter()) {
@@ -83,12 +83,12 @@ pub fn loader_id(entry: &Entry, quirks: &Quirks) -> String {
     let stripped = || format!("{}{}", entry.name.stem(), entry.name.suffix().as_str());
     let base = match quirks.id {
         IdStyle::StrippedLate if counted => return stripped(),
-        IdStyle::Stripped if counted && entry.kind == Kind::Uki => stripped(),
+        IdStyle::Stripped if counted && entry.kind == EntryKind::Uki => stripped(),
         IdStyle::Stripped if counted => stripped().to_ascii_lowercase(),
         _ => file,
     };
     match (&entry.profile_id, entry.profile) {
-        _ if entry.kind != Kind::Uki => base,
+        _ if entry.kind != EntryKind::Uki => base,
         (_, 0) => base,
         (Some(id), _) if quirks.id == IdStyle::Stripped => format!("{base}@{id}"),
         (Some(id), _) => format!("{base}@{}", id.to_ascii_lowercase()),
@@ -100,7 +100,7 @@ pub fn loader_id(entry: &Entry, quirks: &Quirks) -> String {
 fn sort_id(entry: &Entry, quirks: &Quirks) -> String {
     match entry.profile {
         0 => loader_id(entry, quirks),
-        _ if entry.kind != Kind::Uki => loader_id(entry, quirks),
+        _ if entry.kind != EntryKind::Uki => loader_id(entry, quirks),
         // Up to 258 a profile remembers the whole file name here, with the counter.
         _ if quirks.id != IdStyle::Stripped => entry.name.file().to_ascii_lowercase(),
         _ => loader_id(&Entry { profile: 0, ..entry.clone() }, quirks),
@@ -111,9 +111,9 @@ fn sort_id(entry: &Entry, quirks: &Quirks) -> String {
 #[must_use]
 pub fn is_counted(entry: &Entry, quirks: &Quirks) -> bool {
     let kind = match entry.kind {
-        Kind::Uki | Kind::Conf(Starts::Linux | Starts::Uki) => true,
-        Kind::Conf(Starts::Efi) => quirks.counts_efi_conf,
-        Kind::Conf(Starts::UkiUrl) => false,
+        EntryKind::Uki | EntryKind::Conf(Starts::Linux | Starts::Uki) => true,
+        EntryKind::Conf(Starts::Efi) => quirks.counts_efi_conf,
+        EntryKind::Conf(Starts::UkiUrl) => false,
     };
     debug_assert!(ends_with_no_case(entry.name.file(), entry.name.suffix().as_str()));
     kind && entry.name.counter().is_some() && !entry.read_only
