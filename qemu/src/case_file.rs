@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use crate::judge::{Case, Outcome, Verdict};
+use crate::decision::{Case, Decision, LoaderEnd};
 use crate::{Error, Result, small_disk};
 
 const BLOCK: usize = 512;
@@ -73,32 +73,32 @@ fn encode(variables: &[(String, Vec<u8>)]) -> Vec<u8> {
 ///
 /// # Errors
 /// When it cannot be read or is cut off, or a case was not judged.
-pub fn read(path: &Path) -> Result<Vec<Verdict>> {
+pub fn read(path: &Path) -> Result<Vec<Decision>> {
     let bytes = std::fs::read(path).map_err(Error::at("read", path))?;
     let bad = |cause: String| Error::Disk { disk: path.display().to_string(), cause };
     let header = |index: usize| number(&bytes, MAGIC.len() + 4 * index);
     let (cases, first) = (header(0), header(1));
-    let verdict = |index: usize| {
+    let decision = |index: usize| {
         let at = (first + index * CASE + VARIABLES) * BLOCK;
         let result = bytes.get(at..at + RESULT * BLOCK).unwrap_or_default();
         let disk = bytes.get(at + RESULT * BLOCK..at + (RESULT + DISK) * BLOCK).unwrap_or_default();
         let status = number(result, 8) as u64 | (number(result, 12) as u64) << 32;
-        let outcome = match number(result, 0) {
-            1 => Outcome::Started {
+        let end = match number(result, 0) {
+            1 => LoaderEnd::Started {
                 partition: u32::try_from(number(result, 4)).unwrap_or(0),
                 path: text(result.get(16..1040).unwrap_or_default()),
                 options: text(result.get(1044..1044 + number(result, 1040)).unwrap_or_default()),
             },
-            2 => Outcome::Returned(status),
-            3 => Outcome::Reset,
+            2 => LoaderEnd::Returned(status),
+            3 => LoaderEnd::Reset,
             other => {
                 return Err(bad(format!("case {index} was not judged: {other}, EFI status {status:#x}")));
             }
         };
         let variables = decode(result.get(3088..).unwrap_or_default());
-        Ok(Verdict { outcome, variables, disk: disk.to_vec() })
+        Ok(Decision { end, variables, disk: disk.to_vec() })
     };
-    (0..cases).map(verdict).collect()
+    (0..cases).map(decision).collect()
 }
 
 /// The list that [`encode`] makes.

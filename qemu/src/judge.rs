@@ -5,7 +5,6 @@
 //! which reads, sorts, chooses and renames with the firmware's own drivers. Only the last call, which
 //! would start the chosen image, is noted instead of made. A case takes a fraction of a second.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +12,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::case_file;
+use crate::decision::{Case, Decision};
 use crate::disk::create_with_esp;
 use crate::esp::Esp;
 use crate::machine::Machine;
@@ -23,49 +23,11 @@ use crate::{Error, Result, pe, small_disk};
 const START: Duration = Duration::from_secs(180);
 const EACH: Duration = Duration::from_secs(20);
 
-/// What the loader finds when it is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Case {
-    /// A disk of [`small_disk::create`].
-    pub disk: Vec<u8>,
-    /// The loader's variables that are set, as raw bytes.
-    pub variables: Vec<(String, Vec<u8>)>,
-}
-
-/// How the loader ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It starts an image.
-    Started {
-        /// The number of the partition that the image lies on: 1 is the ESP, 2 XBOOTLDR.
-        partition: u32,
-        /// The image's path, with `\`.
-        path: String,
-        /// The text that the image is given, if any.
-        options: String,
-    },
-    /// It comes back with this EFI status.
-    Returned(u64),
-    /// It resets the machine.
-    Reset,
-}
-
-/// What the loader decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Its variables afterwards, as raw bytes.
-    pub variables: BTreeMap<String, Vec<u8>>,
-    /// The disk afterwards.
-    pub disk: Vec<u8>,
-}
-
 /// Asks a systemd-boot about each case, in a machine of this name.
 ///
 /// # Errors
 /// When the judge cannot be built, the machine does not get through in time, or a case cannot be judged.
-pub fn ask(name: &str, loader: &[u8], cases: &[Case]) -> Result<Vec<Verdict>> {
+pub fn ask(name: &str, loader: &[u8], cases: &[Case]) -> Result<Vec<Decision>> {
     let machine = Machine::new(name)?;
     let (boot, library, blank) =
         (machine.dir().join("judge.raw"), machine.dir().join("cases.raw"), machine.dir().join("blank.raw"));

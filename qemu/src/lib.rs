@@ -14,6 +14,7 @@ mod channel;
 mod command_line;
 pub mod console;
 pub mod cpio;
+pub mod decision;
 pub mod disk;
 mod error;
 pub mod esp;

@@ -14,7 +14,7 @@ use abide_core::boot::model::entry::{
 use abide_core::boot::model::order::{is_counted, loader_id, order};
 use abide_core::boot::model::type1;
 use abide_core::boot::{BootDirs, LoaderVars, Quirks};
-use abide_qemu::judge::{Case, Outcome, Verdict};
+use abide_qemu::decision::{Case, Decision, LoaderEnd};
 use abide_qemu::small_disk::{File, create, partition};
 use tempfile::TempDir;
 
@@ -117,9 +117,9 @@ fn place(entry: &Entry) -> String {
 }
 
 /// What is the other way than the model says, and how many entries the loader saw.
-pub fn differences(tree: &Tree, verdict: &Verdict) -> (Vec<String>, usize) {
+pub fn differences(tree: &Tree, decision: &Decision) -> (Vec<String>, usize) {
     let told: BTreeMap<&str, String> =
-        verdict.variables.iter().map(|(name, value)| (name.as_str(), decode_text(value))).collect();
+        decision.variables.iter().map(|(name, value)| (name.as_str(), decode_text(value))).collect();
     let variable = |name: &str| told.get(name).cloned().unwrap_or_default();
     let vars = tree.loader_vars(variable("LoaderInfo"));
     let quirks: Quirks = vars.quirks();
@@ -136,7 +136,7 @@ pub fn differences(tree: &Tree, verdict: &Verdict) -> (Vec<String>, usize) {
         }
     };
     // Entries that the loader makes up by itself come behind all others.
-    let list = verdict.variables.get("LoaderEntries").map(|bytes| {
+    let list = decision.variables.get("LoaderEntries").map(|bytes| {
         let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
         units.split(|unit| *unit == 0).map(String::from_utf16_lossy).filter(|id| !id.is_empty()).collect()
     });
@@ -145,15 +145,15 @@ pub fn differences(tree: &Tree, verdict: &Verdict) -> (Vec<String>, usize) {
     let ids: Vec<String> = order(&all, &quirks).iter().map(|entry| loader_id(entry, &quirks)).collect();
     compare("the order", ids.join(" "), list.join(" "));
 
-    let (_kept, after) = open(&verdict.disk, tree.xbootldr.is_some());
-    let started = match &verdict.outcome {
-        Outcome::Started { partition, path, options } => {
+    let (_kept, after) = open(&decision.disk, tree.xbootldr.is_some());
+    let started = match &decision.end {
+        LoaderEnd::Started { partition, path, options } => {
             let profile = options.split(' ').next().filter(|word| word.starts_with('@')).unwrap_or("@0");
             format!("{partition}:{} {profile}", path.replace('\\', "/").trim_start_matches('/'))
         }
         other => format!("{other:?}"),
     };
-    let is_started = matches!(verdict.outcome, Outcome::Started { .. });
+    let is_started = matches!(decision.end, LoaderEnd::Started { .. });
     let Some(boot) = boot else {
         // It goes to the firmware's setup, or gives up.
         compare("whether something is started", false.to_string(), is_started.to_string());
@@ -174,10 +174,10 @@ pub fn differences(tree: &Tree, verdict: &Verdict) -> (Vec<String>, usize) {
             EntryState::Trial if quirks.reboots_on_error => "a reset",
             _ => "back to the firmware",
         };
-        let ended = match verdict.outcome {
-            Outcome::Started { .. } => "a start",
-            Outcome::Returned(_) => "back to the firmware",
-            Outcome::Reset => "a reset",
+        let ended = match decision.end {
+            LoaderEnd::Started { .. } => "a start",
+            LoaderEnd::Returned(_) => "back to the firmware",
+            LoaderEnd::Reset => "a reset",
         };
         compare("what comes of an entry that cannot be started", ending.into(), ended.into());
     } else {

@@ -9,7 +9,8 @@ mod judged;
 
 use std::io::Write;
 
-use abide_qemu::judge::{Case, ask};
+use abide_qemu::decision::Case;
+use abide_qemu::judge::ask;
 use abide_qemu::tiny::{Parts, Release};
 
 use generate::generate;
@@ -40,10 +41,10 @@ fn agree_with(name: &str, loader: &[u8]) {
     for seeds in seeds.chunks(AT_ONCE) {
         let trees: Vec<Tree> = seeds.iter().map(|seed| generate(*seed)).collect();
         let cases: Vec<Case> = trees.iter().map(Tree::case).collect();
-        let verdicts = ask(name, loader, &cases).unwrap();
-        assert_eq!(verdicts.len(), trees.len());
-        for ((seed, tree), verdict) in seeds.iter().zip(&trees).zip(&verdicts) {
-            let (differences, seen) = differences(tree, verdict);
+        let decisions = ask(name, loader, &cases).unwrap();
+        assert_eq!(decisions.len(), trees.len());
+        for ((seed, tree), decision) in seeds.iter().zip(&trees).zip(&decisions) {
+            let (differences, seen) = differences(tree, decision);
             entries += seen;
             if !differences.is_empty() {
                 complaints.push(format!("seed {seed}:\n  {}\n{tree}", differences.join("\n  ")));

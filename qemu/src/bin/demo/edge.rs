@@ -8,14 +8,17 @@ use abide_qemu::http::FileServer;
 use abide_qemu::{Event, Hardware, Machine, Network, Running, paths};
 use serde_json::Value;
 
+use crate::ledger;
 use crate::teller::Teller;
-use crate::{Result, ledger};
 
 /// The longest that one boot, the checks of a trial or a command may take, on a busy host.
 const PATIENCE: Duration = Duration::from_secs(420);
 
 /// Waits in the guest until the trial is kept. A trial that fails ends this with a reboot.
 const COMMITTED: &str = "until systemctl --quiet is-active abide-commit.service; do sleep 1; done";
+
+/// What can end the story early.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// An edge machine, and the server it gets its images from.
 pub struct Edge {

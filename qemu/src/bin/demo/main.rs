@@ -8,11 +8,8 @@ mod teller;
 
 use std::process::ExitCode;
 
-use edge::{Edge, End};
+use edge::{Edge, End, Result};
 use teller::Teller;
-
-/// What can end the story early.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let teller = Teller::new();
