@@ -2,26 +2,26 @@
 
 use log::debug;
 
+use crate::agent::next_step::Order;
+use crate::agent::source::hawkbit::{Client, Finished, Milestone};
 use crate::agent::{Run, Told};
 use crate::config::Config;
 use crate::feed::cache::Fetched;
-use crate::feed::hawkbit::{Client, Finished, Milestone};
-use crate::feed::memory::Seen;
-use crate::feed::policy::Taken;
-use crate::feed::step::Order;
+use crate::feed::memory::FetchState;
+use crate::feed::policy::Candidate;
 use crate::image::http::Place;
 use abide_core::error::Result;
 use abide_core::root::Root;
 
 impl Run<'_> {
-    /// Fetches what is to be taken, and tells the server that ordered it.
-    pub(super) fn fetch(&mut self, taken: &Taken) -> Result<()> {
+    /// Fetches what is to be candidate, and tells the server that ordered it.
+    pub(super) fn fetch(&mut self, candidate: &Candidate) -> Result<()> {
         let client = if self.orders { Some(self.client()?) } else { None };
         if let Some(client) = &client {
             self.reached(Milestone::Downloading, Finished::None, vec!["the download begins".into()]);
             self.tell_server(client);
         }
-        let fetched = self.fetch_files(taken, client.as_ref());
+        let fetched = self.fetch_files(candidate, client.as_ref());
         if let (Some(client), Ok(())) = (&client, &fetched) {
             self.reached(Milestone::Downloaded, Finished::None, vec!["downloaded, and verified".into()]);
             self.tell_server(client);
@@ -32,8 +32,8 @@ impl Run<'_> {
         fetched
     }
 
-    fn fetch_files(&mut self, taken: &Taken, client: Option<&Client>) -> Result<()> {
-        let files: Vec<_> = taken.release.files.files().cloned().collect();
+    fn fetch_files(&mut self, candidate: &Candidate, client: Option<&Client>) -> Result<()> {
+        let files: Vec<_> = candidate.release.files.files().cloned().collect();
         let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
         self.cache.sweep(&keep)?;
         self.seen.have.retain(|name, _| keep.iter().any(|(kept, _)| kept == name));
@@ -89,7 +89,7 @@ fn percent(number: usize, files: usize, fetched: Fetched) -> u8 {
 }
 
 /// Shows how far it is to whoever asks for the status; not more often than that is worth.
-fn note_percent(root: &Root, seen: &mut Seen, percent: u8) {
+fn note_percent(root: &Root, seen: &mut FetchState, percent: u8) {
     const STEP: u8 = 5;
     let Some(wanted) = seen.wanted.as_mut() else { return };
     if percent < wanted.percent.saturating_add(STEP) && percent != 100 {

@@ -3,10 +3,10 @@
 use log::{info, warn};
 
 use crate::agent::look::MOST_REFUSALS;
+use crate::agent::next_step::{Order, Wait};
 use crate::agent::{Run, Told};
 use crate::events::{Event, Kind, announce};
-use crate::feed::policy::Taken;
-use crate::feed::step::{Order, Wait};
+use crate::feed::policy::Candidate;
 use crate::health;
 use crate::update::apply;
 use crate::update::write::{Wanted, write};
@@ -18,8 +18,8 @@ use abide_core::update::step::{Effects, Step};
 
 impl Run<'_> {
     /// Writes what is in the cache, or in the folder that is followed, into the other slot.
-    pub(super) fn write(&mut self, taken: &Taken) -> Result<()> {
-        let written = self.write_slot(taken);
+    pub(super) fn write(&mut self, candidate: &Candidate) -> Result<()> {
+        let written = self.write_slot(candidate);
         match &written {
             Ok(()) => {
                 (self.plan.refused, self.plan.begun) = (0, false);
@@ -43,18 +43,18 @@ impl Run<'_> {
         written
     }
 
-    fn write_slot(&mut self, taken: &Taken) -> Result<()> {
+    fn write_slot(&mut self, candidate: &Candidate) -> Result<()> {
         let place = match self.is_fetched() {
             true => self.cache.dir().to_string_lossy().into_owned(),
             false => self.feed.join(""),
         };
-        let version = taken.release.version.clone();
+        let version = candidate.release.version.clone();
         let _lock = self.lock()?;
         let mut machine = Machine::open_to_change(self.root, self.config.slots.as_ref())?;
-        if taken.again {
+        if candidate.retry {
             warn!("{version} failed before, and is tried again");
             let mut state = machine.state();
-            state.forgive(&version, &taken.release.digest);
+            state.forgive(&version, &candidate.release.digest);
             machine.perform(&Step::Save(Box::new(state)))?;
         }
         let wanted = Wanted { image: &place, sha256: None, version: Some(&version) };
@@ -68,8 +68,8 @@ impl Run<'_> {
     }
 
     /// Makes it boot next.
-    pub(super) fn apply(&mut self, taken: &Taken) -> Result<()> {
-        // From here on a server cannot have it taken back.
+    pub(super) fn apply(&mut self, candidate: &Candidate) -> Result<()> {
+        // From here on a server cannot have it candidate back.
         self.plan.begun = true;
         self.plan.write(self.root)?;
         let _lock = self.lock()?;
@@ -80,7 +80,7 @@ impl Run<'_> {
             .is_live()
             .then(|| health::baseline::take(self.root, self.config, &machine.state().baseline));
         let applied = apply::apply(&mut machine, self.config.assess.tries, baseline)?;
-        if applied.version != taken.release.version {
+        if applied.version != candidate.release.version {
             return Err(Error::Failed(format!(
                 "{} was staged meanwhile, by somebody else; it boots next",
                 applied.version

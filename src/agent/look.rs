@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::agent::Run;
+use crate::agent::next_step::{Come, Facts, Order, Wait, Wanted};
+use crate::agent::source::hawkbit::Handling;
 use crate::agent::survey::{Survey, booted_at, machine_id};
 use crate::feed::catalog::Release;
-use crate::feed::hawkbit::Handling;
 use crate::feed::jitter::{download_at, next_poll, seed};
-use crate::feed::memory::Plan;
+use crate::feed::maintenance_window::{Begin, begin};
+use crate::feed::memory::InstallState;
 use crate::feed::policy;
-use crate::feed::policy::{Taken, decide};
+use crate::feed::policy::{Candidate, decide};
 use crate::feed::poll;
-use crate::feed::step::{Come, Facts, Order, Wait, Wanted};
-use crate::feed::window::{Begin, begin};
 use abide_core::boot::Access;
 use abide_core::error::Result;
 use abide_core::update::Machine;
@@ -38,7 +38,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// What was found.
 pub(super) struct Look {
     pub facts: Facts,
-    pub taken: Option<Taken>,
+    pub candidate: Option<Candidate>,
     /// What ends the action of a server that orders updates.
     pub verdict: Option<Verdict>,
 }
@@ -46,7 +46,7 @@ pub(super) struct Look {
 /// What the policy says of what was seen last.
 pub(super) struct Wants {
     pub wanted: Wanted,
-    pub taken: Option<Taken>,
+    pub candidate: Option<Candidate>,
     pub verdict: Option<Verdict>,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Verdict {
 
 impl Wants {
     pub(super) fn nothing(wait: Wait) -> Self {
-        Self { wanted: Wanted::Nothing(wait), taken: None, verdict: None }
+        Self { wanted: Wanted::Nothing(wait), candidate: None, verdict: None }
     }
 
     pub(super) fn verdict(verdict: Verdict) -> Self {
@@ -75,14 +75,14 @@ impl Run<'_> {
     pub(super) fn look(&self) -> Result<Look> {
         let now = Timestamp::now();
         let survey = self.survey()?;
-        let Wants { wanted, taken, verdict } = match self.orders {
+        let Wants { wanted, candidate, verdict } = match self.orders {
             true => self.ordered(&survey, now)?,
             false => {
-                let (wanted, taken) = self.wanted(&survey, now)?;
-                Wants { wanted, taken, verdict: None }
+                let (wanted, candidate) = self.wanted(&survey, now)?;
+                Wants { wanted, candidate, verdict: None }
             }
         };
-        let taken_digest = taken.as_ref().map_or("", |taken| taken.release.digest.as_str());
+        let taken_digest = candidate.as_ref().map_or("", |candidate| candidate.release.digest.as_str());
         let facts = Facts {
             now,
             order: self.order,
@@ -92,7 +92,7 @@ impl Run<'_> {
             shut: self.shut(&survey, taken_digest, now),
             turn: self.turn(taken_digest),
         };
-        Ok(Look { facts, taken, verdict })
+        Ok(Look { facts, candidate, verdict })
     }
 
     /// The machine, as it is seen by whoever is root, else as it was left by whoever is.
@@ -145,7 +145,7 @@ impl Run<'_> {
     }
 
     /// What the policy says of what was seen last.
-    fn wanted(&self, survey: &Survey, now: Timestamp) -> Result<(Wanted, Option<Taken>)> {
+    fn wanted(&self, survey: &Survey, now: Timestamp) -> Result<(Wanted, Option<Candidate>)> {
         let nothing = |wait| Ok((Wanted::Nothing(wait), None));
         let folder = match self.feed.is_remote() {
             true => self.cache.folder(),
@@ -155,21 +155,21 @@ impl Run<'_> {
         let Some(folder) = folder.filter(|_| has_list) else {
             return nothing(Wait::rest("The feed was not looked at yet"));
         };
-        let catalog = match poll::known(&folder, &self.judge) {
+        let catalog = match poll::read(&folder, &self.judge) {
             Ok(catalog) => catalog,
             // Whoever can looks at the feed first, and has a new list then.
             Err(e) if self.powers.network && !self.polled => return nothing(Wait::rest(e.to_string())),
             Err(e) => return Err(e),
         };
         let decision = decide(&survey.facts(), &self.config.update, &catalog, now);
-        match decision.step {
-            policy::Step::Take(taken) => match self.given_up(survey, &taken.release) {
+        match decision.ruling {
+            policy::Ruling::Take(candidate) => match self.given_up(survey, &candidate.release) {
                 Some(wait) => nothing(wait),
-                None => Ok((Wanted::Release(self.come(survey, &taken.release)), Some(taken))),
+                None => Ok((Wanted::Release(self.come(survey, &candidate.release)), Some(candidate))),
             },
-            policy::Step::UpToDate => nothing(Wait::rest("Up to date")),
-            policy::Step::Wait { why, until } => nothing(Wait::defer(why, until)),
-            policy::Step::Refuse { why } => nothing(Wait::defer(why, None)),
+            policy::Ruling::UpToDate => nothing(Wait::rest("Up to date")),
+            policy::Ruling::Wait { why, until } => nothing(Wait::defer(why, until)),
+            policy::Ruling::Refuse { why } => nothing(Wait::defer(why, None)),
         }
     }
 
@@ -269,7 +269,7 @@ impl Run<'_> {
 
     /// Since when the release could have been applied.
     pub(super) fn ready_at(&self, digest: &str, now: Timestamp) -> Option<Timestamp> {
-        let Plan { ready, digest: of, .. } = &self.plan;
+        let InstallState { ready, digest: of, .. } = &self.plan;
         ready.filter(|_| of == digest).and_then(|ready| past(ready, now))
     }
 }

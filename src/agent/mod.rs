@@ -1,18 +1,22 @@
 //! Updates that a machine takes by itself: from the feed, by the policy, in its time.
 //!
-//! What is done next follows from what is there ([`crate::feed::step`]); it is done, and what is next
+//! What is done next follows from what is there ([`crate::agent::next_step`]); it is done, and what is next
 //! follows from what is there then. Two parts share the steps. The one that talks to the network is
 //! not privileged: it fetches into a cache. The other one installs, has no network, and believes nothing
 //! that the first one says: signature, policy and digests are checked again, from what is in the cache.
 //! By hand, as root, both are one.
 
 mod fetch;
-mod hawkbit;
+mod fleetlock;
+mod inhibit;
+
 mod install;
 mod look;
+pub mod next_step;
 mod privileges;
 mod reboot_lock;
 mod schedule;
+mod source;
 mod survey;
 
 use std::path::Path;
@@ -20,14 +24,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use log::{debug, info, warn};
 
+use crate::agent::next_step::{Come, Order, Step, Wait, Wanted, next};
+use crate::agent::source::hawkbit::Ledger;
 use crate::config::Config;
 use crate::events::write_metrics;
 use crate::feed::cache::{Cache, Fetched};
-use crate::feed::hawkbit::Ledger;
-use crate::feed::memory::{Download, Plan, Seen};
-use crate::feed::policy::Taken;
+use crate::feed::memory::{FetchState, InstallState, WantedRelease};
+use crate::feed::policy::Candidate;
 use crate::feed::poll;
-use crate::feed::step::{Come, Order, Step, Wait, Wanted, next};
 use crate::image::Folder;
 use crate::image::trust::Judge;
 use crate::secret::Secret;
@@ -50,8 +54,8 @@ const SOON: std::time::Duration = std::time::Duration::from_secs(5);
 /// What there is to show while it runs.
 #[derive(Debug)]
 pub enum Told<'a> {
-    /// This version is to be taken.
-    Wanted(&'a Taken),
+    /// This version is to be candidate.
+    Wanted(&'a Candidate),
     /// So much of this file is there.
     Fetching(&'a str, Fetched),
     /// So much of the slot is written.
@@ -82,8 +86,8 @@ pub enum End {
 pub struct Outcome {
     /// Where it ended.
     pub end: End,
-    /// What is to be taken, if anything is.
-    pub taken: Option<Taken>,
+    /// What is to be candidate, if anything is.
+    pub candidate: Option<Candidate>,
 }
 
 /// One run.
@@ -98,13 +102,13 @@ struct Run<'a> {
     feed: Folder,
     cache: Cache,
     judge: Judge,
-    seen: Seen,
-    plan: Plan,
+    seen: FetchState,
+    plan: InstallState,
     /// What is remembered of the server that orders.
     ledger: Ledger,
     /// The feed was looked at in this run.
     polled: bool,
-    taken: Option<Taken>,
+    candidate: Option<Candidate>,
     tell: &'a mut dyn FnMut(Told<'_>),
 }
 
@@ -122,14 +126,16 @@ pub fn run(
     let cache = Cache::of(root);
     let orders = config.update.hawkbit.is_some();
     let Some(feed) = followed(root, config, &cache)? else {
-        return Ok(Outcome { end: End::Off, taken: None });
+        return Ok(Outcome { end: End::Off, candidate: None });
     };
     let remote = orders || feed.is_remote();
     let _lock = match remote && (powers.network || orders && powers.boot) {
         false => None,
         true => match cache.lock() {
             // Whoever fetches has the rest installed afterwards.
-            Err(Error::Busy(_)) if !powers.network => return Ok(Outcome { end: End::Others, taken: None }),
+            Err(Error::Busy(_)) if !powers.network => {
+                return Ok(Outcome { end: End::Others, candidate: None });
+            }
             lock => Some(lock?),
         },
     };
@@ -142,24 +148,24 @@ pub fn run(
         feed,
         cache,
         judge: Judge::new(root, &config.trust)?,
-        seen: Seen::read(root),
-        plan: Plan::read(root),
+        seen: FetchState::read(root),
+        plan: InstallState::read(root),
         ledger: if orders { Ledger::read(root) } else { Ledger::default() },
         polled: false,
-        taken: None,
+        candidate: None,
         tell,
     };
     let end = run.begin().and_then(|()| run.steps());
     let end = end.inspect(|end| run.tell_of_end(end));
     let kept = run.keep(&end);
     let end = end?;
-    kept.map(|()| Outcome { end, taken: run.taken })
+    kept.map(|()| Outcome { end, candidate: run.candidate })
 }
 
 /// The folder that is followed, or the one that a server's orders are put into.
 fn followed(root: &Root, config: &Config, cache: &Cache) -> Result<Option<Folder>> {
     match config.update.hawkbit {
-        Some(_) => cache.own_folder().map(Some),
+        Some(_) => cache.created_folder().map(Some),
         None => feed(root, config),
     }
 }
@@ -204,10 +210,10 @@ impl Run<'_> {
     fn steps(&mut self) -> Result<End> {
         for _ in 0..MOST_STEPS {
             let look = self.look()?;
-            if let Some(taken) = &look.taken {
-                self.wants(taken);
+            if let Some(candidate) = &look.candidate {
+                self.wants(candidate);
             }
-            self.taken = look.taken.clone();
+            self.candidate = look.candidate.clone();
             if let Some(verdict) = look.verdict.filter(|_| self.powers.network && self.polled) {
                 self.close_with(verdict)?;
                 continue;
@@ -222,29 +228,29 @@ impl Run<'_> {
             if !self.powers.has(&step) {
                 return Ok(End::Others);
             }
-            match (&step, &look.taken) {
-                (Step::Wait(wait), taken) => {
-                    if taken.is_none() && !wait.defers && self.powers.network {
+            match (&step, &look.candidate) {
+                (Step::Wait(wait), candidate) => {
+                    if candidate.is_none() && !wait.defers && self.powers.network {
                         self.seen.wanted = None;
                         self.cache.sweep(&[])?;
                     }
                     return Ok(End::Wait(wait.clone()));
                 }
                 (Step::Poll, _) => self.poll()?,
-                (Step::Fetch, Some(taken)) => self.fetch(taken)?,
-                (Step::Write, Some(taken)) => self.write(taken)?,
-                (Step::Apply, Some(taken)) => self.apply(taken)?,
+                (Step::Fetch, Some(candidate)) => self.fetch(candidate)?,
+                (Step::Write, Some(candidate)) => self.write(candidate)?,
+                (Step::Apply, Some(candidate)) => self.apply(candidate)?,
                 (Step::Reboot, Some(_)) => {
                     self.reboot()?;
                     return Ok(End::Reboot);
                 }
-                (Step::AskForTurn, Some(taken)) => {
-                    if let Some(wait) = self.ask_for_turn(taken)? {
+                (Step::AskForTurn, Some(candidate)) => {
+                    if let Some(wait) = self.ask_for_turn(candidate)? {
                         return Ok(End::Wait(wait));
                     }
                 }
                 (step, None) => {
-                    return Err(Error::Failed(format!("{step:?}, but nothing is to be taken")));
+                    return Err(Error::Failed(format!("{step:?}, but nothing is to be candidate")));
                 }
             }
         }
@@ -252,18 +258,18 @@ impl Run<'_> {
     }
 
     /// Notes what is on its way.
-    fn wants(&mut self, taken: &Taken) {
-        let release = &taken.release;
+    fn wants(&mut self, candidate: &Candidate) {
+        let release = &candidate.release;
         if self.plan.digest != release.digest {
-            (self.tell)(Told::Wanted(taken));
+            (self.tell)(Told::Wanted(candidate));
         }
-        self.plan.is_about(&release.version, &release.digest);
+        self.plan.set_release(&release.version, &release.digest);
         if let Some(task) = &mut self.ledger.task {
             task.digest = Some(release.digest.clone());
         }
         if self.seen.wanted.as_ref().is_none_or(|wanted| wanted.digest != release.digest) {
-            info!("{} is to be taken", release.version);
-            self.seen.wanted = Some(Download {
+            info!("{} is to be candidate", release.version);
+            self.seen.wanted = Some(WantedRelease {
                 version: release.version.clone(),
                 digest: release.digest.clone(),
                 found: Timestamp::now().as_second(),
@@ -284,7 +290,7 @@ impl Run<'_> {
         let looked = match (self.orders, self.feed.is_remote()) {
             (true, _) => self.poll_server(),
             (_, true) => poll::poll(&self.feed, &self.cache, &self.judge).map(drop),
-            (_, false) => poll::known(&self.feed, &self.judge).map(drop),
+            (_, false) => poll::read(&self.feed, &self.judge).map(drop),
         };
         match looked {
             Ok(()) => {
@@ -320,13 +326,13 @@ impl Run<'_> {
         let wait = match end {
             Ok(End::Wait(wait)) if wait.defers => Some(wait.clone()),
             Ok(_) => None,
-            Err(e) => self.taken.as_ref().map(|_| Wait::defer(e.to_string(), None)),
+            Err(e) => self.candidate.as_ref().map(|_| Wait::defer(e.to_string(), None)),
         };
         let is_new = self.plan.waiting.as_ref() != wait.as_ref().map(|w| &w.why);
         self.plan.waiting = wait.as_ref().map(|w| w.why.clone());
         self.plan.until = wait.as_ref().and_then(|w| w.until).map(Timestamp::as_second);
         self.plan.write(self.root)?;
-        if let Some(wait) = wait.filter(|_| is_new && self.taken.is_some()) {
+        if let Some(wait) = wait.filter(|_| is_new && self.candidate.is_some()) {
             self.tell_of_wait(&wait);
         }
         if let Err(e) = write_metrics(self.root, self.config) {

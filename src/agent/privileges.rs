@@ -1,6 +1,6 @@
 //! Who may do what: the part with the network has no rights, the part with rights has no network.
 
-use crate::feed::step::Step;
+use crate::agent::next_step::Step;
 
 /// What whoever runs this can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use log::warn;
 
+use crate::agent::fleetlock::{Client, Queue};
+use crate::agent::next_step::{Turn, Wait};
+use crate::agent::source::hawkbit::{Finished, Handling, Milestone};
 use crate::agent::survey::{Running, Survey};
 use crate::agent::{End, Run};
 use crate::config::update::Forced;
-use crate::feed::fleetlock::{Client, Queue};
-use crate::feed::hawkbit::{Finished, Handling, Milestone};
-use crate::feed::policy::Taken;
-use crate::feed::step::{Turn, Wait};
+use crate::feed::policy::Candidate;
 use abide_core::error::Result;
 
 /// After how long it is asked again whose turn it is.
@@ -91,14 +91,14 @@ impl Run<'_> {
     }
 
     /// Asks; none if it is this machine's turn, and the update is still wanted.
-    pub(super) fn ask_for_turn(&mut self, taken: &Taken) -> Result<Option<Wait>> {
+    pub(super) fn ask_for_turn(&mut self, candidate: &Candidate) -> Result<Option<Wait>> {
         if self.must_ask_server() {
             // What comes out of it is seen at the next look.
             return self.poll().map(|()| None);
         }
         let Some(config) = &self.config.update.fleetlock else { return Ok(None) };
         let now = Timestamp::now();
-        let queue = Client::new(self.root, config)?.take(&taken.release.digest, now)?;
+        let queue = Client::new(self.root, config)?.take(&candidate.release.digest, now)?;
         if queue.is_given_up() && self.orders {
             let why = queue.why.clone().unwrap_or_default();
             self.reached(Milestone::Closed, Finished::Failure, vec![why]);

@@ -11,8 +11,9 @@ use log::warn;
 use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
+use crate::agent::inhibit;
 use crate::config::Config;
-use crate::feed::{cache, inhibit, memory, policy};
+use crate::feed::{cache, memory, policy};
 use crate::update::write::NATIVE;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::error::{Error, OrError, Result};
@@ -138,15 +139,15 @@ impl Survey {
 
     /// As the policy takes it.
     #[must_use]
-    pub fn facts(&self) -> policy::Facts {
-        policy::Facts {
+    pub fn facts(&self) -> policy::RunningSystem {
+        policy::RunningSystem {
             image: self.image.clone(),
             arch: NATIVE.1.to_owned(),
             version: self.version.clone(),
-            running: match &self.running {
-                Running::Committed => policy::Running::Committed,
-                Running::OnTrial => policy::Running::OnTrial,
-                Running::Unknown(why) => policy::Running::Unknown(why.clone()),
+            trial: match &self.running {
+                Running::Committed => policy::TrialState::Committed,
+                Running::OnTrial => policy::TrialState::OnTrial,
+                Running::Unknown(why) => policy::TrialState::Unknown(why.clone()),
             },
             pinned: self.pinned,
             failed: self.failures.iter().map(Into::into).collect(),

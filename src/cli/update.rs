@@ -1,8 +1,8 @@
 //! `abide update`
 
+use crate::agent::next_step::Order;
 use crate::agent::{End, Outcome, Powers, Told, hand_over, leave_survey, run as follow};
 use crate::feed::memory::pin;
-use crate::feed::step::Order;
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
 use abide_core::update::Machine;
@@ -13,7 +13,7 @@ use crate::cli::progress::{Shown, Style};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Look at the feed, and say what would be taken
+    /// Look at the feed, and say what would be candidate
     #[arg(long, group = "what")]
     check: bool,
     /// Fetch and write into the other slot, and leave it at that
@@ -102,12 +102,12 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
 
 /// How it ended, for people.
 fn sentence(order: Order, outcome: &Outcome) -> String {
-    let taken = outcome.taken.as_ref();
-    let version = taken.map(|taken| taken.release.version.as_str()).unwrap_or_default();
-    match (&outcome.end, taken) {
-        (End::Wait(_), Some(taken)) if order == Order::Check => {
-            let what = if taken.downgrade { "older than what runs" } else { "available" };
-            match &taken.towards {
+    let candidate = outcome.candidate.as_ref();
+    let version = candidate.map(|candidate| candidate.release.version.as_str()).unwrap_or_default();
+    match (&outcome.end, candidate) {
+        (End::Wait(_), Some(candidate)) if order == Order::Check => {
+            let what = if candidate.downgrade { "older than what runs" } else { "available" };
+            match &candidate.towards {
                 Some(towards) => {
                     format!("{version} is {what}; it must be passed through on the way to {towards}")
                 }

@@ -24,7 +24,7 @@ mod wrong_root;
 pub use finding::{Finding, Severity};
 
 use crate::config::Config;
-use crate::feed::memory::Seen;
+use crate::feed::memory::FetchState;
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::Stage;
@@ -52,7 +52,7 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
             found.extend(firmware::look(&crate::update::firmware::count(machine, tries), loader));
             if let Ok(config) = config {
                 let status = crate::update::status::FeedStatus::read(machine, config);
-                let failures = Seen::read(root).failures;
+                let failures = FetchState::read(root).failures;
                 found.extend(feed::look(status.as_ref(), survey::is_enabled(root, feed::TIMER), failures));
             }
         }

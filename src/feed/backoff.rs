@@ -1,4 +1,4 @@
-//! When an image that failed may be tried again, where that is wanted at all.
+//! When an image that failed may be tried again, where `retry_failed` is set.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use jiff::Timestamp;
 
 use crate::config::update::RetryFailed;
 
-/// How long an image is left alone that has failed `times` times: twice as long after each failure.
+/// How long to wait after the failure number `times`: twice as long after each failure.
 #[must_use]
 pub fn wait(rule: &RetryFailed, times: u32) -> Duration {
     let doublings = times.saturating_sub(1).min(31);
     rule.first.saturating_mul(1 << doublings).min(rule.most)
 }
 
-/// When an image may be tried again that failed for the last time at `failed`. A failure that is said to lie
-/// in the future is taken as one of right now: the clock was wrong, then or now.
+/// When an image may be tried again whose last failure was at `failed`. A failure in the future counts as one of
+/// now: the clock was wrong then, or is wrong now.
 #[must_use]
 pub fn until(rule: &RetryFailed, failed: Timestamp, times: u32, now: Timestamp) -> Timestamp {
     failed.min(now).checked_add(wait(rule, times)).unwrap_or(Timestamp::MAX)
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_the_future_is_one_of_right_now() {
+    fn a_failure_in_the_future_counts_as_one_of_now() {
         let now = Timestamp::UNIX_EPOCH;
         let later = now + 1000 * HOUR;
         assert_eq!(until(&RULE, later, 1, now), now + 8 * HOUR);

@@ -1,8 +1,7 @@
 //! The folder into which a feed is fetched: its list, its signatures, and the files of one release.
 //!
-//! It looks like the folder that it was fetched from, so that whatever reads that can read this. Nothing
-//! in it is trusted for being there: the list's signature and every digest are checked again by whoever
-//! installs from it.
+//! It has the layout of the published folder, so the same code reads both. Its content is untrusted: the
+//! part that installs from it verifies the list's signature and every digest again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -18,23 +17,23 @@ use crate::image::Folder;
 use crate::image::http::{Place, Resumed, resume};
 use crate::image::trust::{Listing, SUMS};
 use abide_core::error::{Error, OrError, Result};
-use abide_core::files::{replace, sync_dir};
+use abide_core::files;
 use abide_core::hex;
 use abide_core::root::Root;
 
-/// The folder; it belongs to whoever fetches.
+/// The folder. Its owner is the user of the unit that fetches.
 pub const DIR: &str = "/var/lib/abide/feed";
 
-/// What is left free on the file system: history, reports and the state of others need room, too.
+/// What is left free on the file system for history, reports and other programs.
 const SPARE: u64 = 4 << 20;
 
-/// Bytes after which what was fetched is made durable: so much is lost by a power cut, and fetched again.
+/// Bytes after which a download is flushed: the most that a power cut loses of it.
 const SYNC_EVERY: u64 = 16 << 20;
 
 const CHUNK: usize = 256 << 10;
 
-/// The ending of a file that is not whole yet. Its name is the digest of the whole.
-const PART: &str = "part";
+/// The extension of an incomplete file. Its name is the digest of the complete file.
+const PARTIAL: &str = "part";
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -42,52 +41,52 @@ pub struct Cache {
     dir: PathBuf,
 }
 
-/// How far a file has come.
+/// How much of a file is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetched {
-    /// Bytes that are there.
+    /// Bytes in the cache.
     pub done: u64,
-    /// Bytes of the whole, where the server tells.
+    /// Bytes of the complete file, where the server says so.
     pub total: Option<u64>,
 }
 
 impl Cache {
-    /// That of `root`.
+    /// The cache of `root`.
     #[must_use]
     pub fn of(root: &Root) -> Self {
         Self { dir: root.path(DIR) }
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Keeps others from fetching at the same time, until it is dropped.
+    /// Excludes other processes that fetch, until it is dropped.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another one does.
+    /// [`Error::Busy`] if another process holds the lock.
     pub fn lock(&self) -> Result<Flock<File>> {
         fs::create_dir_all(&self.dir).or_failed(|| format!("{}: cannot create", self.dir.display()))?;
         let dir = File::open(&self.dir).or_failed(|| format!("{}: cannot open", self.dir.display()))?;
         Flock::lock(dir, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| match e {
-            Errno::EWOULDBLOCK => Error::Busy("another abide is fetching; try again when it is done".into()),
+            Errno::EWOULDBLOCK => Error::Busy("another abide is fetching; try again later".into()),
             e => Error::Failed(format!("{}: cannot lock: {e}", self.dir.display())),
         })
     }
 
-    /// Itself as a folder of images; none if nothing was ever fetched.
+    /// The cache as a folder of images; none if nothing was ever fetched.
     #[must_use]
     pub fn folder(&self) -> Option<Folder> {
         Folder::at(&self.dir.to_string_lossy(), &Download::default())
     }
 
-    /// Itself as a folder of images, made if it is not there yet.
+    /// The cache as a folder of images; created where it is missing.
     ///
     /// # Errors
-    /// [`Error::Failed`] if it cannot be made.
-    pub fn own_folder(&self) -> Result<Folder> {
+    /// [`Error::Failed`] if it cannot be created.
+    pub fn created_folder(&self) -> Result<Folder> {
         let cannot = || format!("{}: cannot create", self.dir.display());
         fs::create_dir_all(&self.dir).or_failed(cannot)?;
         self.folder().ok_or_else(|| Error::Failed(cannot()))
@@ -99,62 +98,57 @@ impl Cache {
         self.read(SUMS)
     }
 
-    /// A small file that is kept.
+    /// A small file.
     #[must_use]
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.dir.join(name)).ok()
     }
 
-    /// Keeps a list and what vouches for it. Cut off in between, the two do not fit each other, and the
-    /// next poll fetches them again.
+    /// Stores a list and its signatures. After an interruption the two may not match; the next poll fetches
+    /// them again.
     ///
     /// # Errors
     /// [`Error::Failed`] if the folder cannot be written.
-    pub fn keep_list(&self, listing: &Listing) -> Result<()> {
+    pub fn store_list(&self, listing: &Listing) -> Result<()> {
         for (name, bytes) in &listing.signatures {
-            replace(&self.dir.join(name), bytes)?;
+            files::replace(&self.dir.join(name), bytes)?;
         }
-        replace(&self.dir.join(SUMS), &listing.bytes)
+        files::replace(&self.dir.join(SUMS), &listing.bytes)
     }
 
-    /// Keeps a small file.
+    /// Stores a small file.
     ///
     /// # Errors
-    /// As [`Cache::keep_list`].
-    pub fn keep(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        replace(&self.dir.join(name), bytes)
+    /// As [`Cache::store_list`].
+    pub fn store(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        files::replace(&self.dir.join(name), bytes)
     }
 
-    /// Keeps a small file no longer.
+    /// Removes a small file.
     ///
     /// # Errors
     /// [`Error::Failed`] if it cannot be removed.
-    pub fn drop_file(&self, name: &str) -> Result<()> {
-        match fs::remove_file(self.dir.join(name)) {
-            Err(e) if e.kind() != ErrorKind::NotFound => {
-                Err(e).or_failed(|| format!("{name}: cannot remove"))
-            }
-            _ => Ok(()),
-        }
+    pub fn remove(&self, name: &str) -> Result<()> {
+        files::remove(&self.dir.join(name))
     }
 
-    /// Whether a file of this name and digest is there. It is read for that.
+    /// Whether a file of this name is there and has this digest. Reads the whole file.
     #[must_use]
     pub fn has(&self, name: &str, sha256: &str) -> bool {
         hash_of(&self.dir.join(name)).is_ok_and(|found| found == sha256)
     }
 
-    /// Whether a file of this name is there, whatever it holds.
+    /// Whether a file of this name is there, with any content.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
         fs::symlink_metadata(self.dir.join(name)).is_ok_and(|meta| meta.is_file())
     }
 
-    /// Fetches a file that must have this digest; goes on with what an earlier attempt has left.
+    /// Fetches a file that must have this digest; resumes an interrupted download.
     ///
     /// # Errors
-    /// [`Error::Image`] if it cannot be fetched or there is no room for it: what was fetched is kept for
-    /// the next time. [`Error::Unverified`] if it is not what the list says: it is dropped.
+    /// [`Error::Image`] if it cannot be fetched or does not fit on the file system; what was fetched stays for
+    /// the next attempt. [`Error::Unverified`] if its digest is another one; what was fetched is removed.
     pub fn fetch(
         &self,
         from: &Place<'_>,
@@ -163,98 +157,97 @@ impl Cache {
         download: &Download,
         mut progress: impl FnMut(Fetched),
     ) -> Result<()> {
-        let mut part = Part::open(self.dir.join(format!("{sha256}.{PART}")))?;
-        let resumed = part.len > 0;
+        let mut file = PartialFile::open(self.dir.join(format!("{sha256}.{PARTIAL}")))?;
+        let resumed = file.len > 0;
         if resumed {
-            info!("{name}: going on from byte {}", part.len);
+            info!("{name}: resuming at byte {}", file.len);
         }
-        if part.sha256() != sha256 {
-            self.complete(&mut part, from, download, &mut progress)?;
+        if file.sha256() != sha256 {
+            self.complete(&mut file, from, download, &mut progress)?;
         }
-        if part.sha256() != sha256 && resumed {
-            // What was there is of another file, or was damaged by the power cut that ended its download.
-            warn!("{name}: what an earlier attempt has left is of no use; fetching all of it");
-            part.restart()?;
-            self.complete(&mut part, from, download, &mut progress)?;
+        if file.sha256() != sha256 && resumed {
+            // The partial file is of another version, or was damaged by a power cut.
+            warn!("{name}: the partial download does not match; starting over");
+            file.restart()?;
+            self.complete(&mut file, from, download, &mut progress)?;
         }
-        if part.sha256() != sha256 {
-            part.remove()?;
+        if file.sha256() != sha256 {
+            file.remove()?;
             return Err(Error::Unverified(format!(
                 "{name}: its SHA-256 is {}, not the one in {SUMS}: it was damaged or exchanged",
-                part.sha256()
+                file.sha256()
             )));
         }
-        part.keep_as(&self.dir.join(name))
+        file.rename_to(&self.dir.join(name))
     }
 
-    /// Fetches what is missing.
+    /// Fetches the missing bytes.
     fn complete(
         &self,
-        part: &mut Part,
+        file: &mut PartialFile,
         from: &Place<'_>,
         download: &Download,
         progress: &mut impl FnMut(Fetched),
     ) -> Result<()> {
-        let mut answer = resume(from, download, part.len)?;
+        let mut answer = resume(from, download, file.len)?;
         if matches!(answer, Resumed::Shorter) {
-            part.restart()?;
+            file.restart()?;
             answer = resume(from, download, 0)?;
         }
         let Resumed::Rest(mut source) = answer else {
             let shown = crate::image::shown(from.url);
-            return Err(Error::Image(format!("{shown}: is listed, but the server does not have it (404)")));
+            return Err(Error::Image(format!("{shown}: is listed, but not on the server (404)")));
         };
         let total = source.len;
-        let result = self.copy(part, &mut source.reader, total, progress);
-        // What has come is worth keeping, however it ended.
-        let synced = part.sync();
+        let result = self.copy(file, &mut source.reader, total, progress);
+        // Received bytes are kept even if the download failed.
+        let synced = file.sync();
         result.and(synced)
     }
 
     fn copy(
         &self,
-        part: &mut Part,
+        file: &mut PartialFile,
         from: &mut impl Read,
         total: Option<u64>,
         progress: &mut impl FnMut(Fetched),
     ) -> Result<()> {
         let mut block = vec![0; CHUNK];
-        let mut next_look = part.len;
+        let mut next_check = file.len;
         loop {
-            if part.len >= next_look {
-                let needed = total.map_or(SYNC_EVERY, |total| total.saturating_sub(part.len));
-                self.must_have_room(needed)?;
-                part.sync()?;
-                next_look = part.len + SYNC_EVERY;
+            if file.len >= next_check {
+                let needed = total.map_or(SYNC_EVERY, |total| total.saturating_sub(file.len));
+                self.check_free_space(needed)?;
+                file.sync()?;
+                next_check = file.len + SYNC_EVERY;
             }
             let count = match from.read(&mut block) {
                 Ok(count) => count,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e).or_image(|| "the download broke off"),
+                Err(e) => return Err(e).or_image(|| "the download was interrupted"),
             };
             let Some(bytes) = block.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-            part.append(bytes)?;
-            progress(Fetched { done: part.len, total });
+            file.append(bytes)?;
+            progress(Fetched { done: file.len, total });
         }
     }
 
-    fn must_have_room(&self, needed: u64) -> Result<()> {
+    fn check_free_space(&self, needed: u64) -> Result<()> {
         let stat = nix::sys::statvfs::statvfs(&self.dir)
-            .or_failed(|| format!("{}: cannot tell how much room there is", self.dir.display()))?;
+            .or_failed(|| format!("{}: cannot read the free space", self.dir.display()))?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());
         if needed.saturating_add(SPARE) <= free {
             return Ok(());
         }
         Err(Error::Image(format!(
-            "{}: {} MiB are needed for the download and {} MiB are free; make room there",
+            "{}: the download needs {} MiB, but {} MiB are free; free some space there",
             self.dir.display(),
             needed.saturating_add(SPARE).div_ceil(1 << 20),
             free >> 20
         )))
     }
 
-    /// Removes what belongs to no file of `keep` (names and digests): earlier releases, and what was begun
-    /// of them.
+    /// Removes the files of other releases, complete and partial: all but `keep` (names and digests).
     ///
     /// # Errors
     /// [`Error::Failed`] if the folder cannot be changed.
@@ -268,21 +261,26 @@ impl Cache {
             let entry = entry.or_failed(cannot)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_kept =
-                keep.iter().any(|(kept, sha256)| name == *kept || name.strip_suffix(".part") == Some(sha256));
+                keep.iter().any(|(kept, sha256)| name == *kept || partial_of(&name) == Some(sha256));
             if is_kept || !is_payload(&name) {
                 continue;
             }
             let path = entry.path();
             fs::remove_file(&path).or_failed(|| format!("{}: cannot remove", path.display()))?;
-            info!("{}: removed, it is not needed any more", path.display());
+            info!("{}: removed, no longer needed", path.display());
         }
         Ok(())
     }
 }
 
-/// Whether a file is part of a release, and not of what is kept about the feed.
+/// The digest in the name of a partial file.
+fn partial_of(name: &str) -> Option<&str> {
+    name.strip_suffix(PARTIAL)?.strip_suffix('.')
+}
+
+/// Whether a file belongs to a release: not a list, signature or state.
 fn is_payload(name: &str) -> bool {
-    name.ends_with(".part") || crate::image::names::Name::parse(name).is_some()
+    partial_of(name).is_some() || crate::image::names::Name::parse(name).is_some()
 }
 
 fn hash_of(path: &Path) -> std::io::Result<String> {
@@ -290,7 +288,7 @@ fn hash_of(path: &Path) -> std::io::Result<String> {
     Ok(hex::encode(context.finish().as_ref()))
 }
 
-/// The hash of all bytes, and how many they are.
+/// The hash of a file and its length.
 fn hash(file: &mut File) -> std::io::Result<(Context, u64)> {
     let (mut context, mut len) = (Context::new(&SHA256), 0);
     let mut block = vec![0; CHUNK];
@@ -303,15 +301,15 @@ fn hash(file: &mut File) -> std::io::Result<(Context, u64)> {
     Ok((context, len))
 }
 
-/// A file that is not whole yet.
-struct Part {
+/// An incomplete file.
+struct PartialFile {
     path: PathBuf,
     file: File,
     len: u64,
     context: Context,
 }
 
-impl Part {
+impl PartialFile {
     fn open(path: PathBuf) -> Result<Self> {
         let cannot = || format!("{}: cannot open", path.display());
         let mut options = OpenOptions::new();
@@ -338,7 +336,7 @@ impl Part {
 
     fn restart(&mut self) -> Result<()> {
         let again = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
-        again.or_failed(|| format!("{}: cannot begin anew", self.path.display()))?;
+        again.or_failed(|| format!("{}: cannot truncate", self.path.display()))?;
         (self.len, self.context) = (0, Context::new(&SHA256));
         Ok(())
     }
@@ -347,9 +345,9 @@ impl Part {
         fs::remove_file(&self.path).or_failed(|| format!("{}: cannot remove", self.path.display()))
     }
 
-    fn keep_as(&self, to: &Path) -> Result<()> {
-        let cannot = || format!("{}: cannot keep", to.display());
+    fn rename_to(&self, to: &Path) -> Result<()> {
+        let cannot = || format!("{}: cannot rename to {}", self.path.display(), to.display());
         self.file.sync_all().and_then(|()| fs::rename(&self.path, to)).or_failed(cannot)?;
-        sync_dir(to.parent().unwrap_or(Path::new("/"))).or_failed(cannot)
+        files::sync_dir(to.parent().unwrap_or(Path::new("/"))).or_failed(cannot)
     }
 }

@@ -1,37 +1,36 @@
-//! What a published folder offers, out of its list of digests and what the publisher says about the releases.
+//! The releases of a published folder, from its list of digests and the publisher's metadata.
 //!
-//! The list is trusted before it comes here ([`crate::image::trust::Judge::sums`]); the publisher's words are in a file
-//! that the list has a digest of, and so are trusted as far as it is.
+//! The list is verified before ([`crate::image::trust::Judge::sums`]). The metadata is a file in that list, so its digest
+//! is verified, too.
 
 use std::collections::BTreeMap;
 
-use crate::image::names::{Content, Name};
+use crate::image::names::Name;
 use crate::image::trust::Sums;
 use abide_core::boot::model::version::compare;
 use abide_core::config::section::Section;
 use abide_core::config::tree::Tree;
-use abide_core::disk::Role;
 
-use crate::feed::published::{Choice, Listed};
+use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles};
 
-/// The file in which the publisher says more about the releases.
+/// The publisher's metadata about the releases.
 pub const METADATA: &str = "feed.toml";
 
-/// The largest such file that is read.
+/// The largest metadata file that is read.
 pub const MOST_METADATA: u64 = 1 << 20;
 
-/// The form of [`METADATA`] that is understood.
+/// The supported format of [`METADATA`].
 const FORMAT: u32 = 1;
 
-/// All that a folder offers.
+/// The releases of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     releases: Vec<Release>,
-    /// Releases that are left out since it cannot be told what belongs to them, with why: sentences for the log.
+    /// Releases that are left out since their files are ambiguous, with the reason: sentences for the log.
     pub problems: Vec<String>,
 }
 
-/// One version of an image, whole.
+/// One complete version of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     /// `IMAGE_ID`.
@@ -41,27 +40,26 @@ pub struct Release {
     /// The architecture, where the names of its files have one.
     pub arch: Option<&'static str>,
     /// Its files.
-    pub files: Choice,
-    /// By what it is remembered: SHA-256 of the image, or of what is listed of a set.
+    pub files: ReleaseFiles,
+    /// The digest that identifies it: SHA-256 of the disk image, or of the lines of a set.
     pub digest: String,
-    /// What the publisher says about it.
+    /// The publisher's metadata about it.
     pub terms: Terms,
 }
 
-/// What the publisher says about a release.
+/// The publisher's metadata about a release.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// The release that must have been passed through: only a system of this version or a newer one can be updated
-    /// to it.
+    /// A checkpoint: only a system of this version or newer can be updated to the release.
     pub requires: Option<String>,
-    /// Systems older than this do not get it.
+    /// Systems older than this do not take it.
     pub min_version: Option<String>,
-    /// The channels that it is for; none: all.
+    /// The channels that it is for; empty: all.
     pub channels: Vec<String>,
 }
 
 /// The terms of one version, of one image or of all.
-struct Said {
+struct NamedTerms {
     image: Option<String>,
     version: String,
     terms: Terms,
@@ -71,9 +69,9 @@ impl Catalog {
     /// Sorts the files of `sums` into releases; `metadata` is [`METADATA`], if it is listed.
     ///
     /// # Errors
-    /// A sentence about the folder, for a message: metadata that cannot be understood.
+    /// A sentence about the folder, for a message, if the metadata cannot be parsed.
     pub fn new(sums: &Sums, metadata: Option<&[u8]>) -> Result<Self, String> {
-        let said = metadata.map(read_metadata).transpose()?.unwrap_or_default();
+        let named = metadata.map(read_metadata).transpose()?.unwrap_or_default();
         let (mut releases, mut problems) = (Vec::new(), Vec::new());
         for ((image, version), files) in by_version(sums) {
             let by_arch = by_arch(files).unwrap_or_else(|problem| {
@@ -81,10 +79,10 @@ impl Catalog {
                 BTreeMap::new()
             });
             for (arch, files) in by_arch {
-                let Some(files) = whole(files) else { continue };
-                let is_meant =
-                    |s: &&Said| s.version == version && s.image.as_deref().is_none_or(|i| i == image);
-                let terms = said.iter().find(is_meant).map(|s| s.terms.clone()).unwrap_or_default();
+                let Some(files) = ReleaseFiles::complete(files) else { continue };
+                let names_it =
+                    |n: &&NamedTerms| n.version == version && n.image.as_deref().is_none_or(|i| i == image);
+                let terms = named.iter().find(names_it).map(|n| n.terms.clone()).unwrap_or_default();
                 let digest = files.digest();
                 releases.push(Release {
                     image: image.into(),
@@ -106,7 +104,7 @@ impl Catalog {
         Self { releases, problems: vec![] }
     }
 
-    /// The releases of an image for an architecture, the oldest first.
+    /// The releases of an image for an architecture, oldest first.
     pub fn releases<'c>(
         &'c self,
         image: &'c str,
@@ -115,7 +113,7 @@ impl Catalog {
         self.releases.iter().filter(move |r| r.image == image && r.arch.is_none_or(|its| its == arch))
     }
 
-    /// The ids of the images that it has releases of.
+    /// The ids of the images that have releases.
     #[must_use]
     pub fn images(&self) -> Vec<&str> {
         let mut images: Vec<&str> = self.releases.iter().map(|r| r.image.as_str()).collect();
@@ -125,62 +123,53 @@ impl Catalog {
     }
 }
 
-type Files<'s> = Vec<(Name<'s>, Listed)>;
+/// The files of one version, with their parsed names.
+type NamedFiles<'s> = Vec<(Name<'s>, ListedFile)>;
 
-fn by_version(sums: &Sums) -> BTreeMap<(&str, &str), Files<'_>> {
-    let mut versions: BTreeMap<(&str, &str), Files<'_>> = BTreeMap::new();
+fn by_version(sums: &Sums) -> BTreeMap<(&str, &str), NamedFiles<'_>> {
+    let mut versions: BTreeMap<(&str, &str), NamedFiles<'_>> = BTreeMap::new();
     for name in sums.names() {
         let (Some(parsed), Some(sha256)) = (Name::parse(name), sums.get(name)) else { continue };
-        let listed = Listed { name: name.to_owned(), sha256: sha256.to_owned() };
+        let listed = ListedFile { name: name.to_owned(), sha256: sha256.to_owned() };
         versions.entry((parsed.image, parsed.version)).or_default().push((parsed, listed));
     }
     versions
 }
 
-type Parts = BTreeMap<Content, Listed>;
-
-/// What there is for each architecture; files whose names have none are for every one.
-fn by_arch(files: Files<'_>) -> Result<BTreeMap<Option<&'static str>, Parts>, String> {
-    let mut arches: BTreeMap<Option<&'static str>, Parts> = BTreeMap::new();
+/// Sorts files by architecture; files whose names have none are for every architecture.
+fn by_arch(files: NamedFiles<'_>) -> Result<BTreeMap<Option<&'static str>, FilesByContent>, String> {
+    let mut arches: BTreeMap<Option<&'static str>, FilesByContent> = BTreeMap::new();
     for (name, listed) in files {
         let parts = arches.entry(name.arch).or_default();
         if let Some(other) = parts.insert(name.content, listed.clone()) {
-            return Err(both(&other, &listed));
+            return Err(same_part(&other, &listed));
         }
     }
     let any = if arches.len() > 1 { arches.remove(&None) } else { None }.unwrap_or_default();
     for parts in arches.values_mut() {
         for (content, listed) in &any {
             if let Some(other) = parts.insert(*content, listed.clone()) {
-                return Err(both(&other, listed));
+                return Err(same_part(&other, listed));
             }
         }
     }
     Ok(arches)
 }
 
-fn both(one: &Listed, other: &Listed) -> String {
-    format!("both {} and {} are for the same part of it", one.name, other.name)
+fn same_part(one: &ListedFile, other: &ListedFile) -> String {
+    format!("{} and {} are for the same part", one.name, other.name)
 }
 
-fn whole(mut parts: Parts) -> Option<Choice> {
-    let is_set = parts.contains_key(&Content::Uki) && parts.contains_key(&Content::Part(Role::Root));
-    match parts.remove(&Content::Disk) {
-        Some(disk) => Some(Choice::Disk(disk)),
-        None => is_set.then_some(Choice::Set(parts)),
-    }
-}
-
-/// Reads `[[release]]` tables. Keys that are not known are left alone, so that a feed can say more to newer machines;
-/// a publisher who must not be misunderstood raises `format`.
-fn read_metadata(bytes: &[u8]) -> Result<Vec<Said>, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| format!("its {METADATA} is not text"))?;
+/// Reads the `[[release]]` tables. Unknown keys are ignored, so that a feed can have more keys for newer machines; a
+/// change that older machines must not ignore needs another `format`.
+fn read_metadata(bytes: &[u8]) -> Result<Vec<NamedTerms>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| format!("its {METADATA} is not UTF-8 text"))?;
     let read = || {
         let tree = Tree::parse(METADATA, text)?;
         let mut top = Section::top(&tree);
         let format = top.count("format", 0..=u32::MAX)?;
         if format != Some(FORMAT) {
-            return Err(top.error_at("format", "is not 1; a newer Abide may understand it"));
+            return Err(top.error_at("format", "is not 1; a newer version of Abide may support it"));
         }
         top.open_tables("release", |release| {
             let version = release.text("version")?.ok_or_else(|| release.error("needs version = \"1.2\""))?;
@@ -189,10 +178,10 @@ fn read_metadata(bytes: &[u8]) -> Result<Vec<Said>, String> {
                 min_version: release.text("min_version")?,
                 channels: release.texts("channels")?.unwrap_or_default(),
             };
-            Ok(Said { image: release.text("image")?, version, terms })
+            Ok(NamedTerms { image: release.text("image")?, version, terms })
         })
     };
-    read().map_err(|e| format!("its metadata cannot be used: {e}"))
+    read().map_err(|e| format!("cannot use its metadata: {e}"))
 }
 
 #[cfg(test)]
@@ -212,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_releases_are_found_the_oldest_first() {
+    fn complete_releases_are_listed_oldest_first() {
         let names = [
             "edge_1.10.efi",
             "edge_1.10.root.raw.xz",
@@ -231,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn one_version_can_be_there_for_several_architectures() {
+    fn one_version_can_have_several_architectures() {
         let names = [
             "edge_1.efi",
             "edge_1.root-x86-64.raw",
@@ -249,11 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn two_files_for_one_part_are_not_guessed_between_and_other_releases_stay() {
+    fn two_files_for_one_part_leave_out_that_release_only() {
         let names = ["edge_1.efi", "edge_1.root.raw.xz", "edge_1.root.raw.zst", "edge_2.raw"];
         let twice = catalog(&names, None).unwrap();
-        let problem =
-            "edge 1 is left out: both edge_1.root.raw.xz and edge_1.root.raw.zst are for the same part of it";
+        let problem = "edge 1 is left out: edge_1.root.raw.xz and edge_1.root.raw.zst are for the same part";
         assert_eq!(
             (twice.problems.as_slice(), versions(&twice, "edge", "arm64")),
             (&[problem.to_owned()][..], vec!["2".to_owned()])
@@ -263,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_publishers_terms_belong_to_the_release_that_they_name() {
+    fn terms_belong_to_the_release_that_they_name() {
         let metadata = "format = 1\nnews = 'x'\n[[release]]\nversion = '2.0'\nrequires = '1.5'\nmin_version = '1.2'\n\
                         channels = 'beta'\nurgency = 'high'\n[[release]]\nimage = 'other'\nversion = '1.0'\nrequires = '9'\n";
         let catalog = catalog(&["edge_1.0.raw", "edge_2.0.raw"], Some(metadata)).unwrap();
@@ -277,10 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_is_not_understood_is_no_metadata_at_all() {
+    fn metadata_that_cannot_be_parsed_is_an_error() {
         for (text, problem) in [
             ("", "format: is not 1"),
-            ("format = 2\n", "feed.toml:1: format: is not 1; a newer Abide may understand it"),
+            ("format = 2\n", "feed.toml:1: format: is not 1; a newer version of Abide may support it"),
             ("format = 1\n[[release]]\nrequires = '1'\n", "feed.toml:2: [[release]]: needs version"),
             ("format = 1\n[[release]]\nversion = 2.0\n", "feed.toml:3: version: must be a text in quotes"),
             ("<html>", "feed.toml:1: "),
@@ -293,12 +281,12 @@ mod tests {
 
     const NAME: &str =
         "(edge|a_b)_[0-9~.a-c]{1,4}(_arm64)?[.](efi|raw|root[.]raw|root-arm64[.]raw|root-verity)([.]xz)?";
-    const SAID: &str = "format = [12]\n(\\[\\[release\\]\\]\n(version|requires|channels|x) = (1|'1'|\\['a'\\])\n){0,3}.{0,9}";
+    const METADATA_TEXT: &str = "format = [12]\n(\\[\\[release\\]\\]\n(version|requires|channels|x) = (1|'1'|\\['a'\\])\n){0,3}.{0,9}";
 
     proptest! {
         #[test]
-        fn whatever_is_published_makes_no_release_that_is_not_listed(
-            names in proptest::collection::btree_set(NAME, 0..12), metadata in proptest::option::of(SAID)
+        fn a_release_has_listed_files_only(
+            names in proptest::collection::btree_set(NAME, 0..12), metadata in proptest::option::of(METADATA_TEXT)
         ) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let Ok(catalog) = catalog(&names, metadata.as_deref()) else { return Ok(()) };
@@ -307,12 +295,12 @@ mod tests {
                 for file in release.files.files() {
                     prop_assert!(names.contains(&file.name.as_str()) && file.name.starts_with(&stem));
                 }
-                prop_assert!(matches!(&release.files, Choice::Disk(_)) || release.files.files().count() >= 2);
+                prop_assert!(matches!(&release.files, ReleaseFiles::Disk(_)) || release.files.files().count() >= 2);
             }
         }
 
         #[test]
-        fn metadata_of_any_bytes_is_read_or_refused(
+        fn metadata_of_any_bytes_is_parsed_or_refused(
             bytes in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,200}"
         ) {
             for bytes in [bytes.as_slice(), text.as_bytes()] {

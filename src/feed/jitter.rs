@@ -1,16 +1,16 @@
-//! Random moments that are the same each time they are asked for.
+//! Random times that are the same on every call.
 //!
-//! A machine that draws its moments from what it is, and not from dice, keeps them over restarts without
-//! remembering anything; and a thousand machines that come up together after a power cut do not ask
-//! the server together: each waits for its own moment of the interval.
+//! They are derived from the machine's identity, so a machine keeps its times over restarts without storing
+//! anything, and a thousand machines that boot together after a power cut do not poll together: each has its
+//! own offset in the interval.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-/// A number that is drawn from the words: a machine's id and what is to be spread, such as `"poll"` or the
-/// digest of an image.
+/// A number derived from the words: a machine's id, and what is spread, such as `"poll"` or the digest of an
+/// image.
 #[must_use]
 pub fn seed(words: &[&str]) -> u64 {
     let mut hash = Sha256::new();
@@ -21,15 +21,15 @@ pub fn seed(words: &[&str]) -> u64 {
     hash.finalize().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
-/// A span of time from 0 up to `span`, evenly over all seeds.
+/// A duration between 0 and `span`, evenly distributed over all seeds.
 #[must_use]
 pub fn share(seed: u64, span: Duration) -> Duration {
     let nanos = (u128::from(seed) * span.as_nanos()) >> 64;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// When the feed is looked at next, after `after`: once per `interval`, at the machine's own moment of the first
-/// `jitter` of it. Intervals are counted from 1970, so that the moment is the same after every restart.
+/// The time of the next poll after `after`: once per `interval`, at the machine's own offset within the first
+/// `jitter` of it. Intervals are counted from 1970, so the time is the same after every restart.
 #[must_use]
 pub fn next_poll(seed: u64, after: Timestamp, interval: Duration, jitter: Duration) -> Timestamp {
     let interval = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX).max(1);
@@ -40,8 +40,8 @@ pub fn next_poll(seed: u64, after: Timestamp, interval: Duration, jitter: Durati
     Timestamp::from_second(next).unwrap_or(Timestamp::MAX)
 }
 
-/// When a release that was found at `found` is downloaded: at a random moment within `spread`, in the first half
-/// of the time until the window opens at `opens`, so that it is there by then.
+/// When the download of a release that was found at `found` starts: at a random time within `spread`, and in the
+/// first half of the time until the window opens at `opens`, so that it is complete by then.
 #[must_use]
 pub fn download_at(seed: u64, found: Timestamp, opens: Option<Timestamp>, spread: Duration) -> Timestamp {
     let spread = match opens {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_that_start_together_do_not_ask_together() {
+    fn machines_that_start_together_do_not_poll_together() {
         let now = at(1_700_000_000);
         let mut polls: Vec<_> =
             (0..1000).map(|n| next_poll(seed(&[&n.to_string()]), now, HOUR, HOUR).as_second()).collect();
@@ -102,12 +102,12 @@ mod tests {
             let second = next_poll(seed, first, interval, jitter);
             prop_assert!(first > at(now) && first <= at(now).checked_add(interval).unwrap());
             prop_assert_eq!(first.duration_until(second), jiff::SignedDuration::try_from(interval).unwrap());
-            // Between two polls the answer stays the same.
+            // Between two polls the result stays the same.
             prop_assert_eq!(next_poll(seed, first.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap(), interval, jitter), first);
         }
 
         #[test]
-        fn a_download_begins_within_the_spread_and_early_enough_before_the_window(
+        fn a_download_starts_within_the_spread_and_well_before_the_window(
             seed: u64, until in proptest::option::of(-1000..100_000_i64), spread in 0..200_000_u64
         ) {
             let found = at(1_700_000_000);

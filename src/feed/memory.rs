@@ -1,7 +1,6 @@
-//! What is remembered of a feed between two runs. Losing any of it costs a repeat, never safety.
+//! What is remembered between two runs of the update agent. Losing any of it repeats work, but never weakens a check.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use log::warn;
@@ -9,188 +8,177 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::feed::cache;
-use abide_core::error::{OrError, Result};
-use abide_core::files::replace;
+use abide_core::error::Result;
+use abide_core::files;
 use abide_core::root::Root;
 
-const SEEN: &str = "feed.json";
-const PLAN: &str = "/var/lib/abide/update.json";
+const FETCH_STATE: &str = "feed.json";
+const INSTALL_STATE: &str = "/var/lib/abide/update.json";
 
-/// A file, and so not part of [`Plan`]: that a machine is to stay is what somebody has decided.
+/// A file of its own, since a pin is a decision of the operator.
 const PIN: &str = "/var/lib/abide/pinned";
 
-/// What the part that fetches remembers, beside what it has fetched. Times are seconds since 1970.
+/// What the unprivileged part remembers, beside the files it has fetched. Times are seconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Seen {
-    /// When the feed was looked at last, with or without success.
+pub struct FetchState {
+    /// When the last poll was tried.
     pub tried: Option<i64>,
-    /// When it was last looked at with success.
+    /// When the last successful poll was.
     pub polled: Option<i64>,
-    /// How often that was; what came before what is told by this, as seconds are too long for it.
+    /// How many polls succeeded. Orders events that fall into the same second.
     pub polls: u64,
-    /// Attempts in a row that failed.
+    /// Attempts that failed in a row.
     pub failures: u32,
     /// Why the last attempt failed.
     pub error: Option<String>,
-    /// What is wanted from the feed.
-    pub wanted: Option<Download>,
+    /// The release that is wanted.
+    pub wanted: Option<WantedRelease>,
     /// Digests of the files that were fetched and verified, by name.
     pub have: BTreeMap<String, String>,
 }
 
-/// A release on its way into the cache.
+/// A release that is to be fetched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Download {
+pub struct WantedRelease {
     /// Its version.
     pub version: String,
-    /// By what it is remembered.
+    /// Its digest.
     pub digest: String,
     /// When it was first wanted.
     pub found: i64,
-    /// How much of it is there.
+    /// How much of it is in the cache.
     pub percent: u8,
 }
 
-impl Seen {
-    /// What is remembered of the feed of `root`.
+impl FetchState {
+    /// The state of `root`.
     #[must_use]
     pub fn read(root: &Root) -> Self {
-        read(&root.path(cache::DIR).join(SEEN)).unwrap_or_default()
+        read_or_default(&root.path(cache::DIR).join(FETCH_STATE))
     }
 
-    /// Remembers it; writes nothing if it is remembered already.
+    /// Writes it, unless it is unchanged.
     ///
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
-        if Self::read(root) == *self {
-            return Ok(());
-        }
-        write(self, &root.path(cache::DIR).join(SEEN))
+        write_changed(&root.path(cache::DIR).join(FETCH_STATE), self)
     }
 }
 
-/// What the part that installs remembers. Times are seconds since 1970.
+/// What the privileged part remembers. Times are seconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Plan {
-    /// The version that is to be installed.
+pub struct InstallState {
+    /// The version to install.
     pub version: String,
-    /// By what its image is remembered.
+    /// The digest of its image.
     pub digest: String,
-    /// Since when it could have been applied; how long it may be held off counts from here.
+    /// Since when it could be applied. Inhibitors may delay it for a limited time from here on.
     pub ready: Option<i64>,
     /// Why it waits, in one sentence.
     pub waiting: Option<String>,
-    /// When that is over, where it is known.
+    /// When the wait ends, where it is known.
     pub until: Option<i64>,
     /// How often it could not be written.
     pub refused: u32,
-    /// How often the feed had been looked at ([`Seen::polls`]) when it was written into the slot.
+    /// The number of polls ([`FetchState::polls`]) at the time it was written into the slot.
     pub written: Option<u64>,
-    /// That it was to be applied; set before it is.
+    /// Whether applying it was begun; set before the first change.
     pub begun: bool,
-    /// Reboots that were asked for since it was applied.
+    /// Reboots that were requested since it was applied.
     pub reboots: u32,
 }
 
-impl Plan {
-    /// What is remembered on `root`.
+impl InstallState {
+    /// The state of `root`.
     #[must_use]
     pub fn read(root: &Root) -> Self {
-        read(&root.path(PLAN)).unwrap_or_default()
+        read_or_default(&root.path(INSTALL_STATE))
     }
 
-    /// Begins anew where another image is wanted.
-    pub fn is_about(&mut self, version: &str, digest: &str) {
+    /// Starts over if another image is wanted.
+    pub fn set_release(&mut self, version: &str, digest: &str) {
         if self.digest != digest {
             *self = Self { version: version.to_owned(), digest: digest.to_owned(), ..Self::default() };
         }
     }
 
-    /// Remembers it; writes nothing if it is remembered already.
+    /// Writes it, unless it is unchanged.
     ///
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
-        if Self::read(root) == *self {
-            return Ok(());
-        }
-        write(self, &root.path(PLAN))
+        write_changed(&root.path(INSTALL_STATE), self)
     }
 }
 
-/// The version that the machine is to stay on, if somebody has said so.
+/// The version that the machine is pinned to.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Failed`] if the file is there and cannot be read: an update must not be
-/// taken then.
+/// [`abide_core::error::Error::Failed`] if the file is there and cannot be read: no update may be installed then.
 pub fn pinned(root: &Root) -> Result<Option<String>> {
-    let path = root.path(PIN);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e).or_failed(|| format!("{}: cannot read", path.display())),
-    }
+    Ok(files::read_text(&root.path(PIN))?.map(|text| text.trim().to_owned()))
 }
 
-/// Has the machine stay on `version`, or follow the feed again.
+/// Pins the machine to `version`, or removes the pin.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/var/lib/abide` cannot be written.
 pub fn pin(root: &Root, version: Option<&str>) -> Result<()> {
     let path = root.path(PIN);
     match version {
-        Some(version) => replace(&path, format!("{version}\n").as_bytes()),
-        None => match fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(e).or_failed(|| format!("{}: cannot remove", path.display()))
-            }
-            _ => Ok(()),
-        },
+        Some(version) => files::replace(&path, format!("{version}\n").as_bytes()),
+        None => files::remove(&path),
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let bytes = fs::read(path).ok()?;
-    match serde_json::from_slice(&bytes) {
-        Ok(value) => Some(value),
-        Err(e) => {
-            warn!("{}: not understood ({e}); beginning anew", path.display());
-            None
-        }
-    }
+/// The content of a file that may be lost: a damaged one counts as a missing one.
+pub fn read_or_default<T: DeserializeOwned + Default>(path: &Path) -> T {
+    let read = files::read_json(path).unwrap_or_else(|e| {
+        warn!("{e}; starting over");
+        None
+    });
+    read.unwrap_or_default()
 }
 
-fn write<T: Serialize>(value: &T, path: &Path) -> Result<()> {
-    let bytes = serde_json::to_vec(value).or_failed(|| format!("{}: cannot encode", path.display()))?;
-    replace(path, &bytes)
+/// Writes such a file, unless its content is equal. A missing one holds the default.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if it cannot be written.
+pub fn write_changed<T>(path: &Path, value: &T) -> Result<()>
+where
+    T: Serialize + DeserializeOwned + Default + PartialEq,
+{
+    if read_or_default::<T>(path) == *value { Ok(()) } else { files::write_json(path, value) }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_again_and_rubbish_is_nothing() {
+    fn a_damaged_state_counts_as_a_missing_one() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
-        assert_eq!(Seen::read(&root), Seen::default());
-        let seen = Seen { tried: Some(7), error: Some("away".into()), ..Seen::default() };
-        seen.write(&root).unwrap();
-        assert_eq!(Seen::read(&root), seen);
-        fs::write(root.path(cache::DIR).join(SEEN), "{").unwrap();
-        assert_eq!(Seen::read(&root), Seen::default());
-        let plan = Plan { version: "2.0".into(), ready: Some(1), ..Plan::default() };
-        plan.write(&root).unwrap();
-        assert_eq!(Plan::read(&root), plan);
+        assert_eq!(FetchState::read(&root), FetchState::default());
+        let state = FetchState { tried: Some(7), error: Some("timeout".into()), ..FetchState::default() };
+        state.write(&root).unwrap();
+        assert_eq!(FetchState::read(&root), state);
+        fs::write(root.path(cache::DIR).join(FETCH_STATE), "{").unwrap();
+        assert_eq!(FetchState::read(&root), FetchState::default());
+        let state = InstallState { version: "2.0".into(), ready: Some(1), ..InstallState::default() };
+        state.write(&root).unwrap();
+        assert_eq!(InstallState::read(&root), state);
     }
 
     #[test]
-    fn a_pin_is_set_and_taken_away() {
+    fn a_pin_is_set_and_removed() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
         pin(&root, None).unwrap();

@@ -1,18 +1,15 @@
-//! Where images come from by themselves, and when they may be installed.
+//! What a feed offers, which release of it is wanted, and when it may be installed.
 //!
-//! What decides is pure: what was read goes in, with the time, and what is to be done comes out. Beside it
-//! stands what looks at a feed ([`poll`]), keeps what was fetched ([`cache`]) and remembers ([`memory`]).
+//! The decisions are pure: [`catalog`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`]. Beside them
+//! stand the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and what is remembered
+//! between two runs ([`memory`]).
 
 pub mod backoff;
 pub mod cache;
 pub mod catalog;
-pub mod fleetlock;
-pub mod hawkbit;
-pub mod inhibit;
 pub mod jitter;
+pub mod maintenance_window;
 pub mod memory;
 pub mod policy;
 pub mod poll;
 pub mod published;
-pub mod step;
-pub mod window;

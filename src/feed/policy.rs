@@ -1,6 +1,8 @@
-//! What is to be done about what a feed offers. Pure.
+//! Which release of a feed this machine takes. Pure: the running system, the rules, the catalog and the time go in,
+//! a decision comes out.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Update as Rules;
 use crate::config::update::Target;
@@ -9,48 +11,49 @@ use crate::feed::catalog::{Catalog, Release};
 use abide_core::boot::model::version::compare;
 use abide_core::state::Failure;
 
-/// The machine, as far as it decides.
+/// What the decision depends on about this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct RunningSystem {
     /// The `IMAGE_ID` whose releases fit.
     pub image: String,
     /// This machine's architecture, as systemd calls it.
     pub arch: String,
     /// The version that runs.
     pub version: String,
-    /// Whether what runs may be updated.
-    pub running: Running,
-    /// Someone said `abide update --pin`.
+    /// Whether the running system is committed.
+    pub trial: TrialState,
+    /// Whether the machine was pinned with `abide update --pin`.
     pub pinned: bool,
     /// The images that failed here.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedImage>,
 }
 
 /// Whether the running system is known to be good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Running {
-    /// It is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialState {
+    /// It was committed.
     Committed,
     /// It is on trial.
     OnTrial,
-    /// It cannot be told, and why.
+    /// It is not known, and why.
     Unknown(String),
 }
 
-/// An image that failed.
+/// An image that failed on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedImage {
     /// Its version.
     pub version: String,
-    /// By what it is remembered, where that is known.
+    /// Its digest, where that is known.
     pub digest: Option<String>,
-    /// When it failed for the last time; none: not known, and so never long enough ago.
+    /// When it failed for the last time; none: unknown, and then it is never tried again.
     pub time: Option<Timestamp>,
-    /// How often it did.
+    /// How often it failed.
     pub times: u32,
 }
 
-impl From<&Failure> for Failed {
+impl From<&Failure> for FailedImage {
     fn from(failure: &Failure) -> Self {
         Self {
             version: failure.version.clone(),
@@ -61,47 +64,47 @@ impl From<&Failure> for Failed {
     }
 }
 
-/// What is to be done, and what was passed over on the way to it.
+/// Which release is taken, and which were passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What is to be done.
-    pub step: Step,
-    /// Releases that would be newer, or that are the target, and are not taken; the newest first.
+    /// The result.
+    pub ruling: Ruling,
+    /// Releases that are newer, or are the target, and are not taken; the newest first.
     pub passed_over: Vec<PassedOver>,
 }
 
-/// What is to be done.
+/// The result of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing: what is wanted runs.
+pub enum Ruling {
+    /// Nothing to install: the wanted release runs.
     UpToDate,
-    /// This one is to be installed.
-    Take(Taken),
-    /// Nothing yet.
+    /// Install this release.
+    Take(Candidate),
+    /// Install nothing yet.
     Wait {
-        /// A sentence for people.
+        /// The reason, in one sentence.
         why: String,
-        /// Until then; none: until something else happens.
+        /// When the wait ends; none: not known.
         until: Option<Timestamp>,
     },
-    /// Nothing, until someone changes the configuration or the feed.
+    /// Install nothing until the configuration or the feed changes.
     Refuse {
-        /// A sentence for people.
+        /// The reason, in one sentence.
         why: String,
     },
 }
 
-/// A release that is to be installed.
+/// A release to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub struct Candidate {
     /// The release.
     pub release: Release,
-    /// The version that cannot be had without it.
+    /// The wanted version, where this release is a checkpoint on the way to it.
     pub towards: Option<String>,
-    /// Whether it is older than what runs.
+    /// Whether it is older than the running version.
     pub downgrade: bool,
-    /// Whether it failed before, and is tried again all the same.
-    pub again: bool,
+    /// Whether it failed on this machine before and is tried again.
+    pub retry: bool,
 }
 
 /// A release that is not taken.
@@ -109,14 +112,14 @@ pub struct Taken {
 pub struct PassedOver {
     /// Its version.
     pub version: String,
-    /// Why.
+    /// Why it is not taken.
     pub why: Why,
 }
 
 /// Why a release is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// It failed on this machine, and may be tried again at the time if there is one.
+    /// It failed on this machine; with the time of the next attempt, if there is one.
     Failed(Option<Timestamp>),
     /// It is for these channels.
     Channel(Vec<String>),
@@ -124,155 +127,139 @@ pub enum Why {
     MinVersion(String),
     /// It is older than the configuration's `floor`.
     Floor(String),
-    /// What runs is older than the release's `min_version`.
+    /// The running version is older than the release's `min_version`.
     TooOld(String),
-    /// This release must be passed through first, and the feed does not have it, or it may not be taken either.
+    /// It requires this checkpoint, which the feed does not have or which is passed over itself.
     Requires(String),
 }
 
 impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Failed(None) => f.write_str("it failed here; abide forget lets it be tried again"),
-            Self::Failed(Some(until)) => write!(f, "it failed here, and is tried again from {until:.0}"),
+            Self::Failed(None) => f.write_str("it failed here; `abide forget` allows another attempt"),
+            Self::Failed(Some(until)) => write!(f, "it failed here; next attempt from {until:.0}"),
             Self::Channel(channels) => write!(f, "it is for the channel {}", channels.join(", ")),
             Self::MinVersion(min) => write!(f, "it is older than min_version, {min}"),
             Self::Floor(floor) => write!(f, "it is older than the floor, {floor}"),
-            Self::TooOld(min) => write!(f, "it is for systems of {min} and newer"),
-            Self::Requires(version) => write!(f, "{version} must be passed through first, and cannot be had"),
+            Self::TooOld(min) => write!(f, "it is for systems of version {min} or newer"),
+            Self::Requires(version) => write!(f, "it requires {version} first, which is not available"),
         }
     }
 }
 
-/// Says what is to be done about what `catalog` offers.
+/// Decides which release of `catalog` is taken.
 #[must_use]
-pub fn decide(facts: &Facts, rules: &Rules, catalog: &Catalog, now: Timestamp) -> Decision {
-    if let Some(step) = held(facts) {
-        return Decision { step, passed_over: vec![] };
+pub fn decide(system: &RunningSystem, rules: &Rules, catalog: &Catalog, now: Timestamp) -> Decision {
+    if let Some(ruling) = held(system) {
+        return Decision { ruling, passed_over: vec![] };
     }
-    let look = Look { facts, rules, catalog, now };
+    let selection = Selection { system, rules, catalog, now };
     match &rules.target {
-        Target::Latest => look.latest(),
-        Target::Version(version) => look.target(version),
+        Target::Latest => selection.latest(),
+        Target::Version(version) => selection.target(version),
     }
 }
 
-/// Why nothing can be taken now, whatever is offered.
-fn held(facts: &Facts) -> Option<Step> {
-    let wait = |why: String| Some(Step::Wait { why, until: None });
-    match &facts.running {
-        _ if facts.pinned => wait(format!("pinned to {} by abide update --pin", facts.version)),
-        Running::OnTrial => {
+/// Why nothing can be taken now, whatever the feed offers.
+fn held(system: &RunningSystem) -> Option<Ruling> {
+    let wait = |why: String| Some(Ruling::Wait { why, until: None });
+    match &system.trial {
+        _ if system.pinned => wait(format!("Pinned to {} by `abide update --pin`", system.version)),
+        TrialState::OnTrial => {
             wait("Waiting for current image to finish testing before updating again".to_owned())
         }
-        Running::Unknown(why) => wait(format!("the running system is not known to be good: {why}")),
-        Running::Committed => None,
+        TrialState::Unknown(why) => wait(format!("The running system is not known to be good: {why}")),
+        TrialState::Committed => None,
     }
 }
 
-struct Look<'a> {
-    facts: &'a Facts,
+struct Selection<'a> {
+    system: &'a RunningSystem,
     rules: &'a Rules,
     catalog: &'a Catalog,
     now: Timestamp,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Selection<'a> {
     fn offered(&self) -> impl DoubleEndedIterator<Item = &'a Release> + use<'a> {
-        self.catalog.releases(&self.facts.image, &self.facts.arch)
+        self.catalog.releases(&self.system.image, &self.system.arch)
     }
 
     fn is_newer(&self, release: &Release) -> bool {
-        compare(&release.version, &self.facts.version).is_gt()
+        compare(&release.version, &self.system.version).is_gt()
     }
 
     fn latest(&self) -> Decision {
         let mut passed_over = vec![];
         for release in self.offered().rev().filter(|r| self.is_newer(r)) {
-            match self.way_to(release) {
-                Ok(taken) => return Decision { step: Step::Take(taken), passed_over },
+            match self.path_to(release) {
+                Ok(candidate) => return Decision { ruling: Ruling::Take(candidate), passed_over },
                 Err(why) => passed_over.push(PassedOver { version: release.version.clone(), why }),
             }
         }
-        let step = self.nothing_newer(&passed_over);
-        Decision { step, passed_over }
-    }
-
-    /// What to say when nothing newer may be taken.
-    fn nothing_newer(&self, passed_over: &[PassedOver]) -> Step {
-        let again = passed_over
-            .iter()
-            .filter_map(|p| if let Why::Failed(Some(until)) = p.why { Some((until, p)) } else { None })
-            .min_by_key(|(until, _)| *until);
-        let blocked = passed_over.iter().find(|p| matches!(p.why, Why::Requires(_)));
-        match (again, blocked) {
-            (Some((until, p)), _) => {
-                Step::Wait { why: format!("{}: {}", p.version, p.why), until: Some(until) }
-            }
-            (None, Some(p)) => Step::Refuse { why: format!("{}: {}", p.version, p.why) },
-            (None, None) => Step::UpToDate,
-        }
+        let ruling = nothing_newer(&passed_over);
+        Decision { ruling, passed_over }
     }
 
     fn target(&self, version: &str) -> Decision {
-        let done = |step| Decision { step, passed_over: vec![] };
-        if compare(version, &self.facts.version).is_eq() {
-            return done(Step::UpToDate);
+        let without_others = |ruling| Decision { ruling, passed_over: vec![] };
+        if compare(version, &self.system.version).is_eq() {
+            return without_others(Ruling::UpToDate);
         }
         let Some(release) = self.offered().find(|r| compare(&r.version, version).is_eq()) else {
-            let image = &self.facts.image;
-            return done(Step::Refuse { why: format!("the feed has no {image} {version} for this machine") });
+            let why = format!("The feed has no {} {version} for this machine", self.system.image);
+            return without_others(Ruling::Refuse { why });
         };
-        match self.way_to(release) {
-            Ok(taken) => done(Step::Take(taken)),
+        match self.path_to(release) {
+            Ok(candidate) => without_others(Ruling::Take(candidate)),
             Err(why) => {
-                let sentence = format!("the target {version} cannot be taken: {why}");
-                let step = match why {
-                    Why::Failed(until @ Some(_)) => Step::Wait { why: sentence, until },
-                    _ => Step::Refuse { why: sentence },
+                let sentence = format!("Cannot install the target {version}: {why}");
+                let ruling = match why {
+                    Why::Failed(until @ Some(_)) => Ruling::Wait { why: sentence, until },
+                    _ => Ruling::Refuse { why: sentence },
                 };
-                Decision { step, passed_over: vec![PassedOver { version: release.version.clone(), why }] }
+                Decision { ruling, passed_over: vec![PassedOver { version: release.version.clone(), why }] }
             }
         }
     }
 
-    /// The first step on the way to `wanted`: itself, or what must be passed through before.
-    fn way_to(&self, wanted: &Release) -> Result<Taken, Why> {
+    /// The first release on the way to `wanted`: itself, or a checkpoint that comes before it.
+    fn path_to(&self, wanted: &Release) -> Result<Candidate, Why> {
         let mut next = wanted;
         loop {
             self.admit(next, std::ptr::eq(next, wanted))?;
             let requires = next.terms.requires.as_deref();
-            let Some(requires) = requires.filter(|v| compare(v, &self.facts.version).is_gt()) else { break };
+            let Some(requires) = requires.filter(|v| compare(v, &self.system.version).is_gt()) else { break };
             let needed = || Why::Requires(requires.to_owned());
-            // One that is not older than what needs it would lead round in a circle.
-            let is_it = |r: &&Release| {
+            // A checkpoint that is not older than the release that requires it would never end.
+            let is_checkpoint = |r: &&Release| {
                 compare(&r.version, requires).is_eq() && compare(&r.version, &next.version).is_lt()
             };
-            next = self.offered().find(is_it).ok_or_else(needed)?;
+            next = self.offered().find(is_checkpoint).ok_or_else(needed)?;
             self.admit(next, false).map_err(|_| needed())?;
         }
-        Ok(Taken {
+        Ok(Candidate {
             release: next.clone(),
             towards: (!std::ptr::eq(next, wanted)).then(|| wanted.version.clone()),
-            downgrade: compare(&next.version, &self.facts.version).is_lt(),
-            again: self.failures_of(next).next().is_some(),
+            downgrade: compare(&next.version, &self.system.version).is_lt(),
+            retry: self.failures_of(next).next().is_some(),
         })
     }
 
-    fn failures_of<'f>(&'f self, release: &'f Release) -> impl Iterator<Item = &'f Failed> {
-        self.facts.failed.iter().filter(|f| {
+    fn failures_of<'f>(&'f self, release: &'f Release) -> impl Iterator<Item = &'f FailedImage> {
+        self.system.failed.iter().filter(|f| {
             let same_digest = f.digest.as_ref().is_some_and(|d| d.eq_ignore_ascii_case(&release.digest));
             compare(&f.version, &release.version).is_eq() || same_digest
         })
     }
 
-    /// Whether `release` may be had at all; `wanted`: for its own sake, not on the way to another.
+    /// Whether `release` may be installed; `wanted`: for its own sake, not as a checkpoint.
     fn admit(&self, release: &Release, wanted: bool) -> Result<(), Why> {
         let older_than = |limit: &Option<String>| {
             limit.as_ref().filter(|limit| compare(&release.version, limit).is_lt()).cloned()
         };
         let channels = &release.terms.channels;
-        // A target is named by someone who knows what he asks for, and a checkpoint is needed whatever it is for.
+        // Channels do not apply to a target, which is named on purpose, nor to a checkpoint, which is needed.
         let by_name = !wanted || self.rules.target != Target::Latest;
         if !by_name && !channels.is_empty() && !channels.contains(&self.rules.channel) {
             return Err(Why::Channel(channels.clone()));
@@ -284,26 +271,42 @@ impl<'a> Look<'a> {
             return Err(Why::Floor(floor));
         }
         let min = release.terms.min_version.as_ref();
-        if let Some(min) = min.filter(|min| compare(&self.facts.version, min).is_lt()) {
+        if let Some(min) = min.filter(|min| compare(&self.system.version, min).is_lt()) {
             return Err(Why::TooOld(min.clone()));
         }
         self.may_be_tried(release)
     }
 
     fn may_be_tried(&self, release: &Release) -> Result<(), Why> {
-        let again = |failed: &Failed| {
+        let next_attempt = |failed: &FailedImage| {
             let rule = self.rules.retry_failed.as_ref()?;
             Some(backoff::until(rule, failed.time?, failed.times, self.now))
         };
-        // Of several records the one that forbids longest decides; `None` is for ever.
+        // Of several records the one with the latest next attempt counts; none means never.
         let mut latest = None;
         for failed in self.failures_of(release) {
-            latest = latest.max(Some(again(failed).ok_or(Why::Failed(None))?));
+            latest = latest.max(Some(next_attempt(failed).ok_or(Why::Failed(None))?));
         }
         match latest.filter(|until| *until > self.now) {
             Some(until) => Err(Why::Failed(Some(until))),
             None => Ok(()),
         }
+    }
+}
+
+/// The ruling where no newer release may be taken.
+fn nothing_newer(passed_over: &[PassedOver]) -> Ruling {
+    let retried = passed_over
+        .iter()
+        .filter_map(|p| if let Why::Failed(Some(until)) = p.why { Some((until, p)) } else { None })
+        .min_by_key(|(until, _)| *until);
+    let blocked = passed_over.iter().find(|p| matches!(p.why, Why::Requires(_)));
+    match (retried, blocked) {
+        (Some((until, p)), _) => {
+            Ruling::Wait { why: format!("{}: {}", p.version, p.why), until: Some(until) }
+        }
+        (None, Some(p)) => Ruling::Refuse { why: format!("{}: {}", p.version, p.why) },
+        (None, None) => Ruling::UpToDate,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looking at a feed: its list of digests, asked for once, and what else it says about itself.
+//! Reading a feed: its list of digests, its signature and its metadata.
 
 use log::warn;
 use sha2::{Digest, Sha256};
@@ -10,12 +10,12 @@ use crate::image::trust::{Judge, Sums, read_sums};
 use abide_core::error::{Error, Result};
 use abide_core::hex;
 
-/// Asks the feed what there is, and keeps the answer in the cache. Of what has not changed since the last
-/// time nothing is asked for but the list itself.
+/// Fetches the list of the feed into the cache. The signature and the metadata are fetched only if the list has
+/// changed.
 ///
 /// # Errors
-/// [`Error::Image`] if the feed cannot be read, [`Error::Unverified`] if nobody vouches for it; what was
-/// seen before is kept then.
+/// [`Error::Image`] if the feed cannot be read, [`Error::Unverified`] if its signature is not valid; the cache keeps
+/// the list of before then.
 pub fn poll(feed: &Folder, cache: &Cache, judge: &Judge) -> Result<Catalog> {
     let bytes = read_sums(feed)?;
     let same = cache.list().is_some_and(|known| known == bytes);
@@ -29,18 +29,18 @@ pub fn poll(feed: &Folder, cache: &Cache, judge: &Judge) -> Result<Catalog> {
     };
     let metadata = fetch_metadata(feed, cache, &sums)?;
     let catalog = catalog(feed, &sums, metadata.as_deref())?;
-    // Last, so that the cache never has a list without what belongs to it.
+    // Last, so that the cache never has a list without its metadata.
     if let Some(listing) = new {
-        cache.keep_list(&listing)?;
+        cache.store_list(&listing)?;
     }
     Ok(catalog)
 }
 
-/// What was seen last, judged anew.
+/// Reads a folder without fetching: one of this machine, or the cache. The signature is verified.
 ///
 /// # Errors
 /// As [`poll`].
-pub fn known(folder: &Folder, judge: &Judge) -> Result<Catalog> {
+pub fn read(folder: &Folder, judge: &Judge) -> Result<Catalog> {
     let sums = judge.sums(folder)?;
     let metadata = match sums.get(METADATA) {
         None => None,
@@ -60,22 +60,23 @@ fn catalog(folder: &Folder, sums: &Sums, metadata: Option<&[u8]>) -> Result<Cata
     Ok(catalog)
 }
 
-/// What the publisher says about the releases; asked for only if it is not in the cache.
+/// The metadata of the feed; fetched only if it is not in the cache.
 fn fetch_metadata(feed: &Folder, cache: &Cache, sums: &Sums) -> Result<Option<Vec<u8>>> {
     let Some(sha256) = sums.get(METADATA) else { return Ok(None) };
     if let Some(bytes) = cache.read(METADATA).filter(|bytes| digest(bytes) == sha256) {
         return Ok(Some(bytes));
     }
     let bytes = verified(feed, feed.read(METADATA, MOST_METADATA)?, sha256)?;
-    cache.keep(METADATA, &bytes)?;
+    cache.store(METADATA, &bytes)?;
     Ok(Some(bytes))
 }
 
 fn verified(folder: &Folder, bytes: Option<Vec<u8>>, sha256: &str) -> Result<Vec<u8>> {
-    let bytes = bytes.ok_or_else(|| Error::Image(format!("{folder}: {METADATA} is listed and not there")))?;
-    match digest(&bytes) == sha256 {
-        true => Ok(bytes),
-        false => Err(Error::Unverified(format!("{folder}: {METADATA} is not what the list says"))),
+    let bytes = bytes.ok_or_else(|| Error::Image(format!("{folder}: {METADATA} is listed, but missing")))?;
+    if digest(&bytes) == sha256 {
+        Ok(bytes)
+    } else {
+        Err(Error::Unverified(format!("{folder}: the SHA-256 of {METADATA} is not the one in the list")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a folder offers of one version: a whole disk, or a file for each part.
+//! The files of one release in a published folder: one disk image, or a set with a file for each part.
 
 use std::collections::BTreeMap;
 
@@ -11,26 +11,40 @@ use abide_core::disk::Role;
 use abide_core::error::{Error, Result};
 use abide_core::hex;
 
-/// A file and its digest.
+/// A file in the list of digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// In the folder.
+pub struct ListedFile {
+    /// Its name in the folder.
     pub name: String,
-    /// SHA-256 of its bytes as they are published.
+    /// SHA-256 of its published bytes.
     pub sha256: String,
 }
 
-/// What a folder has of one version.
+/// The files of one version and architecture, by their content.
+pub type FilesByContent = BTreeMap<Content, ListedFile>;
+
+/// The files of one release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
-    /// One file with everything.
-    Disk(Listed),
-    /// One for each part.
-    Set(BTreeMap<Content, Listed>),
+pub enum ReleaseFiles {
+    /// One disk image.
+    Disk(ListedFile),
+    /// A file for each part.
+    Set(FilesByContent),
 }
 
-impl Choice {
-    /// By what the image is remembered: the SHA-256 of the one file, or [`digest`] of the set.
+impl ReleaseFiles {
+    /// The release that these files of one version make up: the disk image where there is one, else the set; none
+    /// if the set lacks the UKI or the root.
+    #[must_use]
+    pub fn complete(mut files: FilesByContent) -> Option<Self> {
+        let is_set = files.contains_key(&Content::Uki) && files.contains_key(&Content::Part(Role::Root));
+        match files.remove(&Content::Disk) {
+            Some(disk) => Some(Self::Disk(disk)),
+            None => is_set.then_some(Self::Set(files)),
+        }
+    }
+
+    /// The digest that identifies the release: the SHA-256 of the disk image, or [`digest`] of the set.
     #[must_use]
     pub fn digest(&self) -> String {
         match self {
@@ -40,7 +54,7 @@ impl Choice {
     }
 
     /// The files, in the order in which they are read.
-    pub fn files(&self) -> impl Iterator<Item = &Listed> {
+    pub fn files(&self) -> impl Iterator<Item = &ListedFile> {
         let (disk, set) = match self {
             Self::Disk(file) => (Some(file), None),
             Self::Set(files) => (None, Some(files.values())),
@@ -49,18 +63,19 @@ impl Choice {
     }
 }
 
-/// Chooses `version`, or the newest one, of the image `image_id` where that is known, for this architecture.
+/// Chooses the files of `version`, or of the newest version, of the image `image_id` (any, where it is not known)
+/// for the architecture `arch`.
 ///
 /// # Errors
-/// [`Error::Image`] if there is none.
+/// [`Error::Image`] if the folder has none, or has two files for one part.
 pub fn choose(
     sums: &Sums,
     folder: &str,
     image_id: Option<&str>,
     arch: &str,
     version: Option<&str>,
-) -> Result<(String, Choice)> {
-    let mut versions: BTreeMap<&str, BTreeMap<Content, Listed>> = BTreeMap::new();
+) -> Result<(String, ReleaseFiles)> {
+    let mut versions: BTreeMap<&str, FilesByContent> = BTreeMap::new();
     let fits = |name: &Name<'_>| {
         image_id.is_none_or(|id| id == name.image)
             && version.is_none_or(|v| v == name.version)
@@ -68,7 +83,7 @@ pub fn choose(
     };
     for name in sums.names() {
         let (Some(parsed), Some(sha256)) = (Name::parse(name).filter(fits), sums.get(name)) else { continue };
-        let listed = Listed { name: name.to_owned(), sha256: sha256.to_owned() };
+        let listed = ListedFile { name: name.to_owned(), sha256: sha256.to_owned() };
         let files = versions.entry(parsed.version).or_default();
         if let Some(other) = files.insert(parsed.content, listed) {
             return Err(Error::Image(format!(
@@ -77,32 +92,24 @@ pub fn choose(
             )));
         }
     }
-    let whole = |files: &BTreeMap<Content, Listed>| {
-        let has = |content| files.contains_key(&content);
-        has(Content::Disk) || has(Content::Uki) && has(Content::Part(Role::Root))
-    };
     let newest = versions
         .into_iter()
-        .filter(|(_, files)| whole(files))
+        .filter_map(|(version, files)| Some((version, ReleaseFiles::complete(files)?)))
         .max_by(|(a, _), (b, _)| version::compare(a, b));
-    let (version, mut files) = newest.ok_or_else(|| {
+    let (version, files) = newest.ok_or_else(|| {
         Error::Image(format!(
-            "{folder}: lists no image of {} {}; it takes files such as {1}_VERSION.raw.zst, or \
+            "{folder}: SHA256SUMS lists no image of {} {}; expected files such as {1}_VERSION.raw.zst, or \
              {1}_VERSION.efi and {1}_VERSION.root.raw.zst",
             version.unwrap_or("any version of"),
             image_id.unwrap_or("IMAGE"),
         ))
     })?;
-    let choice = match files.remove(&Content::Disk) {
-        Some(disk) => Choice::Disk(disk),
-        None => Choice::Set(files),
-    };
-    Ok((version.to_owned(), choice))
+    Ok((version.to_owned(), files))
 }
 
-/// By what a set is remembered: SHA-256 of its lines of `SHA256SUMS`, by name.
+/// The digest that identifies a set: SHA-256 of its lines of `SHA256SUMS`, sorted by name.
 #[must_use]
-pub fn digest(files: &BTreeMap<Content, Listed>) -> String {
+pub fn digest(files: &FilesByContent) -> String {
     let mut lines: Vec<(&str, &str)> = files.values().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
     lines.sort_unstable();
     let text: String = lines.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
@@ -120,18 +127,18 @@ mod tests {
     }
 
     fn chosen(names: &[&str], version: Option<&str>) -> Result<(String, Vec<String>)> {
-        let (version, choice) = choose(&sums(names), "x", Some("edge"), "x86-64", version)?;
+        let (version, files) = choose(&sums(names), "x", Some("edge"), "x86-64", version)?;
         Ok((
             version,
-            match choice {
-                Choice::Disk(listed) => vec![listed.name],
-                Choice::Set(files) => files.into_values().map(|listed| listed.name).collect(),
+            match files {
+                ReleaseFiles::Disk(listed) => vec![listed.name],
+                ReleaseFiles::Set(files) => files.into_values().map(|listed| listed.name).collect(),
             },
         ))
     }
 
     #[test]
-    fn the_newest_whole_version_for_this_machine_is_chosen() {
+    fn the_newest_complete_version_for_this_machine_is_chosen() {
         let names = [
             "edge_1.9.efi",
             "edge_1.9.root.raw.xz",
@@ -155,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn two_files_for_one_part_are_not_guessed_between() {
+    fn two_files_for_one_part_are_refused() {
         let names = ["edge_1.efi", "edge_1.root.raw.xz", "edge_1.root.raw.zst"];
         assert!(chosen(&names, None).unwrap_err().to_string().contains("both"));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use abide::feed::catalog::Release;
 use abide::feed::jitter;
-use abide::feed::policy::{Facts, Running};
+use abide::feed::policy::{RunningSystem, TrialState};
 use jiff::Timestamp;
 
 use crate::scenario::HOUR;
@@ -14,7 +14,7 @@ const OFF_SHARE: u64 = 50;
 const OFF_FOR: Duration = Duration::from_secs(72 * 60 * 60);
 
 pub struct Node {
-    pub facts: Facts,
+    pub system: RunningSystem,
     /// Which of the configurations is its own.
     pub configuration: usize,
     /// From when on it is switched on.
@@ -41,11 +41,11 @@ impl Node {
         let id = format!("{seed}-{number}");
         let off = draw(&id, "off").is_multiple_of(OFF_SHARE);
         let off_for = if off { jitter::share(draw(&id, "off for"), OFF_FOR) } else { Duration::ZERO };
-        let facts = Facts {
+        let system = RunningSystem {
             image: "edge".into(),
             arch: "x86-64".into(),
             version: "1.0".into(),
-            running: Running::Committed,
+            trial: TrialState::Committed,
             pinned: false,
             failed: vec![],
         };
@@ -53,7 +53,7 @@ impl Node {
         let zone = usize::try_from(draw(&id, "zone")).unwrap() % (configurations / 2);
         let canary = number.is_multiple_of(100);
         Self {
-            facts,
+            system,
             configuration: zone * 2 + usize::from(!canary),
             on_from: start + off_for,
             doing: Doing::Nothing,

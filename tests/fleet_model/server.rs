@@ -1,7 +1,7 @@
 //! What the nodes are offered, and how that changes with what they report.
 
 use abide::feed::catalog::{Catalog, Release, Terms};
-use abide::feed::published::{Choice, Listed};
+use abide::feed::published::{ListedFile, ReleaseFiles};
 use jiff::Timestamp;
 
 use crate::scenario::{
@@ -155,14 +155,14 @@ pub fn group_of(number: u32, nodes: u32) -> usize {
 }
 
 fn release(version: &str, channels: Vec<String>) -> Release {
-    let file = Listed { name: format!("edge_{version}.raw.zst"), sha256: format!("{version:0>64}") };
+    let file = ListedFile { name: format!("edge_{version}.raw.zst"), sha256: format!("{version:0>64}") };
     let terms = Terms { channels, ..Terms::default() };
     Release {
         image: "edge".into(),
         version: version.into(),
         arch: None,
         digest: file.sha256.clone(),
-        files: Choice::Disk(file),
+        files: ReleaseFiles::Disk(file),
         terms,
     }
 }

@@ -3,10 +3,10 @@
 use abide::config::Update;
 use abide::config::update::Target;
 use abide::feed::catalog::Release;
+use abide::feed::jitter;
+use abide::feed::maintenance_window::{Begin, begin};
 use abide::feed::policy;
-use abide::feed::policy::{Failed, Running, Step, Taken};
-use abide::feed::window::{Begin, begin};
-use abide::feed::{jitter, window};
+use abide::feed::policy::{Candidate, FailedImage, Ruling, TrialState};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::node::{Doing, Node};
@@ -135,7 +135,7 @@ impl World<'_> {
         self.decide(number);
         // A node of a rollout that has its order asks on, but gets no other one: not simulated. Nor is what
         // those that are through with it ask after the first day.
-        let is_done = self.nodes[number as usize].facts.version == self.scenario.last();
+        let is_done = self.nodes[number as usize].system.version == self.scenario.last();
         let is_silent = self.is_waves() || is_done && self.is_second_day();
         if !is_silent {
             self.poll_again(number);
@@ -152,18 +152,18 @@ impl World<'_> {
         node.decided = Some(state);
         let Some(catalog) = self.server.offers(number, self.scenario.nodes) else { return };
         let rules = &self.configurations[node.configuration];
-        let step = match self.scenario.way.server {
+        let ruling = match self.scenario.way.server {
             // The server has decided; the node still has its say.
             Kind::Waves => {
                 let rules = Update { target: Target::Version(FIRST.into()), ..rules.clone() };
-                policy::decide(&node.facts, &rules, catalog, self.now).step
+                policy::decide(&node.system, &rules, catalog, self.now).ruling
             }
-            Kind::Feed | Kind::Canaries => policy::decide(&node.facts, rules, catalog, self.now).step,
+            Kind::Feed | Kind::Canaries => policy::decide(&node.system, rules, catalog, self.now).ruling,
         };
-        match (&node.doing, step) {
+        match (&node.doing, ruling) {
             (Doing::Trying(_), _) => {}
-            (Doing::Fetching(old), Step::Take(new)) if *old == new.release => {}
-            (_, Step::Take(Taken { release, .. })) => self.take(number, release),
+            (Doing::Fetching(old), Ruling::Take(new)) if *old == new.release => {}
+            (_, Ruling::Take(Candidate { release, .. })) => self.take(number, release),
             // What was pulled is not installed any more.
             (Doing::Fetching(_), _) => {
                 node.doing = Doing::Nothing;
@@ -208,7 +208,8 @@ impl World<'_> {
             Begin::Never => panic!("a window that comes every night never comes"),
             Begin::Now(_) => {}
         }
-        assert!(rules.windows.is_empty() || window::open(&rules.windows, self.now).is_some());
+        let is_open = matches!(begin(&rules.windows, self.now, std::time::Duration::ZERO), Begin::Now(_));
+        assert!(is_open);
         let Doing::Fetching(release) = std::mem::replace(&mut node.doing, Doing::Nothing) else { return };
         let bad = release.version == FIRST && node.is_bad(&release.version, self.scenario.bad.0);
         let takes = if bad { DEADLINE + 2 * REBOOT } else { TEST_WINDOW + REBOOT };
@@ -216,8 +217,8 @@ impl World<'_> {
             let second = self.outcome.second(self.now);
             self.outcome.tried.push(second);
         }
-        node.facts.running = Running::OnTrial;
-        let before = node.facts.failed.iter().filter(|f| f.version == release.version).count();
+        node.system.trial = TrialState::OnTrial;
+        let before = node.system.failed.iter().filter(|f| f.version == release.version).count();
         self.outcome.tries_of_one = self.outcome.tries_of_one.max(u32::try_from(before).unwrap() + 1);
         node.doing = Doing::Trying(release);
         self.at(self.now + takes, number, Event::End(ticket, !bad));
@@ -227,7 +228,7 @@ impl World<'_> {
         let second = self.outcome.second(self.now);
         let node = &mut self.nodes[number as usize];
         let Doing::Trying(release) = std::mem::replace(&mut node.doing, Doing::Nothing) else { return };
-        node.facts.running = Running::Committed;
+        node.system.trial = TrialState::Committed;
         node.changes += 1;
         match good {
             true => {
@@ -235,11 +236,11 @@ impl World<'_> {
                     self.done += 1;
                     self.outcome.updated.push(second);
                 }
-                node.facts.version = release.version;
+                node.system.version = release.version;
             }
             false => {
                 self.outcome.failed += 1;
-                node.facts.failed.push(Failed {
+                node.system.failed.push(FailedImage {
                     version: release.version,
                     digest: Some(release.digest),
                     time: Some(self.now),

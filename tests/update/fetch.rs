@@ -48,7 +48,7 @@ fn a_download_that_broke_off_goes_on_where_it_was() {
     let (status, sub, said) = words(&tree);
     assert_eq!((status.as_str(), sub.as_str()), ("DOWNLOADING", "DOWNLOAD_INPROGRESS"));
     assert!(said.starts_with("Download ") && said.ends_with("% done"), "{said}");
-    assert!(tree.status()["feed"]["error"].as_str().unwrap().contains("broke off"));
+    assert!(tree.status()["feed"]["error"].as_str().unwrap().contains("was interrupted"));
     feed.asked();
     tree.abide(&["update"]).ok();
     assert_eq!(feed.asked(), ["/SHA256SUMS", "/edge_2.0.raw.zst 300000"]);
@@ -147,7 +147,7 @@ fn a_download_for_which_there_is_no_room_is_not_begun() {
     });
     fs::write(tree.path("etc/abide/abide.toml"), format!("[update]\nfeed = '{url}'\n")).unwrap();
     let run = tree.abide(&["update"]).fails(3);
-    assert!(run.stderr.contains("MiB are needed for the download"), "{}", run.stderr);
+    assert!(run.stderr.contains(": the download needs"), "{}", run.stderr);
 }
 
 /// busybox's httpd.
@@ -202,8 +202,8 @@ fn a_set_signed_with_gpg_comes_from_a_server_that_was_not_written_for_this() {
     fs::create_dir_all(tree.path("var/lib/abide/feed")).unwrap();
     fs::write(part(&tree, &root), &root[..root.len() / 2]).unwrap();
     let run = tree.abide(&["-v", "update"]).ok();
-    assert!(run.stderr.contains(&format!("going on from byte {}", root.len() / 2)), "{}", run.stderr);
-    assert!(!run.stderr.contains("of no use"), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("resuming at byte {}", root.len() / 2)), "{}", run.stderr);
+    assert!(!run.stderr.contains("starting over"), "{}", run.stderr);
     assert!(run.stdout.contains("Rebooting into 2.0"), "{}", run.stdout);
     assert!(support::tree::read(&tree.path("dev/sda3")).starts_with(&image.root));
 }

@@ -82,7 +82,7 @@ fn a_version_that_failed_gets_another_chance_after_a_while_where_that_is_configu
     tree.boot_with_initrd("2.0");
     tree.abide(&["rollback", "--reason", "it smells"]).ok();
     tree.boot_with_initrd("1.0");
-    assert!(tree.abide(&["update"]).ok().stdout.contains("tried again from"));
+    assert!(tree.abide(&["update"]).ok().stdout.contains("next attempt from"));
     let mut state = tree.state();
     state.failures[0].time = "2020-01-01T00:00:00Z".into();
     tree.save(&state);
@@ -92,7 +92,7 @@ fn a_version_that_failed_gets_another_chance_after_a_while_where_that_is_configu
     // Once more: the record counts.
     tree.abide(&["rollback", "--reason", "it still smells"]).ok();
     tree.boot_with_initrd("1.0");
-    assert!(tree.abide(&["update"]).ok().stdout.contains("tried again from"));
+    assert!(tree.abide(&["update"]).ok().stdout.contains("next attempt from"));
     assert_eq!(tree.state().failures[0].times, 2);
     let mut state = tree.state();
     state.failures[0].time = "2020-01-01T00:00:00Z".into();
@@ -131,7 +131,7 @@ fn a_machine_that_is_pinned_stays_where_it_is() {
     feed.publish("2.0", "b");
     assert_eq!(tree.abide(&["update", "--pin"]).ok().stdout, "Pinned to 1.0, until `abide update --unpin`\n");
     let run = tree.abide(&["update"]).ok();
-    assert!(run.stdout.contains("pinned to 1.0"), "{}", run.stdout);
+    assert!(run.stdout.contains("Pinned to 1.0"), "{}", run.stdout);
     assert_eq!(tree.status()["feed"]["pinned"], "1.0");
     tree.abide(&["update", "--unpin"]).ok();
     assert!(tree.abide(&["update"]).ok().stdout.starts_with("2.0 is staged"));

@@ -7,18 +7,18 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::update::RetryFailed;
 use crate::feed::catalog::Terms;
-use crate::feed::published::{Choice, Listed};
+use crate::feed::published::{ListedFile, ReleaseFiles};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn release(version: &str, terms: Terms) -> Release {
-    let file = Listed { name: format!("edge_{version}.raw"), sha256: format!("digest of {version}") };
+    let file = ListedFile { name: format!("edge_{version}.raw"), sha256: format!("digest of {version}") };
     let digest = file.sha256.clone();
     Release {
         image: "edge".into(),
         version: version.into(),
         arch: Some("x86-64"),
-        files: Choice::Disk(file),
+        files: ReleaseFiles::Disk(file),
         digest,
         terms,
     }
@@ -28,19 +28,19 @@ fn catalog(versions: &[&str]) -> Catalog {
     Catalog::of(versions.iter().map(|version| release(version, Terms::default())).collect())
 }
 
-fn facts(version: &str) -> Facts {
-    Facts {
+fn system(version: &str) -> RunningSystem {
+    RunningSystem {
         image: "edge".into(),
         arch: "x86-64".into(),
         version: version.into(),
-        running: Running::Committed,
+        trial: TrialState::Committed,
         pinned: false,
         failed: vec![],
     }
 }
 
-fn failed(version: &str, time: &str, times: u32) -> Failed {
-    Failed { version: version.into(), digest: None, time: time.parse().ok(), times }
+fn failed(version: &str, time: &str, times: u32) -> FailedImage {
+    FailedImage { version: version.into(), digest: None, time: time.parse().ok(), times }
 }
 
 fn requires(version: &str) -> Terms {
@@ -56,45 +56,45 @@ fn now() -> Timestamp {
 }
 
 /// The decision in a line: `take 2.0`, `wait: why`.
-fn said(facts: &Facts, rules: &Rules, catalog: &Catalog) -> String {
-    let decision = decide(facts, rules, catalog, now());
+fn said(system: &RunningSystem, rules: &Rules, catalog: &Catalog) -> String {
+    let decision = decide(system, rules, catalog, now());
     let passed: String =
         decision.passed_over.iter().map(|p| format!(" | {}: {}", p.version, p.why)).collect();
-    let step = match decision.step {
-        Step::UpToDate => "up to date".to_owned(),
-        Step::Take(taken) => {
-            let towards = taken.towards.map(|v| format!(" towards {v}")).unwrap_or_default();
-            let down = if taken.downgrade { " (downgrade)" } else { "" };
-            let again = if taken.again { " (again)" } else { "" };
-            format!("take {}{towards}{down}{again}", taken.release.version)
+    let ruling = match decision.ruling {
+        Ruling::UpToDate => "up to date".to_owned(),
+        Ruling::Take(candidate) => {
+            let towards = candidate.towards.map(|v| format!(" towards {v}")).unwrap_or_default();
+            let down = if candidate.downgrade { " (downgrade)" } else { "" };
+            let again = if candidate.retry { " (retry)" } else { "" };
+            format!("take {}{towards}{down}{again}", candidate.release.version)
         }
-        Step::Wait { why, until: None } => format!("wait: {why}"),
-        Step::Wait { why, until: Some(until) } => format!("wait until {until}: {why}"),
-        Step::Refuse { why } => format!("refuse: {why}"),
+        Ruling::Wait { why, until: None } => format!("wait: {why}"),
+        Ruling::Wait { why, until: Some(until) } => format!("wait until {until}: {why}"),
+        Ruling::Refuse { why } => format!("refuse: {why}"),
     };
-    step + &passed
+    ruling + &passed
 }
 
 #[test]
-fn the_newest_is_taken_and_what_runs_is_left_alone() {
+fn the_newest_release_is_taken_and_nothing_older() {
     let rules = Rules::default();
     let all = catalog(&["1.0", "1.9", "1.10", "1.11~rc1"]);
-    assert_eq!(said(&facts("1.0"), &rules, &all), "take 1.11~rc1");
-    assert_eq!(said(&facts("1.11~rc1"), &rules, &all), "up to date");
-    assert_eq!(said(&facts("2.0"), &rules, &all), "up to date");
-    assert_eq!(said(&facts("1.0"), &rules, &Catalog::default()), "up to date");
+    assert_eq!(said(&system("1.0"), &rules, &all), "take 1.11~rc1");
+    assert_eq!(said(&system("1.11~rc1"), &rules, &all), "up to date");
+    assert_eq!(said(&system("2.0"), &rules, &all), "up to date");
+    assert_eq!(said(&system("1.0"), &rules, &Catalog::default()), "up to date");
 }
 
 #[test]
-fn images_of_another_id_or_architecture_are_not_seen() {
+fn releases_of_another_image_or_architecture_are_ignored() {
     let other = Release { image: "other".into(), ..release("3.0", Terms::default()) };
     let arm = Release { arch: Some("arm64"), ..release("2.0", Terms::default()) };
     let any = Release { arch: None, ..release("1.5", Terms::default()) };
     let all = Catalog::of(vec![other, arm, any]);
-    assert_eq!(said(&facts("1.0"), &Rules::default(), &all), "take 1.5");
+    assert_eq!(said(&system("1.0"), &Rules::default(), &all), "take 1.5");
     assert_eq!(
-        said(&facts("1.0"), &target("2.0"), &all),
-        "refuse: the feed has no edge 2.0 for this machine"
+        said(&system("1.0"), &target("2.0"), &all),
+        "refuse: The feed has no edge 2.0 for this machine"
     );
 }
 
@@ -104,73 +104,77 @@ fn a_release_for_other_channels_is_passed_over() {
     let both = Terms { channels: vec!["beta".into(), "stable".into()], ..Terms::default() };
     let all = Catalog::of(vec![release("1.1", both), release("1.2", beta)]);
     let of = |channel: &str| Rules { channel: channel.into(), ..Rules::default() };
-    assert_eq!(said(&facts("1.0"), &of("beta"), &all), "take 1.2");
-    assert_eq!(said(&facts("1.0"), &of("stable"), &all), "take 1.1 | 1.2: it is for the channel beta");
+    assert_eq!(said(&system("1.0"), &of("beta"), &all), "take 1.2");
+    assert_eq!(said(&system("1.0"), &of("stable"), &all), "take 1.1 | 1.2: it is for the channel beta");
     assert_eq!(
-        said(&facts("1.0"), &of("lts"), &all),
+        said(&system("1.0"), &of("lts"), &all),
         "up to date | 1.2: it is for the channel beta | 1.1: it is for the channel beta, stable"
     );
-    // Who names a version is told nothing about channels.
-    assert_eq!(said(&facts("1.0"), &target("1.2"), &all), "take 1.2");
+    // Channels do not apply to a target.
+    assert_eq!(said(&system("1.0"), &target("1.2"), &all), "take 1.2");
 }
 
 #[test]
 fn nothing_is_taken_while_the_running_system_is_not_known_to_be_good() {
     let all = catalog(&["2.0"]);
-    let with = |running| said(&Facts { running, ..facts("1.0") }, &Rules::default(), &all);
+    let with = |trial| said(&RunningSystem { trial, ..system("1.0") }, &Rules::default(), &all);
     assert_eq!(
-        with(Running::OnTrial),
+        with(TrialState::OnTrial),
         "wait: Waiting for current image to finish testing before updating again"
     );
     assert_eq!(
-        with(Running::Unknown("no entry".into())),
-        "wait: the running system is not known to be good: no entry"
+        with(TrialState::Unknown("no entry".into())),
+        "wait: The running system is not known to be good: no entry"
     );
 }
 
 #[test]
 fn a_pinned_machine_takes_nothing_not_even_its_target() {
-    let pinned = Facts { pinned: true, ..facts("1.0") };
-    let expected = "wait: pinned to 1.0 by abide update --pin";
+    let pinned = RunningSystem { pinned: true, ..system("1.0") };
+    let expected = "wait: Pinned to 1.0 by `abide update --pin`";
     assert_eq!(said(&pinned, &Rules::default(), &catalog(&["2.0"])), expected);
     assert_eq!(said(&pinned, &target("2.0"), &catalog(&["2.0"])), expected);
 }
 
 #[test]
 fn a_failed_version_is_never_taken_again_and_a_newer_one_is() {
-    let facts = Facts { failed: vec![failed("4.0", "2025-01-01T00:00:00Z", 1)], ..facts("3.0") };
-    let why = "4.0: it failed here; abide forget lets it be tried again";
-    assert_eq!(said(&facts, &Rules::default(), &catalog(&["3.0", "4.0"])), format!("up to date | {why}"));
-    assert_eq!(said(&facts, &Rules::default(), &catalog(&["3.0", "4.0", "4.1"])), "take 4.1");
-    assert_eq!(said(&facts, &Rules::default(), &catalog(&["3.9", "4.0"])), format!("take 3.9 | {why}"));
+    let system = RunningSystem { failed: vec![failed("4.0", "2025-01-01T00:00:00Z", 1)], ..system("3.0") };
+    let why = "4.0: it failed here; `abide forget` allows another attempt";
+    assert_eq!(said(&system, &Rules::default(), &catalog(&["3.0", "4.0"])), format!("up to date | {why}"));
+    assert_eq!(said(&system, &Rules::default(), &catalog(&["3.0", "4.0", "4.1"])), "take 4.1");
+    assert_eq!(said(&system, &Rules::default(), &catalog(&["3.9", "4.0"])), format!("take 3.9 | {why}"));
     let refused =
-        "refuse: the target 4.0 cannot be taken: it failed here; abide forget lets it be tried again";
-    assert!(said(&facts, &target("4.0"), &catalog(&["4.0"])).starts_with(refused));
+        "refuse: Cannot install the target 4.0: it failed here; `abide forget` allows another attempt";
+    assert!(said(&system, &target("4.0"), &catalog(&["4.0"])).starts_with(refused));
 }
 
 #[test]
-fn an_image_that_failed_is_known_under_another_version_too() {
-    let same = Failed { digest: Some("DIGEST OF 4.1".into()), ..failed("4.0", "2025-01-01T00:00:00Z", 1) };
-    let facts = Facts { failed: vec![same], ..facts("3.0") };
-    let said = said(&facts, &Rules::default(), &catalog(&["4.1"]));
+fn a_failed_image_is_recognized_by_its_digest_under_another_version() {
+    let same =
+        FailedImage { digest: Some("DIGEST OF 4.1".into()), ..failed("4.0", "2025-01-01T00:00:00Z", 1) };
+    let system = RunningSystem { failed: vec![same], ..system("3.0") };
+    let said = said(&system, &Rules::default(), &catalog(&["4.1"]));
     assert!(said.starts_with("up to date | 4.1: it failed here"), "{said}");
 }
 
 #[test]
-fn where_it_is_configured_a_failed_version_is_taken_again_after_its_back_off() {
+fn a_failed_version_is_retried_after_its_back_off_where_configured() {
     let retry_failed = Some(RetryFailed { first: 8 * HOUR, most: 14 * 24 * HOUR });
     let rules = Rules { retry_failed, ..Rules::default() };
     let all = catalog(&["4.0"]);
-    let after = |failed: Failed| said(&Facts { failed: vec![failed], ..facts("3.0") }, &rules, &all);
-    let why = "4.0: it failed here, and is tried again from";
+    let after =
+        |failed: FailedImage| said(&RunningSystem { failed: vec![failed], ..system("3.0") }, &rules, &all);
+    let why = "4.0: it failed here; next attempt from";
     assert_eq!(
         after(failed("4.0", "2026-02-28T20:00:00Z", 1)),
         format!("wait until 2026-03-01T04:00:00Z: {why} 2026-03-01T04:00:00Z | {why} 2026-03-01T04:00:00Z")
     );
-    assert_eq!(after(failed("4.0", "2026-02-28T16:00:00Z", 1)), "take 4.0 (again)");
+    assert_eq!(after(failed("4.0", "2026-02-28T16:00:00Z", 1)), "take 4.0 (retry)");
     assert!(after(failed("4.0", "2026-02-28T16:00:00Z", 2)).starts_with("wait until 2026-03-01T08:00:00Z"));
     assert!(after(failed("4.0", "2026-02-16T00:00:00Z", 9)).starts_with("wait until 2026-03-02T00:00:00Z"));
-    assert!(after(failed("4.0", "someday", 1)).starts_with("up to date | 4.0: it failed here; abide forget"));
+    assert!(
+        after(failed("4.0", "someday", 1)).starts_with("up to date | 4.0: it failed here; `abide forget`")
+    );
 }
 
 #[test]
@@ -178,74 +182,74 @@ fn releases_below_min_version_are_never_taken() {
     let min = |rules: Rules| Rules { min_version: Some("2.0".into()), ..rules };
     let all = catalog(&["1.5"]);
     assert_eq!(
-        said(&facts("1.0"), &min(Rules::default()), &all),
+        said(&system("1.0"), &min(Rules::default()), &all),
         "up to date | 1.5: it is older than min_version, 2.0"
     );
     assert!(
-        said(&facts("1.0"), &min(target("1.5")), &all).starts_with("refuse: the target 1.5 cannot be taken")
+        said(&system("1.0"), &min(target("1.5")), &all).starts_with("refuse: Cannot install the target 1.5")
     );
-    assert_eq!(said(&facts("1.0"), &min(Rules::default()), &catalog(&["2.0"])), "take 2.0");
+    assert_eq!(said(&system("1.0"), &min(Rules::default()), &catalog(&["2.0"])), "take 2.0");
 }
 
 #[test]
 fn a_downgrade_goes_to_a_target_only_and_never_below_the_floor() {
     let all = catalog(&["1.0", "2.0"]);
-    assert_eq!(said(&facts("3.0"), &Rules::default(), &all), "up to date");
-    assert_eq!(said(&facts("3.0"), &target("2.0"), &all), "take 2.0 (downgrade)");
+    assert_eq!(said(&system("3.0"), &Rules::default(), &all), "up to date");
+    assert_eq!(said(&system("3.0"), &target("2.0"), &all), "take 2.0 (downgrade)");
     let floor = Rules { floor: Some("2.0".into()), ..target("1.0") };
     assert!(
-        said(&facts("3.0"), &floor, &all)
-            .starts_with("refuse: the target 1.0 cannot be taken: it is older than the floor, 2.0")
+        said(&system("3.0"), &floor, &all)
+            .starts_with("refuse: Cannot install the target 1.0: it is older than the floor, 2.0")
     );
     assert_eq!(
-        said(&facts("3.0"), &Rules { floor: Some("2.0".into()), ..target("2.0") }, &all),
+        said(&system("3.0"), &Rules { floor: Some("2.0".into()), ..target("2.0") }, &all),
         "take 2.0 (downgrade)"
     );
 }
 
 #[test]
-fn the_way_leads_through_the_versions_that_must_be_passed_through() {
+fn checkpoints_are_installed_one_after_the_other() {
     let all = Catalog::of(vec![
         release("1.2", Terms::default()),
         release("1.5", requires("1.2")),
         release("2.0", requires("1.5")),
         release("3.0", requires("2.0")),
     ]);
-    assert_eq!(said(&facts("1.0"), &Rules::default(), &all), "take 1.2 towards 3.0");
-    assert_eq!(said(&facts("1.2"), &Rules::default(), &all), "take 1.5 towards 3.0");
-    assert_eq!(said(&facts("1.7"), &Rules::default(), &all), "take 2.0 towards 3.0");
-    assert_eq!(said(&facts("2.0"), &Rules::default(), &all), "take 3.0");
-    assert_eq!(said(&facts("1.0"), &target("2.0"), &all), "take 1.2 towards 2.0");
+    assert_eq!(said(&system("1.0"), &Rules::default(), &all), "take 1.2 towards 3.0");
+    assert_eq!(said(&system("1.2"), &Rules::default(), &all), "take 1.5 towards 3.0");
+    assert_eq!(said(&system("1.7"), &Rules::default(), &all), "take 2.0 towards 3.0");
+    assert_eq!(said(&system("2.0"), &Rules::default(), &all), "take 3.0");
+    assert_eq!(said(&system("1.0"), &target("2.0"), &all), "take 1.2 towards 2.0");
 }
 
 #[test]
-fn a_version_that_must_be_passed_through_and_cannot_be_had_is_named() {
+fn a_checkpoint_that_is_not_available_is_named() {
     let all = Catalog::of(vec![release("1.1", Terms::default()), release("2.0", requires("1.5"))]);
-    let why = "2.0: 1.5 must be passed through first, and cannot be had";
-    assert_eq!(said(&facts("1.1"), &Rules::default(), &all), format!("refuse: {why} | {why}"));
-    assert_eq!(said(&facts("1.0"), &Rules::default(), &all), format!("take 1.1 | {why}"));
-    // Nor one that failed here, which is never tried again.
+    let why = "2.0: it requires 1.5 first, which is not available";
+    assert_eq!(said(&system("1.1"), &Rules::default(), &all), format!("refuse: {why} | {why}"));
+    assert_eq!(said(&system("1.0"), &Rules::default(), &all), format!("take 1.1 | {why}"));
+    // A checkpoint that failed on this machine is not available either.
     let all = Catalog::of(vec![release("1.5", Terms::default()), release("2.0", requires("1.5"))]);
-    let facts = Facts { failed: vec![failed("1.5", "2025-01-01T00:00:00Z", 1)], ..facts("1.0") };
-    assert!(said(&facts, &Rules::default(), &all).starts_with(&format!("refuse: {why}")));
+    let system = RunningSystem { failed: vec![failed("1.5", "2025-01-01T00:00:00Z", 1)], ..system("1.0") };
+    assert!(said(&system, &Rules::default(), &all).starts_with(&format!("refuse: {why}")));
 }
 
 #[test]
-fn a_release_that_requires_itself_or_a_newer_one_is_no_way() {
+fn a_release_that_requires_itself_or_a_newer_one_is_refused() {
     let all = Catalog::of(vec![release("2.0", requires("2.0")), release("3.0", requires("4.0"))]);
-    let said = said(&facts("1.0"), &Rules::default(), &all);
-    assert!(said.starts_with("refuse: 3.0: 4.0 must be passed through first"), "{said}");
+    let said = said(&system("1.0"), &Rules::default(), &all);
+    assert!(said.starts_with("refuse: 3.0: it requires 4.0 first"), "{said}");
 }
 
 #[test]
-fn a_release_can_be_for_newer_systems_only() {
+fn a_release_for_newer_systems_is_passed_over() {
     let min = Terms { min_version: Some("1.5".into()), ..Terms::default() };
     let all = Catalog::of(vec![release("1.2", Terms::default()), release("2.0", min)]);
     assert_eq!(
-        said(&facts("1.0"), &Rules::default(), &all),
-        "take 1.2 | 2.0: it is for systems of 1.5 and newer"
+        said(&system("1.0"), &Rules::default(), &all),
+        "take 1.2 | 2.0: it is for systems of version 1.5 or newer"
     );
-    assert_eq!(said(&facts("1.5"), &Rules::default(), &all), "take 2.0");
+    assert_eq!(said(&system("1.5"), &Rules::default(), &all), "take 2.0");
 }
 
 const VERSIONS: [&str; 8] = ["1.0", "1.1", "1.5", "2.0~rc1", "2.0", "2.1", "3.0", "10.0"];
@@ -282,40 +286,40 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_facts()(
+    fn any_system()(
         running in version(),
         failures in proptest::collection::vec((version(), -100..100_i64, 0..9_u32), 0..4)
-    ) -> Facts {
+    ) -> RunningSystem {
         let failed = failures.into_iter().map(|(version, hours, times)| {
-            Failed { version, digest: None, time: Some(now() + jiff::SignedDuration::from_hours(hours)), times }
+            FailedImage { version, digest: None, time: Some(now() + jiff::SignedDuration::from_hours(hours)), times }
         });
-        Facts { failed: failed.collect(), ..facts(&running) }
+        RunningSystem { failed: failed.collect(), ..system(&running) }
     }
 }
 
 proptest! {
     #[test]
-    fn what_is_taken_breaks_no_rule(
-        facts in any_facts(), rules in any_rules(), releases in proptest::collection::vec(any_release(), 0..9)
+    fn a_candidate_breaks_no_rule(
+        system in any_system(), rules in any_rules(), releases in proptest::collection::vec(any_release(), 0..9)
     ) {
         let catalog = Catalog::of(releases);
-        let Step::Take(taken) = decide(&facts, &rules, &catalog, now()).step else { return Ok(()) };
-        let version = taken.release.version.as_str();
-        let newer = compare(version, &facts.version);
+        let Ruling::Take(candidate) = decide(&system, &rules, &catalog, now()).ruling else { return Ok(()) };
+        let version = candidate.release.version.as_str();
+        let newer = compare(version, &system.version);
         let at_least = |limit: &Option<String>, of: &str| limit.as_ref().is_none_or(|l| compare(of, l).is_ge());
         prop_assert!(newer.is_gt() || newer.is_lt() && rules.target == Target::Version(version.into()));
-        prop_assert_eq!(taken.downgrade, newer.is_lt());
+        prop_assert_eq!(candidate.downgrade, newer.is_lt());
         prop_assert!(at_least(&rules.min_version, version));
         prop_assert!(newer.is_gt() || at_least(&rules.floor, version));
-        prop_assert!(at_least(&taken.release.terms.min_version, &facts.version));
-        prop_assert!(at_least(&taken.release.terms.requires, &facts.version));
-        for failed in facts.failed.iter().filter(|f| f.version == version) {
+        prop_assert!(at_least(&candidate.release.terms.min_version, &system.version));
+        prop_assert!(at_least(&candidate.release.terms.requires, &system.version));
+        for failed in system.failed.iter().filter(|f| f.version == version) {
             let rule = rules.retry_failed.unwrap();
             prop_assert!(failed.time.unwrap() + backoff::wait(&rule, failed.times) <= now());
         }
-        match &taken.towards {
+        match &candidate.towards {
             None if rules.target == Target::Latest => {
-                let channels = &taken.release.terms.channels;
+                let channels = &candidate.release.terms.channels;
                 prop_assert!(channels.is_empty() || channels.contains(&rules.channel));
             }
             None => prop_assert!(rules.target == Target::Version(version.into())),
@@ -324,30 +328,30 @@ proptest! {
     }
 
     #[test]
-    fn taking_what_is_said_comes_to_an_end(
-        facts in any_facts(), rules in any_rules(), releases in proptest::collection::vec(any_release(), 0..9)
+    fn installing_one_candidate_after_the_other_ends(
+        system in any_system(), rules in any_rules(), releases in proptest::collection::vec(any_release(), 0..9)
     ) {
         let catalog = Catalog::of(releases);
-        let mut facts = facts;
+        let mut system = system;
         for _ in 0..20 {
-            let Step::Take(taken) = decide(&facts, &rules, &catalog, now()).step else { return Ok(()) };
-            facts.version = taken.release.version;
+            let Ruling::Take(candidate) = decide(&system, &rules, &catalog, now()).ruling else { return Ok(()) };
+            system.version = candidate.release.version;
         }
-        prop_assert!(false, "for ever on the way");
+        prop_assert!(false, "still a candidate after 20 updates");
     }
 
     #[test]
     fn a_bad_release_is_tried_once_by_each_machine(
-        facts in any_facts(), releases in proptest::collection::vec(any_release(), 0..9), days in proptest::collection::vec(0..1000_i64, 9)
+        system in any_system(), releases in proptest::collection::vec(any_release(), 0..9), days in proptest::collection::vec(0..1000_i64, 9)
     ) {
         let catalog = Catalog::of(releases);
-        let mut facts = facts;
+        let mut system = system;
         let mut now = now();
         let mut tried = std::collections::BTreeSet::new();
         for days in days {
-            if let Step::Take(taken) = decide(&facts, &Rules::default(), &catalog, now).step {
-                prop_assert!(tried.insert(taken.release.version.clone()));
-                facts.failed.push(Failed { version: taken.release.version, digest: None, time: Some(now), times: 1 });
+            if let Ruling::Take(candidate) = decide(&system, &Rules::default(), &catalog, now).ruling {
+                prop_assert!(tried.insert(candidate.release.version.clone()));
+                system.failed.push(FailedImage { version: candidate.release.version, digest: None, time: Some(now), times: 1 });
             }
             now += jiff::SignedDuration::from_hours(24 * days);
         }

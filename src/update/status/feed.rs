@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::feed::memory::{Plan, Seen, pinned};
+use crate::feed::memory::{FetchState, InstallState, pinned};
 use crate::image::shown;
 use abide_core::update::machine::Machine;
 
@@ -34,7 +34,7 @@ impl FeedStatus {
     #[must_use]
     pub fn read(machine: &Machine, config: &Config) -> Option<Self> {
         let source = shown(config.update.source()?);
-        let (seen, plan) = (Seen::read(&machine.root), Plan::read(&machine.root));
+        let (seen, plan) = (FetchState::read(&machine.root), InstallState::read(&machine.root));
         let state = machine.state();
         // An update that has ended since the poll is no longer available.
         let is_over = |digest: &str| {

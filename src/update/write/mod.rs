@@ -21,7 +21,7 @@ use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Totals, overwrite};
 use crate::disk::relabel::TableEntry;
 use crate::feed::published;
-use crate::feed::published::Choice;
+use crate::feed::published::ReleaseFiles;
 use crate::image::Folder;
 use crate::image::trust::{Expected, Judge};
 use abide_core::boot::esp::safe_rename::discard;
@@ -187,11 +187,11 @@ fn open(
             published::choose(&sums, &folder.to_string(), image_id, arch, wanted.version)?;
         machine.state().refuse_failed(Some(&version), None)?;
         return match choice {
-            Choice::Disk(file) => {
+            ReleaseFiles::Disk(file) => {
                 let expected = Expected { sha256: Some(file.sha256), claim: None };
                 disk(&folder.join(&file.name), expected)
             }
-            Choice::Set(files) => {
+            ReleaseFiles::Set(files) => {
                 let digest = published::digest(&files);
                 machine.state().refuse_failed(None, Some(&digest))?;
                 let image = SetImage::open(folder, download, files, &spool_dirs)?;

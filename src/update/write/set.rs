@@ -6,7 +6,7 @@ use std::io::{Read, Seek};
 use std::path::PathBuf;
 
 use crate::config::Download;
-use crate::feed::published::{Listed, digest};
+use crate::feed::published::{ListedFile, digest};
 use crate::image::names::{Content, Name};
 use crate::image::{Folder, Source, Spool, Stream};
 use crate::update::write::opened::{Described, Part};
@@ -22,7 +22,7 @@ pub struct SetImage {
     name: String,
     folder: Folder,
     download: Download,
-    files: BTreeMap<Content, Listed>,
+    files: BTreeMap<Content, ListedFile>,
     uki: Option<Spool>,
     digest: String,
     /// The partition that is being read.
@@ -34,7 +34,7 @@ impl SetImage {
     pub fn open(
         folder: Folder,
         download: &Download,
-        files: BTreeMap<Content, Listed>,
+        files: BTreeMap<Content, ListedFile>,
         spool_dirs: &[PathBuf],
     ) -> Result<Self> {
         let listed =
@@ -120,7 +120,7 @@ impl SetImage {
         Ok(move |to: &mut [u8]| stream.fill(to))
     }
 
-    fn listed(&self, role: Role) -> Result<&Listed> {
+    fn listed(&self, role: Role) -> Result<&ListedFile> {
         self.files
             .get(&Content::Part(role))
             .ok_or_else(|| Error::Image(format!("{}: has no {role}", self.folder)))

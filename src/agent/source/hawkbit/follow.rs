@@ -3,8 +3,8 @@
 //! Nothing is told for having been begun: what is told follows from what is there, so that a cut or a
 //! reboot in between loses nothing. Success is told of a commit and of nothing before it.
 
-use crate::feed::hawkbit::ledger::Ledger;
-use crate::feed::hawkbit::message::{About, Execution, Finished, Message, Milestone};
+use crate::agent::source::hawkbit::ledger::Ledger;
+use crate::agent::source::hawkbit::message::{About, Execution, Finished, Message, Milestone};
 use abide_core::state::{Failure, Stage, Update};
 
 /// The machine, as far as it is told.
@@ -96,7 +96,7 @@ pub fn cancel(ledger: &mut Ledger, action: &str, begun: bool, now_ms: i64) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::feed::hawkbit::ledger::tests::ledger;
+    use crate::agent::source::hawkbit::ledger::tests::ledger;
 
     fn update(stage: &str, more: &str) -> Update {
         serde_json::from_str(&format!(

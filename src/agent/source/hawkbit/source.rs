@@ -10,18 +10,18 @@ use jiff::Timestamp;
 use log::{info, warn};
 
 use crate::agent::look::{Verdict, Wants};
+use crate::agent::next_step::{Wait, Wanted};
+use crate::agent::source::hawkbit::ddi::Chunk;
+use crate::agent::source::hawkbit::{
+    Client, Denied, Deployment, File, Finished, Handling, Here, Milestone, Order, Task, cancel, follow,
+};
 use crate::agent::survey::Survey;
 use crate::agent::{Run, fetch};
 use crate::config::update::{Confirm, Target};
 use crate::feed::catalog::{Catalog, METADATA};
-use crate::feed::hawkbit::answer::Chunk;
-use crate::feed::hawkbit::{
-    Client, Denied, Deployment, File, Finished, Handling, Here, Milestone, Order, Task, cancel, follow,
-};
 use crate::feed::policy;
 use crate::feed::policy::decide;
 use crate::feed::poll;
-use crate::feed::step::{Wait, Wanted};
 use crate::image::http::{Place, Resumed, resume};
 use crate::image::trust::{SUMS, Sums};
 use abide_core::error::{Error, OrError, Result};
@@ -38,7 +38,7 @@ const MOST_POLLS: usize = 3;
 
 impl Run<'_> {
     /// Asks the server what it wants.
-    pub(super) fn poll_server(&mut self) -> Result<()> {
+    pub(in crate::agent) fn poll_server(&mut self) -> Result<()> {
         let client = self.client()?;
         self.tell_server(&client);
         for _ in 0..MOST_POLLS {
@@ -61,14 +61,14 @@ impl Run<'_> {
     }
 
     /// A connection to the server.
-    pub(super) fn client(&self) -> Result<Client> {
+    pub(in crate::agent) fn client(&self) -> Result<Client> {
         let config = self.config.update.hawkbit.as_ref();
         let config = config.ok_or_else(|| Error::Failed("no hawkBit server is configured".into()))?;
         Client::new(self.root, config)
     }
 
     /// Has the server told what it was not told yet. It can wait: it is told the next time.
-    pub(super) fn tell_server(&mut self, client: &Client) {
+    pub(in crate::agent) fn tell_server(&mut self, client: &Client) {
         let root = self.root;
         if let Err(e) = client.deliver(&mut self.ledger, |ledger| ledger.write(root)) {
             warn!("{e}; {} messages wait for hawkBit", self.ledger.waiting.len());
@@ -128,7 +128,7 @@ impl Run<'_> {
 
     fn task(&self, said: &Deployment, url: &str) -> Result<Task> {
         let chunk = self.chunk(said);
-        let file = |a: &crate::feed::hawkbit::Artifact| {
+        let file = |a: &crate::agent::source::hawkbit::Artifact| {
             (a.name.clone(), File { url: a.url.clone(), sha256: a.sha256.clone(), size: a.size })
         };
         let update = self.survey()?.update;
@@ -175,15 +175,15 @@ impl Run<'_> {
             .ok_or_else(|| Error::Image(format!("it has no software module of the type '{part}'")))?;
         for name in SMALL {
             match small.get(name) {
-                Some(bytes) => self.cache.keep(name, bytes)?,
-                None => self.cache.drop_file(name)?,
+                Some(bytes) => self.cache.store(name, bytes)?,
+                None => self.cache.remove(name)?,
             }
         }
         if !small.contains_key(SUMS) {
-            self.cache.keep(SUMS, list(chunk).as_bytes())?;
+            self.cache.store(SUMS, list(chunk).as_bytes())?;
         }
         let folder = self.cache.folder().ok_or_else(|| Error::Failed("the cache cannot be read".into()))?;
-        poll::known(&folder, &self.judge).map(drop)
+        poll::read(&folder, &self.judge).map(drop)
     }
 
     /// Says whether this machine would install it.
@@ -213,8 +213,8 @@ impl Run<'_> {
         let chunk = self.chunk(said).ok_or("it has no software module for this machine")?;
         let catalog = Catalog::new(&Sums::parse(list(chunk).as_bytes())?, None)?;
         let survey = self.survey().map_err(|e| e.to_string())?;
-        match self.decision(&survey, &catalog, &chunk.version, Timestamp::now()).step {
-            policy::Step::Refuse { why } => Err(why),
+        match self.decision(&survey, &catalog, &chunk.version, Timestamp::now()).ruling {
+            policy::Ruling::Refuse { why } => Err(why),
             _ => Ok(()),
         }
     }
@@ -235,35 +235,38 @@ impl Run<'_> {
     }
 
     /// What the policy says of what is ordered.
-    pub(super) fn ordered(&self, survey: &Survey, now: Timestamp) -> Result<Wants> {
+    pub(in crate::agent) fn ordered(&self, survey: &Survey, now: Timestamp) -> Result<Wants> {
         let Some(task) = &self.ledger.task else {
             return Ok(Wants::nothing(Wait::rest("hawkBit orders nothing")));
         };
         let Some(folder) = self.cache.folder().filter(|_| self.cache.list().is_some()) else {
             return Ok(Wants::nothing(Wait::rest("The order was lost; hawkBit is asked again")));
         };
-        let catalog = match poll::known(&folder, &self.judge) {
+        let catalog = match poll::read(&folder, &self.judge) {
             Ok(catalog) => catalog,
             Err(e) => return Ok(Wants::verdict(Verdict::Refused(e.to_string()))),
         };
         let decision = self.decision(survey, &catalog, &task.version, now);
-        Ok(match decision.step.clone() {
-            policy::Step::Take(taken) => match self.given_up(survey, &taken.release) {
+        Ok(match decision.ruling.clone() {
+            policy::Ruling::Take(candidate) => match self.given_up(survey, &candidate.release) {
                 Some(wait) => Wants::verdict(Verdict::Refused(wait.why)),
                 None => {
-                    let come = self.come(survey, &taken.release);
-                    let skipped = task.download == Handling::Skip && come == crate::feed::step::Come::Away;
+                    let come = self.come(survey, &candidate.release);
+                    let skipped =
+                        task.download == Handling::Skip && come == crate::agent::next_step::Come::Away;
                     match skipped {
                         true => Wants::nothing(Wait::defer("hawkBit does not want it downloaded yet", None)),
-                        false => Wants { wanted: Wanted::Release(come), taken: Some(taken), verdict: None },
+                        false => {
+                            Wants { wanted: Wanted::Release(come), candidate: Some(candidate), verdict: None }
+                        }
                     }
                 }
             },
-            policy::Step::UpToDate => {
+            policy::Ruling::UpToDate => {
                 Wants::verdict(Verdict::Done(format!("{} runs, and is committed", survey.version)))
             }
-            policy::Step::Wait { why, until } => Wants::nothing(Wait::defer(why, until)),
-            policy::Step::Refuse { why } => {
+            policy::Ruling::Wait { why, until } => Wants::nothing(Wait::defer(why, until)),
+            policy::Ruling::Refuse { why } => {
                 Wants::verdict(Verdict::Refused(with_record(why, &decision, survey)))
             }
         })
@@ -290,7 +293,7 @@ impl Run<'_> {
     }
 
     /// Why the server does not want what is here installed now.
-    pub(super) fn held_by_server(&self) -> Option<Wait> {
+    pub(in crate::agent) fn held_by_server(&self) -> Option<Wait> {
         let task = self.ledger.task.as_ref().filter(|task| task.update == Handling::Skip)?;
         Some(match task.window {
             Some(_) => Wait::defer("Waiting for hawkBit's maintenance window", None),
@@ -299,7 +302,7 @@ impl Run<'_> {
     }
 
     /// Follows where the action's update stands.
-    pub(super) fn follow_order(&mut self, survey: &Survey) {
+    pub(in crate::agent) fn follow_order(&mut self, survey: &Survey) {
         let here = Here {
             update: survey.update.as_ref(),
             failures: &survey.failures,
@@ -308,7 +311,12 @@ impl Run<'_> {
         follow(&mut self.ledger, here);
     }
 
-    pub(super) fn reached(&mut self, milestone: Milestone, finished: Finished, details: Vec<String>) {
+    pub(in crate::agent) fn reached(
+        &mut self,
+        milestone: Milestone,
+        finished: Finished,
+        details: Vec<String>,
+    ) {
         self.ledger.reached(milestone, Timestamp::now().as_millisecond(), finished, details);
     }
 
@@ -318,7 +326,7 @@ impl Run<'_> {
     }
 
     /// Ends the action with what the policy says of it.
-    pub(super) fn close_with(&mut self, verdict: Verdict) -> Result<()> {
+    pub(in crate::agent) fn close_with(&mut self, verdict: Verdict) -> Result<()> {
         match verdict {
             Verdict::Done(why) => self.close(Finished::Success, why),
             Verdict::Refused(why) => self.close(Finished::Failure, why),
@@ -330,7 +338,7 @@ impl Run<'_> {
     }
 
     /// Where a file of the action is.
-    pub(super) fn place_of(&self, name: &str) -> Result<String> {
+    pub(in crate::agent) fn place_of(&self, name: &str) -> Result<String> {
         let file = self.ledger.task.as_ref().and_then(|task| task.files.get(name));
         file.map(|file| file.url.clone()).ok_or_else(|| {
             Error::Image(format!("{name}: is listed, but is no artifact of what hawkBit orders"))
@@ -338,7 +346,7 @@ impl Run<'_> {
     }
 
     /// The limits of a download from there. The server's own certificates are for the server.
-    pub(super) fn limits_for(&self, url: &str, client: &Client) -> crate::config::Download {
+    pub(in crate::agent) fn limits_for(&self, url: &str, client: &Client) -> crate::config::Download {
         let mut limits = fetch::limits(self.config);
         let ca = self.config.update.hawkbit.as_ref().and_then(|hawkbit| hawkbit.ca.as_ref());
         if let Some(ca) = ca.filter(|_| client.is_own(url)) {

@@ -1,7 +1,7 @@
-//! The windows in which a machine may be rebooted: whether one is open, and when the next one opens.
+//! Maintenance windows: whether a reboot may start now, and if not, when.
 //!
-//! A window opens when the clock of its zone shows its start, and stays open for its length in real time. So
-//! it is never shorter or longer on the days on which the clock is set, and never opens twice in a night.
+//! A window opens when the clock of its time zone shows its start, and stays open for its length in real time.
+//! So a change to or from summer time makes it neither shorter nor longer, and does not open it twice.
 
 use std::time::Duration;
 
@@ -15,40 +15,40 @@ const AHEAD: i64 = 8;
 
 /// One opening of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opening {
-    /// Its first moment.
-    pub from: Timestamp,
-    /// The first moment after it.
-    pub until: Timestamp,
-    /// The last moment at which an update may be begun in it, where the configuration says so.
+struct Opening {
+    /// Its start.
+    from: Timestamp,
+    /// Its end, exclusive.
+    until: Timestamp,
+    /// The last time at which an update may start in it, where `latest_start` is set.
     latest_start: Option<Timestamp>,
 }
 
-/// Whether something may be begun.
+/// When an update may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
-    /// Right now; with the end of the window, if there is one.
+    /// Now; with the end of the window, if there are windows.
     Now(Option<Timestamp>),
-    /// Not before this.
+    /// At this time.
     At(Timestamp),
-    /// In no window that is still to come: all of them are on single days that have passed, or none is long enough.
+    /// Never: all windows are on dates in the past, or none is long enough.
     Never,
 }
 
 impl Opening {
-    /// The last moment at which what takes `needs` may be begun in it: what `latest_start` says, else such that it ends
-    /// in time; before `from` if it never fits.
+    /// The last time at which an update that takes `needs` may start in it: `latest_start`, else `needs` before the
+    /// end; before `from` if the window is too short.
     fn latest(&self, needs: Duration) -> Timestamp {
         self.latest_start.unwrap_or_else(|| self.until.checked_sub(needs).unwrap_or(Timestamp::MIN))
     }
 
-    /// Whether what takes `needs` may be begun at `moment`.
+    /// Whether an update that takes `needs` may start at `moment`.
     fn admits(&self, moment: Timestamp, needs: Duration) -> bool {
         self.from <= moment && moment < self.until && moment <= self.latest(needs)
     }
 }
 
-/// Whether what takes `needs` may be begun at `now`, or when. Without windows, always.
+/// When an update that takes `needs` may start. Without windows: always now.
 #[must_use]
 pub fn begin(windows: &[MaintenanceWindow], now: Timestamp, needs: Duration) -> Begin {
     if windows.is_empty() {
@@ -63,19 +63,7 @@ pub fn begin(windows: &[MaintenanceWindow], now: Timestamp, needs: Duration) -> 
     }
 }
 
-/// The window that is open at `now`; of several the one that is open longest.
-#[must_use]
-pub fn open(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Opening> {
-    openings(windows, now).filter(|o| o.from <= now && now < o.until).max_by_key(|o| o.until)
-}
-
-/// When a window opens next, after `now`.
-#[must_use]
-pub fn next(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Opening> {
-    openings(windows, now).filter(|o| o.from > now).min_by_key(|o| o.from)
-}
-
-/// The openings that are not over at `now`: of every window those of the next days at least, and all on single days.
+/// The openings that end after `now`: of a weekly window those of the next days, of dates all.
 fn openings(windows: &[MaintenanceWindow], now: Timestamp) -> impl Iterator<Item = Opening> + '_ {
     windows.iter().flat_map(move |window| of_window(window, now)).filter(move |o| o.until > now)
 }
@@ -88,7 +76,7 @@ fn of_window(window: &MaintenanceWindow, now: Timestamp) -> impl Iterator<Item =
     near.chain(far).filter(|date| window.days.has(*date)).filter_map(|date| opening(window, date))
 }
 
-/// The opening of `window` on `date`; none at the end of what can be counted.
+/// The opening of `window` on `date`; none outside the supported range of time.
 fn opening(window: &MaintenanceWindow, date: Date) -> Option<Opening> {
     let start = date.to_datetime(window.start);
     let from = window.zone.rules().to_ambiguous_timestamp(start).compatible().ok()?;

@@ -37,17 +37,27 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+/// The window that is open at `now`; of several the one with the latest end.
+fn open(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Opening> {
+    openings(windows, now).filter(|o| o.from <= now && now < o.until).max_by_key(|o| o.until)
+}
+
+/// The next opening after `now`.
+fn next(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Opening> {
+    openings(windows, now).filter(|o| o.from > now).min_by_key(|o| o.from)
+}
+
 fn begins(window: &MaintenanceWindow, now: &str, needs: Duration) -> Begin {
     begin(std::slice::from_ref(window), at(now), needs)
 }
 
 #[test]
-fn without_windows_everything_may_begin_at_once() {
+fn without_windows_an_update_starts_at_once() {
     assert_eq!(begin(&[], at("2026-01-01T00:00:00Z"), 100 * HOUR), Begin::Now(None));
 }
 
 #[test]
-fn a_window_is_open_from_its_first_moment_until_before_its_end() {
+fn a_window_is_open_from_its_start_until_before_its_end() {
     let night = daily(time(2, 0, 0, 0), 2 * HOUR, "UTC");
     let open_at = |now: &str| open(std::slice::from_ref(&night), at(now)).is_some();
     assert!(!open_at("2026-01-01T01:59:59.999Z") && open_at("2026-01-01T02:00:00Z"));
@@ -56,7 +66,7 @@ fn a_window_is_open_from_its_first_moment_until_before_its_end() {
 }
 
 #[test]
-fn what_would_not_end_in_time_waits_for_the_next_window() {
+fn an_update_that_would_not_end_in_time_waits_for_the_next_window() {
     let night = daily(time(2, 0, 0, 0), 2 * HOUR, "UTC");
     assert_eq!(
         begins(&night, "2026-01-01T03:30:00Z", HOUR / 2),
@@ -67,7 +77,7 @@ fn what_would_not_end_in_time_waits_for_the_next_window() {
 }
 
 #[test]
-fn a_latest_start_decides_alone() {
+fn a_latest_start_replaces_the_required_length() {
     let night = MaintenanceWindow { latest_start: Some(HOUR), ..daily(time(2, 0, 0, 0), 2 * HOUR, "UTC") };
     assert_eq!(
         begins(&night, "2026-01-01T03:00:00Z", 10 * HOUR),
@@ -87,7 +97,7 @@ fn a_window_that_opens_on_friday_night_is_open_on_saturday() {
 }
 
 #[test]
-fn single_days_open_once_however_far_away_and_never_again() {
+fn a_date_opens_once_however_far_away() {
     let dates = [date(2026, 12, 24), date(2027, 6, 1)];
     let window = window(&[], &dates, time(9, 0, 0, 0), HOUR, "America/New_York");
     assert_eq!(begins(&window, "2026-01-01T00:00:00Z", MINUTE), Begin::At(at("2026-12-24T14:00:00Z")));
@@ -97,7 +107,7 @@ fn single_days_open_once_however_far_away_and_never_again() {
 }
 
 #[test]
-fn a_start_that_the_clock_skips_is_the_same_time_after_its_setting() {
+fn a_start_that_the_clock_skips_is_as_long_after_the_change() {
     // In Berlin the clock goes from 02:00 to 03:00 on 2026-03-29, at 01:00 UTC.
     let night = daily(time(2, 30, 0, 0), HOUR, "Europe/Berlin");
     let windows = std::slice::from_ref(&night);
@@ -107,7 +117,7 @@ fn a_start_that_the_clock_skips_is_the_same_time_after_its_setting() {
 }
 
 #[test]
-fn a_start_that_comes_twice_opens_the_window_once() {
+fn a_start_that_the_clock_shows_twice_opens_the_window_once() {
     // In Berlin the clock goes back from 03:00 to 02:00 on 2026-10-25, at 01:00 UTC.
     let night = daily(time(2, 30, 0, 0), HOUR / 2, "Europe/Berlin");
     let windows = std::slice::from_ref(&night);
@@ -118,7 +128,7 @@ fn a_start_that_comes_twice_opens_the_window_once() {
 }
 
 #[test]
-fn the_length_is_real_time_on_the_nights_of_the_change() {
+fn the_length_is_real_time_on_nights_with_a_clock_change() {
     let night = daily(time(1, 0, 0, 0), 3 * HOUR, "Europe/Berlin");
     for (before, from, until) in [
         ("2026-03-28T12:00:00Z", "2026-03-29T00:00:00Z", "2026-03-29T03:00:00Z"),
@@ -130,7 +140,7 @@ fn the_length_is_real_time_on_the_nights_of_the_change() {
 }
 
 #[test]
-fn a_day_that_a_zone_skips_as_a_whole_loses_no_other_day() {
+fn a_day_that_a_zone_skips_affects_no_other_day() {
     // Samoa went from the 29th to the 31st of December 2011.
     let noon = daily(time(12, 0, 0, 0), HOUR, "Pacific/Apia");
     let windows = std::slice::from_ref(&noon);
@@ -140,7 +150,7 @@ fn a_day_that_a_zone_skips_as_a_whole_loses_no_other_day() {
 }
 
 #[test]
-fn of_overlapping_windows_the_later_end_counts_and_of_closed_ones_the_next_start() {
+fn of_overlapping_windows_the_latest_end_counts() {
     let windows = [
         daily(time(1, 0, 0, 0), 2 * HOUR, "UTC"),
         daily(time(2, 0, 0, 0), 2 * HOUR, "UTC"),
@@ -178,7 +188,7 @@ prop_compose! {
     }
 }
 
-/// When clocks are set in New York and in Berlin.
+/// Clock changes in New York and in Berlin.
 const SETTINGS: [&str; 4] =
     ["2026-03-08T07:00:00Z", "2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z", "2026-11-01T06:00:00Z"];
 
@@ -197,13 +207,13 @@ fn clock_shows(window: &MaintenanceWindow, day: Date) -> Timestamp {
     let offset = |t: Timestamp| SignedDuration::from_secs(rules.to_offset(t).seconds().into());
     let around = (-48..=48).map(|hours| offset(naive + SignedDuration::from_hours(hours)));
     let shown: Vec<Timestamp> = around.map(|o| naive - o).filter(|t| *t + offset(*t) == naive).collect();
-    // In a gap the clock never shows it: as it would have gone on.
+    // In a gap the clock never shows it: the offset before the gap counts.
     shown.into_iter().min().unwrap_or_else(|| naive - offset(naive - SignedDuration::from_hours(28)))
 }
 
 proptest! {
     #[test]
-    fn a_window_is_open_when_the_clock_said_so_less_than_its_length_ago(window in any_window(), now in any_time()) {
+    fn a_window_is_open_for_its_length_after_the_clock_shows_its_start(window in any_window(), now in any_time()) {
         let today = now.to_zoned(window.zone.rules().clone()).date();
         let days = (-10..=2).map(|n: i64| today.checked_add(n.days()).unwrap()).filter(|day| window.days.has(*day));
         let is_open = days.map(|day| clock_shows(&window, day)).any(|from| from <= now && now < from + window.length);
@@ -211,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_said_about_the_beginning_holds(
+    fn the_start_of_an_update_fits_the_windows(
         windows in proptest::collection::vec(any_window(), 1..4), now in any_time(), needs in 0..600_u32,
         latest in proptest::option::of(0.0..=1.0_f64), within in 0.0..1.0_f64
     ) {
@@ -240,7 +250,7 @@ proptest! {
     }
 
     #[test]
-    fn the_next_opening_is_the_first_that_comes(window in any_window(), now in any_time()) {
+    fn the_next_opening_is_the_earliest_one(window in any_window(), now in any_time()) {
         let windows = std::slice::from_ref(&window);
         let days = (-1..=2300).map(|n: i64| now.to_zoned(window.zone.rules().clone()).date().checked_add(n.days()).unwrap());
         let days = days.filter(|day| window.days.has(*day)).take(20);

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use log::warn;
 use serde::{Deserialize, Serialize};
 
-use crate::feed::hawkbit::answer::{Handling, Window};
-use crate::feed::hawkbit::message::{About, Execution, Finished, Message, Milestone};
+use crate::agent::source::hawkbit::ddi::{Handling, Window};
+use crate::agent::source::hawkbit::message::{About, Execution, Finished, Message, Milestone};
 use abide_core::error::{OrError, Result};
 use abide_core::root::Root;
 

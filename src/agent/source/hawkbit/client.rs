@@ -9,12 +9,12 @@ use serde_json::json;
 use ureq::Agent;
 use ureq::http::header::{ACCEPT, AUTHORIZATION};
 
+use crate::agent::source::hawkbit::ddi;
+use crate::agent::source::hawkbit::ddi::{Deployment, Polled};
+use crate::agent::source::hawkbit::ledger::Ledger;
+use crate::agent::source::hawkbit::message::Message;
+use crate::agent::source::hawkbit::server::Server;
 use crate::config::update::{HawkBit, Token};
-use crate::feed::hawkbit::answer;
-use crate::feed::hawkbit::answer::{Deployment, Polled};
-use crate::feed::hawkbit::ledger::Ledger;
-use crate::feed::hawkbit::message::Message;
-use crate::feed::hawkbit::server::Server;
 use crate::http;
 use crate::http::{Patience, Redirects};
 use crate::machine_id;
@@ -93,7 +93,7 @@ impl Client {
     /// # Errors
     /// As [`Client::poll`].
     pub fn cancelled(&self, url: &str) -> Result<Option<String>> {
-        self.find(url, answer::cancelled)
+        self.find(url, ddi::cancelled)
     }
 
     fn find<T>(
@@ -251,9 +251,9 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::agent::source::hawkbit::ledger::tests::ledger;
+    use crate::agent::source::hawkbit::message::{Finished, Milestone};
     use crate::config::Config;
-    use crate::feed::hawkbit::ledger::tests::ledger;
-    use crate::feed::hawkbit::message::{Finished, Milestone};
 
     /// A server that answers so, one request after the other, and tells what was asked.
     fn server(answers: &'static [&'static str]) -> (String, Receiver<String>) {

@@ -37,7 +37,7 @@ pub enum Come {
 /// What the policy says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// A release is to be taken.
+    /// A release is to be candidate.
     Release(Come),
     /// None is, now.
     Nothing(Wait),
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(next(&shut(Come::Fetched)), Step::Write);
         assert_eq!(next(&shut(Come::Staged)), Step::Wait(wait.clone()));
         assert_eq!(next(&shut(Come::Applied)), Step::Wait(wait.clone()));
-        // Nobody's turn is taken up before the reboot could follow.
+        // Nobody's turn is candidate up before the reboot could follow.
         assert_eq!(next(&Facts { shut: None, ..shut(Come::Staged) }), Step::AskForTurn);
         assert_eq!(next(&Facts { order: Order::Now, ..shut(Come::Staged) }), Step::AskForTurn);
         assert_eq!(next(&Facts { order: Order::Now, turn: Turn::Ours, ..shut(Come::Applied) }), Step::Reboot);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::feed::hawkbit::server::Server;
+use crate::agent::source::hawkbit::server::Server;
 
 /// More artifacts a deployment does not have.
 const MOST_ARTIFACTS: usize = 1000;

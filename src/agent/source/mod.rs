@@ -1,0 +1,3 @@
+//! Where updates come from.
+
+pub mod hawkbit;
