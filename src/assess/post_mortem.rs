@@ -6,7 +6,7 @@ use crate::config::kinds::{SystemCheck, UnitCheck};
 use crate::health::kinds::system::SystemProbe;
 use crate::health::kinds::unit::UnitProbe;
 use crate::health::{CheckResult, Finding, Outcome, Report};
-use crate::systemd::Systemd;
+use crate::systemd::Manager;
 use abide_core::config::duration::format;
 use abide_core::root::Root;
 use abide_core::state::{FailedCheck, Phase, Verdict};
@@ -77,7 +77,7 @@ fn death_of_assessment(root: &Root) -> Option<String> {
 
 /// What else has a say in whether the boot is complete, and has failed.
 fn requirements(root: &Root) -> Option<String> {
-    let answer = Systemd::new(root, LIMIT).show(&[COMPLETE], &["Requires"]).ok()?;
+    let answer = Manager::new(root, LIMIT).show(&[COMPLETE], &["Requires"]).ok()?;
     let units = answer.first()?.get("Requires")?.clone();
     units
         .split_whitespace()

@@ -40,7 +40,7 @@ impl<'a> Progress<'a> {
     pub fn show(&mut self, standing: &Standing, checks: &[CheckResult]) {
         self.log_checks(checks);
         self.log_window(standing);
-        self.notifier.alive();
+        self.notifier.watchdog();
         self.notifier.status(&status(standing, checks, &self.clock));
         let report = Report::new(self.root, self.assess.deadline, standing, checks);
         if self.written.as_ref() != Some(&report) {

@@ -1,17 +1,7 @@
 //! Whether a trial can reach boot-complete.target at all.
 
 use crate::doctor::finding::Finding;
-
-/// What systemd would find under a unit's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Installed {
-    /// A unit.
-    Yes,
-    /// A link to `/dev/null`, or an empty file.
-    Masked,
-    /// Nothing.
-    No,
-}
+use crate::systemd::unit_files::UnitFile;
 
 /// The units that a trial is made of, and what each is for.
 pub(super) const OWN: [(&str, &str); 6] = [
@@ -25,7 +15,7 @@ pub(super) const OWN: [(&str, &str); 6] = [
 
 /// `own` says what is there of [`OWN`], `required` what boot-complete.target requires beside, and `kept_out`
 /// whether systemd-bless-boot.service has Abide's drop-in.
-pub(super) fn look(own: &[Installed], required: &[(String, Installed)], kept_out: bool) -> Vec<Finding> {
+pub(super) fn look(own: &[UnitFile], required: &[(String, UnitFile)], kept_out: bool) -> Vec<Finding> {
     let mut found: Vec<Finding> = OWN
         .iter()
         .zip(own)
@@ -34,7 +24,7 @@ pub(super) fn look(own: &[Installed], required: &[(String, Installed)], kept_out
             Some(
                 Finding::error("boot-complete", format!("{unit} is {how}"))
                     .because(format!("{purpose}: without it no trial can be kept, or not be ended"))
-                    .remedy(if *installed == Installed::Masked {
+                    .remedy(if *installed == UnitFile::Masked {
                         format!("systemctl unmask {unit}")
                     } else {
                         "install Abide's units in the image (`make install`)".to_owned()
@@ -62,11 +52,11 @@ pub(super) fn look(own: &[Installed], required: &[(String, Installed)], kept_out
     found
 }
 
-fn word(installed: Installed) -> Option<&'static str> {
-    match installed {
-        Installed::Yes => None,
-        Installed::Masked => Some("masked"),
-        Installed::No => Some("not installed"),
+fn word(unit: UnitFile) -> Option<&'static str> {
+    match unit {
+        UnitFile::Installed => None,
+        UnitFile::Masked => Some("masked"),
+        UnitFile::Missing => Some("not installed"),
     }
 }
 
@@ -77,12 +67,12 @@ mod tests {
 
     #[test]
     fn a_unit_that_is_masked_or_missing_keeps_every_trial_from_being_committed() {
-        let whole = [Installed::Yes; OWN.len()];
-        assert!(look(&whole, &[("x.service".into(), Installed::Yes)], true).is_empty());
+        let whole = [UnitFile::Installed; OWN.len()];
+        assert!(look(&whole, &[("x.service".into(), UnitFile::Installed)], true).is_empty());
         let mut masked = whole;
-        *masked.first_mut().unwrap() = Installed::Masked;
+        *masked.first_mut().unwrap() = UnitFile::Masked;
         assert_eq!(look(&masked, &[], true).first().unwrap().remedy, "systemctl unmask boot-complete.target");
-        let required = look(&whole, &[("gone.service".into(), Installed::No)], true);
+        let required = look(&whole, &[("gone.service".into(), UnitFile::Missing)], true);
         assert!(required.first().unwrap().what.contains("gone.service, which is not installed"));
         assert_eq!(look(&whole, &[], false).first().unwrap().id, "bless-boot");
     }

@@ -25,6 +25,7 @@ pub use finding::{Finding, Severity};
 
 use crate::config::Config;
 use crate::feed::memory::FetchState;
+use crate::systemd::unit_files;
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::Stage;
@@ -53,7 +54,11 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
             if let Ok(config) = config {
                 let status = crate::update::status::FeedStatus::read(machine, config);
                 let failures = FetchState::read(root).failures;
-                found.extend(feed::look(status.as_ref(), survey::is_enabled(root, feed::TIMER), failures));
+                found.extend(feed::look(
+                    status.as_ref(),
+                    unit_files::is_timer_enabled(root, feed::TIMER),
+                    failures,
+                ));
             }
         }
         Err(e) => found.push(

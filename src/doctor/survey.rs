@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::doctor::boot_complete::{Installed, OWN};
+use crate::doctor::boot_complete::OWN;
 use crate::doctor::room::Space;
 use crate::doctor::slots::mounts_of;
+use crate::systemd::unit_files;
+use crate::systemd::unit_files::UnitFile;
 use crate::update::write::{Room, SPARE};
 use abide_core::boot::BootPartition;
 use abide_core::disk::SlotName;
@@ -15,16 +16,8 @@ use abide_core::root::Root;
 use abide_core::state::{BootNote, State};
 use abide_core::update::Machine;
 
-/// Where units are looked for, the first first (systemd.unit(5)).
-const UNIT_DIRS: [&str; 6] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-    "/run/systemd/generator",
-];
-const BLESSER: &str = "systemd-bless-boot.service.d/10-abide.conf";
+const BLESSER: &str = "systemd-bless-boot.service";
+const BLESSER_DROP_IN: &str = "systemd-bless-boot.service.d/10-abide.conf";
 const MOUNTS: &str = "/proc/self/mountinfo";
 const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
 /// Files whose time is that of a build, or of the last time that the clock was known to be right
@@ -40,8 +33,8 @@ const DATED: [&str; 4] = [
 #[derive(Debug)]
 pub(super) struct Surroundings {
     pub(super) stage_ran: bool,
-    pub(super) own_units: Vec<Installed>,
-    pub(super) required_units: Vec<(String, Installed)>,
+    pub(super) own_units: Vec<UnitFile>,
+    pub(super) required_units: Vec<(String, UnitFile)>,
     pub(super) blesser_kept_out: bool,
     pub(super) watchdogs: Vec<String>,
     pub(super) now: i64,
@@ -51,32 +44,22 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     pub(super) fn read(root: &Root, machine: Option<&Machine>) -> Self {
-        let required = names(&UNIT_DIRS.map(|dir| format!("{dir}/boot-complete.target.requires")), root);
-        let blesser =
-            UNIT_DIRS.iter().any(|dir| root.path(format!("{dir}/systemd-bless-boot.service")).exists());
+        let required = unit_files::required_by(root, "boot-complete.target");
         Self {
             stage_ran: BootNote::read(root).is_some(),
-            own_units: OWN.iter().map(|(unit, _)| installed(root, unit)).collect(),
+            own_units: OWN.iter().map(|(unit, _)| unit_files::find(root, unit)).collect(),
             required_units: required
                 .into_iter()
                 .filter(|name| !OWN.iter().any(|(own, _)| own == name))
-                .map(|name| (name.clone(), installed(root, &name)))
+                .map(|name| (name.clone(), unit_files::find(root, &name)))
                 .collect(),
-            blesser_kept_out: !blesser
-                || UNIT_DIRS.iter().any(|dir| root.path(format!("{dir}/{BLESSER}")).exists()),
+            blesser_kept_out: !unit_files::exists(root, BLESSER) || unit_files::exists(root, BLESSER_DROP_IN),
             watchdogs: watchdogs(root),
             now: seconds(SystemTime::now()),
             known_past: known_past(root, machine.map(Machine::state).as_ref()),
             read_only_esp: read_only_esp(&mountinfo(root)),
         }
     }
-}
-
-/// Whether a timer is enabled.
-pub(super) fn is_enabled(root: &Root, timer: &str) -> bool {
-    let is_link =
-        |dir: &str| root.path(format!("{dir}/timers.target.wants/{timer}")).symlink_metadata().is_ok();
-    UNIT_DIRS.into_iter().any(is_link)
 }
 
 /// Room on the ESP for the next UKI.
@@ -127,38 +110,11 @@ fn read_only_esp(mountinfo: &str) -> Option<String> {
     })
 }
 
-/// What systemd would load under this name.
-fn installed(root: &Root, unit: &str) -> Installed {
-    // An instance comes from its template.
-    let template =
-        unit.split_once('@').and_then(|(name, rest)| Some(format!("{name}@.{}", rest.rsplit_once('.')?.1)));
-    for name in std::iter::once(unit).chain(template.as_deref()) {
-        for dir in UNIT_DIRS {
-            let path = root.path(format!("{dir}/{name}"));
-            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-            let to_null =
-                meta.is_symlink() && fs::read_link(&path).is_ok_and(|to| to == Path::new("/dev/null"));
-            return if to_null || (meta.is_file() && meta.len() == 0) {
-                Installed::Masked
-            } else {
-                Installed::Yes
-            };
-        }
-    }
-    Installed::No
-}
-
-fn names(dirs: &[String], root: &Root) -> Vec<String> {
-    let files = dirs.iter().filter_map(|dir| fs::read_dir(root.path(dir)).ok()).flatten().flatten();
-    let mut names: Vec<String> = files.filter_map(|f| f.file_name().into_string().ok()).collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
 fn watchdogs(root: &Root) -> Vec<String> {
     let class = "/sys/class/watchdog";
-    let devices = names(&[class.to_owned()], root);
+    let files = fs::read_dir(root.path(class)).into_iter().flatten().flatten();
+    let mut devices: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    devices.sort();
     let identity = |device: &String| fs::read_to_string(root.path(format!("{class}/{device}/identity")));
     devices
         .iter()
@@ -182,28 +138,7 @@ fn seconds(time: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::symlink;
-
     use super::*;
-
-    #[test]
-    fn a_unit_is_what_the_first_folder_that_has_it_says() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::at(dir.path());
-        for folder in UNIT_DIRS {
-            fs::create_dir_all(root.path(folder)).unwrap();
-        }
-        let put = |path: &str| fs::write(root.path(path), "[Unit]\n").unwrap();
-        put("/usr/lib/systemd/system/a.service");
-        put("/usr/lib/systemd/system/b.service");
-        put("/usr/lib/systemd/system/c@.service");
-        symlink("/dev/null", root.path("/etc/systemd/system/b.service")).unwrap();
-        assert_eq!(installed(&root, "a.service"), Installed::Yes);
-        assert_eq!(installed(&root, "b.service"), Installed::Masked);
-        assert_eq!(installed(&root, "c@x.service"), Installed::Yes);
-        assert_eq!(installed(&root, "d.service"), Installed::No);
-    }
 
     #[test]
     fn an_esp_counts_as_read_only_when_its_file_system_is() {

@@ -14,7 +14,7 @@ use crate::events::event::{Event, Kind};
 use crate::health::scripts;
 use crate::health::scripts::Script;
 use crate::systemd::child;
-use crate::systemd::child::Keep;
+use crate::systemd::child::Capture;
 use abide_core::error::{OrError, Result};
 use abide_core::files::replace;
 use abide_core::root::Root;
@@ -64,7 +64,7 @@ fn run_one(root: &Root, script: &Script, event: &Event, limit: Duration) {
     let variables = event.fields().into_iter().filter(|(name, _)| name.starts_with("ABIDE_"));
     command.envs(variables);
     let name = &script.name;
-    match child::run(command, limit, Keep::All, OUTPUT) {
+    match child::run(command, limit, Capture::All, OUTPUT) {
         Err(e) => warn!("script {name}: cannot start: {e}"),
         Ok(ended) => {
             let said = ended.output.lines().next_back().map(|l| format!(": {l}")).unwrap_or_default();

@@ -11,13 +11,13 @@ mod metrics;
 mod motd;
 pub mod outbox;
 
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use log::{info, warn};
 
+use crate::systemd;
 use crate::systemd::journal;
 
 use crate::config::Config;
@@ -52,10 +52,10 @@ pub fn announce(root: &Root, config: &Config, event: &Event) {
         try_to(write_metrics(&root, &config));
         if to.url.is_some() {
             try_to(outbox::put(&root, &event));
-            start(&root, UNIT);
+            systemd::start(&root, UNIT);
         }
         if event.event == Kind::Committed && has_servers(&config) {
-            start(&root, UPDATE);
+            systemd::start(&root, UPDATE);
         }
     });
 }
@@ -76,19 +76,6 @@ pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
 /// Whether a server waits to hear of it: others may wait for their turn. After a boot the unit runs anyway.
 fn has_servers(config: &Config) -> bool {
     config.update.hawkbit.is_some() || config.update.fleetlock.is_some()
-}
-
-/// Starts a unit without waiting for it. What it would do it does at the next boot otherwise.
-fn start(root: &Root, unit: &str) {
-    if !root.is_live() {
-        return;
-    }
-    let started = Command::new("systemctl").args(["start", "--no-block", unit]).status();
-    match started {
-        Ok(status) if status.success() => {}
-        Ok(status) => warn!("systemctl start {unit}: {status}; the report waits for the next boot"),
-        Err(e) => warn!("systemctl start {unit}: {e}; the report waits for the next boot"),
-    }
 }
 
 /// Does `work` beside, and waits no longer than `limit` for it.

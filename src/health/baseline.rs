@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::health::clock::Clock;
 use crate::health::runner::{Runner, prepare};
 use crate::health::{CheckResult, Outcome};
-use crate::systemd::Systemd;
+use crate::systemd::Manager;
 use abide_core::root::Root;
 use abide_core::state::Baseline;
 
@@ -24,7 +24,7 @@ pub fn take(root: &Root, config: &Config, before: &Baseline) -> Baseline {
 #[must_use]
 pub fn of_results(root: &Root, results: &[CheckResult]) -> Baseline {
     let passed = results.iter().filter(|r| r.result == Outcome::Pass).map(|r| r.name.clone());
-    let failed = Systemd::new(root, LIMIT).failed_units();
+    let failed = Manager::new(root, LIMIT).failed_units();
     Baseline {
         passed_checks: passed.collect(),
         failed_units: failed

@@ -1,4 +1,4 @@
-//! Runs a program for a limited time, and keeps the end of what it said.
+//! Runs a program for a limited time, and keeps the end of its output.
 
 use std::io::{self, PipeReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,18 +12,17 @@ use std::os::unix::process::CommandExt;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// How long to wait for what a killed process leaves behind: one that hangs in the kernel does not
-/// go at all.
-const AFTERMATH: Duration = Duration::from_secs(2);
+/// How long to wait for a killed process: one that hangs in the kernel does not end.
+const KILL_WAIT: Duration = Duration::from_secs(2);
 
 /// How long to wait for the rest of the output. A program may leave a child behind that keeps the
 /// pipe open for ever.
-const REST: Duration = Duration::from_millis(200);
+const OUTPUT_WAIT: Duration = Duration::from_millis(200);
 
-/// Threads that only wait need little.
+/// The stack of a thread that only waits.
 const STACK: usize = 64 << 10;
 
-/// What became of a program.
+/// A program that has ended or was killed.
 #[derive(Debug)]
 pub struct Ended {
     /// `None` if it was killed at the limit.
@@ -34,10 +33,10 @@ pub struct Ended {
 
 /// Which output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// Standard output, for programs that are read by a parser; errors go to our own.
-    Output,
-    /// Both, in the order they were written.
+pub enum Capture {
+    /// Standard output, for a parser; standard error is inherited.
+    Stdout,
+    /// Both, in the order in which they were written.
     All,
 }
 
@@ -46,9 +45,9 @@ pub enum Keep {
 ///
 /// # Errors
 /// If it cannot be started.
-pub fn run(mut command: Command, limit: Duration, keep: Keep, bytes: usize) -> io::Result<Ended> {
+pub fn run(mut command: Command, limit: Duration, capture: Capture, bytes: usize) -> io::Result<Ended> {
     let (reader, writer) = io::pipe()?;
-    if keep == Keep::All {
+    if capture == Capture::All {
         command.stderr(writer.try_clone()?);
     }
     command.stdin(Stdio::null()).stdout(writer).process_group(0);
@@ -64,7 +63,7 @@ fn wait(mut child: Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let group = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().stack_size(STACK).spawn(move || {
-        // Nobody listens any more: the process outlived even its kill.
+        // The receiver is gone if the process outlived even its kill.
         sender.send(child.wait()).ok();
     })?;
     match receiver.recv_timeout(limit) {
@@ -73,10 +72,10 @@ fn wait(mut child: Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
             if let Err(e) = killpg(group, Signal::SIGKILL) {
                 log::warn!("cannot kill process group {group}: {e}");
             }
-            receiver.recv_timeout(AFTERMATH).ok();
+            receiver.recv_timeout(KILL_WAIT).ok();
             Ok(None)
         }
-        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("lost the process")),
+        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("cannot wait for the process")),
     }
 }
 
@@ -105,7 +104,7 @@ impl Tail {
     }
 
     fn take(self) -> String {
-        self.ended.recv_timeout(REST).ok();
+        self.ended.recv_timeout(OUTPUT_WAIT).ok();
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&kept).into_owned()
     }
@@ -120,7 +119,7 @@ mod tests {
     fn sh(script: &str, limit: Duration, bytes: usize) -> Ended {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
-        run(command, limit, Keep::All, bytes).unwrap()
+        run(command, limit, Capture::All, bytes).unwrap()
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_left_behind_does_not_keep_the_result_back() {
+    fn a_child_left_behind_does_not_delay_the_result() {
         let started = Instant::now();
         let ended = sh("sleep 20 & echo done", LONG, 100);
         assert_eq!(ended.output, "done\n");
@@ -165,6 +164,6 @@ mod tests {
 
     #[test]
     fn a_program_that_cannot_be_started_is_an_error() {
-        assert!(run(Command::new("/no/such/program"), LONG, Keep::All, 1).is_err());
+        assert!(run(Command::new("/no/such/program"), LONG, Capture::All, 1).is_err());
     }
 }

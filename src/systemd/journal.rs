@@ -7,17 +7,17 @@ use abide_core::root::Root;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Sends one entry. Whether the journal took it.
+/// Sends one entry. Returns whether the journal took it.
 pub fn send(root: &Root, fields: &[(&str, String)]) -> bool {
     let sent = UnixDatagram::unbound().and_then(|socket| {
-        // A journal that is full must not keep anyone waiting.
+        // A full journal must not block the caller.
         socket.set_nonblocking(true)?;
         socket.send_to(&encode(fields), root.path(SOCKET))
     });
     sent.inspect_err(|e| log::debug!("{SOCKET}: cannot write: {e}")).is_ok()
 }
 
-/// `NAME=VALUE` lines; a value of several lines is written with its length (u64, little endian).
+/// `NAME=VALUE` lines; a value of several lines has its length (u64, little endian) before it.
 fn encode(fields: &[(&str, String)]) -> Vec<u8> {
     let mut bytes = vec![];
     for (name, value) in fields {

@@ -1,4 +1,4 @@
-//! Tells systemd how things stand (sd_notify(3)); `systemctl status` shows it.
+//! Notifications to systemd (sd_notify(3)).
 
 use std::env;
 use std::ffi::OsString;
@@ -7,14 +7,14 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// The socket to systemd, if it is listening.
+/// The socket to systemd, where the unit has one.
 #[derive(Debug)]
 pub struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
 }
 
 impl Notifier {
-    /// Connects to `$NOTIFY_SOCKET`; without it, or if that fails, says nothing to nobody.
+    /// Connects to `$NOTIFY_SOCKET`; without it, or if that fails, nothing is sent.
     #[must_use]
     pub fn new() -> Self {
         let socket = env::var_os("NOTIFY_SOCKET").and_then(|name| {
@@ -23,13 +23,13 @@ impl Notifier {
         Self { socket }
     }
 
-    /// Says in one line how things stand.
+    /// Sets the line that `systemctl status` shows.
     pub fn status(&self, text: &str) {
         self.send(&format!("STATUS={}", text.replace('\n', " ")));
     }
 
-    /// Says that the assessment is alive; systemd waits for the next time from then on.
-    pub fn alive(&self) {
+    /// Resets the watchdog timer of the unit (`WatchdogSec=`).
+    pub fn watchdog(&self) {
         self.send("WATCHDOG=1");
     }
 

@@ -1,17 +1,19 @@
-//! Asks systemd through `systemctl`, which finds its own way to it, and reads its answers.
+//! Asks systemd through `systemctl`, and has it start units.
 
 use std::process::Command;
 use std::time::Duration;
 
+use log::warn;
+
 use crate::systemd::child;
-use crate::systemd::child::Keep;
-use crate::systemd::{Job, Properties};
+use crate::systemd::child::Capture;
+use crate::systemd::unit::{Job, Properties};
 use abide_core::root::Root;
 
 /// Ten thousand units with their states are less than this.
-const MOST_OUTPUT: usize = 1 << 20;
+const MAX_OUTPUT: usize = 1 << 20;
 
-/// A way to ask; `limit` holds for each question.
+/// The program; `limit` holds for each question.
 #[derive(Debug, Clone)]
 pub struct Systemctl {
     root: Root,
@@ -25,19 +27,20 @@ impl Systemctl {
         Self { root: root.clone(), limit }
     }
 
-    /// As [`crate::systemd::Systemd::show`].
+    /// As [`crate::systemd::Manager::show`].
     pub fn show(&self, units: &[&str], names: &[&str]) -> Result<Vec<Properties>, String> {
         let names = names.join(",");
         let mut arguments = vec!["show", "--no-pager", "--property", &names, "--"];
         arguments.extend(units);
         let blocks = parse_show(&self.ask(&arguments)?);
-        match blocks.len() == units.len() {
-            true => Ok(blocks),
-            false => Err(format!("systemctl show said {} things about {} units", blocks.len(), units.len())),
+        if blocks.len() == units.len() {
+            Ok(blocks)
+        } else {
+            Err(format!("systemctl show: {} answers for {} units", blocks.len(), units.len()))
         }
     }
 
-    /// As [`crate::systemd::Systemd::failed_units`].
+    /// As [`crate::systemd::Manager::failed_units`].
     pub fn failed_units(&self) -> Result<Vec<String>, String> {
         let answer = self.ask(&[
             "list-units",
@@ -51,7 +54,7 @@ impl Systemctl {
         Ok(first_words(&answer))
     }
 
-    /// As [`crate::systemd::Systemd::jobs`].
+    /// As [`crate::systemd::Manager::jobs`].
     pub fn jobs(&self) -> Result<Vec<Job>, String> {
         Ok(parse_jobs(&self.ask(&["list-jobs", "--plain", "--no-legend", "--full", "--no-pager"])?))
     }
@@ -60,13 +63,26 @@ impl Systemctl {
         let program = self.root.resolve("/usr/bin/systemctl").map_err(|e| e.to_string())?;
         let mut command = Command::new(&program);
         command.args(arguments).env("LC_ALL", "C").env_remove("SYSTEMD_COLORS");
-        let ended = child::run(command, self.limit, Keep::Output, MOST_OUTPUT)
+        let ended = child::run(command, self.limit, Capture::Stdout, MAX_OUTPUT)
             .map_err(|e| format!("cannot run {}: {e}", program.display()))?;
         match ended.status {
             None => Err(format!("systemd did not answer for {}s", self.limit.as_secs_f32())),
             Some(status) if status.success() => Ok(ended.output),
             Some(status) => Err(format!("systemctl {}: {status}", arguments.first().unwrap_or(&""))),
         }
+    }
+}
+
+/// Starts a unit without waiting for it. A failure is logged only: the unit starts at the next boot, too.
+pub fn start(root: &Root, unit: &str) {
+    if !root.is_live() {
+        return;
+    }
+    let started = Command::new("systemctl").args(["start", "--no-block", unit]).status();
+    match started {
+        Ok(status) if status.success() => {}
+        Ok(status) => warn!("systemctl start {unit}: {status}; it runs at the next boot"),
+        Err(e) => warn!("systemctl start {unit}: {e}; it runs at the next boot"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::kinds::CommandCheck;
 use crate::health::Finding;
 use crate::systemd::child;
-use crate::systemd::child::Keep;
+use crate::systemd::child::Capture;
 use abide_core::config::duration::format;
 use abide_core::root::Root;
 
@@ -44,7 +44,7 @@ impl CommandProbe {
         };
         let mut command = Command::new(path);
         command.args(arguments).env("ABIDE_CHECK", &self.name).current_dir(self.root.path("/"));
-        match child::run(command, limit, Keep::All, OUTPUT) {
+        match child::run(command, limit, Capture::All, OUTPUT) {
             Err(e) => Finding::Failed(format!("cannot run {program}: {e}")),
             Ok(ended) => {
                 let finding = judge(program, limit, ended.status, &ended.output);

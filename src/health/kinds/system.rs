@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::kinds::SystemCheck;
 use crate::health::Finding;
 use crate::pattern;
-use crate::systemd::{Job, Systemd};
+use crate::systemd::{Job, Manager};
 use abide_core::root::Root;
 
 const DEFAULT: &str = "default.target";
@@ -46,14 +46,14 @@ impl SystemProbe {
 
     /// Asks systemd once.
     pub fn run(&mut self, limit: Duration) -> Finding {
-        match gather(&Systemd::new(&self.root, limit)) {
+        match gather(&Manager::new(&self.root, limit)) {
             Ok(facts) => judge(&facts, &self.allowed),
             Err(reason) => Finding::NotYet(reason),
         }
     }
 }
 
-fn gather(systemd: &Systemd) -> Result<Facts, String> {
+fn gather(systemd: &Manager) -> Result<Facts, String> {
     let mut facts = Facts { failed: systemd.failed_units()?, ..Facts::default() };
     let mut units = vec![DEFAULT];
     units.extend(DEAD_ENDS);

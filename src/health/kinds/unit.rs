@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::kinds::UnitCheck;
 use crate::health::Finding;
-use crate::systemd::{Properties, Systemd};
+use crate::systemd::{Manager, Properties};
 use abide_core::root::Root;
 
 /// What is asked about each unit. Other types of unit than services leave some of them out.
@@ -50,7 +50,7 @@ impl UnitProbe {
     /// Asks systemd once.
     pub fn run(&mut self, limit: Duration) -> Finding {
         let names: Vec<&str> = self.config.units.iter().map(String::as_str).collect();
-        let states = match Systemd::new(&self.root, limit).show(&names, &PROPERTIES) {
+        let states = match Manager::new(&self.root, limit).show(&names, &PROPERTIES) {
             Ok(states) => states,
             Err(reason) => return Finding::NotYet(reason),
         };
