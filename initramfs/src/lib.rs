@@ -1,7 +1,10 @@
 //! Abide's stage in the initramfs: what this boot is, found out before switch-root, and what ends a trial that hangs.
 
-pub mod emergency;
+mod early;
+mod emergency;
 pub mod initrd;
+mod new_root;
 mod pstore;
+mod stranded;
 pub mod trial_units;
 mod watchdog;

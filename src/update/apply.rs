@@ -8,7 +8,7 @@ use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, Previous, Stage, State, Update};
 
 use abide_core::update::machine::Machine;
-use abide_core::update::reconcile::{find, rename};
+use abide_core::update::renames::{find, rename};
 use abide_core::update::step::{Step, perform_all};
 use abide_core::update::switch::{Loader, Switch, demote, free_stem, plan_switch, remember_running};
 

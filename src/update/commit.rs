@@ -5,7 +5,8 @@ use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, BootKind, Previous, Stage, State, Update};
 
 use abide_core::update::machine::Machine;
-use abide_core::update::reconcile::{committed_state, find, rename};
+use abide_core::update::outcome::committed_state;
+use abide_core::update::renames::{find, rename};
 use abide_core::update::step::{Effects, Step, perform_all};
 use abide_core::update::switch::{Loader, entries_after, refuse_unless_next};
 

@@ -21,7 +21,8 @@ use crate::state::{BootKind, BootNote, Stage, State, Store, Update};
 use crate::update::STAGED_UKI;
 use crate::update::clock;
 use crate::update::overrides::Override;
-use crate::update::reconcile::{Evidence, Finding, find};
+use crate::update::reconcile::{Evidence, Finding};
+use crate::update::renames::find;
 use crate::update::step::{Effects, Step, perform_all};
 use crate::update::switch::entries_after;
 

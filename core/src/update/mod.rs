@@ -5,10 +5,12 @@
 
 pub mod clock;
 pub mod machine;
+pub mod outcome;
 pub mod overrides;
 pub mod rearm;
 pub mod reboot;
 pub mod reconcile;
+pub mod renames;
 pub mod rollback;
 pub mod step;
 pub mod switch;

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::state::{Previous, Stage, State, Update};
 
 use crate::update::machine::Machine;
-use crate::update::reconcile::{find, rename};
+use crate::update::renames::{find, rename};
 use crate::update::step::{Effects, Step, perform_all};
 use crate::update::switch::{Loader, plan_switch, refuse_unless_next, remember_running};
 

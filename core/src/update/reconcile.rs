@@ -5,17 +5,15 @@
 //! finds the truth and says what finishes or undoes it. Running it again on
 //! what it left changes nothing.
 
-use crate::boot::model::name::EntryName;
 use crate::boot::{Counter, Entry};
 use crate::disk::RootArg;
-use crate::state::{
-    BootEnd, BootKind, BootNote, Failure, Installed, Phase, Stage, State, TrialBoot, Update, Verdict,
+use crate::state::{BootKind, BootNote, Phase, Stage, State, TrialBoot, Update, Verdict};
+
+use crate::update::outcome::{
+    autopsy, committed_state, ended_state, failed_state, furthest, never_finished, tries_used,
 };
-
+use crate::update::renames::{find, mark_bad, restore};
 use crate::update::step::Step;
-
-/// More names of one entry are a case for a person.
-const MOST_NAMES: u32 = 9;
 
 /// What a boot can be told from.
 #[derive(Debug, Clone, Copy)]
@@ -285,158 +283,4 @@ impl Evidence<'_> {
             counted: false,
         }
     }
-}
-
-/// The entry with this id. Where a rename was cut off, FAT may show both names of
-/// one file: the plain one wins, then the one with fewer tries left, since every
-/// rename of ours goes that way.
-#[must_use]
-pub fn find<'a>(entries: &'a [Entry], id: &str) -> Option<&'a Entry> {
-    entries.iter().filter(|e| e.id() == id).min_by_key(|e| e.name.counter().map(|c| c.left))
-}
-
-/// The steps that leave the update's entry without tries; none if it has none. Every name of it
-/// counts: where a rename was cut off, or on both partitions, there may be two. One whose name without tries
-/// is taken gets the next one.
-#[must_use]
-pub fn mark_bad(update: &Update, entries: &[Entry]) -> Vec<Step> {
-    let names = entries.iter().filter(|e| e.id() == update.entry);
-    let armed = names.filter_map(|e| Some((e, e.name.counter().filter(|c| c.left > 0)?)));
-    let is_taken = |e: &Entry, name: &EntryName| {
-        entries.iter().any(|other| other.partition == e.partition && other.name == *name)
-    };
-    armed
-        .filter_map(|(e, counter)| {
-            let done = counter.done..=counter.done.saturating_add(MOST_NAMES);
-            let mut bad = done.map(|done| e.name.with_counter(Some(Counter { done, ..counter.exhausted() })));
-            bad.find(|bad| !is_taken(e, bad)).map(|bad| rename(e, bad.file()))
-        })
-        .collect()
-}
-
-/// The steps that give the system before a failed trial its plain name back.
-#[must_use]
-pub fn restore(update: &Update, entries: &[Entry]) -> Vec<Step> {
-    let Some(previous) = update.previous.as_ref().filter(|p| p.demoted) else { return vec![] };
-    match find(entries, &previous.entry) {
-        Some(entry) if entry.name.counter().is_some() => {
-            vec![rename(entry, &entry.name.with_counter(None).to_string())]
-        }
-        _ => vec![],
-    }
-}
-
-/// The step that gives the entry of a system that is kept its plain name; none if it has it.
-#[must_use]
-pub fn keep(entry: &Entry) -> Option<Step> {
-    entry.name.counter().map(|_| rename(entry, &entry.name.with_counter(None).to_string()))
-}
-
-/// The step that renames `entry` in its folder.
-#[must_use]
-pub fn rename(entry: &Entry, to: &str) -> Step {
-    Step::Rename { partition: entry.partition, from: entry.path(), to: to.to_owned() }
-}
-
-/// The state once the update is kept.
-#[must_use]
-pub fn committed_state(state: &State, update: &Update, now: &str) -> State {
-    let mut next = state.clone();
-    let mut update = update.clone();
-    update.stage = Stage::Committed;
-    update.ended = Some(now.to_owned());
-    next.set_installed(
-        update.slot,
-        Some(Installed {
-            version: update.version.clone(),
-            digest: update.digest.clone(),
-            entry: update.entry.clone(),
-        }),
-    );
-    // It was given another chance, and has used it.
-    next.failures.retain(|f| !(f.forgiven && f.is_of(Some(&update.version), update.digest.as_deref())));
-    next.update = Some(update);
-    next
-}
-
-/// The state once the update is given up for `verdict`; the stage stays until the old system runs again.
-#[must_use]
-pub fn failed_state(state: &State, update: &Update, verdict: &Verdict, attempts: u32, now: &str) -> State {
-    let mut next = state.clone();
-    if update.verdict.is_none() {
-        next.remember(Failure {
-            version: update.version.clone(),
-            digest: update.digest.clone(),
-            attempts,
-            phase: verdict.phase,
-            reason: verdict.reason.clone(),
-            checks: verdict.checks.clone(),
-            time: now.to_owned(),
-            times: 1,
-            forgiven: false,
-        });
-    }
-    ended_state(&next, update, verdict, now)
-}
-
-/// The state once the update has come to its end for `verdict`, which is not held against its image.
-fn ended_state(state: &State, update: &Update, verdict: &Verdict, now: &str) -> State {
-    let mut next = state.clone();
-    let mut update = update.clone();
-    update.verdict = Some(verdict.clone());
-    update.ended = Some(now.to_owned());
-    next.update = Some(update);
-    next
-}
-
-/// Tries used up, as the loader counted or, where it could not, as we did.
-#[must_use]
-pub fn tries_used(update: &Update, counter: Counter) -> u32 {
-    counter.done.max(update.boots.last().map_or(0, |b| b.attempt))
-}
-
-fn furthest(update: &Update) -> Phase {
-    update.boots.iter().map(|b| b.phase).max().unwrap_or(Phase::Loader)
-}
-
-/// Whether each try was ended by somebody who rebooted in good order: nothing is known of the image then.
-fn never_finished(update: &Update, tries: u32) -> bool {
-    let ended = update.boots.iter().filter(|b| b.end == Some(BootEnd::Orderly)).count();
-    update.verdict.is_none()
-        && ended > 0
-        && ended == update.boots.len()
-        && u32::try_from(ended).is_ok_and(|n| n >= tries)
-}
-
-/// What the breadcrumbs prove when nobody was left to give a verdict. `panic` is what the kernel
-/// left behind in one of these boots.
-fn autopsy(update: &Update, tries: u32, panic: Option<&str>) -> Verdict {
-    let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
-    let told = update.boots.iter().rev().find_map(|b| match &b.end {
-        Some(BootEnd::Failed(verdict)) => Some(verdict.clone()),
-        _ => None,
-    });
-    if let Some(verdict) = told {
-        return Verdict { reason: format!("{} (after {tries})", verdict.reason), ..verdict };
-    }
-    let phase = furthest(update);
-    let what = match phase {
-        Phase::Loader => "its kernel or initramfs never reported",
-        Phase::Initramfs => "its initramfs started, but never had the root ready",
-        Phase::SwitchRoot => "its root was mounted, but its own user space never started",
-        Phase::Userspace => "its user space started, but never got to be checked",
-        Phase::Checks => "it was cut off while it was being checked",
-    };
-    let orderly = update.boots.iter().filter(|b| b.end == Some(BootEnd::Orderly)).count();
-    let orderly =
-        if orderly == 0 { String::new() } else { format!("; {orderly} of them ended in an orderly reboot") };
-    let panic = match panic {
-        Some(panic) => format!("; the kernel panicked: {panic}"),
-        // Where its own kernel ran long enough to say so, it would have left a trace.
-        None if phase >= Phase::Userspace && orderly.is_empty() => {
-            "; no panic was recorded, it may have been the power".to_owned()
-        }
-        None => String::new(),
-    };
-    Verdict { phase, reason: format!("{tries} used up: {what}{orderly}{panic}"), checks: vec![] }
 }

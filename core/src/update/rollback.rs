@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 use crate::state::{Installed, Phase, Previous, Stage, State, Update, Verdict};
 
 use crate::update::machine::Machine;
+use crate::update::outcome::{failed_state, tries_used};
 use crate::update::rearm::disarm;
-use crate::update::reconcile::{failed_state, find, mark_bad, rename, restore, tries_used};
+use crate::update::renames::{find, mark_bad, rename, restore};
 use crate::update::step::{Effects, Step, perform_all};
 use crate::update::switch::demote;
 use crate::update::switch::{Loader, Switch, plan_switch, remember_running};

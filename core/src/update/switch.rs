@@ -7,7 +7,7 @@ use crate::disk::SlotName;
 use crate::error::{Error, Result};
 use crate::state::{Installed, State};
 
-use crate::update::reconcile::{find, rename};
+use crate::update::renames::{find, rename};
 use crate::update::step::Step;
 
 /// How often a suffix is tried before a reinstall of one version gives up.

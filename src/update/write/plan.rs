@@ -12,7 +12,7 @@ use abide_core::boot::model::uki::Uki;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::error::{Error, Result};
 use abide_core::state::{Stage, State, Update};
-use abide_core::update::reconcile::{find, keep};
+use abide_core::update::renames::{find, keep};
 use abide_core::update::step::Step;
 use abide_core::update::switch::free_stem;
 

@@ -1,0 +1,234 @@
+//! The early part: what is this boot?
+
+use std::fs;
+
+use log::{debug, error, info, warn};
+
+use abide_core::boot::{Access, BootDirs, EfiVars, LoaderVars};
+use abide_core::error::Result;
+use abide_core::root::Root;
+use abide_core::state::boot_note::boot_id;
+use abide_core::state::{BootKind, BootNote, Lock, Stage, State, Store};
+use abide_core::update::Machine;
+use abide_core::update::reboot;
+use abide_core::update::reboot::Manner;
+use abide_core::update::reconcile::Finding;
+use abide_core::update::step::perform_all;
+
+use crate::{pstore, stranded, trial_units, watchdog};
+
+const PANIC: &str = "/proc/sys/kernel/panic";
+
+/// Seconds after which a kernel that panics reboots, where its command line does not say.
+const PANIC_SECONDS: &str = "10";
+
+/// Finds out what this boot is, leaves the note in `/run/abide`, and on a trial
+/// the breadcrumb on the ESP. Done once per boot; later calls do nothing. One that was killed
+/// half-way is done again.
+///
+/// # Errors
+/// Only on a trial that must not go on; the machine then reboots.
+pub fn early(root: &Root) -> Result<()> {
+    if BootNote::read(root).is_some() {
+        return Ok(());
+    }
+    match find_out(root) {
+        Ok(None) => stranded::end_if_marked(root),
+        Ok(Some(why)) => {
+            error!("this boot must not go on: {why}");
+            reboot::request(root, Manner::Immediate)
+        }
+        Err(e) => {
+            error!("{e}; the boot goes on as it is");
+            Ok(())
+        }
+    }
+}
+
+/// The note of a boot with nothing under way, which is nearly every boot: the state alone
+/// tells. `None` where it takes a closer look.
+fn glance(root: &Root) -> Result<Option<BootNote>> {
+    let vars = LoaderVars::read_device(&EfiVars::new(root));
+    let dirs = BootDirs::find(root, &vars, Access::Glance)?;
+    let update = Store::open(dirs.esp.as_ref()).state().update;
+    let settled = update.is_none_or(|u| {
+        !u.is_counted() && !matches!(u.stage, Stage::Applied | Stage::Testing | Stage::Failed)
+    });
+    if !settled || dirs.needs_sweep()? {
+        return Ok(None);
+    }
+    Ok(Some(BootNote {
+        boot_id: boot_id(root),
+        kind: BootKind::Committed,
+        attempt: None,
+        attempts: None,
+        slot: None,
+        version: None,
+        because: "no update is on trial".into(),
+        counted: false,
+    }))
+}
+
+/// What is done once it is known what this boot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// Leave only the markers for the units: from here on somebody else ends what hangs.
+    Mark,
+    /// Have a boot that hangs or panics end by itself.
+    Guard,
+    /// Bring in the unit that gives a healthy committed system its tries back.
+    BringInCounted,
+    /// Change the ESP as the finding says.
+    Change,
+    /// Leave the note, which says that all before it is done.
+    Note,
+}
+
+/// What to do about a finding, in order.
+fn plan(finding: &Finding) -> Vec<Act> {
+    let mut acts = vec![];
+    if finding.note.counted {
+        acts.extend([Act::Guard, Act::BringInCounted]);
+    }
+    if !finding.steps.is_empty() || finding.refuse.is_some() {
+        if finding.note.kind == BootKind::Trial {
+            // Before anything that can fail.
+            acts.extend([Act::Mark, Act::Guard]);
+        }
+        acts.push(Act::Change);
+    }
+    acts.push(Act::Note);
+    acts
+}
+
+/// Finds out what this boot is and acts on it. The reason not to go on with it, if there is one.
+fn find_out(root: &Root) -> Result<Option<String>> {
+    if let Some(note) = glance(root)? {
+        info!("{:?} boot: {}", note.kind, note.because);
+        note.write(root)?;
+        return Ok(None);
+    }
+    // The early stage and an emergency may both have come to this.
+    let _lock = Lock::wait(root)?;
+    if BootNote::read(root).is_some() {
+        return Ok(None);
+    }
+    let finding = look(root)?;
+    info!("{:?} boot: {}", finding.note.kind, finding.note.because);
+    for act in plan(&finding) {
+        perform(root, &finding, act)?;
+    }
+    Ok(finding.refuse)
+}
+
+/// Reads what the boot is told from, without mounting the ESP.
+fn look(root: &Root) -> Result<Finding> {
+    let mut machine = Machine::survey_boot(root, Access::Glance)?;
+    if machine.reconcile().note.kind == BootKind::Fallback {
+        machine.panic = last_panic(root, &machine.state());
+    }
+    Ok(machine.reconcile())
+}
+
+fn perform(root: &Root, finding: &Finding, act: Act) -> Result<()> {
+    match act {
+        Act::Mark => finding.note.mark(root)?,
+        Act::Guard => guard(root),
+        Act::BringInCounted => {
+            if let Err(e) = trial_units::install_for_counted(root) {
+                warn!("{e}; this boot uses up a try");
+            }
+        }
+        Act::Change => change(root, finding)?,
+        Act::Note => finding.note.write(root)?,
+    }
+    Ok(())
+}
+
+/// Changes the ESP. A change that fails is made by a later boot.
+///
+/// # Errors
+/// If the ESP cannot be opened. The note is left all the same on a trial, which somebody must end.
+fn change(root: &Root, finding: &Finding) -> Result<()> {
+    let on_trial = finding.note.kind == BootKind::Trial;
+    let machine = Machine::survey_boot(root, Access::Write);
+    if machine.is_err() && on_trial {
+        finding.note.write(root)?;
+    }
+    let mut machine = machine?;
+    if let Err(e) = perform_all(&mut machine, &finding.steps) {
+        error!("{e}");
+    }
+    if on_trial && finding.refuse.is_none() {
+        machine.dirs.make_room_for_loader();
+    }
+    Ok(())
+}
+
+/// What makes a trial that hangs or panics end by itself.
+fn guard(root: &Root) {
+    match fs::read_to_string(root.path(PANIC)) {
+        Ok(now) if now.trim() == "0" => {
+            if let Err(e) = fs::write(root.path(PANIC), PANIC_SECONDS) {
+                warn!("{PANIC}: cannot write: {e}; a kernel panic will hang");
+            }
+        }
+        Ok(_) => {}
+        Err(e) => warn!("{PANIC}: cannot read: {e}"),
+    }
+    if let Err(e) = watchdog::arm(root) {
+        warn!("{e}");
+    }
+    if let Err(e) = pstore::load(root) {
+        debug!("{e}; a kernel that panics may leave nothing behind");
+    }
+}
+
+/// What a kernel left behind that panicked in one of the boots of the trial that has just failed.
+fn last_panic(root: &Root, state: &State) -> Option<String> {
+    let update = state.update.as_ref()?;
+    let first = update.boots.iter().find_map(|b| Some(&b.time).filter(|t| !t.is_empty()));
+    // A committed system's crashes come after its commit.
+    let since = update.ended.as_ref().filter(|_| update.is_counted()).or(first)?;
+    if let Err(e) = pstore::load(root) {
+        debug!("{e}");
+    }
+    pstore::last_panic(root, since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(kind: BootKind, refuse: Option<&str>) -> Finding {
+        let note = BootNote {
+            boot_id: String::new(),
+            kind,
+            attempt: None,
+            attempts: None,
+            slot: None,
+            version: None,
+            because: String::new(),
+            counted: false,
+        };
+        Finding { note, steps: vec![], refuse: refuse.map(Into::into) }
+    }
+
+    #[test]
+    fn a_trial_can_end_by_itself_before_the_esp_is_touched() {
+        let acts = plan(&finding(BootKind::Trial, Some("it was given up")));
+        assert_eq!(acts, [Act::Mark, Act::Guard, Act::Change, Act::Note]);
+    }
+
+    #[test]
+    fn a_boot_with_nothing_to_change_never_opens_the_esp_to_write() {
+        assert_eq!(plan(&finding(BootKind::Committed, None)), [Act::Note]);
+    }
+
+    #[test]
+    fn a_committed_system_whose_boots_are_counted_gets_the_unit_that_gives_tries_back() {
+        let mut counted = finding(BootKind::Committed, None);
+        counted.note.counted = true;
+        assert_eq!(plan(&counted), [Act::Guard, Act::BringInCounted, Act::Note]);
+    }
+}

@@ -1,0 +1,109 @@
+//! The part once the root is mounted: is it the one that was staged?
+
+use std::fs;
+
+use log::{error, warn};
+
+use abide_core::boot::Access;
+use abide_core::boot::model::osrel::OsRelease;
+use abide_core::config::BootConfig;
+use abide_core::disk::Slots;
+use abide_core::error::{Error, Result};
+use abide_core::root::Root;
+use abide_core::state::{BootKind, BootNote, Phase, Verdict};
+use abide_core::update::reboot;
+use abide_core::update::reboot::Manner;
+use abide_core::update::{Machine, trial};
+
+use crate::early::early;
+use crate::trial_units;
+
+/// Where the initramfs mounts the root.
+const SYSROOT: &str = "/sysroot";
+
+/// What systemd starts after switch-root without `init=` (`do_reexecute`, systemd 252 to 262),
+/// but for the shell, which is of no use to a machine that is alone.
+const INITS: [&str; 4] = ["/usr/lib/systemd/systemd", "/sbin/init", "/etc/init", "/bin/init"];
+
+/// Checks on a trial that the mounted root is the staged one, and hands over to
+/// the units of the new system.
+///
+/// # Errors
+/// On a trial whose root is not the staged one; the machine then reboots.
+pub fn root(root: &Root) -> Result<()> {
+    early(root)?;
+    let Some(note) = BootNote::read(root) else {
+        warn!("what this boot is was not found out");
+        return Ok(());
+    };
+    if note.kind != BootKind::Trial {
+        return Ok(());
+    }
+    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    if let Err(why) = verify_root(root, &note) {
+        error!("{why}");
+        give_up(&mut machine, Phase::Initramfs, &why.to_string());
+        return reboot::request(root, Manner::Immediate);
+    }
+    if let Err(why) = find_init(root) {
+        // PID 1 would freeze when it finds out, and only a watchdog would end that.
+        error!("{why}; this try is lost");
+        let verdict = Verdict { phase: Phase::Initramfs, reason: why.to_string(), checks: vec![] };
+        trial::lose(&mut machine, verdict)?;
+        return reboot::request(root, Manner::Immediate);
+    }
+    trial::reach(&mut machine, Phase::SwitchRoot)?;
+    let sysroot = Root::at(root.path(SYSROOT));
+    let config = BootConfig::load(&sysroot).unwrap_or_else(|e| {
+        warn!("{e}; the defaults hold for this trial");
+        BootConfig::default()
+    });
+    trial_units::install(root, config.assess.deadline)
+}
+
+/// The root must be the slot's partition and carry the version that was staged.
+fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
+    if let (true, Some(slot)) = (root.is_live(), note.slot) {
+        let slots = Slots::find(root, None).ok();
+        let mounted = slots.map(|s| s.mounted_at(root, SYSROOT)).transpose()?.flatten();
+        if mounted.is_some_and(|mounted| mounted != slot) {
+            return Err(Error::Failed(format!("the mounted root is not slot {slot}")));
+        }
+    }
+    let Some(staged) = &note.version else { return Ok(()) };
+    let sysroot = Root::at(root.path(SYSROOT));
+    let release = ["/etc/os-release", "/usr/lib/os-release"]
+        .into_iter()
+        .find_map(|p| fs::read_to_string(sysroot.resolve(p).ok()?).ok())
+        .ok_or_else(|| Error::Failed("the mounted root has no os-release".into()))?;
+    let carried = OsRelease::parse(&release).image_version().unwrap_or_default().to_owned();
+    if carried == *staged {
+        return Ok(());
+    }
+    Err(Error::Failed(format!("the mounted root is version {carried:?}, but {staged} was staged")))
+}
+
+/// What switch-root would start must be there. Not asked of a folder, which has no kernel to start it.
+fn find_init(root: &Root) -> Result<()> {
+    if !root.is_live() {
+        return Ok(());
+    }
+    let cmdline = fs::read_to_string(root.path("/proc/cmdline")).unwrap_or_default();
+    let named = cmdline.split_whitespace().filter_map(|word| word.strip_prefix("init=")).next_back();
+    let candidates = named.map_or_else(|| INITS.to_vec(), |init| vec![init]);
+    let sysroot = Root::at(root.path(SYSROOT));
+    let is_there = |init: &&&str| sysroot.resolve(init).is_ok_and(|path| path.is_file());
+    match candidates.iter().find(is_there) {
+        Some(_) => Ok(()),
+        None => {
+            Err(Error::Failed(format!("the mounted root has no init (looked for {})", candidates.join(", "))))
+        }
+    }
+}
+
+fn give_up(machine: &mut Machine, phase: Phase, reason: &str) {
+    let verdict = Verdict { phase, reason: reason.to_owned(), checks: vec![] };
+    if let Err(e) = abide_core::update::rollback::rollback(machine, Some(verdict), 0) {
+        error!("{e}; this try is lost");
+    }
+}

@@ -1,0 +1,73 @@
+//! An initramfs that has given up before it was known what this boot is.
+
+use std::fs;
+use std::process::Command;
+
+use log::{error, warn};
+
+use abide_core::boot::Access;
+use abide_core::error::{OrError, Result};
+use abide_core::root::Root;
+use abide_core::state::{BootKind, BootNote, Phase, Verdict};
+use abide_core::update::reboot;
+use abide_core::update::reboot::Manner;
+use abide_core::update::{Machine, trial};
+
+/// Exists once the initramfs has given up without knowing what this boot is.
+const STRANDED: &str = "/run/abide/stranded";
+
+/// Notes that the initramfs has given up.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
+pub fn mark(root: &Root) -> Result<()> {
+    let path = root.path(STRANDED);
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
+    }
+    fs::write(&path, "").or_failed(|| format!("{}: cannot write", path.display()))
+}
+
+/// Ends a trial that was recognised as one only after the initramfs had given up: nothing else
+/// would.
+///
+/// # Errors
+/// If the machine cannot be rebooted.
+pub fn end_if_marked(root: &Root) -> Result<()> {
+    if !root.path(STRANDED).exists() || !is_trial(root) {
+        return Ok(());
+    }
+    lose(root).unwrap_or_else(|e| error!("{e}"));
+    reboot::request(root, Manner::Immediate)
+}
+
+/// Whether this boot is known to be a trial.
+#[must_use]
+pub fn is_trial(root: &Root) -> bool {
+    BootNote::read(root).is_some_and(|note| note.kind == BootKind::Trial)
+}
+
+/// Leaves the reason why this try ends in the initramfs.
+///
+/// # Errors
+/// [`abide_core::error::Error::Boot`] if the ESP cannot be written.
+pub fn lose(root: &Root) -> Result<()> {
+    let reason = match failed_unit(root) {
+        Some(unit) => format!("the initramfs could not go on: {unit} failed"),
+        None => "the initramfs did not have the root ready in time".to_owned(),
+    };
+    warn!("{reason}; this try is lost");
+    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    trial::lose(&mut machine, Verdict { phase: Phase::Initramfs, reason, checks: vec![] })
+}
+
+/// The first unit that has failed. What only gives up because of it has not failed itself.
+fn failed_unit(root: &Root) -> Option<String> {
+    if !root.is_live() {
+        return None;
+    }
+    let words = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
+    let output = Command::new("systemctl").args(words).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().next().map(str::to_owned)
+}
