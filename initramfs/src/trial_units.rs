@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn every_unit_that_is_pulled_in_is_shipped() {
         for (_, unit) in LINKS {
-            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd-units").join(unit);
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd-units").join(unit);
             assert!(file.is_file(), "{unit}");
         }
     }
