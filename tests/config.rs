@@ -211,7 +211,7 @@ fn every_example_in_the_documentation_is_understood() {
     let vendors = "[[check]]\nname = 'uplink'\nkind = 'network'\n\
                    [[check]]\nname = 'orchestrator'\nkind = 'http'\nurl = 'http://x'\n";
     let mut count = 0;
-    for page in ["README.md", "docs/reference/configuration.md", "docs/explanation/trial.md"] {
+    for page in ["README.md", "docs/reference/configuration.md", "docs/how-to/check-health.md"] {
         let Ok(text) = fs::read_to_string(folder.join(page)) else { continue };
         for example in examples(&text) {
             let tree = Tree::running("1.0");

@@ -25,10 +25,16 @@ const DENSE: f64 = 4.0 / 3.0;
 
 pub fn markdown(results: &Results) -> String {
     let mut text = format!(
-        "# How fast it writes\n\nMade by `make bench` on {}: medians, the tools taking turns, each run from cold caches \
-         until a flush after its end has returned. The target is a loop device with direct I/O over a file, \
-         filled anew before each run. Abide checks the digest and reads back what it wrote; the others do \
-         what they do.\n\n![seconds](bench.svg)\n",
+        "# Performance\n\
+         \n\
+         `make bench` wrote this page on {}.\n\
+         \n\
+         Times are medians. The tools take turns. Each run starts with cold caches and ends when a flush\n\
+         after it has returned. The target is a loop device with direct I/O over a file, filled again before\n\
+         each run. Abide verifies the digest and reads back what it wrote; the other tools do what they do by\n\
+         default.\n\
+         \n\
+         ![seconds](bench.svg)\n",
         machine()
     );
     text += &ratios(results);
@@ -45,16 +51,18 @@ pub fn markdown(results: &Results) -> String {
 }
 
 const NOTES: &str = "
-## What the columns say
+## Columns
 
-- *sent*: what the processes gave to the kernel to be written, to any disk, temporary files and the UKI on
-  the ESP included; *on the device*: what the target counted. A device counts a range that it was told to
-  make zero as if it had been sent, which is why Abide's second number is larger than its first.
-- *peak memory*: of the largest process. *flushes*: those that the tool asked for.
-- *direct* is `dd oflag=direct`, without it `conv=fsync`. *EMT's sequence*: `sha256sum`, `gunzip` to the disk, `dd`, `sync`.
-- *sparse*: three quarters of the image are zeros, in runs; *dense*: none. The rest are files of the machine
-  that ran the bench. *changed*: of every MiB that is not empty, 3 % differ.
-- `ABIDE_BENCH`, `ABIDE_BENCH_RUNS` and `ABIDE_BENCH_TOOLS` select what is run; see `benches/write/main.rs`.
+- *sent*: what the processes wrote, to any disk, including temporary files and the UKI on the ESP.
+  *on the device*: what the target counted. A device counts a range that it zeroed as if it had been
+  sent, so Abide's second number is larger than its first.
+- *peak memory*: of the largest process. *flushes*: those that the tool requested.
+- *direct* is `dd oflag=direct`, otherwise `conv=fsync`. *EMT's sequence*: `sha256sum`, `gunzip` to
+  the disk, `dd`, `sync`.
+- *sparse*: three quarters of the image are zeros, in runs; *dense*: none. The rest are files of the
+  machine that ran the benchmark. *changed*: of every MiB that is not empty, 3 % differ.
+- `ABIDE_BENCH`, `ABIDE_BENCH_RUNS` and `ABIDE_BENCH_TOOLS` select what runs; see
+  `benches/write/main.rs`.
 ";
 
 fn title(case: &Case) -> String {
@@ -83,7 +91,7 @@ fn row(name: &str, r: &Run) -> String {
 
 fn ratios(results: &Results) -> String {
     let mut text = String::from(
-        "\n## Against its peers, full write, 1G\n\n| | against | at most | sparse | at most | dense |\n\
+        "\n## Beside other tools, full write, 1G\n\n| | against | at most | sparse | at most | dense |\n\
          | --- | --- | ---: | ---: | ---: | ---: |\n",
     );
     for promise in &PROMISES {
