@@ -1,4 +1,4 @@
-# Build, install and prove Abide. `make` alone builds both executables.
+# Build, install and test Abide. `make` alone builds both executables.
 
 SHELL      := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,15 +9,15 @@ DESTDIR ?=
 CARGO   ?= cargo
 INSTALL ?= install
 
-# Asked for once, and only by what builds: rustup may have to add the target.
+# Evaluated once, and only by targets that build: rustup may have to add the target.
 TARGET        ?= $(eval TARGET := $$(shell packaging/rust-target))$(TARGET)
-# What glibc brings along does not fit into the limits that hold with musl.
+# glibc needs flags of its own, and larger limits than musl.
 STATIC_FLAGS   = $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
 
 OUT           := target/out
 FULL          := $(OUT)/abide
 INITRAMFS     := $(OUT)/abide-initramfs
-# Bytes; an executable that reaches its limit fails the build.
+# In bytes. The build fails if an executable reaches its limit.
 FULL_MAX      := 6291456
 INITRAMFS_MAX  = $(if $(findstring -gnu,$(TARGET)),2097152,1572864)
 
@@ -43,11 +43,11 @@ build: deps
 	@packaging/check-executable $(FULL) $(FULL_MAX)
 	@packaging/check-executable $(INITRAMFS) $(INITRAMFS_MAX)
 
-# The Debian packages that the build and the tests take; at once when they are there.
+# The Debian packages for the build and the tests. Fast if they are installed.
 deps:
 	@packaging/install-build-deps
 
-# Installs what `make` built; builds nothing itself, so that it can run as another user.
+# Install what `make` built. It builds nothing, so that it can run as another user.
 install: install-docs
 	@test -x $(FULL) -a -x $(INITRAMFS) || { echo "install: no executables in $(OUT): run 'make' first" >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(FULL) $(BINDIR)/abide
@@ -65,7 +65,7 @@ install: install-docs
 		[ ! -e "$$preset" ] || $(INSTALL) -D -m 644 "$$preset" "$(PRESETDIR)/$${preset##*/}"; \
 	done
 
-# Folders and pictures stay where they are, so that the links between the pages work.
+# Keep folders and pictures, so that the links between the pages work.
 install-docs:
 	@find *.md LICENSE-* docs -type f | while read -r doc; do \
 		$(INSTALL) -D -m 644 "$$doc" "$(DOCDIR)/$$doc"; \
@@ -77,17 +77,17 @@ lint: deps
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "lint: no shellcheck, shell scripts not checked" >&2; fi
 
-# The guests are built from what `make install` installs. Without the servers of others their tests are skipped.
+# The guests contain what `make install` installs. Tests of servers that are not available are skipped.
 test: build
 	-@packaging/install-build-deps packaging/server-deps
 	$(CARGO) test --locked --workspace --no-fail-fast
 
-# Two updates of a machine under QEMU/OVMF, one that commits and one whose kernel panics.
+# Two updates in QEMU/OVMF: one is committed, the kernel of the other one panics.
 demo: build
 	$(CARGO) run --quiet --locked --package abide-qemu --bin demo
 
-# What takes too long for every day: every row of the matrix of bad systems, power cuts three deep and
-# hundreds of them in virtual machines, an image of 8 GiB, a feed's later releases, machines under hawkBit.
+# Slow tests: every row of the failure matrix, power cuts three deep and hundreds of them in virtual
+# machines, an image of 8 GiB, the later releases of a feed, machines under hawkBit.
 soak: build
 	ABIDE_MATRIX=all ABIDE_MATRIX_WRITE=1 $(CARGO) test --locked --package abide-qemu --test vm matrix::every
 	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
@@ -97,18 +97,18 @@ soak: build
 	ABIDE_FLEET=all $(CARGO) test --locked --package abide-qemu --test vm orders::
 	ABIDE_CUTS=200 ABIDE_BOOTS=60 $(CARGO) test --locked --package abide-qemu --test vm crash:: -- --nocapture
 
-# Everything that reads bytes from outside, each for so many seconds; see docs/contributing/testing.md.
+# Every parser of external data, each for FUZZ_SECONDS; see docs/contributing/testing.md.
 FUZZ_SECONDS ?= 60
 fuzz:
 	@packaging/install-build-deps packaging/fuzz-deps
 	@CARGO="$(CARGO)" FUZZ_SECONDS="$(FUZZ_SECONDS)" fuzz/run
 
-# Abide beside its peers on a loop device; see docs/explanation/bench.md. Needs root.
+# The speed of Abide and other tools on a loop device; writes docs/explanation/bench.md. Needs root.
 bench: build
 	@packaging/install-build-deps packaging/bench-deps
 	$(CARGO) bench --quiet --locked --profile dev --bench write
 
-# Fleets of up to 100 000 machines over a virtual clock; see docs/explanation/fleet.md, whose figures it writes.
+# Fleets of up to 100 000 machines over a virtual clock; writes the figures in docs/explanation/fleet.md.
 fleet: deps
 	ABIDE_FLEET=10,1000,100000 ABIDE_FLEET_WRITE=1 $(CARGO) test --locked --test fleet_model the_figures -- --nocapture
 

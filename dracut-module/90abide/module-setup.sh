@@ -1,28 +1,27 @@
 #!/bin/bash
 # Abide's initramfs stage, for dracut 059 and later and dracut-ng.
 #
-# What is installed, and how it plays together:
-# - abide-initrd.service: `abide initrd early`. A udev rule starts it as soon as an
-#   EFI system partition shows up, beside everything else that goes on.
-# - abide-initrd-root.service: `abide initrd root`, between the mounting of the root
-#   and the switch to it.
-# - abide-initrd-reboot.service: ends a trial that got stuck. Started by the time limit
-#   (abide-initrd-timeout.timer), by a failure of one of the units above and ahead
-#   of every emergency shell. It acts only when there is a
-#   /run/abide/trial, so that a committed boot is never stopped: that keeps systemd's and
-#   dracut's own behaviour. The condition is looked at when the unit is started; no
-#   unit file is written and no daemon-reload is needed in the initramfs.
-# - abide-initrd-emergency.service: ahead of that one, as the root may fail before the early
-#   stage has left its finding: `abide initrd emergency` waits for the ESP and
-#   finds out what this boot is, where that is not known.
-# - system-shutdown/abide: dracut may power off or halt when it gives up; on a trial
-#   that becomes a reboot, too.
+# It installs:
+# - abide-initrd.service: `abide initrd early`. A udev rule starts it as soon as an EFI system
+#   partition appears, in parallel to everything else.
+# - abide-initrd-root.service: `abide initrd root`, after the root is mounted and before the switch to
+#   it.
+# - abide-initrd-reboot.service: ends a trial that hangs or fails. Started by the time limit
+#   (abide-initrd-timeout.timer), by a failure of one of the units above, and before every emergency
+#   shell. Its condition is /run/abide/trial, so a committed boot keeps systemd's and dracut's own
+#   behaviour. systemd checks the condition at the start of the unit, so that no unit file has to be
+#   written and no daemon-reload is needed in the initramfs.
+# - abide-initrd-emergency.service: runs before that one, because the root may fail before the early
+#   stage is done. `abide initrd emergency` waits for the ESP and finds out what this boot is, if
+#   that is not known.
+# - system-shutdown/abide: dracut may power off or halt when it gives up. On a trial this becomes a
+#   reboot.
 
 # called by dracut
 check() {
-    # The executable is a part of the package that ships this module.
+    # The package that ships this module includes the executable.
     [[ -x ${moddir:?}/abide-initramfs ]] || return 1
-    # 255: only when asked for. dracut.conf.d/90-abide.conf asks.
+    # 255: only on request. dracut.conf.d/90-abide.conf requests it.
     return 255
 }
 
@@ -34,13 +33,13 @@ depends() {
 
 # called by dracut
 installkernel() {
-    # Host-only mode looks at what the building machine uses. What reads the EFI
-    # variables and the ESP is always needed.
+    # Host-only mode includes what the building machine uses. The drivers for the EFI variables and
+    # the ESP are always needed.
     hostonly='' instmods efivarfs vfat nls_cp437 nls_ascii nls_utf8 nls_iso8859-1
-    # Where a kernel that panics leaves its last lines.
+    # A kernel that panics leaves its last lines there.
     hostonly='' instmods efi_pstore
-    # A trial arms the hardware watchdog. The chipsets' ones hang below a bus driver
-    # that no device of its own asks for.
+    # A trial starts the hardware watchdog. Those of chipsets need a bus driver that udev does not
+    # load for them.
     hostonly='' instmods '=drivers/watchdog' lpc_ich i2c_i801 i2c_smbus
 }
 
@@ -69,7 +68,7 @@ install() {
     inst_simple "$moddir/91-abide.rules" "$rules/91-abide.rules"
     inst_simple "$moddir/system-shutdown.sh" "$systemd/system-shutdown/abide"
 
-    # Administrators' drop-ins, the time limit for instance.
+    # Administrators' drop-ins, for example for the time limit.
     inst_multiple -o \
         "$settings/abide-initrd*.service.d/*.conf" \
         "$settings/abide-initrd-timeout.timer.d/*.conf"

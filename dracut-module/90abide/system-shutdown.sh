@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run by systemd-shutdown in the initramfs, as its last act. dracut powers off or halts when
-# it gives up; a trial must come back by itself.
+# systemd-shutdown runs this last in the initramfs. dracut powers off or halts when it gives up; a
+# trial must reboot instead.
 [ -e /run/abide/trial ] || exit 0
 case "$1" in
     poweroff | halt) exec reboot -ff ;;
