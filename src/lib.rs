@@ -18,7 +18,6 @@ pub mod health;
 pub mod http;
 pub mod image;
 pub mod machine_id;
-pub mod pattern;
 pub mod secret;
 pub mod systemd;
 pub mod tls;

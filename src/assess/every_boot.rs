@@ -7,10 +7,10 @@ use crate::assess::terminate;
 use crate::assess::trial_boot::{remembered, verdict};
 use crate::config::Config;
 use crate::events::{Event, Kind, announce, write_metrics};
-use crate::health::Window;
-use crate::health::clock::Clock;
+use crate::health::Assessment;
+use crate::health::MonotonicClock;
 use crate::health::runner;
-use crate::health::runner::{End, Runner};
+use crate::health::runner::{AssessmentEnd, Runner};
 use crate::update::every_boot::{Answer, fail, pass};
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
@@ -36,9 +36,10 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
         info!("this boot is not one of a committed system");
         return Ok(());
     }
-    let clock = Clock::new(root);
+    let clock = MonotonicClock::new(root);
     let checks = runner::prepare(config, &remembered(root).baseline, root);
-    let mut window = Window::new(config.assess.test_window, config.assess.deadline, runner::rules(&checks));
+    let mut window =
+        Assessment::new(config.assess.test_window, config.assess.deadline, runner::rules(&checks));
     let mut runner = Runner::new(checks, clock);
     let stopper = runner.stopper();
     terminate::on_request(move || stopper.stop())?;
@@ -49,11 +50,11 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
     }
     match end {
         // Whoever shuts it down in good order says nothing against it.
-        End::Stopped if config.assess.rearm => {
+        AssessmentEnd::Stopped if config.assess.rearm => {
             change(root, config, |machine| rearm(machine, config.assess.tries)).map(drop)
         }
-        End::Stopped => Ok(()),
-        End::Passed => {
+        AssessmentEnd::Stopped => Ok(()),
+        AssessmentEnd::Passed => {
             info!("the system is healthy");
             change(root, config, |machine| {
                 pass(machine)?;
@@ -63,7 +64,7 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
                 Ok(())
             })
         }
-        End::Failed(failure) => {
+        AssessmentEnd::Failed(failure) => {
             let results = runner.results();
             let verdict = verdict(Phase::Checks, failure.reason, &failure.checks, &results);
             let (version, answer) = respond(root, config, &verdict.reason)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::kinds::{SystemCheck, UnitCheck};
 use crate::health::kinds::system::SystemProbe;
 use crate::health::kinds::unit::UnitProbe;
-use crate::health::{CheckResult, Finding, Outcome, Report};
+use crate::health::{CheckResult, CheckStatus, ProbeResult, PublishedResults};
 use crate::systemd::Manager;
 use abide_core::config::duration::format;
 use abide_core::root::Root;
@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn of_deadline(root: &Root, deadline: Duration) -> Verdict {
     let limit = format(deadline);
-    match Report::read(root) {
+    match PublishedResults::read(root) {
         Some(report) => {
             let checks = failed(&report.checks);
             let why = match report.checks.iter().find(|c| is_open(c)) {
@@ -39,8 +39,8 @@ pub fn of_deadline(root: &Root, deadline: Duration) -> Verdict {
         }
         None => {
             let why = match system(root) {
-                Finding::NotYet(reason) | Finding::Failed(reason) => format!(": {reason}"),
-                Finding::Pass => String::new(),
+                ProbeResult::NotYet(reason) | ProbeResult::Failed(reason) => format!(": {reason}"),
+                ProbeResult::Pass => String::new(),
             };
             let reason = format!("the deadline of {limit} has passed before the checks began{why}");
             Verdict { phase: Phase::Userspace, reason, checks: vec![] }
@@ -52,11 +52,11 @@ pub fn of_deadline(root: &Root, deadline: Duration) -> Verdict {
 /// be found.
 #[must_use]
 pub fn of_failure(root: &Root, deadline: Duration) -> Verdict {
-    let report = Report::read(root);
+    let report = PublishedResults::read(root);
     let phase = if report.is_some() { Phase::Checks } else { Phase::Userspace };
     let checks = failed(&report.map(|r| r.checks).unwrap_or_default());
     let emergency = match system(root) {
-        Finding::Failed(reason) if reason.contains("fell into") => Some(reason),
+        ProbeResult::Failed(reason) if reason.contains("fell into") => Some(reason),
         _ => None,
     };
     let reason =
@@ -66,7 +66,7 @@ pub fn of_failure(root: &Root, deadline: Duration) -> Verdict {
     Verdict { phase, reason, checks }
 }
 
-fn system(root: &Root) -> Finding {
+fn system(root: &Root) -> ProbeResult {
     SystemProbe::new(&SystemCheck::default(), &[], root).run(LIMIT)
 }
 
@@ -89,19 +89,19 @@ fn requirements(root: &Root) -> Option<String> {
 fn fault_of(root: &Root, unit: &str) -> Option<String> {
     let check = UnitCheck { units: vec![unit.to_owned()], restarts_allowed: u32::MAX };
     match UnitProbe::new(&check, root).run(LIMIT) {
-        Finding::Failed(reason) => Some(reason),
-        Finding::Pass | Finding::NotYet(_) => None,
+        ProbeResult::Failed(reason) => Some(reason),
+        ProbeResult::Pass | ProbeResult::NotYet(_) => None,
     }
 }
 
 fn is_open(check: &CheckResult) -> bool {
-    check.required && check.result != Outcome::Pass
+    check.required && check.result != CheckStatus::Pass
 }
 
 fn reason(check: &CheckResult) -> String {
     match check.result {
-        Outcome::Pending => "no result".into(),
-        Outcome::Pass | Outcome::Fail => check.reason.clone(),
+        CheckStatus::Pending => "no result".into(),
+        CheckStatus::Pass | CheckStatus::Fail => check.reason.clone(),
     }
 }
 

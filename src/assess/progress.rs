@@ -3,9 +3,9 @@
 
 use log::{info, warn};
 
-use crate::health::clock::Clock;
-use crate::health::window::Standing;
-use crate::health::{CheckResult, Outcome, Report};
+use crate::health::MonotonicClock;
+use crate::health::assessment::AssessmentState;
+use crate::health::{CheckResult, CheckStatus, PublishedResults};
 use crate::systemd::journal;
 use crate::systemd::notify::Notifier;
 use abide_core::config::Assess;
@@ -20,29 +20,29 @@ const CHECK_FAILED: &str = "22fe5470ddb14566bdb84d76978c6c18";
 pub struct Progress<'a> {
     root: &'a Root,
     assess: &'a Assess,
-    clock: Clock,
+    clock: MonotonicClock,
     notifier: Notifier,
     checks: Vec<CheckResult>,
     was_healthy: bool,
-    written: Option<Report>,
+    written: Option<PublishedResults>,
     can_write: bool,
 }
 
 impl<'a> Progress<'a> {
     /// Nothing has been said yet.
     #[must_use]
-    pub fn new(root: &'a Root, assess: &'a Assess, clock: Clock) -> Self {
+    pub fn new(root: &'a Root, assess: &'a Assess, clock: MonotonicClock) -> Self {
         let (notifier, checks) = (Notifier::new(), Vec::new());
         Self { root, assess, clock, notifier, checks, was_healthy: false, written: None, can_write: true }
     }
 
     /// Takes in how things stand now.
-    pub fn show(&mut self, standing: &Standing, checks: &[CheckResult]) {
+    pub fn show(&mut self, standing: &AssessmentState, checks: &[CheckResult]) {
         self.log_checks(checks);
         self.log_window(standing);
         self.notifier.watchdog();
         self.notifier.status(&status(standing, checks, &self.clock));
-        let report = Report::new(self.root, self.assess.deadline, standing, checks);
+        let report = PublishedResults::new(self.root, self.assess.deadline, standing, checks);
         if self.written.as_ref() != Some(&report) {
             if let Err(e) = report.write(self.root)
                 && std::mem::take(&mut self.can_write)
@@ -59,9 +59,9 @@ impl<'a> Progress<'a> {
             let before = self.checks.iter().find(|c| c.name == check.name);
             let is_news = before.is_none_or(|b| (b.result, &b.reason) != (check.result, &check.reason));
             match check.result {
-                Outcome::Pass if is_news => info!("check {check}"),
-                Outcome::Fail if is_news => self.say_failed(check),
-                Outcome::Pass | Outcome::Fail | Outcome::Pending => {}
+                CheckStatus::Pass if is_news => info!("check {check}"),
+                CheckStatus::Fail if is_news => self.say_failed(check),
+                CheckStatus::Pass | CheckStatus::Fail | CheckStatus::Pending => {}
             }
         }
     }
@@ -82,14 +82,15 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn log_window(&mut self, standing: &Standing) {
-        let is_healthy = matches!(standing, Standing::Healthy { .. } | Standing::LastRound { .. });
+    fn log_window(&mut self, standing: &AssessmentState) {
+        let is_healthy =
+            matches!(standing, AssessmentState::Healthy { .. } | AssessmentState::LastRound { .. });
         match (self.was_healthy, is_healthy) {
             (false, true) => {
                 let length = format(self.assess.test_window);
                 info!("all required checks have passed; the test window of {length} begins");
             }
-            (true, false) if *standing == Standing::Unhealthy => {
+            (true, false) if *standing == AssessmentState::Unhealthy => {
                 warn!("the test window is broken and begins anew once all required checks have passed");
             }
             _ => {}
@@ -99,19 +100,19 @@ impl<'a> Progress<'a> {
 }
 
 /// One line for `systemctl status`.
-fn status(standing: &Standing, checks: &[CheckResult], clock: &Clock) -> String {
-    let open = checks.iter().find(|c| c.required && c.result != Outcome::Pass);
+fn status(standing: &AssessmentState, checks: &[CheckResult], clock: &MonotonicClock) -> String {
+    let open = checks.iter().find(|c| c.required && c.result != CheckStatus::Pass);
     match (standing, open) {
-        (Standing::Healthy { until }, _) => {
+        (AssessmentState::Healthy { until }, _) => {
             let left = until.saturating_sub(clock.now()).as_secs_f64().ceil();
             format!("Testing for {left} more seconds")
         }
-        (Standing::Passed, _) => "The system on trial is healthy".into(),
-        (Standing::Failed(failure), _) => format!("The trial has failed: {}", failure.reason),
+        (AssessmentState::Passed, _) => "The system on trial is healthy".into(),
+        (AssessmentState::Failed(failure), _) => format!("The trial has failed: {}", failure.reason),
         // The test window may have held meanwhile: an answer is waited for until the deadline.
-        (Standing::Unhealthy | Standing::LastRound { .. }, Some(check)) => {
+        (AssessmentState::Unhealthy | AssessmentState::LastRound { .. }, Some(check)) => {
             format!("Waiting for check {check}")
         }
-        (Standing::Unhealthy | Standing::LastRound { .. }, None) => "Checking once more".into(),
+        (AssessmentState::Unhealthy | AssessmentState::LastRound { .. }, None) => "Checking once more".into(),
     }
 }

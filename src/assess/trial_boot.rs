@@ -10,10 +10,10 @@ use crate::assess::progress::Progress;
 use crate::assess::terminate;
 use crate::config::Config;
 use crate::events::{Event, Kind, announce, hooks, within, write_metrics};
-use crate::health::clock::Clock;
+use crate::health::MonotonicClock;
 use crate::health::runner;
-use crate::health::runner::{End, Runner};
-use crate::health::{CheckResult, Outcome, Window, baseline};
+use crate::health::runner::{AssessmentEnd, Runner};
+use crate::health::{Assessment, CheckResult, CheckStatus, baseline};
 use abide_core::boot::Access;
 use abide_core::config::OnFailure;
 use abide_core::error::{Error, Result};
@@ -76,11 +76,12 @@ fn is_trial(root: &Root) -> bool {
 }
 
 fn assess_trial(root: &Root, config: &Config) -> Result<()> {
-    let clock = Clock::new(root);
+    let clock = MonotonicClock::new(root);
     note_phase(root, Phase::Userspace);
     let remembered = remembered(root);
     let checks = runner::prepare(config, &remembered.baseline, root);
-    let mut window = Window::new(config.assess.test_window, config.assess.deadline, runner::rules(&checks));
+    let mut window =
+        Assessment::new(config.assess.test_window, config.assess.deadline, runner::rules(&checks));
     let mut runner = Runner::new(checks, clock);
     let stopper = runner.stopper();
     terminate::on_request(move || stopper.stop())?;
@@ -91,21 +92,21 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
     let mut begun = false;
     let ended = runner.assess(&mut window, |standing, results| {
         // First, so that it outlives whoever has seen a result.
-        if !begun && results.iter().any(|c| c.result != Outcome::Pending) {
+        if !begun && results.iter().any(|c| c.result != CheckStatus::Pending) {
             begun = true;
             note_phase(root, Phase::Checks);
         }
         progress.show(standing, results);
     });
     match ended {
-        End::Passed => {
+        AssessmentEnd::Passed => {
             info!("the system on trial is healthy");
             if let Err(e) = write_metrics(root, config) {
                 warn!("{e}");
             }
             baseline::of_results(root, &runner.results()).write(root)
         }
-        End::Failed(failure) => {
+        AssessmentEnd::Failed(failure) => {
             end(
                 root,
                 config,
@@ -114,7 +115,7 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
             )?;
             Err(Error::Failed(format!("the trial has failed: {}", failure.reason)))
         }
-        End::Stopped => {
+        AssessmentEnd::Stopped => {
             trial::interrupt_trial(root)?;
             Err(Error::Failed("the assessment was stopped before the test window had held".into()))
         }

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 
 use serde::Serialize;
 
-use crate::health::clock::Clock;
+use crate::health::MonotonicClock;
 use crate::health::runner::{Runner, prepare};
-use crate::health::{CheckResult, Outcome};
+use crate::health::{CheckResult, CheckStatus};
 use abide_core::boot::Access;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Baseline;
@@ -34,12 +34,15 @@ struct Answer<'a> {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config()?;
     let checks = prepare(&config, &baseline(context), &context.root);
-    let mut results = Runner::new(checks, Clock::new(&context.root)).once();
+    let mut results = Runner::new(checks, MonotonicClock::new(&context.root)).once();
     if args.slowest {
         results.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     }
-    let failed: Vec<&str> =
-        results.iter().filter(|r| r.required && r.result != Outcome::Pass).map(|r| r.name.as_str()).collect();
+    let failed: Vec<&str> = results
+        .iter()
+        .filter(|r| r.required && r.result != CheckStatus::Pass)
+        .map(|r| r.name.as_str())
+        .collect();
     if args.json {
         let answer = Answer { schema: 1, healthy: failed.is_empty(), checks: &results };
         println!("{}", serde_json::to_string(&answer).or_failed(|| "cannot encode the results")?);
@@ -69,7 +72,7 @@ fn table(results: &[CheckResult], colours: bool) -> String {
     let mut text = format!("{:width$}  RESULT     TIME  REASON\n", "CHECK");
     for result in results {
         let word = match (result.result, result.required) {
-            (Outcome::Pass, _) => "pass",
+            (CheckStatus::Pass, _) => "pass",
             (_, true) => "FAIL",
             (_, false) => "fail",
         };
@@ -92,7 +95,7 @@ fn table(results: &[CheckResult], colours: bool) -> String {
 mod tests {
     use super::*;
 
-    fn result(name: &str, required: bool, result: Outcome, reason: &str) -> CheckResult {
+    fn result(name: &str, required: bool, result: CheckStatus, reason: &str) -> CheckResult {
         CheckResult {
             name: name.into(),
             required,
@@ -106,9 +109,9 @@ mod tests {
     #[test]
     fn the_table_has_a_line_for_each_check() {
         let results = [
-            result("uplink", true, Outcome::Fail, "no default route"),
-            result("app", true, Outcome::Pass, ""),
-            result("orchestrator", false, Outcome::Fail, "status 503"),
+            result("uplink", true, CheckStatus::Fail, "no default route"),
+            result("app", true, CheckStatus::Pass, ""),
+            result("orchestrator", false, CheckStatus::Fail, "status 503"),
         ];
         assert_eq!(
             table(&results, false),

@@ -1,6 +1,6 @@
 //! `abide confirm` and `abide deny`
 
-use crate::health::kinds::confirm::Answer;
+use crate::health::kinds::confirm::Confirmation;
 use abide_core::error::{Error, Result};
 use abide_core::state::{BootKind, BootNote};
 
@@ -31,5 +31,5 @@ fn answer(context: &Context, confirmed: bool, reason: &str) -> Result<()> {
     if BootNote::read(root).is_none_or(|note| note.kind != BootKind::Trial) {
         return Err(Error::Nothing("this boot is not on trial; there is nothing to confirm or deny".into()));
     }
-    Answer::new(root, confirmed, reason).write(root)
+    Confirmation::new(root, confirmed, reason).write(root)
 }

@@ -30,7 +30,7 @@ struct StatusDocument<'a> {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config()?;
     let machine = context.look(&config)?;
-    let last = health::Report::read(&context.root);
+    let last = health::PublishedResults::read(&context.root);
     let status =
         Status::read(&machine, &config, last.as_ref().and_then(|r| r.window_ends_in(&context.root)))?;
     let checks = last.map(|r| r.checks).unwrap_or_default();

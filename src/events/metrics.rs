@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::health::{CheckResult, Outcome};
+use crate::health::{CheckResult, CheckStatus};
 use crate::update::status::Status;
 use abide_core::state::BootKind;
 
@@ -58,7 +58,7 @@ pub fn text(status: &Status, checks: &[CheckResult]) -> String {
         for check in checks {
             let required = if check.required { "true" } else { "false" };
             let labels = [("check", check.name.as_str()), ("required", required)];
-            series(&mut out, "abide_check", &labels, u64::from(check.result == Outcome::Pass));
+            series(&mut out, "abide_check", &labels, u64::from(check.result == CheckStatus::Pass));
         }
     }
     out

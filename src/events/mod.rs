@@ -67,7 +67,7 @@ pub fn announce(root: &Root, config: &Config, event: &Event) {
 pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
     let Some(file) = &config.events.metrics else { return Ok(()) };
     let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
-    let last = health::Report::read(root);
+    let last = health::PublishedResults::read(root);
     let status = Status::read(&machine, config, None)?;
     let text = metrics::text(&status, &last.map(|r| r.checks).unwrap_or_default());
     replace(&root.path(file), text.as_bytes())

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::config::{CheckConfig, CheckKind};
-use crate::health::Finding;
+use crate::health::ProbeResult;
+use crate::health::kinds::clock::ClockProbe;
 use crate::health::kinds::command::CommandProbe;
 use crate::health::kinds::confirm::ConfirmProbe;
 use crate::health::kinds::disk::DiskProbe;
@@ -14,7 +15,6 @@ use crate::health::kinds::mount::MountProbe;
 use crate::health::kinds::network::NetworkProbe;
 use crate::health::kinds::process::ProcessProbe;
 use crate::health::kinds::system::SystemProbe;
-use crate::health::kinds::time_sync::ClockProbe;
 use crate::health::kinds::unit::UnitProbe;
 use abide_core::root::Root;
 use abide_core::state::Baseline;
@@ -78,7 +78,7 @@ impl Probe {
     }
 
     /// Runs it once, for about `limit` at most.
-    pub fn run(&mut self, limit: Duration) -> Finding {
+    pub fn run(&mut self, limit: Duration) -> ProbeResult {
         match self {
             Self::System(probe) => probe.run(limit),
             Self::Unit(probe) => probe.run(limit),

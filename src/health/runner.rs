@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::config::{CheckConfig, Config};
-use crate::health::clock::Clock;
-use crate::health::window::{Failure, Rule, Standing, Window};
-use crate::health::{CheckResult, Finding, Outcome, Probe, scripts};
+use crate::health::MonotonicClock;
+use crate::health::assessment::{Assessment, AssessmentState, CheckRule, FailureCause};
+use crate::health::{CheckResult, CheckStatus, Probe, ProbeResult, scripts};
 use abide_core::config::duration::format;
 use abide_core::root::Root;
 use abide_core::state::Baseline;
@@ -37,18 +37,18 @@ pub struct Check {
 
 /// How an assessment ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum AssessmentEnd {
     /// The test window has held.
     Passed,
     /// It can no longer hold.
-    Failed(Failure),
+    Failed(FailureCause),
     /// Someone asked to stop.
     Stopped,
 }
 
 /// Ends an assessment from another thread.
 #[derive(Debug, Clone)]
-pub struct Stopper(Sender<Message>);
+pub struct StopHandle(Sender<Message>);
 
 #[derive(Debug)]
 enum Message {
@@ -61,7 +61,7 @@ enum Message {
 struct Run {
     index: usize,
     started: Duration,
-    finding: Finding,
+    result: ProbeResult,
     output: String,
 }
 
@@ -89,7 +89,7 @@ struct Slot {
 #[derive(Debug)]
 pub struct Runner {
     slots: Vec<Slot>,
-    clock: Clock,
+    clock: MonotonicClock,
     sender: Sender<Message>,
     receiver: Receiver<Message>,
 }
@@ -115,7 +115,7 @@ pub fn prepare(config: &Config, baseline: &Baseline, root: &Root) -> Vec<Check> 
             checks.push(Check { config: script, required, probe });
         }
     }
-    if !checks.iter().any(|check| check.required && !check.is_answer()) {
+    if !checks.iter().any(|check| check.required && !check.is_confirmation()) {
         let config = CheckConfig::default();
         checks.push(Check { required: true, probe: Probe::new(&config, baseline, root), config });
     }
@@ -123,25 +123,25 @@ pub fn prepare(config: &Config, baseline: &Baseline, root: &Root) -> Vec<Check> 
 }
 
 impl Check {
-    fn is_answer(&self) -> bool {
+    fn is_confirmation(&self) -> bool {
         matches!(self.probe, Probe::Confirm(_))
     }
 }
 
-/// What a [`Window`] must know of `checks`, in their order.
+/// What a [`Assessment`] must know of `checks`, in their order.
 #[must_use]
-pub fn rules(checks: &[Check]) -> Vec<Rule> {
-    let rule = |check: &Check| Rule {
+pub fn rules(checks: &[Check]) -> Vec<CheckRule> {
+    let rule = |check: &Check| CheckRule {
         name: check.config.name.clone(),
         required: check.required,
         failures_allowed: check.config.failures_allowed,
-        is_answer: check.is_answer(),
+        is_confirmation: check.is_confirmation(),
     };
     checks.iter().map(rule).collect()
 }
 
-impl Stopper {
-    /// Has [`Runner::assess`] return [`End::Stopped`].
+impl StopHandle {
+    /// Has [`Runner::assess`] return [`AssessmentEnd::Stopped`].
     pub fn stop(&self) {
         // The runner may be gone already; then there is nothing to stop.
         self.0.send(Message::Stop).ok();
@@ -151,7 +151,7 @@ impl Stopper {
 impl Runner {
     /// Ready to run `checks`; each first after its `start_delay`.
     #[must_use]
-    pub fn new(checks: Vec<Check>, clock: Clock) -> Self {
+    pub fn new(checks: Vec<Check>, clock: MonotonicClock) -> Self {
         let (sender, receiver) = mpsc::channel();
         let now = clock.now();
         let slots = checks
@@ -160,7 +160,7 @@ impl Runner {
                 result: CheckResult {
                     name: check.config.name.clone(),
                     required: check.required,
-                    result: Outcome::Pending,
+                    result: CheckStatus::Pending,
                     reason: String::new(),
                     output: String::new(),
                     seconds: 0.0,
@@ -177,8 +177,8 @@ impl Runner {
 
     /// A handle that ends [`Runner::assess`].
     #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.sender.clone())
+    pub fn stopper(&self) -> StopHandle {
+        StopHandle(self.sender.clone())
     }
 
     /// The last result of each check.
@@ -189,24 +189,28 @@ impl Runner {
 
     /// Runs the checks until `window` has an answer. `observe` is told each time something is new,
     /// and from time to time that nothing is.
-    pub fn assess(&mut self, window: &mut Window, mut observe: impl FnMut(&Standing, &[CheckResult])) -> End {
+    pub fn assess(
+        &mut self,
+        window: &mut Assessment,
+        mut observe: impl FnMut(&AssessmentState, &[CheckResult]),
+    ) -> AssessmentEnd {
         loop {
             let now = self.clock.now();
-            let standing = window.standing(now);
+            let standing = window.state(now);
             observe(&standing, &self.results());
             match standing {
-                Standing::Passed => return End::Passed,
-                Standing::Failed(failure) => return End::Failed(failure),
-                Standing::LastRound { since } => self.hurry(since, now),
-                Standing::Unhealthy | Standing::Healthy { .. } => {}
+                AssessmentState::Passed => return AssessmentEnd::Passed,
+                AssessmentState::Failed(failure) => return AssessmentEnd::Failed(failure),
+                AssessmentState::LastRound { since } => self.hurry(since, now),
+                AssessmentState::Unhealthy | AssessmentState::Healthy { .. } => {}
             }
             let heartbeat = now.saturating_add(HEARTBEAT);
             let window_changes = window.next_instant(now).min(heartbeat);
             loop {
-                let Some(runs) = self.next_runs(window_changes) else { return End::Stopped };
+                let Some(runs) = self.next_runs(window_changes) else { return AssessmentEnd::Stopped };
                 let is_new = !runs.is_empty();
                 for run in runs {
-                    window.record(run.index, run.started, self.clock.now(), run.finding);
+                    window.record(run.index, run.started, self.clock.now(), run.result);
                 }
                 if is_new || self.clock.now() >= window_changes {
                     break;
@@ -221,7 +225,7 @@ impl Runner {
         for slot in &mut self.slots {
             slot.activity = Activity::Due(now);
         }
-        while self.slots.iter().any(|slot| slot.result.result == Outcome::Pending) {
+        while self.slots.iter().any(|slot| slot.result.result == CheckStatus::Pending) {
             if self.next_runs(Duration::MAX).is_none() {
                 break;
             }
@@ -303,7 +307,7 @@ impl Runner {
         let was_running = slot.activity == Activity::Running(run.started);
         slot.activity = Activity::Due((run.started + slot.config.interval).max(now));
         was_running.then(|| {
-            slot.note(now.saturating_sub(run.started), &run.finding, &run.output);
+            slot.note(now.saturating_sub(run.started), &run.result, &run.output);
             run
         })
     }
@@ -317,9 +321,9 @@ impl Runner {
                 continue;
             }
             slot.activity = Activity::Abandoned;
-            let finding = Finding::NotYet(format!("no answer within {}", format(slot.config.timeout)));
-            slot.note(now.saturating_sub(started), &finding, "");
-            given_up.push(Run { index, started, finding, output: String::new() });
+            let result = ProbeResult::NotYet(format!("no answer within {}", format(slot.config.timeout)));
+            slot.note(now.saturating_sub(started), &result, "");
+            given_up.push(Run { index, started, result, output: String::new() });
         }
         given_up
     }
@@ -331,28 +335,28 @@ impl Slot {
         self.activity = Activity::Running(now);
         self.last_start = Some(now);
         let (probe, limit) = (Arc::clone(&self.probe), self.config.timeout);
-        let done = move |finding, output| Message::Done(Run { index, started: now, finding, output });
+        let done = move |result, output| Message::Done(Run { index, started: now, result, output });
         let to_runner = sender.clone();
         let run = move || {
             let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);
-            let finding = probe.run(limit);
+            let result = probe.run(limit);
             // The runner may have its answer already, and be gone.
-            to_runner.send(done(finding, probe.output())).ok();
+            to_runner.send(done(result, probe.output())).ok();
         };
         if let Err(e) = thread::Builder::new().stack_size(STACK).spawn(run) {
-            let finding = Finding::NotYet(format!("cannot start a thread: {e}"));
-            sender.send(done(finding, String::new())).ok();
+            let result = ProbeResult::NotYet(format!("cannot start a thread: {e}"));
+            sender.send(done(result, String::new())).ok();
         }
     }
 
-    fn note(&mut self, took: Duration, finding: &Finding, output: &str) {
-        let (result, reason) = match finding {
-            Finding::Pass => (Outcome::Pass, String::new()),
-            Finding::NotYet(reason) | Finding::Failed(reason) => (Outcome::Fail, reason.clone()),
+    fn note(&mut self, took: Duration, result: &ProbeResult, output: &str) {
+        let (result, reason) = match result {
+            ProbeResult::Pass => (CheckStatus::Pass, String::new()),
+            ProbeResult::NotYet(reason) | ProbeResult::Failed(reason) => (CheckStatus::Fail, reason.clone()),
         };
         // Milliseconds are as exact as anybody wants it.
         let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
-        let output = if result == Outcome::Pass { String::new() } else { output.to_owned() };
+        let output = if result == CheckStatus::Pass { String::new() } else { output.to_owned() };
         self.result = CheckResult { result, reason, output, seconds, ..self.result.clone() };
     }
 }
@@ -378,10 +382,10 @@ mod tests {
         )
     }
 
-    fn assess(text: &str, length: Duration, deadline: Duration) -> (End, Vec<CheckResult>) {
+    fn assess(text: &str, length: Duration, deadline: Duration) -> (AssessmentEnd, Vec<CheckResult>) {
         let checks = checks(text);
-        let clock = Clock::new(&Root::live());
-        let mut window = Window::new(length, clock.now() + deadline, rules(&checks));
+        let clock = MonotonicClock::new(&Root::live());
+        let mut window = Assessment::new(length, clock.now() + deadline, rules(&checks));
         let mut runner = Runner::new(checks, clock);
         let end = runner.assess(&mut window, |_, _| {});
         (end, runner.results())
@@ -399,7 +403,7 @@ mod tests {
         let line = count(&dir.path().join("runs"));
         let started = std::time::Instant::now();
         let (end, _) = assess(&check("a", "", &line), Duration::from_millis(350), LONG);
-        assert_eq!(end, End::Passed);
+        assert_eq!(end, AssessmentEnd::Passed);
         assert!(started.elapsed() >= Duration::from_millis(350));
     }
 
@@ -411,15 +415,15 @@ mod tests {
             format!("touch {}; until test -e {}; do sleep 0.02; done", path(mine), path(other))
         };
         let text = check("a", "", &meet("a", "b")) + &check("b", "", &meet("b", "a"));
-        let results = Runner::new(checks(&text), Clock::new(&Root::live())).once();
-        assert!(results.iter().all(|r| r.result == Outcome::Pass), "{results:?}");
+        let results = Runner::new(checks(&text), MonotonicClock::new(&Root::live())).once();
+        assert!(results.iter().all(|r| r.result == CheckStatus::Pass), "{results:?}");
     }
 
     #[test]
     fn more_checks_than_may_run_at_once_all_get_their_turn() {
         let text: String = (0..20).map(|n| check(&format!("c{n}"), "", "true")).collect();
-        let results = Runner::new(checks(&text), Clock::new(&Root::live())).once();
-        assert_eq!(results.iter().filter(|r| r.result == Outcome::Pass).count(), 20);
+        let results = Runner::new(checks(&text), MonotonicClock::new(&Root::live())).once();
+        assert_eq!(results.iter().filter(|r| r.result == CheckStatus::Pass).count(), 20);
     }
 
     #[test]
@@ -428,7 +432,7 @@ mod tests {
         let runs = dir.path().join("runs");
         let line = format!("{} test $n != 2", count(&runs));
         let (end, _) = assess(&check("a", "", &line), Duration::from_millis(350), LONG);
-        assert_eq!(end, End::Passed);
+        assert_eq!(end, AssessmentEnd::Passed);
         assert!(std::fs::read_to_string(runs).unwrap().lines().count() >= 4);
     }
 
@@ -437,7 +441,7 @@ mod tests {
         let text = check("hang", "", "sleep 600").replace("20s", "200ms");
         let started = std::time::Instant::now();
         let (end, _) = assess(&text, Duration::from_millis(100), LONG);
-        let End::Failed(failure) = end else { panic!("{end:?}") };
+        let AssessmentEnd::Failed(failure) = end else { panic!("{end:?}") };
         assert_eq!(failure.reason, "check 'hang': /bin/sh did not end within 200ms");
         assert!(started.elapsed() < Duration::from_secs(15));
     }
@@ -449,7 +453,7 @@ mod tests {
             Duration::from_millis(100),
             Duration::from_secs(1),
         );
-        let End::Failed(failure) = end else { panic!("{end:?}") };
+        let AssessmentEnd::Failed(failure) = end else { panic!("{end:?}") };
         assert_eq!(failure.checks, [("a".into(), "/bin/sh exited with status 1: not up".into())]);
     }
 
@@ -457,19 +461,19 @@ mod tests {
     fn a_wanted_check_that_fails_is_reported_and_decides_nothing() {
         let text = check("a", "", "true") + &check("b", "required = false", "exit 1");
         let (end, results) = assess(&text, Duration::from_millis(100), LONG);
-        assert_eq!(end, End::Passed);
+        assert_eq!(end, AssessmentEnd::Passed);
         assert!(results.iter().any(|r| r.name == "b" && !r.required));
     }
 
     #[test]
     fn an_assessment_can_be_stopped() {
         let checks = checks(&check("a", "", "sleep 600"));
-        let clock = Clock::new(&Root::live());
-        let mut window = Window::new(LONG, clock.now() + LONG * 2, rules(&checks));
+        let clock = MonotonicClock::new(&Root::live());
+        let mut window = Assessment::new(LONG, clock.now() + LONG * 2, rules(&checks));
         let mut runner = Runner::new(checks, clock);
         let stopper = runner.stopper();
         let end = runner.assess(&mut window, move |_, _| stopper.stop());
-        assert_eq!(end, End::Stopped);
+        assert_eq!(end, AssessmentEnd::Stopped);
     }
 
     #[test]

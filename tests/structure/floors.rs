@@ -16,7 +16,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["src/feed", "src/health"],
     &["src/image"],
     &["src/boot", "src/disk", "src/http.rs", "src/systemd"],
-    &["src/config", "src/machine_id.rs", "src/pattern.rs", "src/secret.rs", "src/tls.rs"],
+    &["src/config", "src/machine_id.rs", "src/secret.rs", "src/tls.rs"],
     &["core/src/lib.rs"],
     &["core/src/update"],
     &["core/src/state"],

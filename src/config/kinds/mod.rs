@@ -1,5 +1,6 @@
 //! The kinds of check, one file a kind: the keys of `[[check]]` that only this kind has.
 
+mod clock;
 mod command;
 mod confirm;
 mod disk;
@@ -10,9 +11,9 @@ mod mount;
 mod network;
 mod process;
 mod system;
-mod time_sync;
 mod unit;
 
+pub use clock::ClockCheck;
 pub use command::CommandCheck;
 pub use confirm::ConfirmCheck;
 pub use disk::DiskCheck;
@@ -23,5 +24,4 @@ pub use mount::MountCheck;
 pub use network::{Family, NetworkCheck};
 pub use process::{ProcessCheck, Which};
 pub use system::SystemCheck;
-pub use time_sync::ClockCheck;
 pub use unit::UnitCheck;

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use crate::config::kinds::CommandCheck;
-use crate::health::Finding;
+use crate::health::ProbeResult;
 use crate::systemd::child;
 use crate::systemd::child::Capture;
 use abide_core::config::duration::format;
@@ -33,10 +33,10 @@ impl CommandProbe {
 
     /// Runs the program once. One that hangs has failed for good: it says nothing, and the next
     /// run would take as long again.
-    pub fn run(&mut self, limit: Duration) -> Finding {
+    pub fn run(&mut self, limit: Duration) -> ProbeResult {
         self.output.clear();
         let Some((program, arguments)) = self.command.split_first() else {
-            return Finding::Failed("no command".into());
+            return ProbeResult::Failed("no command".into());
         };
         let path = match Path::new(program).is_absolute() {
             true => self.root.resolve(program).unwrap_or_else(|_| self.root.path(program)),
@@ -45,11 +45,11 @@ impl CommandProbe {
         let mut command = Command::new(path);
         command.args(arguments).env("ABIDE_CHECK", &self.name).current_dir(self.root.path("/"));
         match child::run(command, limit, Capture::All, OUTPUT) {
-            Err(e) => Finding::Failed(format!("cannot run {program}: {e}")),
+            Err(e) => ProbeResult::Failed(format!("cannot run {program}: {e}")),
             Ok(ended) => {
-                let finding = judge(program, limit, ended.status, &ended.output);
+                let result = evaluate(program, limit, ended.status, &ended.output);
                 self.output = ended.output.trim_end().to_owned();
-                finding
+                result
             }
         }
     }
@@ -61,15 +61,15 @@ impl CommandProbe {
     }
 }
 
-fn judge(program: &str, limit: Duration, status: Option<ExitStatus>, output: &str) -> Finding {
+fn evaluate(program: &str, limit: Duration, status: Option<ExitStatus>, output: &str) -> ProbeResult {
     let said = match last_line(output) {
         "" => String::new(),
         line => format!(": {line}"),
     };
     match status {
-        None => Finding::Failed(format!("{program} did not end within {}{said}", format(limit))),
-        Some(status) if status.success() => Finding::Pass,
-        Some(status) => Finding::NotYet(match (status.code(), status.signal()) {
+        None => ProbeResult::Failed(format!("{program} did not end within {}{said}", format(limit))),
+        Some(status) if status.success() => ProbeResult::Pass,
+        Some(status) => ProbeResult::NotYet(match (status.code(), status.signal()) {
             (Some(code), _) => format!("{program} exited with status {code}{said}"),
             (None, Some(signal)) => format!("{program} was killed by signal {signal}{said}"),
             (None, None) => format!("{program}: {status}{said}"),
@@ -85,7 +85,7 @@ fn last_line(output: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn run(command: &[&str], limit: Duration) -> Finding {
+    fn run(command: &[&str], limit: Duration) -> ProbeResult {
         let config = CommandCheck { command: command.iter().map(|&w| w.into()).collect() };
         CommandProbe::new("c", &config, &Root::live()).run(limit)
     }
@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn status_0_passes() {
-        assert_eq!(run(&["/bin/sh", "-c", "test \"$ABIDE_CHECK\" = c"], LONG), Finding::Pass);
+        assert_eq!(run(&["/bin/sh", "-c", "test \"$ABIDE_CHECK\" = c"], LONG), ProbeResult::Pass);
     }
 
     #[test]
     fn another_status_is_told_with_the_last_line_of_output() {
         assert_eq!(
             run(&["/bin/sh", "-c", "echo first; echo no uplink >&2; echo; exit 4"], LONG),
-            Finding::NotYet("/bin/sh exited with status 4: no uplink".into())
+            ProbeResult::NotYet("/bin/sh exited with status 4: no uplink".into())
         );
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn a_signal_is_told() {
         assert_eq!(
             run(&["/bin/sh", "-c", "kill -9 $$"], LONG),
-            Finding::NotYet("/bin/sh was killed by signal 9".into())
+            ProbeResult::NotYet("/bin/sh was killed by signal 9".into())
         );
     }
 
@@ -117,12 +117,12 @@ mod tests {
     fn a_command_that_hangs_has_failed_for_good_at_its_timeout() {
         assert_eq!(
             run(&["/bin/sh", "-c", "echo waiting; sleep 600"], Duration::from_millis(200)),
-            Finding::Failed("/bin/sh did not end within 200ms: waiting".into())
+            ProbeResult::Failed("/bin/sh did not end within 200ms: waiting".into())
         );
     }
 
     #[test]
     fn a_program_that_is_not_there_has_failed_for_good() {
-        assert!(matches!(run(&["/no/such"], LONG), Finding::Failed(_)));
+        assert!(matches!(run(&["/no/such"], LONG), ProbeResult::Failed(_)));
     }
 }

@@ -1,54 +1,52 @@
-//! `kind = "confirm"`: an application, an operator or a controller says that all is well, by
-//! `abide confirm`, or that it is not, by `abide deny`.
+//! `kind = "confirm"`: an application, an operator or a controller confirms the system by `abide confirm`,
+//! or denies it by `abide deny`.
 
-use std::fs;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::kinds::ConfirmCheck;
-use crate::health::Finding;
-use crate::health::clock::Clock;
+use crate::health::MonotonicClock;
+use crate::health::ProbeResult;
 use abide_core::config::duration::format;
-use abide_core::error::{OrError, Result};
+use abide_core::error::Result;
 use abide_core::files;
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
 
 const PATH: &str = "/run/abide/confirm.json";
 
-/// What was said about this boot. The last word counts.
+/// The answer of `abide confirm` or `abide deny` about a boot. The last one counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// The kernel's id of the boot that this speaks of.
+pub struct Confirmation {
+    /// The kernel's id of the boot that it is about.
     pub boot_id: String,
-    /// Whether all is well.
+    /// Whether the system was confirmed.
     pub confirmed: bool,
-    /// Why not; may be empty.
+    /// The reason of a denial; may be empty.
     pub reason: String,
 }
 
-impl Answer {
-    /// An answer about the boot that runs `root`.
+impl Confirmation {
+    /// A confirmation or a denial of the boot that runs `root`.
     #[must_use]
     pub fn new(root: &Root, confirmed: bool, reason: &str) -> Self {
         Self { boot_id: boot_id(root), confirmed, reason: reason.into() }
     }
 
-    /// Leaves it for the check.
+    /// Writes it for the check.
     ///
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
-        let path = root.path(PATH);
-        let bytes = serde_json::to_vec(self).or_failed(|| format!("{}: cannot encode", path.display()))?;
-        files::replace(&path, &bytes)
+        files::write_json(&root.path(PATH), self)
     }
 
     fn read(root: &Root) -> Option<Self> {
-        let text = fs::read_to_string(root.path(PATH)).ok()?;
-        let answer: Self =
-            serde_json::from_str(&text).inspect_err(|e| log::warn!("{PATH}: not understood: {e}")).ok()?;
+        let answer: Self = files::read_json(&root.path(PATH))
+            .inspect_err(|e| log::warn!("{e}; ignoring it"))
+            .ok()
+            .flatten()?;
         (answer.boot_id == boot_id(root)).then_some(answer)
     }
 }
@@ -58,42 +56,44 @@ impl Answer {
 pub struct ConfirmProbe {
     config: ConfirmCheck,
     root: Root,
-    clock: Clock,
-    /// When an answer began to be waited for.
+    clock: MonotonicClock,
+    /// The first run of the check.
     since: Option<Duration>,
 }
 
 impl ConfirmProbe {
-    /// A check that has not waited yet.
+    /// A check that has not run yet.
     #[must_use]
     pub fn new(config: &ConfirmCheck, root: &Root) -> Self {
-        Self { config: config.clone(), root: root.clone(), clock: Clock::new(root), since: None }
+        Self { config: config.clone(), root: root.clone(), clock: MonotonicClock::new(root), since: None }
     }
 
     /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> Finding {
+    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
         let now = self.clock.now();
         let since = *self.since.get_or_insert(now);
-        judge(&self.config, Answer::read(&self.root).as_ref(), now.saturating_sub(since))
+        evaluate(&self.config, Confirmation::read(&self.root).as_ref(), now.saturating_sub(since))
     }
 }
 
-fn judge(config: &ConfirmCheck, answer: Option<&Answer>, waited: Duration) -> Finding {
+fn evaluate(config: &ConfirmCheck, answer: Option<&Confirmation>, waited: Duration) -> ProbeResult {
     match (answer, config.wait) {
-        (Some(Answer { confirmed: true, .. }), _) => Finding::Pass,
-        (Some(Answer { reason, .. }), _) if reason.is_empty() => Finding::Failed("denied".into()),
-        (Some(Answer { reason, .. }), _) => Finding::Failed(format!("denied: {reason}")),
-        (None, Some(wait)) if waited >= wait && config.silence_confirms => Finding::Pass,
+        (Some(Confirmation { confirmed: true, .. }), _) => ProbeResult::Pass,
+        (Some(Confirmation { reason, .. }), _) if reason.is_empty() => ProbeResult::Failed("denied".into()),
+        (Some(Confirmation { reason, .. }), _) => ProbeResult::Failed(format!("denied: {reason}")),
+        (None, Some(wait)) if waited >= wait && config.silence_confirms => ProbeResult::Pass,
         (None, Some(wait)) if waited >= wait => {
-            Finding::Failed(format!("not confirmed within {}", format(wait)))
+            ProbeResult::Failed(format!("not confirmed within {}", format(wait)))
         }
-        (None, _) => Finding::NotYet("waiting for `abide confirm`".into()),
+        (None, _) => ProbeResult::NotYet("waiting for `abide confirm`".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -102,40 +102,43 @@ mod tests {
         ConfirmCheck { wait, silence_confirms }
     }
 
-    fn answer(confirmed: bool, reason: &str) -> Answer {
-        Answer { boot_id: String::new(), confirmed, reason: reason.into() }
+    fn answer(confirmed: bool, reason: &str) -> Confirmation {
+        Confirmation { boot_id: String::new(), confirmed, reason: reason.into() }
     }
 
     #[test]
     fn a_denial_fails_for_good_with_the_reason_given() {
-        let told = judge(&check(None, false), Some(&answer(false, "no payments")), MINUTE);
-        assert_eq!(told, Finding::Failed("denied: no payments".into()));
+        let told = evaluate(&check(None, false), Some(&answer(false, "no payments")), MINUTE);
+        assert_eq!(told, ProbeResult::Failed("denied: no payments".into()));
     }
 
     #[test]
     fn a_confirmation_passes() {
-        assert_eq!(judge(&check(None, false), Some(&answer(true, "")), MINUTE), Finding::Pass);
+        assert_eq!(evaluate(&check(None, false), Some(&answer(true, "")), MINUTE), ProbeResult::Pass);
     }
 
     #[test]
     fn silence_means_what_was_configured() {
-        let silence = |config: ConfirmCheck| judge(&config, None, MINUTE);
-        assert!(matches!(silence(check(None, false)), Finding::NotYet(_)));
-        assert!(matches!(silence(check(Some(MINUTE * 2), true)), Finding::NotYet(_)));
-        assert_eq!(silence(check(Some(MINUTE), true)), Finding::Pass);
-        assert_eq!(silence(check(Some(MINUTE), false)), Finding::Failed("not confirmed within 1min".into()));
+        let silence = |config: ConfirmCheck| evaluate(&config, None, MINUTE);
+        assert!(matches!(silence(check(None, false)), ProbeResult::NotYet(_)));
+        assert!(matches!(silence(check(Some(MINUTE * 2), true)), ProbeResult::NotYet(_)));
+        assert_eq!(silence(check(Some(MINUTE), true)), ProbeResult::Pass);
+        assert_eq!(
+            silence(check(Some(MINUTE), false)),
+            ProbeResult::Failed("not confirmed within 1min".into())
+        );
     }
 
     #[test]
-    fn an_answer_about_another_boot_is_none() {
+    fn an_answer_about_another_boot_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
         fs::create_dir_all(dir.path().join("proc/sys/kernel/random")).unwrap();
         let id = dir.path().join("proc/sys/kernel/random/boot_id");
         fs::write(&id, "one\n").unwrap();
-        Answer::new(&root, true, "").write(&root).unwrap();
-        assert!(Answer::read(&root).is_some());
+        Confirmation::new(&root, true, "").write(&root).unwrap();
+        assert!(Confirmation::read(&root).is_some());
         fs::write(&id, "two\n").unwrap();
-        assert!(Answer::read(&root).is_none());
+        assert!(Confirmation::read(&root).is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
 
 use crate::config::kinds::DiskCheck;
-use crate::health::Finding;
+use crate::health::ProbeResult;
 use abide_core::root::Root;
 
 /// The check.
@@ -32,12 +32,14 @@ impl DiskProbe {
     }
 
     /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> Finding {
+    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
         let problem = match statvfs(&self.root.path(&self.config.path)) {
             Ok(stat) => problem(&self.config, Room::of(&stat)),
             Err(e) => Some(format!("cannot be looked at: {e}")),
         };
-        problem.map_or(Finding::Pass, |problem| Finding::NotYet(format!("{} {problem}", self.config.path)))
+        problem.map_or(ProbeResult::Pass, |problem| {
+            ProbeResult::NotYet(format!("{} {problem}", self.config.path))
+        })
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
     #[test]
     fn a_path_that_is_not_there_does_not_pass() {
         let config = DiskCheck { path: "/no/such".into(), ..check(None, None, None) };
-        let finding = DiskProbe::new(&config, &Root::live()).run(Duration::from_secs(1));
-        assert!(matches!(finding, Finding::NotYet(_)));
+        let result = DiskProbe::new(&config, &Root::live()).run(Duration::from_secs(1));
+        assert!(matches!(result, ProbeResult::NotYet(_)));
     }
 }

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 
 use crate::config::kinds::FileCheck;
-use crate::health::Finding;
-use crate::health::clock::Clock;
+use crate::health::MonotonicClock;
+use crate::health::ProbeResult;
 use abide_core::root::Root;
 
 /// No more of a file is read.
@@ -27,10 +27,10 @@ impl FileProbe {
     }
 
     /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> Finding {
+    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
         match self.look() {
-            Ok(()) => Finding::Pass,
-            Err(problem) => Finding::NotYet(format!("{} {problem}", self.config.path)),
+            Ok(()) => ProbeResult::Pass,
+            Err(problem) => ProbeResult::NotYet(format!("{} {problem}", self.config.path)),
         }
     }
 
@@ -50,7 +50,7 @@ impl FileProbe {
                 .and_then(|written| SystemTime::now().duration_since(written).ok())
                 // Written in the future: the clock has been set back since.
                 .unwrap_or_default();
-            if age > Clock::new(&self.root).now() {
+            if age > MonotonicClock::new(&self.root).now() {
                 return Err("was not written since the boot".into());
             }
         }
@@ -76,12 +76,12 @@ mod tests {
         FileCheck { path: "/f".into(), exists, newer_than_boot, contains: contains.map(Into::into) }
     }
 
-    fn run(root: &Root, config: &FileCheck) -> Finding {
+    fn run(root: &Root, config: &FileCheck) -> ProbeResult {
         FileProbe::new(config, root).run(Duration::from_secs(1))
     }
 
-    fn not_yet(reason: &str) -> Finding {
-        Finding::NotYet(reason.into())
+    fn not_yet(reason: &str) -> ProbeResult {
+        ProbeResult::NotYet(reason.into())
     }
 
     #[test]
@@ -89,9 +89,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
         assert_eq!(run(&root, &check(true, false, None)), not_yet("/f does not exist"));
-        assert_eq!(run(&root, &check(false, false, None)), Finding::Pass);
+        assert_eq!(run(&root, &check(false, false, None)), ProbeResult::Pass);
         fs::write(dir.path().join("f"), "").unwrap();
-        assert_eq!(run(&root, &check(true, false, None)), Finding::Pass);
+        assert_eq!(run(&root, &check(true, false, None)), ProbeResult::Pass);
         assert_eq!(run(&root, &check(false, false, None)), not_yet("/f exists"));
     }
 
@@ -102,7 +102,7 @@ mod tests {
         fs::create_dir(dir.path().join("proc")).unwrap();
         fs::write(dir.path().join("proc/uptime"), "60.0 1\n").unwrap();
         let file = File::create(dir.path().join("f")).unwrap();
-        assert_eq!(run(&root, &check(true, true, None)), Finding::Pass);
+        assert_eq!(run(&root, &check(true, true, None)), ProbeResult::Pass);
         file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
         assert_eq!(run(&root, &check(true, true, None)), not_yet("/f was not written since the boot"));
     }
@@ -112,7 +112,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
         fs::write(dir.path().join("f"), "state=ready\n").unwrap();
-        assert_eq!(run(&root, &check(true, false, Some("ready"))), Finding::Pass);
+        assert_eq!(run(&root, &check(true, false, Some("ready"))), ProbeResult::Pass);
         assert_eq!(run(&root, &check(true, false, Some("busy"))), not_yet("/f does not contain 'busy'"));
     }
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::kinds::{HttpCheck, Method};
-use crate::health::Finding;
+use crate::health::ProbeResult;
+use crate::health::pattern;
 use crate::http;
 use crate::http::{Patience, Redirects};
-use crate::pattern;
 use abide_core::root::Root;
 
 /// No more of an answer is read.
@@ -28,10 +28,10 @@ impl HttpProbe {
     }
 
     /// Asks once. Servers come back: nothing that one says is for good.
-    pub fn run(&mut self, limit: Duration) -> Finding {
+    pub fn run(&mut self, limit: Duration) -> ProbeResult {
         match self.ask(limit) {
-            Ok(()) => Finding::Pass,
-            Err(problem) => Finding::NotYet(format!("{}: {problem}", self.config.url)),
+            Ok(()) => ProbeResult::Pass,
+            Err(problem) => ProbeResult::NotYet(format!("{}: {problem}", self.config.url)),
         }
     }
 
@@ -55,11 +55,11 @@ impl HttpProbe {
                 .map_err(|e| e.to_string())?,
             None => String::new(),
         };
-        judge(&self.config, status, &body)
+        evaluate(&self.config, status, &body)
     }
 }
 
-fn judge(config: &HttpCheck, status: u16, body: &str) -> Result<(), String> {
+fn evaluate(config: &HttpCheck, status: u16, body: &str) -> Result<(), String> {
     let passes = match config.status.is_empty() {
         true => (200..300).contains(&status),
         false => config.status.contains(&status),
@@ -107,26 +107,26 @@ mod tests {
         format!("http://{address}/healthz")
     }
 
-    fn ask(answer: &'static str, keys: &str) -> Finding {
+    fn ask(answer: &'static str, keys: &str) -> ProbeResult {
         let config = check(&format!("url = '{}'\n{keys}", serve(answer)));
         HttpProbe::new(&config, &Root::live()).run(Duration::from_secs(20))
     }
 
-    fn told(finding: Finding) -> String {
-        let Finding::NotYet(reason) = finding else { panic!("{finding:?}") };
+    fn told(result: ProbeResult) -> String {
+        let ProbeResult::NotYet(reason) = result else { panic!("{result:?}") };
         reason.split_once("/healthz: ").unwrap().1.to_owned()
     }
 
     #[test]
     fn an_answer_of_success_passes() {
-        assert_eq!(ask("HTTP/1.1 204 No Content\r\n\r\n", ""), Finding::Pass);
+        assert_eq!(ask("HTTP/1.1 204 No Content\r\n\r\n", ""), ProbeResult::Pass);
     }
 
     #[test]
     fn another_status_does_not_pass_unless_it_is_asked_for() {
         let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(told(ask(answer, "")), "status 401");
-        assert_eq!(ask(answer, "status = [200, 401]"), Finding::Pass);
+        assert_eq!(ask(answer, "status = [200, 401]"), ProbeResult::Pass);
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn the_answer_must_match() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"state\":\"ready\"}";
-        assert_eq!(ask(answer, "matches = '*\"ready\"*'"), Finding::Pass);
+        assert_eq!(ask(answer, "matches = '*\"ready\"*'"), ProbeResult::Pass);
         assert_eq!(told(ask(answer, "matches = 'ok'")), "no line of the answer matches 'ok'");
     }
 
@@ -146,7 +146,7 @@ mod tests {
     fn a_server_that_is_not_there_is_not_yet() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = check(&format!("url = 'http://127.0.0.1:{port}/'"));
-        let finding = HttpProbe::new(&config, &Root::live()).run(Duration::from_secs(20));
-        assert!(matches!(finding, Finding::NotYet(_)));
+        let result = HttpProbe::new(&config, &Root::live()).run(Duration::from_secs(20));
+        assert!(matches!(result, ProbeResult::NotYet(_)));
     }
 }

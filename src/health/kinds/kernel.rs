@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use crate::config::kinds::{KernelCheck, Taint};
-use crate::health::Finding;
-use crate::pattern;
+use crate::health::ProbeResult;
+use crate::health::pattern;
 use abide_core::root::Root;
 
 const TAINTED: &str = "/proc/sys/kernel/tainted";
@@ -43,21 +43,21 @@ impl KernelProbe {
     }
 
     /// Looks once. What a kernel has done it does not undo: a failure is for good.
-    pub fn run(&mut self, _limit: Duration) -> Finding {
+    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
         let tainted = match fs::read_to_string(self.root.path(TAINTED)) {
             Ok(text) => text.trim().parse().unwrap_or(0),
-            Err(e) => return Finding::NotYet(format!("{TAINTED}: {e}")),
+            Err(e) => return ProbeResult::NotYet(format!("{TAINTED}: {e}")),
         };
         if let Some(taint) = self.config.taints.iter().find(|taint| tainted & bit(**taint) != 0) {
-            return Finding::Failed(format!("the kernel is tainted: {}", meaning(*taint)));
+            return ProbeResult::Failed(format!("the kernel is tainted: {}", meaning(*taint)));
         }
         if !self.config.log {
-            return Finding::Pass;
+            return ProbeResult::Pass;
         }
         match self.complaint() {
-            Ok(None) => Finding::Pass,
-            Ok(Some(complaint)) => Finding::Failed(format!("the kernel says: {complaint}")),
-            Err(e) => Finding::NotYet(format!("{LOG}: {e}")),
+            Ok(None) => ProbeResult::Pass,
+            Ok(Some(complaint)) => ProbeResult::Failed(format!("the kernel says: {complaint}")),
+            Err(e) => ProbeResult::NotYet(format!("{LOG}: {e}")),
         }
     }
 
@@ -129,7 +129,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn run(tainted: u64, log: &str) -> Finding {
+    fn run(tainted: u64, log: &str) -> ProbeResult {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("proc/sys/kernel")).unwrap();
         fs::write(dir.path().join("proc/sys/kernel/tainted"), format!("{tainted}\n")).unwrap();
@@ -143,17 +143,20 @@ mod tests {
 
     #[test]
     fn a_quiet_kernel_passes() {
-        assert_eq!(run(0, QUIET), Finding::Pass);
+        assert_eq!(run(0, QUIET), ProbeResult::Pass);
     }
 
     #[test]
     fn a_crash_is_a_failure_for_good() {
-        assert_eq!(run(128, QUIET), Finding::Failed("the kernel is tainted: it has crashed (oops)".into()));
+        assert_eq!(
+            run(128, QUIET),
+            ProbeResult::Failed("the kernel is tainted: it has crashed (oops)".into())
+        );
     }
 
     #[test]
     fn a_taint_that_nobody_minds_passes() {
-        assert_eq!(run(4096, QUIET), Finding::Pass);
+        assert_eq!(run(4096, QUIET), ProbeResult::Pass);
     }
 
     #[test]
@@ -161,7 +164,7 @@ mod tests {
         let log = format!("{QUIET}4,340,61,-;INFO: task kworker/0:1:12 blocked for more than 120 seconds.\n");
         assert_eq!(
             run(0, &log),
-            Finding::Failed(
+            ProbeResult::Failed(
                 "the kernel says: INFO: task kworker/0:1:12 blocked for more than 120 seconds.".into()
             )
         );
@@ -169,6 +172,6 @@ mod tests {
 
     #[test]
     fn what_others_write_to_the_log_does_not_count() {
-        assert_eq!(run(0, "12,341,61,-;BUG: not the kernel's\n"), Finding::Pass);
+        assert_eq!(run(0, "12,341,61,-;BUG: not the kernel's\n"), ProbeResult::Pass);
     }
 }

@@ -1,5 +1,6 @@
 //! The kinds of check, one file a kind.
 
+pub mod clock;
 pub mod command;
 pub mod confirm;
 pub mod disk;
@@ -10,5 +11,4 @@ pub mod mount;
 pub mod network;
 pub mod process;
 pub mod system;
-pub mod time_sync;
 pub mod unit;

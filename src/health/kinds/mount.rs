@@ -6,7 +6,7 @@ use std::time::Duration;
 use procfs::process::{MountInfo, Process};
 
 use crate::config::kinds::MountCheck;
-use crate::health::Finding;
+use crate::health::ProbeResult;
 use abide_core::root::Root;
 
 /// The check.
@@ -24,13 +24,15 @@ impl MountProbe {
     }
 
     /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> Finding {
+    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
         let mounts = Process::new_with_root(self.root.path("/proc/self")).and_then(|own| own.mountinfo());
         let problem = match mounts {
             Ok(mounts) => problem(&self.config, mounts.iter()),
             Err(e) => Some(format!("cannot be looked up: {e}")),
         };
-        problem.map_or(Finding::Pass, |problem| Finding::NotYet(format!("{} {problem}", self.config.path)))
+        problem.map_or(ProbeResult::Pass, |problem| {
+            ProbeResult::NotYet(format!("{} {problem}", self.config.path))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use procfs::process::{Process, all_processes_with_root};
 
 use crate::config::kinds::{ProcessCheck, Which};
-use crate::health::Finding;
+use crate::health::ProbeResult;
 use abide_core::root::Root;
 
 /// The check.
@@ -25,10 +25,10 @@ impl ProcessProbe {
     }
 
     /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> Finding {
+    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
         match self.look() {
-            Ok(()) => Finding::Pass,
-            Err(reason) => Finding::NotYet(reason),
+            Ok(()) => ProbeResult::Pass,
+            Err(reason) => ProbeResult::NotYet(reason),
         }
     }
 
@@ -89,7 +89,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn run(which: Which, memory_max: Option<u64>) -> Finding {
+    fn run(which: Which, memory_max: Option<u64>) -> ProbeResult {
         ProcessProbe::new(&ProcessCheck { which, memory_max }, &Root::live()).run(Duration::from_secs(1))
     }
 
@@ -100,24 +100,24 @@ mod tests {
 
     #[test]
     fn a_process_that_runs_is_found_by_name_and_by_pidfile() {
-        assert_eq!(run(Which::Program(own_name()), None), Finding::Pass);
+        assert_eq!(run(Which::Program(own_name()), None), ProbeResult::Pass);
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         fs::write(&file, format!("{}\n", std::process::id())).unwrap();
-        assert_eq!(run(Which::Pidfile(file.display().to_string()), None), Finding::Pass);
+        assert_eq!(run(Which::Pidfile(file.display().to_string()), None), ProbeResult::Pass);
     }
 
     #[test]
     fn a_process_that_does_not_run_is_told() {
         assert_eq!(
             run(Which::Program("no-such-program".into()), None),
-            Finding::NotYet("no-such-program does not run".into())
+            ProbeResult::NotYet("no-such-program does not run".into())
         );
     }
 
     #[test]
     fn a_process_that_uses_too_much_memory_is_told() {
-        let Finding::NotYet(reason) = run(Which::Program(own_name()), Some(4096)) else { return };
+        let ProbeResult::NotYet(reason) = run(Which::Program(own_name()), Some(4096)) else { return };
         assert!(reason.ends_with("0 MiB are allowed"), "{reason}");
     }
 }

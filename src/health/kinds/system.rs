@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::config::kinds::SystemCheck;
-use crate::health::Finding;
-use crate::pattern;
+use crate::health::ProbeResult;
+use crate::health::pattern;
 use crate::systemd::{Job, Manager};
 use abide_core::root::Root;
 
@@ -18,7 +18,7 @@ const DEAD_ENDS: [&str; 2] = ["emergency.target", "rescue.target"];
 
 /// What systemd says about the whole system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Facts {
+struct SystemState {
     /// What `default.target` stands for.
     default: String,
     default_is_active: bool,
@@ -45,35 +45,35 @@ impl SystemProbe {
     }
 
     /// Asks systemd once.
-    pub fn run(&mut self, limit: Duration) -> Finding {
+    pub fn run(&mut self, limit: Duration) -> ProbeResult {
         match gather(&Manager::new(&self.root, limit)) {
-            Ok(facts) => judge(&facts, &self.allowed),
-            Err(reason) => Finding::NotYet(reason),
+            Ok(state) => evaluate(&state, &self.allowed),
+            Err(reason) => ProbeResult::NotYet(reason),
         }
     }
 }
 
-fn gather(systemd: &Manager) -> Result<Facts, String> {
-    let mut facts = Facts { failed: systemd.failed_units()?, ..Facts::default() };
+fn gather(systemd: &Manager) -> Result<SystemState, String> {
+    let mut state = SystemState { failed: systemd.failed_units()?, ..SystemState::default() };
     let mut units = vec![DEFAULT];
     units.extend(DEAD_ENDS);
-    for (unit, state) in units.iter().zip(systemd.show(&units, &["Id", "ActiveState"])?) {
-        let is_active = state.get("ActiveState").is_some_and(|s| s == "active");
+    for (unit, properties) in units.iter().zip(systemd.show(&units, &["Id", "ActiveState"])?) {
+        let is_active = properties.get("ActiveState").is_some_and(|s| s == "active");
         if *unit == DEFAULT {
-            facts.default = state.get("Id").cloned().unwrap_or_else(|| DEFAULT.into());
-            facts.default_is_active = is_active;
+            state.default = properties.get("Id").cloned().unwrap_or_else(|| DEFAULT.into());
+            state.default_is_active = is_active;
         } else if is_active {
-            facts.dead_end = Some((*unit).into());
+            state.dead_end = Some((*unit).into());
         }
     }
-    if !facts.default_is_active {
-        facts.jobs = systemd.jobs()?;
+    if !state.default_is_active {
+        state.jobs = systemd.jobs()?;
     }
-    Ok(facts)
+    Ok(state)
 }
 
-fn judge(facts: &Facts, allowed: &[String]) -> Finding {
-    let unexpected: Vec<&str> = facts
+fn evaluate(state: &SystemState, allowed: &[String]) -> ProbeResult {
+    let unexpected: Vec<&str> = state
         .failed
         .iter()
         .map(String::as_str)
@@ -81,18 +81,22 @@ fn judge(facts: &Facts, allowed: &[String]) -> Finding {
         .collect();
     let failed = (!unexpected.is_empty()).then(|| format!("failed: {}", unexpected.join(", ")));
     // Where the default target is a dead end, someone wants it so.
-    if let Some(target) = facts.dead_end.as_ref().filter(|target| **target != facts.default) {
+    if let Some(target) = state.dead_end.as_ref().filter(|target| **target != state.default) {
         let why = failed.map(|f| format!("; {f}")).unwrap_or_default();
-        return Finding::Failed(format!("the system fell into {target}{why}"));
+        return ProbeResult::Failed(format!("the system fell into {target}{why}"));
     }
-    if !facts.default_is_active {
+    if !state.default_is_active {
         let why = failed.map(|f| format!("; {f}")).unwrap_or_default();
-        return Finding::NotYet(format!("{} is not reached{}{why}", facts.default, waiting_for(&facts.jobs)));
+        return ProbeResult::NotYet(format!(
+            "{} is not reached{}{why}",
+            state.default,
+            waiting_for(&state.jobs)
+        ));
     }
     match failed {
         // The boot is over; what has failed now stays so.
-        Some(failed) => Finding::Failed(failed),
-        None => Finding::Pass,
+        Some(failed) => ProbeResult::Failed(failed),
+        None => ProbeResult::Pass,
     }
 }
 
@@ -113,12 +117,12 @@ fn waiting_for(jobs: &[Job]) -> String {
 mod tests {
     use super::*;
 
-    fn booted(failed: &[&str]) -> Facts {
-        Facts {
+    fn booted(failed: &[&str]) -> SystemState {
+        SystemState {
             default: "multi-user.target".into(),
             default_is_active: true,
             failed: failed.iter().map(|&f| f.into()).collect(),
-            ..Facts::default()
+            ..SystemState::default()
         }
     }
 
@@ -128,26 +132,26 @@ mod tests {
 
     #[test]
     fn a_booted_system_without_failed_units_passes() {
-        assert_eq!(judge(&booted(&[]), &[]), Finding::Pass);
+        assert_eq!(evaluate(&booted(&[]), &[]), ProbeResult::Pass);
     }
 
     #[test]
     fn units_that_had_failed_before_or_may_fail_are_overlooked() {
-        let facts = booted(&["old.service", "fwupd-refresh.service"]);
-        assert_eq!(judge(&facts, &["old.service".into(), "fwupd*".into()]), Finding::Pass);
+        let state = booted(&["old.service", "fwupd-refresh.service"]);
+        assert_eq!(evaluate(&state, &["old.service".into(), "fwupd*".into()]), ProbeResult::Pass);
     }
 
     #[test]
     fn a_newly_failed_unit_fails_the_booted_system_for_good() {
         assert_eq!(
-            judge(&booted(&["old.service", "new.service"]), &["old.service".into()]),
-            Finding::Failed("failed: new.service".into())
+            evaluate(&booted(&["old.service", "new.service"]), &["old.service".into()]),
+            ProbeResult::Failed("failed: new.service".into())
         );
     }
 
     #[test]
     fn a_boot_that_hangs_names_the_unit_that_it_waits_for() {
-        let facts = Facts {
+        let state = SystemState {
             default_is_active: false,
             jobs: vec![
                 job("multi-user.target", false),
@@ -157,30 +161,30 @@ mod tests {
             ..booted(&[])
         };
         assert_eq!(
-            judge(&facts, &[]),
-            Finding::NotYet("multi-user.target is not reached; still starting: hang.service".into())
+            evaluate(&state, &[]),
+            ProbeResult::NotYet("multi-user.target is not reached; still starting: hang.service".into())
         );
     }
 
     #[test]
     fn a_unit_that_failed_while_booting_may_still_recover() {
-        let facts = Facts { default_is_active: false, ..booted(&["x.service"]) };
+        let state = SystemState { default_is_active: false, ..booted(&["x.service"]) };
         assert_eq!(
-            judge(&facts, &[]),
-            Finding::NotYet("multi-user.target is not reached; failed: x.service".into())
+            evaluate(&state, &[]),
+            ProbeResult::NotYet("multi-user.target is not reached; failed: x.service".into())
         );
     }
 
     #[test]
     fn emergency_mode_is_a_failure_for_good() {
-        let facts = Facts {
+        let state = SystemState {
             default_is_active: false,
             dead_end: Some("emergency.target".into()),
             ..booted(&["data.mount"])
         };
         assert_eq!(
-            judge(&facts, &[]),
-            Finding::Failed("the system fell into emergency.target; failed: data.mount".into())
+            evaluate(&state, &[]),
+            ProbeResult::Failed("the system fell into emergency.target; failed: data.mount".into())
         );
     }
 }

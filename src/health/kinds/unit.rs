@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::kinds::UnitCheck;
-use crate::health::Finding;
+use crate::health::ProbeResult;
 use crate::systemd::{Manager, Properties};
 use abide_core::root::Root;
 
@@ -48,63 +48,63 @@ impl UnitProbe {
     }
 
     /// Asks systemd once.
-    pub fn run(&mut self, limit: Duration) -> Finding {
+    pub fn run(&mut self, limit: Duration) -> ProbeResult {
         let names: Vec<&str> = self.config.units.iter().map(String::as_str).collect();
         let states = match Manager::new(&self.root, limit).show(&names, &PROPERTIES) {
             Ok(states) => states,
-            Err(reason) => return Finding::NotYet(reason),
+            Err(reason) => return ProbeResult::NotYet(reason),
         };
-        let mut finding = Finding::Pass;
+        let mut result = ProbeResult::Pass;
         for (name, state) in self.config.units.iter().zip(&states) {
-            finding = worse(finding, judge(name, state));
+            result = worse(result, evaluate(name, state));
             let Some(restarts) = restarts(self.seen.get(name), state) else { continue };
             if restarts > self.config.restarts_allowed {
-                finding = worse(finding, Finding::NotYet(format!("{name} was restarted")));
+                result = worse(result, ProbeResult::NotYet(format!("{name} was restarted")));
                 self.seen.remove(name);
             }
             if !self.seen.contains_key(name) {
                 self.seen.insert(name.clone(), run_of(state));
             }
         }
-        finding
+        result
     }
 }
 
 /// The worse of two findings; of two that are equally bad the first.
-fn worse(a: Finding, b: Finding) -> Finding {
-    let badness = |finding: &Finding| match finding {
-        Finding::Pass => 0,
-        Finding::NotYet(_) => 1,
-        Finding::Failed(_) => 2,
+fn worse(a: ProbeResult, b: ProbeResult) -> ProbeResult {
+    let badness = |result: &ProbeResult| match result {
+        ProbeResult::Pass => 0,
+        ProbeResult::NotYet(_) => 1,
+        ProbeResult::Failed(_) => 2,
     };
     if badness(&b) > badness(&a) { b } else { a }
 }
 
 /// Whether a unit is as it should be (systemd.unit(5), org.freedesktop.systemd1(5)).
-fn judge(name: &str, state: &Properties) -> Finding {
+fn evaluate(name: &str, state: &Properties) -> ProbeResult {
     let get = |key: &str| state.get(key).map_or("", String::as_str);
     match get("LoadState") {
         "loaded" | "" => {}
-        "not-found" => return Finding::Failed(format!("there is no {name}")),
-        "masked" => return Finding::Failed(format!("{name} is masked")),
-        bad => return Finding::Failed(format!("{name} cannot be loaded ({bad})")),
+        "not-found" => return ProbeResult::Failed(format!("there is no {name}")),
+        "masked" => return ProbeResult::Failed(format!("{name} is masked")),
+        bad => return ProbeResult::Failed(format!("{name} cannot be loaded ({bad})")),
     }
     match (get("ActiveState"), get("SubState")) {
-        ("active" | "reloading" | "refreshing", _) => Finding::Pass,
-        ("failed", _) => Finding::Failed(format!("{name} failed ({})", cause(state))),
+        ("active" | "reloading" | "refreshing", _) => ProbeResult::Pass,
+        ("failed", _) => ProbeResult::Failed(format!("{name} failed ({})", cause(state))),
         // Not failed for good: systemd is about to start it again.
         ("activating", "auto-restart" | "auto-restart-queued") => {
-            Finding::NotYet(format!("{name} failed and is being restarted ({})", cause(state)))
+            ProbeResult::NotYet(format!("{name} failed and is being restarted ({})", cause(state)))
         }
-        ("inactive", _) if get("Type") == "oneshot" && has_finished(state) => Finding::Pass,
+        ("inactive", _) if get("Type") == "oneshot" && has_finished(state) => ProbeResult::Pass,
         // They count as not met, too, as long as nobody has looked: its turn has not come.
         ("inactive", _) if get("ConditionTimestampMonotonic") == "0" => {
-            Finding::NotYet(format!("{name} has not been started yet"))
+            ProbeResult::NotYet(format!("{name} has not been started yet"))
         }
         ("inactive", _) if get("ConditionResult") == "no" => {
-            Finding::NotYet(format!("{name} was not started: its conditions are not met"))
+            ProbeResult::NotYet(format!("{name} was not started: its conditions are not met"))
         }
-        (active, sub) => Finding::NotYet(format!("{name} is {active} ({sub})")),
+        (active, sub) => ProbeResult::NotYet(format!("{name} is {active} ({sub})")),
     }
 }
 
@@ -154,46 +154,46 @@ mod tests {
         text.split(' ').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
     }
 
-    fn judged(text: &str) -> Finding {
-        judge("x.service", &state(text))
+    fn evaluated(text: &str) -> ProbeResult {
+        evaluate("x.service", &state(text))
     }
 
-    fn not_yet(reason: &str) -> Finding {
-        Finding::NotYet(reason.into())
+    fn not_yet(reason: &str) -> ProbeResult {
+        ProbeResult::NotYet(reason.into())
     }
 
-    fn failed(reason: &str) -> Finding {
-        Finding::Failed(reason.into())
+    fn failed(reason: &str) -> ProbeResult {
+        ProbeResult::Failed(reason.into())
     }
 
     #[test]
     fn a_unit_whose_turn_has_not_come_is_told_from_one_whose_conditions_are_not_met() {
         let never = "ActiveState=inactive SubState=dead ConditionResult=no ConditionTimestampMonotonic=0";
-        assert_eq!(judged(never), not_yet("x.service has not been started yet"));
+        assert_eq!(evaluated(never), not_yet("x.service has not been started yet"));
         let looked = "ActiveState=inactive SubState=dead ConditionResult=no ConditionTimestampMonotonic=77";
-        assert_eq!(judged(looked), not_yet("x.service was not started: its conditions are not met"));
+        assert_eq!(evaluated(looked), not_yet("x.service was not started: its conditions are not met"));
     }
 
     #[test]
     fn an_active_unit_passes_whatever_its_type() {
-        assert_eq!(judged("LoadState=loaded ActiveState=active SubState=running"), Finding::Pass);
-        assert_eq!(judged("LoadState=loaded ActiveState=active SubState=mounted"), Finding::Pass);
+        assert_eq!(evaluated("LoadState=loaded ActiveState=active SubState=running"), ProbeResult::Pass);
+        assert_eq!(evaluated("LoadState=loaded ActiveState=active SubState=mounted"), ProbeResult::Pass);
     }
 
     #[test]
     fn a_oneshot_passes_once_it_has_finished() {
         let done = "LoadState=loaded ActiveState=inactive SubState=dead Type=oneshot Result=success \
                     ExecMainCode=1 InactiveEnterTimestampMonotonic=5";
-        assert_eq!(judged(done), Finding::Pass);
+        assert_eq!(evaluated(done), ProbeResult::Pass);
         let before = "LoadState=loaded ActiveState=inactive SubState=dead Type=oneshot Result=success \
                       ExecMainCode=0 InactiveEnterTimestampMonotonic=0";
-        assert_eq!(judged(before), not_yet("x.service is inactive (dead)"));
+        assert_eq!(evaluated(before), not_yet("x.service is inactive (dead)"));
     }
 
     #[test]
     fn a_unit_that_is_still_starting_has_not_failed_for_good() {
         assert_eq!(
-            judged("LoadState=loaded ActiveState=activating SubState=start"),
+            evaluated("LoadState=loaded ActiveState=activating SubState=start"),
             not_yet("x.service is activating (start)")
         );
     }
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_unit_that_systemd_restarts_has_not_failed_for_good() {
         assert_eq!(
-            judged(
+            evaluated(
                 "LoadState=loaded ActiveState=activating SubState=auto-restart Result=exit-code \
                  ExecMainCode=1 ExecMainStatus=7"
             ),
@@ -212,19 +212,19 @@ mod tests {
     #[test]
     fn a_failed_unit_has_failed_for_good_and_says_how() {
         assert_eq!(
-            judged("LoadState=loaded ActiveState=failed Result=signal ExecMainCode=2 ExecMainStatus=9"),
+            evaluated("LoadState=loaded ActiveState=failed Result=signal ExecMainCode=2 ExecMainStatus=9"),
             failed("x.service failed (signal, signal 9)")
         );
         assert_eq!(
-            judged("LoadState=loaded ActiveState=failed Result=start-limit-hit"),
+            evaluated("LoadState=loaded ActiveState=failed Result=start-limit-hit"),
             failed("x.service failed (start-limit-hit)")
         );
     }
 
     #[test]
     fn a_unit_that_does_not_exist_will_not_come() {
-        assert_eq!(judged("LoadState=not-found ActiveState=inactive"), failed("there is no x.service"));
-        assert_eq!(judged("LoadState=masked ActiveState=inactive"), failed("x.service is masked"));
+        assert_eq!(evaluated("LoadState=not-found ActiveState=inactive"), failed("there is no x.service"));
+        assert_eq!(evaluated("LoadState=masked ActiveState=inactive"), failed("x.service is masked"));
     }
 
     #[test]
@@ -243,6 +243,6 @@ mod tests {
     fn of_several_units_the_worst_decides() {
         assert_eq!(worse(not_yet("a"), failed("b")), failed("b"));
         assert_eq!(worse(not_yet("a"), not_yet("b")), not_yet("a"));
-        assert_eq!(worse(Finding::Pass, not_yet("b")), not_yet("b"));
+        assert_eq!(worse(ProbeResult::Pass, not_yet("b")), not_yet("b"));
     }
 }

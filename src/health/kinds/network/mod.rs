@@ -1,16 +1,16 @@
 //! `kind = "network"`: an interface is usable, there is a way out, and it answers.
 
-pub mod facts;
 mod ping;
+pub mod state;
 
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use crate::config::kinds::{Family, NetworkCheck};
-use crate::health::Finding;
-use crate::pattern;
+use crate::health::ProbeResult;
+use crate::health::pattern;
 use abide_core::root::Root;
-use facts::{Facts, Interface, Route};
+use state::{Interface, NetworkState, Route};
 
 /// The check.
 #[derive(Debug)]
@@ -27,20 +27,20 @@ impl NetworkProbe {
     }
 
     /// Looks once; what is asked of others takes at most `limit` altogether.
-    pub fn run(&mut self, limit: Duration) -> Finding {
+    pub fn run(&mut self, limit: Duration) -> ProbeResult {
         let end = Instant::now() + limit;
         match self.look(end) {
-            Ok(()) => Finding::Pass,
+            Ok(()) => ProbeResult::Pass,
             // Networks come and go: nothing here is ever certain to stay away.
-            Err(reason) => Finding::NotYet(reason),
+            Err(reason) => ProbeResult::NotYet(reason),
         }
     }
 
     fn look(&self, end: Instant) -> Result<(), String> {
-        let facts = Facts::gather(&self.root)?;
-        let usable = usable(&self.config, &facts)?;
+        let state = NetworkState::gather(&self.root)?;
+        let usable = usable(&self.config, &state)?;
         if self.config.default_route {
-            let routes = default_routes(&facts, &usable)?;
+            let routes = default_routes(&state, &usable)?;
             if self.config.gateway {
                 ask_gateways(&self.root, &routes, end)?;
             }
@@ -56,13 +56,13 @@ impl NetworkProbe {
 }
 
 /// The interfaces that are up, have a carrier and the addresses asked for.
-fn usable<'f>(config: &NetworkCheck, facts: &'f Facts) -> Result<Vec<&'f Interface>, String> {
+fn usable<'f>(config: &NetworkCheck, state: &'f NetworkState) -> Result<Vec<&'f Interface>, String> {
     let wanted = |name: &str| match config.interfaces.is_empty() {
         true => name != "lo",
         false => config.interfaces.iter().any(|pattern| pattern::matches(pattern, name)),
     };
     let (mut usable, mut problems) = (Vec::new(), Vec::new());
-    for interface in facts.interfaces.iter().filter(|i| wanted(&i.name)) {
+    for interface in state.interfaces.iter().filter(|i| wanted(&i.name)) {
         match problem(interface, config.family) {
             None => usable.push(interface),
             Some(problem) => problems.push(format!("{} {problem}", interface.name)),
@@ -71,7 +71,7 @@ fn usable<'f>(config: &NetworkCheck, facts: &'f Facts) -> Result<Vec<&'f Interfa
     let missing = config
         .interfaces
         .iter()
-        .filter(|pattern| !facts.interfaces.iter().any(|i| pattern::matches(pattern, &i.name)))
+        .filter(|pattern| !state.interfaces.iter().any(|i| pattern::matches(pattern, &i.name)))
         .map(|pattern| format!("there is no {pattern}"));
     problems.extend(missing);
     if problems.is_empty() && usable.is_empty() {
@@ -100,9 +100,9 @@ fn problem(interface: &Interface, family: Family) -> Option<&'static str> {
     }
 }
 
-fn default_routes<'f>(facts: &'f Facts, usable: &[&Interface]) -> Result<Vec<&'f Route>, String> {
+fn default_routes<'f>(state: &'f NetworkState, usable: &[&Interface]) -> Result<Vec<&'f Route>, String> {
     let routes: Vec<&Route> =
-        facts.routes.iter().filter(|route| usable.iter().any(|i| i.name == route.interface)).collect();
+        state.routes.iter().filter(|route| usable.iter().any(|i| i.name == route.interface)).collect();
     match routes.is_empty() {
         true => Err("no default route".into()),
         false => Ok(routes),
@@ -176,8 +176,8 @@ mod tests {
         }
     }
 
-    fn facts(interfaces: Vec<Interface>) -> Facts {
-        Facts { interfaces, routes: Vec::new() }
+    fn state(interfaces: Vec<Interface>) -> NetworkState {
+        NetworkState { interfaces, routes: Vec::new() }
     }
 
     fn names(found: Result<Vec<&Interface>, String>) -> Result<Vec<String>, String> {
@@ -186,51 +186,51 @@ mod tests {
 
     #[test]
     fn any_interface_but_the_loopback_will_do() {
-        let facts = facts(vec![
+        let state = state(vec![
             interface("lo", true, true, &["127.0.0.1"]),
             interface("eth0", false, false, &[]),
             interface("eth1", true, true, &["192.0.2.7"]),
         ]);
-        assert_eq!(names(usable(&check(""), &facts)), Ok(vec!["eth1".into()]));
+        assert_eq!(names(usable(&check(""), &state)), Ok(vec!["eth1".into()]));
     }
 
     #[test]
     fn what_is_wrong_with_each_interface_is_told() {
-        let facts = facts(vec![
+        let state = state(vec![
             interface("eth0", false, false, &[]),
             interface("eth1", true, false, &[]),
             interface("eth2", true, true, &[]),
         ]);
         assert_eq!(
-            names(usable(&check(""), &facts)),
+            names(usable(&check(""), &state)),
             Err("eth0 is down, eth1 has no carrier, eth2 has no address".into())
         );
     }
 
     #[test]
     fn all_named_interfaces_may_be_needed() {
-        let facts = facts(vec![interface("eth0", true, true, &["192.0.2.7"])]);
+        let state = state(vec![interface("eth0", true, true, &["192.0.2.7"])]);
         let all = check("interfaces = ['eth0', 'wwan*']\nneed = 'all'");
-        assert_eq!(names(usable(&all, &facts)), Err("there is no wwan*".into()));
+        assert_eq!(names(usable(&all, &state)), Err("there is no wwan*".into()));
         let any = check("interfaces = ['eth0', 'wwan*']");
-        assert_eq!(names(usable(&any, &facts)), Ok(vec!["eth0".into()]));
+        assert_eq!(names(usable(&any, &state)), Ok(vec!["eth0".into()]));
     }
 
     #[test]
     fn the_family_of_the_address_matters_where_it_is_asked_for() {
-        let facts = facts(vec![interface("eth0", true, true, &["192.0.2.7"])]);
-        assert!(usable(&check("family = 'ipv4'"), &facts).is_ok());
-        assert_eq!(names(usable(&check("family = 'both'"), &facts)), Err("eth0 has no IPv6 address".into()));
+        let state = state(vec![interface("eth0", true, true, &["192.0.2.7"])]);
+        assert!(usable(&check("family = 'ipv4'"), &state).is_ok());
+        assert_eq!(names(usable(&check("family = 'both'"), &state)), Err("eth0 has no IPv6 address".into()));
     }
 
     #[test]
     fn a_default_route_through_an_unusable_interface_does_not_count() {
         let eth0 = interface("eth0", true, true, &["192.0.2.7"]);
-        let mut facts = facts(vec![eth0.clone()]);
-        facts.routes = vec![Route { interface: "eth1".into(), gateway: None }];
-        assert_eq!(default_routes(&facts, &[&eth0]).unwrap_err(), "no default route");
-        facts.routes.push(Route { interface: "eth0".into(), gateway: None });
-        assert_eq!(default_routes(&facts, &[&eth0]).unwrap().len(), 1);
+        let mut state = state(vec![eth0.clone()]);
+        state.routes = vec![Route { interface: "eth1".into(), gateway: None }];
+        assert_eq!(default_routes(&state, &[&eth0]).unwrap_err(), "no default route");
+        state.routes.push(Route { interface: "eth0".into(), gateway: None });
+        assert_eq!(default_routes(&state, &[&eth0]).unwrap().len(), 1);
     }
 
     #[test]

@@ -128,7 +128,9 @@ impl Echo {
             }
             let mut buffer = [0; 256];
             match recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Ok(count) if self.is_answer(buffer.get(..count).unwrap_or_default()) => return Ok(true),
+                Ok(count) if self.is_confirmation(buffer.get(..count).unwrap_or_default()) => {
+                    return Ok(true);
+                }
                 // Somebody else's answer, or the host cannot be reached yet.
                 Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::EHOSTUNREACH | Errno::ECONNREFUSED) => {}
                 Err(e) => return Err(e.into()),
@@ -140,7 +142,7 @@ impl Echo {
     }
 
     /// Raw sockets hear all answers that come in, whoever asked; for IPv4 with the IP header.
-    fn is_answer(&self, packet: &[u8]) -> bool {
+    fn is_confirmation(&self, packet: &[u8]) -> bool {
         let (from, message) = match (self.host, self.is_raw) {
             (IpAddr::V4(_), true) => match split_ipv4(packet) {
                 Some((from, message)) => (Some(IpAddr::V4(from)), message),

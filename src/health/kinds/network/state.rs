@@ -15,7 +15,7 @@ const RTF_REJECT: u32 = 0x0200;
 
 /// What is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct NetworkState {
     /// All interfaces, by name.
     pub interfaces: Vec<Interface>,
     /// The default routes of the main table, of both families.
@@ -44,7 +44,7 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
 }
 
-impl Facts {
+impl NetworkState {
     /// Looks at the network of `root`. Below a folder there are no IPv4 addresses: the kernel shows
     /// them in no file.
     ///
@@ -205,8 +205,8 @@ mod tests {
             }
         }
         fs::write(dir.path().join("sys/class/net/bonding_masters"), "").unwrap();
-        let facts = Facts::gather(&Root::at(dir.path())).unwrap();
-        let states: Vec<(bool, bool)> = facts.interfaces.iter().map(|i| (i.is_up, i.has_carrier)).collect();
+        let state = NetworkState::gather(&Root::at(dir.path())).unwrap();
+        let states: Vec<(bool, bool)> = state.interfaces.iter().map(|i| (i.is_up, i.has_carrier)).collect();
         assert_eq!(states, [(true, true), (false, false)]);
     }
 }

@@ -9,12 +9,12 @@ use abide_core::root::Root;
 
 /// A monotonic clock whose zero is the start of the kernel, as for systemd's `OnBootSec=`.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub struct MonotonicClock {
     started: Instant,
     offset: Duration,
 }
 
-impl Clock {
+impl MonotonicClock {
     /// The clock of `root`: below a folder, `/proc/uptime` there says when it is.
     #[must_use]
     pub fn new(root: &Root) -> Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::kinds::ClockCheck;
-use crate::health::Finding;
+use crate::health::ProbeResult;
 use abide_core::config::duration::format;
 use abide_core::root::Root;
 use abide_core::sys;
@@ -26,22 +26,22 @@ impl ClockProbe {
     }
 
     /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> Finding {
+    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
         let by_timesyncd = self.root.path(TIMESYNC).exists();
         let state = match self.root.is_live() {
             true => sys::clock_error(),
             false => Ok(by_timesyncd.then_some(Duration::ZERO)),
         };
         match (state, self.config.max_error) {
-            (Err(e), _) => Finding::NotYet(format!("the kernel does not tell about the clock: {e}")),
-            (Ok(None), None) if by_timesyncd => Finding::Pass,
-            (Ok(None), _) => Finding::NotYet("the clock is not synchronised".into()),
-            (Ok(Some(error)), Some(most)) if error > most => Finding::NotYet(format!(
+            (Err(e), _) => ProbeResult::NotYet(format!("the kernel does not tell about the clock: {e}")),
+            (Ok(None), None) if by_timesyncd => ProbeResult::Pass,
+            (Ok(None), _) => ProbeResult::NotYet("the clock is not synchronised".into()),
+            (Ok(Some(error)), Some(most)) if error > most => ProbeResult::NotYet(format!(
                 "the clock may be wrong by {}, {} are allowed",
                 format(error),
                 format(most)
             )),
-            (Ok(Some(_)), _) => Finding::Pass,
+            (Ok(Some(_)), _) => ProbeResult::Pass,
         }
     }
 }
@@ -56,10 +56,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut probe = ClockProbe::new(&ClockCheck { max_error: None }, &Root::at(dir.path()));
         let limit = Duration::from_secs(1);
-        assert_eq!(probe.run(limit), Finding::NotYet("the clock is not synchronised".into()));
+        assert_eq!(probe.run(limit), ProbeResult::NotYet("the clock is not synchronised".into()));
         std::fs::create_dir_all(dir.path().join("run/systemd/timesync")).unwrap();
         std::fs::write(dir.path().join("run/systemd/timesync/synchronized"), "").unwrap();
-        assert_eq!(probe.run(limit), Finding::Pass);
+        assert_eq!(probe.run(limit), ProbeResult::Pass);
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! What a check found: one run of it, and the last result as it is published.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The result of one run of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The check passed.
+    Pass,
+    /// The check did not pass; a later run may.
+    NotYet(String),
+    /// The check did not pass, and no later run will.
+    Failed(String),
+}
+
+/// The status of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckStatus {
+    /// The last run passed.
+    Pass,
+    /// The last run did not pass.
+    Fail,
+    /// It has not run yet.
+    Pending,
+}
+
+/// The last result of a check, as it is published (`abide check --json`, `abide status --json`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// The check's name.
+    pub name: String,
+    /// Whether the assessment of this boot depends on it; `only_if_passed_before` is taken into account.
+    pub required: bool,
+    /// The status after its last run.
+    pub result: CheckStatus,
+    /// Why it did not pass; empty if it did.
+    pub reason: String,
+    /// The end of the output of its program, where it runs one and did not pass.
+    #[serde(default)]
+    pub output: String,
+    /// How long the run took.
+    pub seconds: f64,
+}
+
+impl CheckStatus {
+    /// The word in messages and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+/// One line: `uplink: fail (wanted): no default route`.
+impl fmt::Display for CheckResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wanted = if self.required { "" } else { " (wanted)" };
+        write!(f, "{}: {}{wanted}", self.name, self.result.as_str())?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+    }
+}
