@@ -103,7 +103,7 @@ fn find_init(root: &Root) -> Result<()> {
 
 fn give_up(machine: &mut Machine, phase: Phase, reason: &str) {
     let verdict = Verdict { phase, reason: reason.to_owned(), checks: vec![] };
-    if let Err(e) = abide_core::update::rollback::rollback(machine, Some(verdict), 0) {
+    if let Err(e) = abide_core::update::rollback::give_up(machine, Some(verdict)) {
         error!("{e}; this try is lost");
     }
 }

@@ -12,12 +12,12 @@ use crate::health::MonotonicClock;
 use crate::health::runner;
 use crate::health::runner::{AssessmentEnd, Runner};
 use crate::update::every_boot::{Answer, fail, pass};
+use crate::update::rearm::{disarm, rearm};
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote, Lock, Phase};
 use abide_core::update::Machine;
-use abide_core::update::rearm::{disarm, rearm};
 use abide_core::update::reboot;
 use abide_core::update::reboot::Manner;
 

@@ -3,10 +3,10 @@
 use log::warn;
 
 use crate::events::{Event, Kind, announce, hooks};
-use crate::update::commit;
+use crate::update::{commit, rearm};
 use abide_core::error::Result;
 use abide_core::state::{Baseline, Lock, Stage, Update};
-use abide_core::update::{rearm, trial};
+use abide_core::update::trial;
 
 use crate::cli::Context;
 

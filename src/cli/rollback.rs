@@ -2,9 +2,10 @@
 
 use abide_core::error::Result;
 use abide_core::state::{Lock, Phase, Verdict};
-use abide_core::update::{reboot, rollback};
+use abide_core::update::reboot;
 
 use crate::cli::Context;
+use crate::update::rollback;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

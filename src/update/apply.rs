@@ -9,8 +9,10 @@ use abide_core::state::{Baseline, Previous, Stage, State, Update};
 
 use abide_core::update::machine::Machine;
 use abide_core::update::renames::{find, rename};
-use abide_core::update::step::{Step, perform_all};
-use abide_core::update::switch::{Loader, Switch, demote, free_stem, plan_switch, remember_running};
+use abide_core::update::step::{STAGED_UKI, Step, perform_all};
+
+use crate::update::staged;
+use crate::update::switch::{Loader, Switch, demote, free_stem, plan_switch, remember_running};
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +48,14 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
         Some(entry) => {
             // One that a rollback to the other system arms was never staged.
             if update.uki.is_some() && entry.partition == BootPartition::Esp {
-                machine.verify_uki(update, &entry.path())?;
+                staged::verify(machine, update, &entry.path())?;
             }
             entry.renamed(entry.name.with_counter(None))
         }
         None => {
-            machine.verify_staged(update)?;
+            staged::verify(machine, update, STAGED_UKI)?;
             let stem = free_stem(&update.image_id, &update.version, |stem| running.id() == entry_id(stem))?;
-            machine.staged_entry(&stem)?
+            staged::entry(machine, &stem)?
         }
     };
     let settings = machine.settings_for_trial();

@@ -7,8 +7,9 @@ use abide_core::state::{Baseline, BootKind, Previous, Stage, State, Update};
 use abide_core::update::machine::Machine;
 use abide_core::update::outcome::committed_state;
 use abide_core::update::renames::{find, rename};
-use abide_core::update::step::{Effects, Step, perform_all};
-use abide_core::update::switch::{Loader, entries_after, refuse_unless_next};
+use abide_core::update::step::{Effects, Step, entries_after, perform_all};
+
+use crate::update::switch::{Loader, refuse_unless_next};
 
 /// Keeps the running trial: its entry loses the counter, and the state remembers it.
 /// Returns the version that was kept. Saying it again changes nothing.

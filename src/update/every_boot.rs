@@ -7,8 +7,9 @@ use abide_core::error::{Error, Result};
 use abide_core::state::{Remedy, State, Unhealthy};
 
 use abide_core::update::machine::Machine;
-use abide_core::update::rollback;
 use abide_core::update::step::{Effects, Step};
+
+use crate::update::rollback;
 
 /// What is done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! One boot: from power-on to the end of power, with everything that a cut may leave on the way.
 
-use abide::update::{apply, commit, forget};
+use abide::update::{apply, commit, forget, rearm, rollback};
 use abide_core::boot::Entry;
 use abide_core::boot::LoaderVars;
 use abide_core::boot::model::choice::{after_boot, choose};
@@ -11,7 +11,7 @@ use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::state::{BootKind, BootNote, Phase, Stage, Store, Verdict};
 use abide_core::update::step::perform_all;
-use abide_core::update::{Machine, Sources, rearm, rollback, trial};
+use abide_core::update::{Machine, Sources, trial};
 
 use super::check::Violation;
 use super::disk::{Disk, Geometry};

@@ -300,6 +300,12 @@ impl Failure {
 }
 
 impl Update {
+    /// Whether it is bootable, and neither committed nor followed by the old system yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Applied | Stage::Testing)
+    }
+
     /// Whether it is committed and has tries all the same.
     #[must_use]
     pub fn is_counted(&self) -> bool {

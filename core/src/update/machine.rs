@@ -1,15 +1,12 @@
 //! Everything that decisions are made from, read once; and the effects that carry them out.
 
-use std::io::Read;
-
 use log::debug;
-use sha2::{Digest, Sha256};
 
 use crate::boot::esp::entries;
 use crate::boot::esp::safe_rename;
 use crate::boot::model::choice::{Settings, choose};
 use crate::boot::model::entry::UKI_DIR;
-use crate::boot::model::name::{EntryName, Suffix, fold_id};
+use crate::boot::model::name::{EntryName, fold_id};
 use crate::boot::{Access, BootDirs, BootPartition, EfiVars, Entry, LoaderVars, Quirks};
 use crate::config::SlotLabels;
 use crate::disk::{RootArg, SlotName, Slots};
@@ -18,13 +15,11 @@ use crate::root::Root;
 use crate::state::boot_note::boot_id;
 use crate::state::{BootKind, BootNote, Stage, State, Store, Update};
 
-use crate::update::STAGED_UKI;
 use crate::update::clock;
 use crate::update::overrides::Override;
 use crate::update::reconcile::{Evidence, Finding};
 use crate::update::renames::find;
-use crate::update::step::{Effects, Step, perform_all};
-use crate::update::switch::entries_after;
+use crate::update::step::{Effects, STAGED_UKI, Step, entries_after, perform_all};
 
 const CMDLINE: &str = "/proc/cmdline";
 
@@ -345,53 +340,6 @@ impl Machine {
     #[must_use]
     pub fn overrides_to_clear(&self) -> Vec<Step> {
         Override::set_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
-    }
-
-    /// Checks that the staged UKI is still what was verified when it was written.
-    ///
-    /// # Errors
-    /// [`Error::Unverified`] if it is not, [`Error::Nothing`] if it has gone.
-    pub fn verify_staged(&self, update: &Update) -> Result<()> {
-        self.verify_uki(update, STAGED_UKI)
-    }
-
-    /// Checks that the UKI at `path` on the ESP is still what was verified when it was written,
-    /// by what the disk holds and not by what is cached.
-    ///
-    /// # Errors
-    /// As [`Machine::verify_staged`].
-    pub fn verify_uki(&self, update: &Update, path: &str) -> Result<()> {
-        let Some(known) = &update.uki else {
-            return Err(Error::Nothing("the staged update has no UKI; write it again".into()));
-        };
-        let mut file = self.dirs.esp.open_on_disk(path).map_err(|e| {
-            Error::Nothing(format!("the staged UKI {path} cannot be opened ({e}); write it again"))
-        })?;
-        let mut hash = Sha256::new();
-        let mut size = 0_u64;
-        let mut block = vec![0_u8; 1 << 20];
-        loop {
-            let n = file.read(&mut block).or_boot(|| format!("{path}: cannot read"))?;
-            let Some(part) = block.get(..n).filter(|p| !p.is_empty()) else { break };
-            hash.update(part);
-            size += n as u64;
-        }
-        if size != known.size || crate::hex::encode(&hash.finalize()) != known.sha256 {
-            return Err(Error::Unverified(format!(
-                "the staged UKI {path} is not what was written any more; write the update again"
-            )));
-        }
-        Ok(())
-    }
-
-    /// The staged UKI as the boot entry that it will be, without a counter.
-    ///
-    /// # Errors
-    /// [`Error::Boot`] if it cannot be read as a UKI.
-    pub fn staged_entry(&self, stem: &str) -> Result<Entry> {
-        let name = EntryName::new(stem, None, Suffix::Efi)
-            .ok_or_else(|| Error::Refused(format!("{stem} cannot be the name of a boot entry")))?;
-        entries::uki_at(self.dirs.esp.as_ref(), STAGED_UKI, &name, &self.quirks)
     }
 
     fn reread(&mut self) -> Result<()> {

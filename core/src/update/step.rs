@@ -1,9 +1,17 @@
 //! The single operations that change a machine. A plan is a list of them.
 
-use crate::boot::BootPartition;
+use crate::boot::model::name::EntryName;
+use crate::boot::{BootPartition, Entry};
 use crate::error::Result;
 use crate::state::State;
 use crate::update::overrides::Override;
+
+/// Where the staged UKI waits, relative to the ESP, under a name that no loader shows.
+///
+/// In the folder in which it will be an entry: a rename from one folder to another
+/// changes two sectors, and a power cut between the two leaves both names for one
+/// file. Replacing the staged UKI would then free the clusters of the system that runs.
+pub const STAGED_UKI: &str = "EFI/Linux/staged.uki";
 
 /// One change, durable when it is done, harmless when it is repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,4 +60,25 @@ pub trait Effects {
 /// As [`Effects::perform`].
 pub fn perform_all(effects: &mut dyn Effects, steps: &[Step]) -> Result<()> {
     steps.iter().try_for_each(|step| effects.perform(step))
+}
+
+/// The entries as they are once `steps` are done.
+#[must_use]
+pub fn entries_after(entries: &[Entry], steps: &[Step]) -> Vec<Entry> {
+    let mut after = entries.to_vec();
+    for step in steps {
+        match step {
+            Step::Rename { partition, from, to } => {
+                let Some(name) = EntryName::parse(to) else { continue };
+                for entry in after.iter_mut().filter(|e| e.partition == *partition && e.path() == *from) {
+                    *entry = entry.renamed(name.clone());
+                }
+            }
+            Step::Remove { partition, file } => {
+                after.retain(|e| e.partition != *partition || e.path() != *file);
+            }
+            _ => {}
+        }
+    }
+    after
 }

@@ -14,7 +14,7 @@ use crate::state::{BootEnd, Lock, Phase, Stage, TrialBoot, Update, Verdict};
 use crate::update::machine::Machine;
 use crate::update::reboot;
 use crate::update::reboot::Manner;
-use crate::update::rollback::rollback;
+use crate::update::rollback::give_up;
 use crate::update::step::{Effects, Step};
 
 /// Notes that this boot of the update on trial has reached `phase`. Does
@@ -83,15 +83,12 @@ pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOn
 /// [`crate::error::Error::Boot`] if the ESP cannot be changed.
 pub fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<bool> {
     let state = machine.state();
-    let open = state
-        .update
-        .as_ref()
-        .filter(|u| matches!(u.stage, Stage::Applied | Stage::Testing) && machine.runs(u));
+    let open = state.update.as_ref().filter(|u| u.is_open() && machine.runs(u));
     match (open, how) {
         (None, _) => return Ok(false),
         (Some(update), _) if update.verdict.is_some() => {}
         (Some(_), OnFailure::Rollback) => {
-            rollback(machine, Some(verdict), 0)?;
+            give_up(machine, Some(verdict))?;
         }
         (Some(_), OnFailure::Retry) => lose(machine, verdict)?,
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use abide_core::disk::SlotName;
 use abide_core::state::{Stage, State};
 use abide_core::update::machine::Machine;
+use abide_core::update::standing::{Standing, standing};
 
 /// One of `slots`
 #[derive(Debug, Clone, Serialize)]
@@ -47,11 +48,8 @@ impl SlotStatus {
         };
         let installed = state.installed(name);
         let shown = entry.as_ref();
-        let good = shown.is_some_and(|e| {
-            let digest = installed.filter(|i| i.entry == e.id()).and_then(|i| i.digest.as_deref());
-            (e.name.counter().is_none() || state.is_known_good(&e.id()))
-                && state.failure_of(e.version.as_deref(), digest).is_none()
-        });
+        let good =
+            shown.is_some_and(|e| matches!(standing(state, e, name), Standing::Good | Standing::Unhealthy));
         Self {
             name,
             running: is_running,

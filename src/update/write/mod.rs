@@ -24,6 +24,7 @@ use crate::feed::published;
 use crate::feed::published::ReleaseFiles;
 use crate::image::Folder;
 use crate::image::trust::{Expected, Judge};
+use crate::update::rearm::disarm;
 use abide_core::boot::esp::safe_rename::discard;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::{Area, SlotName};
@@ -32,7 +33,6 @@ use abide_core::state::{Stage, State, Uki, Update};
 
 use abide_core::update::STAGED_UKI;
 use abide_core::update::machine::Machine;
-use abide_core::update::rearm::disarm;
 use abide_core::update::step::{Effects, Step, perform_all};
 use disk_image::DiskImage;
 use opened::Opened;

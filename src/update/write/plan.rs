@@ -2,6 +2,7 @@
 
 use crate::boot::kernel_args::reboots_on_panic;
 use crate::config::Lacking;
+use crate::update::switch::free_stem;
 use crate::update::write::opened::Described;
 use crate::update::write::parts;
 use crate::update::write::parts::PartPlan;
@@ -14,7 +15,6 @@ use abide_core::error::{Error, Result};
 use abide_core::state::{Stage, State, Update};
 use abide_core::update::renames::{find, keep};
 use abide_core::update::step::Step;
-use abide_core::update::switch::free_stem;
 
 /// Bytes that must stay free on the ESP beside the UKI, for the state and for the
 /// FAT itself.

@@ -9,14 +9,16 @@
 
 use log::info;
 
-use crate::boot::Entry;
-use crate::disk::RootArg;
-use crate::error::{Error, Result};
-use crate::state::{Previous, Stage, State, Update};
+use abide_core::boot::Entry;
+use abide_core::disk::RootArg;
+use abide_core::error::{Error, Result};
+use abide_core::state::{Previous, Stage, State, Update};
 
-use crate::update::machine::Machine;
-use crate::update::renames::{find, rename};
-use crate::update::step::{Effects, Step, perform_all};
+use abide_core::update::machine::Machine;
+use abide_core::update::renames::{find, rename};
+use abide_core::update::standing::{Standing, standing};
+use abide_core::update::step::{Step, perform_all};
+
 use crate::update::switch::{Loader, plan_switch, refuse_unless_next, remember_running};
 
 /// Gives the running system, which was found healthy or was shut down in good order, all its tries.
@@ -43,15 +45,22 @@ pub fn rearm(machine: &mut Machine, tries: u32) -> Result<bool> {
 /// # Errors
 /// [`Error::Boot`] if the ESP cannot be changed.
 pub fn disarm(machine: &mut Machine) -> Result<()> {
-    let mut state = machine.state();
-    let Some(update) = state.update.as_mut().filter(|u| u.is_counted()) else { return Ok(()) };
+    let (steps, _) = plan_disarm(&machine.state(), &machine.entries);
+    perform_all(machine, &steps)
+}
+
+/// The steps that give the entry whose boots are counted its plain name back, and the state after them.
+#[must_use]
+pub fn plan_disarm(state: &State, entries: &[Entry]) -> (Vec<Step>, State) {
+    let mut next = state.clone();
+    let Some(update) = next.update.as_mut().filter(|u| u.is_counted()) else { return (vec![], next) };
     update.counted = false;
     // The name first: a plain one is what the loader goes by, whatever the state says.
-    if let Some(entry) = find(&machine.entries, &update.entry).filter(|e| e.name.counter().is_some()) {
-        let step = rename(entry, &entry.name.with_counter(None).to_string());
-        machine.perform(&step)?;
-    }
-    machine.perform(&Step::Save(Box::new(state)))
+    let counted = find(entries, &update.entry).filter(|e| e.name.counter().is_some());
+    let mut steps: Vec<Step> =
+        counted.map(|entry| rename(entry, entry.name.with_counter(None).file())).into_iter().collect();
+    steps.push(Step::Save(Box::new(next.clone())));
+    (steps, next)
 }
 
 /// Whether the running system is one whose boots are counted.
@@ -120,14 +129,10 @@ fn other_system(machine: &Machine, state: &State, running: &Entry) -> Result<Ent
         return Err(nothing("holds an update that is not committed"));
     }
     let entry = machine.entry_of_slot(slot).ok_or_else(|| nothing("has no boot entry"))?;
-    let installed = state.installed(slot).filter(|i| i.entry == entry.id());
-    let digest = installed.and_then(|i| i.digest.as_deref());
-    let is_good = (entry.name.counter().is_none() || state.is_known_good(&entry.id()))
-        && state.failure_of(entry.version.as_deref(), digest).is_none()
-        && !state.unhealthy.iter().any(|u| u.entry == entry.id());
-    match is_good && entry.id() != running.id() {
-        true => Ok(entry),
-        false => Err(nothing("does not hold a good system")),
+    if standing(state, &entry, slot) == Standing::Good && entry.id() != running.id() {
+        Ok(entry)
+    } else {
+        Err(nothing("does not hold a good system"))
     }
 }
 

@@ -1,14 +1,13 @@
 //! Making the loader choose another entry, checked against the loader's model first.
 
-use crate::boot::model::choice::{Settings, boot, choose};
-use crate::boot::model::name::EntryName;
-use crate::boot::{Counter, Entry, Quirks};
-use crate::disk::SlotName;
-use crate::error::{Error, Result};
-use crate::state::{Installed, State};
+use abide_core::boot::model::choice::{Settings, boot, choose};
+use abide_core::boot::{Counter, Entry, Quirks};
+use abide_core::disk::SlotName;
+use abide_core::error::{Error, Result};
+use abide_core::state::{Installed, State};
 
-use crate::update::renames::{find, rename};
-use crate::update::step::Step;
+use abide_core::update::renames::{find, rename};
+use abide_core::update::step::Step;
 
 /// How often a suffix is tried before a reinstall of one version gives up.
 const MAX_SUFFIX: u32 = 99;
@@ -89,27 +88,6 @@ fn does_what_is_meant(loader: Loader<'_>, entries: &[Entry], trial: &Entry, runn
     Ok(())
 }
 
-/// The entries as they are once `steps` are done.
-#[must_use]
-pub fn entries_after(entries: &[Entry], steps: &[Step]) -> Vec<Entry> {
-    let mut after = entries.to_vec();
-    for step in steps {
-        match step {
-            Step::Rename { partition, from, to } => {
-                let Some(name) = EntryName::parse(to) else { continue };
-                for entry in after.iter_mut().filter(|e| e.partition == *partition && e.path() == *from) {
-                    *entry = entry.renamed(name.clone());
-                }
-            }
-            Step::Remove { partition, file } => {
-                after.retain(|e| e.partition != *partition || e.path() != *file);
-            }
-            _ => {}
-        }
-    }
-    after
-}
-
 /// Asks the model whether `wanted` is what boots from now on, once `entries` are there.
 ///
 /// # Errors
@@ -162,6 +140,7 @@ pub fn free_stem(image_id: &str, version: &str, taken: impl Fn(&str) -> bool) ->
         .find(|stem| !taken(stem))
         .ok_or_else(|| Error::Refused(format!("{plain}: no free name for another entry of this version")))
 }
+
 /// The step that demotes the running entry, where the switch needs it and it is not done yet.
 #[must_use]
 pub fn demote(entries: &[Entry], switch: &Switch) -> Option<Step> {

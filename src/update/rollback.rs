@@ -1,0 +1,143 @@
+//! `rollback`: away from the running system.
+
+use abide_core::boot::{Counter, Entry};
+use abide_core::disk::{RootArg, SlotName};
+use abide_core::error::{Error, Result};
+use abide_core::state::{Installed, Previous, Stage, State, Update, Verdict};
+use abide_core::update::machine::Machine;
+use abide_core::update::renames::{find, rename};
+use abide_core::update::rollback::give_up;
+use abide_core::update::standing::{Standing, standing};
+use abide_core::update::step::{Step, entries_after, perform_all};
+
+use crate::update::rearm::plan_disarm;
+use crate::update::switch::{Loader, Switch, demote, plan_switch, remember_running};
+
+/// What a rollback did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolledBack {
+    /// The running trial was marked bad; the version that was given up.
+    Trial(String),
+    /// The other slot is on trial from the next boot; its version.
+    ToOther(String),
+}
+
+/// On a trial: gives it up for `verdict` (by default: an operator said so).
+/// On a committed system: puts the other slot on trial, if it holds a good system.
+///
+/// # Errors
+/// [`Error::Nothing`] if there is no good system to go to, [`Error::Refused`] if the loader
+/// would not do what is meant, [`Error::Boot`] if the ESP cannot be changed.
+pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> Result<RolledBack> {
+    let is_forced = verdict.is_some();
+    if let Some(version) = give_up(machine, verdict)? {
+        return Ok(RolledBack::Trial(version));
+    }
+    if is_forced {
+        return Err(Error::Nothing("no update is on trial; nothing to give up".into()));
+    }
+    let plan = plan_to_other(machine, tries)?;
+    perform_all(machine, &plan.steps)?;
+    Ok(RolledBack::ToOther(plan.version))
+}
+
+/// The way to the other system.
+#[derive(Debug)]
+struct Plan {
+    version: String,
+    steps: Vec<Step>,
+}
+
+/// The system in the other slot.
+struct Other {
+    entry: Entry,
+    version: String,
+    digest: Option<String>,
+}
+
+/// Finds the system to go to, and the steps that put it on trial. Nothing is changed here.
+fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
+    let state = machine.state();
+    let running = machine.running_entry()?;
+    let slot = machine.running_slot()?.other();
+    let Other { entry, version, digest } = other_system(machine, &state, slot)?;
+    // Its tries would run out beside a trial.
+    let (mut steps, state) = plan_disarm(&state, &machine.entries);
+    let entries = entries_after(&machine.entries, &steps);
+    let after = |entry: Entry| find(&entries, &entry.id()).cloned().unwrap_or(entry);
+    let (running, entry) = (after(running), after(entry));
+    let settings = machine.settings_for_trial();
+    let loader = Loader { settings: &settings, quirks: &machine.quirks };
+    let plain = entry.renamed(entry.name.with_counter(None));
+    let switch = plan_switch(loader, &entries, &plain, &running.id(), tries)?;
+    let previous = Previous {
+        slot: slot.other(),
+        entry: running.id(),
+        version: running.version.clone(),
+        demoted: switch.demoted.is_some(),
+    };
+    let update = Update {
+        image_id: entry.sort_key.clone().unwrap_or_default(),
+        version: version.clone(),
+        digest: digest.clone(),
+        slot,
+        stage: Stage::Applied,
+        uki: None,
+        root: entry.options.as_deref().and_then(RootArg::parse).map(|r| r.to_string()).unwrap_or_default(),
+        entry: entry.id(),
+        tries,
+        applied_in: machine.boot_id.clone(),
+        previous: Some(previous),
+        boots: vec![],
+        verdict: None,
+        ended: None,
+        counted: false,
+    };
+    steps.extend(machine.overrides_to_clear());
+    let mut state = remember_running(&state, slot.other(), &running);
+    state.set_installed(slot, Some(Installed { version: version.clone(), digest, entry: entry.id() }));
+    steps.extend(arm(&state, update, &entry, &entries, &switch));
+    Ok(Plan { version, steps })
+}
+
+fn other_system(machine: &Machine, state: &State, slot: SlotName) -> Result<Other> {
+    let nothing = |why: &str| Err(Error::Nothing(format!("slot {slot} {why}; nothing to roll back to")));
+    let is_update = state.update.as_ref().is_some_and(|u| u.slot == slot && u.stage < Stage::Committed);
+    // A committed system that is on trial again is both: a rollback that was cut off is repeated.
+    if is_update && state.installed(slot).is_none() {
+        return nothing("holds an update that was never committed");
+    }
+    let Some(entry) = machine.entry_of_slot(slot) else { return nothing("has no boot entry") };
+    let installed = state.installed(slot).filter(|i| i.entry == entry.id());
+    let version = entry.version.clone().or_else(|| installed.map(|i| i.version.clone())).unwrap_or_default();
+    let digest = installed.and_then(|i| i.digest.clone());
+    match standing(state, &entry, slot) {
+        // It may help all the same, and is assessed.
+        Standing::Good | Standing::Unhealthy => Ok(Other { entry, version, digest }),
+        Standing::NeverKept => nothing("does not hold a good system"),
+        Standing::Failed => {
+            state.refuse_failed(Some(&version), digest.as_deref())?;
+            nothing("holds a system that failed")
+        }
+    }
+}
+
+/// The steps that put a good system on trial. Until the state speaks of the trial its entry
+/// waits as `+0-0`: the loader does not come to it, and nobody takes it for tried or kept.
+fn arm(state: &State, update: Update, entry: &Entry, entries: &[Entry], switch: &Switch) -> Vec<Step> {
+    let mut steps = vec![];
+    let mut entry = entry.clone();
+    if entry.name.counter().is_none_or(|c| c.left == 0) {
+        let waiting = entry.renamed(entry.name.with_counter(Some(Counter::fresh(0))));
+        // That it is good is told by the state alone from here on.
+        steps.push(Step::Save(Box::new(state.clone())));
+        steps.extend((entry.name != waiting.name).then(|| rename(&entry, waiting.name.file())));
+        entry = waiting;
+    }
+    steps.push(Step::Save(Box::new(State { update: Some(update), ..state.clone() })));
+    if entry.name != switch.entry.name {
+        steps.push(rename(&entry, switch.entry.name.file()));
+    }
+    steps.extend(demote(entries, switch));
+    steps
+}
