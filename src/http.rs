@@ -1,4 +1,4 @@
-//! How servers are spoken to: one set-up for images, checks, reports and fleets.
+//! The HTTP client: one set-up for images, checks, events and servers of fleets.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,37 +10,37 @@ use ureq::tls::TlsConfig;
 use crate::tls::root_certs;
 use abide_core::root::Root;
 
-/// How long a server may take.
+/// How long to wait for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// So long for one request and its answer.
-    Whole(Duration),
-    /// So long to connect, and so long without a byte after that: for what is large.
-    Silence {
+pub enum Timeout {
+    /// For one request with its answer.
+    Total(Duration),
+    /// To connect, and then between two reads: for large files.
+    Idle {
         /// To connect.
         connect: Duration,
-        /// Between two reads, and for the beginning of the answer.
-        silent: Duration,
+        /// For the start of the answer, and between two reads.
+        idle: Duration,
     },
 }
 
-/// Whether a server may send its clients on to another one.
+/// Whether redirects are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
-    /// It may; what the client authenticates itself with stays behind.
+    /// They are, without the authorization.
     Follow,
-    /// It may not: its answer is an answer.
+    /// They are not: a redirect is the answer.
     Ignore,
 }
 
-/// A client that trusts the certificates in `ca`, else those of `root`. A status is no error.
+/// A client that trusts the certificates in `ca`, else those of `root`. A status of 400 and above is not an error.
 ///
 /// # Errors
-/// A sentence, if `ca` cannot be read or holds no certificate.
+/// A sentence, if `ca` cannot be read or has no certificate.
 pub fn agent(
     root: &Root,
     ca: Option<&Path>,
-    patience: Patience,
+    timeout: Timeout,
     redirects: Redirects,
 ) -> Result<Agent, String> {
     let mut config = Agent::config_builder()
@@ -48,12 +48,12 @@ pub fn agent(
         .http_status_as_error(false)
         .redirect_auth_headers(RedirectAuthHeaders::Never)
         .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")));
-    config = match patience {
-        Patience::Whole(limit) => config.timeout_global(Some(limit)),
-        Patience::Silence { connect, silent } => config
+    config = match timeout {
+        Timeout::Total(limit) => config.timeout_global(Some(limit)),
+        Timeout::Idle { connect, idle } => config
             .timeout_connect(Some(connect))
-            .timeout_recv_response(Some(silent))
-            .timeout_per_read(Some(silent)),
+            .timeout_recv_response(Some(idle))
+            .timeout_per_read(Some(idle)),
     };
     if redirects == Redirects::Ignore {
         config = config.max_redirects(0);

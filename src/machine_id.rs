@@ -1,16 +1,37 @@
-//! What tells this machine from others, without telling its machine id.
+//! What identifies this machine.
 
 use std::fs;
 
+use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 
 const FILE: &str = "/etc/machine-id";
 
-/// Derived from the machine id of `root` as machine-id(5) asks for it: 32 hexadecimal digits; empty
-/// where there is none.
+/// The machine id of `root`; empty where there is none. Confidential: it must not be sent to servers
+/// (machine-id(5)).
+#[must_use]
+pub fn raw(root: &Root) -> String {
+    fs::read_to_string(root.path(FILE)).unwrap_or_default().trim().to_owned()
+}
+
+/// An id derived from the machine id of `root` as machine-id(5) recommends: 32 hexadecimal digits; empty
+/// where there is no machine id.
 #[must_use]
 pub fn derived(root: &Root) -> String {
-    of(fs::read_to_string(root.path(FILE)).unwrap_or_default().trim())
+    of(&raw(root))
+}
+
+/// The id by which a server knows the machine: the configured one, else the derived one; `section`: of the
+/// configuration, for the message.
+///
+/// # Errors
+/// [`Error::Usage`] if there is neither.
+pub fn at_server(root: &Root, configured: Option<&str>, section: &str) -> Result<String> {
+    let id = configured.map_or_else(|| derived(root), str::to_owned);
+    if id.is_empty() {
+        return Err(Error::Usage(format!("[{section}]: the machine has no machine id; set id")));
+    }
+    Ok(id)
 }
 
 fn of(machine_id: &str) -> String {
@@ -27,7 +48,7 @@ mod tests {
     use super::of;
 
     #[test]
-    fn the_machine_id_itself_is_not_told() {
+    fn the_derived_id_does_not_contain_the_machine_id() {
         let id = "0123456789abcdef0123456789abcdef";
         assert_eq!(of(id).len(), 32);
         assert_ne!(of(id), id);

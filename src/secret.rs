@@ -1,4 +1,4 @@
-//! What a machine proves itself with to a server: read from a file, never shown.
+//! Tokens that authenticate the machine to a server: read from a file, never shown.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -9,25 +9,25 @@ use std::path::{Path, PathBuf};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 
-/// The longest that is read, in bytes.
-const MOST: u64 = 4096;
+/// The longest token, in bytes.
+const MAX: u64 = 4096;
 
-/// Where a unit that is not root finds what only root may read: given by `LoadCredential=`, or left by the
-/// step of the unit that is root ([`Secret::hand_over`]).
-const OWN: [&str; 2] = ["CREDENTIALS_DIRECTORY", RUNTIME];
+/// The folders where a unit that is not root finds a token: from `LoadCredential=`, or from the step of the unit
+/// that is root ([`Secret::hand_over`]).
+const CREDENTIALS: [&str; 2] = ["CREDENTIALS_DIRECTORY", RUNTIME];
 
-/// The folder of a unit with `RuntimeDirectory=`. It belongs to the unit's user and goes with the unit.
+/// The folder of a unit with `RuntimeDirectory=`. The unit's user owns it, and systemd removes it with the unit.
 const RUNTIME: &str = "RUNTIME_DIRECTORY";
 
-/// A token. Its debug form does not hold it.
+/// A token. Its debug form does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Reads `file`: one line. On the running system a copy that the unit has of it goes before it.
+    /// Reads the one line of `file`. On the running system the unit's own copy has precedence.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it cannot be read, is open to others, or holds no single line of visible ASCII.
+    /// [`Error::Usage`] if it cannot be read, is accessible to others, or is not one line of visible ASCII.
     pub fn read(root: &Root, file: &Path) -> Result<Self> {
         let path = credential(root, file).unwrap_or_else(|| root.path(file));
         let name = path.display();
@@ -35,30 +35,29 @@ impl Secret {
         let mut open = File::open(&path).or_usage(cannot)?;
         let meta = open.metadata().or_usage(cannot)?;
         if !meta.is_file() {
-            return Err(Error::Usage(format!("{name}: must be a file that holds a token")));
+            return Err(Error::Usage(format!("{name}: must be a regular file with the token")));
         }
         let mode = meta.permissions().mode();
         if mode & 0o027 != 0 {
             return Err(Error::Usage(format!(
-                "{name}: its mode is {:04o}: a token must not be open to others; chmod 0600 it (owner {})",
+                "{name}: its mode is {:04o}, so that others can access the token; chmod 0600 it (owner {})",
                 mode & 0o7777,
                 meta.uid()
             )));
         }
         let mut text = String::new();
-        Read::by_ref(&mut open).take(MOST + 1).read_to_string(&mut text).or_usage(cannot)?;
+        Read::by_ref(&mut open).take(MAX + 1).read_to_string(&mut text).or_usage(cannot)?;
         let token = text.trim_end_matches(['\n', '\r']);
-        if token.is_empty() || token.len() as u64 > MOST || !token.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(Error::Usage(format!("{name}: must hold one line, the token, without spaces")));
+        if token.is_empty() || token.len() as u64 > MAX || !token.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(Error::Usage(format!("{name}: must have one line with the token, without spaces")));
         }
         Ok(Self(token.to_owned()))
     }
 
-    /// Leaves a copy of `file` for the user of the unit whose first step this is; outside of one there is
-    /// nothing to do.
+    /// Leaves a copy of `file` for the user of the unit whose first step this is. Does nothing outside of a unit.
     ///
     /// # Errors
-    /// As [`Secret::read`], and [`Error::Failed`] if it cannot be left.
+    /// As [`Secret::read`], and [`Error::Failed`] if the copy cannot be written.
     pub fn hand_over(root: &Root, file: &Path) -> Result<()> {
         let Some(dir) = std::env::var_os(RUNTIME).filter(|_| root.is_live()) else { return Ok(()) };
         let Some(name) = file.file_name() else { return Ok(()) };
@@ -70,7 +69,7 @@ impl Secret {
         let cannot = || format!("{}: cannot write", path.display());
         let owner = std::fs::metadata(&dir).or_failed(cannot)?;
         let mut copy = OpenOptions::new();
-        // Nobody but root has been in there yet: the unit has just begun.
+        // The unit has just started, so that only root has had access to the folder.
         let mut copy = copy.write(true).create_new(true).mode(0o400).open(&path).or_failed(cannot)?;
         copy.write_all(secret.0.as_bytes()).or_failed(cannot)?;
         std::os::unix::fs::fchown(&copy, Some(owner.uid()), Some(owner.gid())).or_failed(cannot)
@@ -91,7 +90,7 @@ impl fmt::Debug for Secret {
 
 fn credential(root: &Root, file: &Path) -> Option<PathBuf> {
     let name = file.file_name().filter(|_| root.is_live())?;
-    let dirs = OWN.iter().filter_map(std::env::var_os);
+    let dirs = CREDENTIALS.iter().filter_map(std::env::var_os);
     dirs.map(|dir| Path::new(&dir).join(name)).find(|path| path.exists())
 }
 
@@ -121,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_open_to_others_is_refused() {
+    fn a_token_that_others_can_access_is_refused() {
         for mode in [0o644, 0o604, 0o620, 0o602] {
             let error = read("abc", mode).unwrap_err().to_string();
-            assert!(error.contains("must not be open to others") && !error.contains("abc"), "{error}");
+            assert!(error.contains("others can access the token") && !error.contains("abc"), "{error}");
         }
         for mode in [0o600, 0o400, 0o640] {
             assert!(read("abc", mode).is_ok(), "{mode:o}");

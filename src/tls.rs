@@ -1,4 +1,4 @@
-//! The certificates that servers are checked against.
+//! The certificates that servers are verified with.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
 use abide_core::root::Root;
 
-/// Where distributions keep the certificates they trust; the first one found counts.
+/// The certificate stores of distributions; the first one found counts.
 const TRUST_STORES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -15,11 +15,11 @@ const TRUST_STORES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The `pinned` certificates and no others, else those of `root`; where it has none, Mozilla's list as it
-/// was when this was built. On the running system `SSL_CERT_FILE` may name another store.
+/// The `pinned` certificates only; without, those of `root`; where it has none, Mozilla's list as of the build.
+/// On the running system `SSL_CERT_FILE` may name another store.
 ///
 /// # Errors
-/// A sentence, if what is pinned cannot be read or holds no certificate: then nothing is trusted.
+/// A sentence, if the pinned file cannot be read or has no certificate: then nothing is trusted.
 pub fn root_certs(root: &Root, pinned: Option<&Path>) -> Result<RootCerts, String> {
     let pem = match pinned {
         Some(file) => Some(
@@ -38,9 +38,9 @@ pub fn root_certs(root: &Root, pinned: Option<&Path>) -> Result<RootCerts, Strin
             _ => None,
         })
         .collect();
-    match (pinned, certificates.is_empty()) {
-        (Some(file), true) => Err(format!("{}: holds no certificate in PEM form", file.display())),
-        _ => Ok(RootCerts::Specific(Arc::new(certificates))),
+    match pinned.filter(|_| certificates.is_empty()) {
+        Some(file) => Err(format!("{}: has no certificate in PEM form", file.display())),
+        None => Ok(RootCerts::Specific(Arc::new(certificates))),
     }
 }
 
@@ -50,9 +50,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pinned_certificate_must_be_one() {
+    fn a_pinned_file_must_have_a_certificate() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(root_certs(&Root::live(), Some(file.path())).unwrap_err().contains("no certificate"));
+        assert!(root_certs(&Root::live(), Some(file.path())).unwrap_err().contains("has no certificate"));
         assert!(root_certs(&Root::live(), Some(Path::new("/no/such/file"))).is_err());
     }
 }

@@ -1,102 +1,82 @@
-//! The files of a release, into the cache.
+//! Fetches the files of a release into the cache.
 
 use log::debug;
 
-use crate::agent::next_step::Order;
-use crate::agent::source::hawkbit::{Client, Finished, Milestone};
-use crate::agent::{Run, Told};
-use crate::config::Config;
-use crate::feed::cache::Fetched;
+use crate::agent::notice::Notice;
+use crate::agent::source::{News, Source};
+use crate::feed::cache::{Cache, Fetched};
 use crate::feed::memory::FetchState;
 use crate::feed::policy::Candidate;
-use crate::image::http::Place;
+use crate::image::http;
 use abide_core::error::Result;
 use abide_core::root::Root;
 
-impl Run<'_> {
-    /// Fetches what is to be candidate, and tells the server that ordered it.
-    pub(super) fn fetch(&mut self, candidate: &Candidate) -> Result<()> {
-        let client = if self.orders { Some(self.client()?) } else { None };
-        if let Some(client) = &client {
-            self.reached(Milestone::Downloading, Finished::None, vec!["the download begins".into()]);
-            self.tell_server(client);
+/// Where to fetch into, and what is remembered of it.
+pub struct Fetcher<'a> {
+    /// The machine's root.
+    pub root: &'a Root,
+    /// The cache.
+    pub cache: &'a Cache,
+    /// What is remembered.
+    pub state: &'a mut FetchState,
+    /// What shows the progress.
+    pub notify: &'a mut dyn FnMut(Notice<'_>),
+}
+
+impl Fetcher<'_> {
+    /// Fetches a release from its source, and tells the source.
+    ///
+    /// # Errors
+    /// If a file cannot be fetched or verified.
+    pub fn fetch(&mut self, source: &mut dyn Source, candidate: &Candidate) -> Result<()> {
+        source.report(News::Downloading)?;
+        if let Err(e) = self.fetch_files(source, candidate) {
+            self.state.set_failed(&e);
+            return Err(e);
         }
-        let fetched = self.fetch_files(candidate, client.as_ref());
-        if let (Some(client), Ok(())) = (&client, &fetched) {
-            self.reached(Milestone::Downloaded, Finished::None, vec!["downloaded, and verified".into()]);
-            self.tell_server(client);
-        }
-        if let Err(e) = &fetched {
-            self.failed(e);
-        }
-        fetched
+        source.report(News::Downloaded)
     }
 
-    fn fetch_files(&mut self, candidate: &Candidate, client: Option<&Client>) -> Result<()> {
-        let files: Vec<_> = candidate.release.files.files().cloned().collect();
+    fn fetch_files(&mut self, source: &dyn Source, candidate: &Candidate) -> Result<()> {
+        let files: Vec<_> = candidate.release.files.files().collect();
         let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
         self.cache.sweep(&keep)?;
-        self.seen.have.retain(|name, _| keep.iter().any(|(kept, _)| kept == name));
-        let download = match self.order {
-            Order::Follow => limits(self.config),
-            _ => self.config.download.clone(),
-        };
+        self.state.have.retain(|name, _| keep.iter().any(|(kept, _)| kept == name));
         for (number, file) in files.iter().enumerate() {
-            if self.has(&file.name, &file.sha256) {
+            if self.state.has(self.cache, file) {
                 continue;
             }
-            let url = match client {
-                Some(_) => self.place_of(&file.name)?,
-                None => self.feed.join(&file.name),
-            };
-            let place =
-                Place { url: &url, authorization: client.and_then(|client| client.authorization(&url)) };
-            let limits = client.map_or_else(|| download.clone(), |client| self.limits_for(&url, client));
-            let (root, seen, tell) = (self.root, &mut self.seen, &mut self.tell);
-            self.cache.fetch(&place, &file.name, &file.sha256, &limits, |fetched| {
-                tell(Told::Fetching(&file.name, fetched));
-                note_percent(root, seen, percent(number, files.len(), fetched));
+            let place = source.place(&file.name)?;
+            let from = http::Place { url: &place.url, authorization: place.authorization.as_deref() };
+            let (root, state, notify) = (self.root, &mut *self.state, &mut *self.notify);
+            self.cache.fetch(&from, &file.name, &file.sha256, &place.limits, |fetched| {
+                notify(Notice::Fetching(&file.name, fetched));
+                save_percent(root, state, percent(number, files.len(), fetched));
             })?;
-            self.seen.have.insert(file.name.clone(), file.sha256.clone());
-            self.seen.write(self.root)?;
+            self.state.have.insert(file.name.clone(), file.sha256.clone());
+            self.state.write(self.root)?;
         }
-        note_percent(self.root, &mut self.seen, 100);
+        save_percent(self.root, self.state, 100);
         Ok(())
     }
-
-    /// Whether a file of the release is whole in the cache.
-    pub(super) fn has(&self, name: &str, sha256: &str) -> bool {
-        match self.seen.have.get(name) {
-            Some(known) => known == sha256 && self.cache.has_name(name),
-            // What is remembered may have been lost, and the file not.
-            None => self.cache.has_name(name) && self.cache.has(name, sha256),
-        }
-    }
 }
 
-/// The limits of a download that nobody waits for.
-pub(super) fn limits(config: &Config) -> crate::config::Download {
-    let mut download = config.download.clone();
-    download.rate_limit = config.update.rate_limit.or(download.rate_limit);
-    download
-}
-
-/// The files of a release count alike: how long those are that have not been asked for is not known.
+/// How much of the release is fetched. All files count the same, since their sizes are not known before.
 fn percent(number: usize, files: usize, fetched: Fetched) -> u8 {
     let part = fetched.total.map_or(0, |total| fetched.done.saturating_mul(100) / total.max(1)).min(100);
     let done = (number as u64 * 100 + part) / (files as u64).max(1);
     u8::try_from(done).unwrap_or(100).min(99)
 }
 
-/// Shows how far it is to whoever asks for the status; not more often than that is worth.
-fn note_percent(root: &Root, seen: &mut FetchState, percent: u8) {
+/// Saves the percentage for `abide status`, in steps.
+fn save_percent(root: &Root, state: &mut FetchState, percent: u8) {
     const STEP: u8 = 5;
-    let Some(wanted) = seen.wanted.as_mut() else { return };
+    let Some(wanted) = state.wanted.as_mut() else { return };
     if percent < wanted.percent.saturating_add(STEP) && percent != 100 {
         return;
     }
     wanted.percent = percent;
-    if let Err(e) = seen.write(root) {
+    if let Err(e) = state.write(root) {
         debug!("{e}");
     }
 }
@@ -106,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_percentage_grows_over_all_files_and_is_whole_only_at_the_end() {
+    fn the_percentage_covers_all_files_and_reaches_100_at_the_end_only() {
         let half = Fetched { done: 50, total: Some(100) };
         assert_eq!(percent(0, 1, half), 50);
         assert_eq!(percent(1, 2, half), 75);

@@ -1,9 +1,9 @@
-//! FleetLock: a server where machines queue for their reboot.
+//! FleetLock: a server that limits how many machines reboot at the same time.
 //!
-//! The slot that it gives has no time limit. It is kept over the reboot and given back when the machine
-//! has committed or gone back; one that dies keeps it, and so holds up the others until somebody looks.
+//! The reboot lock that it grants has no time limit. A machine keeps it over the reboot and releases it after the
+//! commit or the rollback. A machine that fails in between keeps it, and so blocks the others until an operator
+//! releases it.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,97 +15,98 @@ use ureq::Agent;
 
 use crate::config::update::{FleetLock, IfAway};
 use crate::http;
-use crate::http::{Patience, Redirects};
+use crate::http::{Redirects, Timeout};
 use crate::machine_id;
 use abide_core::config::duration;
-use abide_core::error::{Error, OrError, Result};
+use abide_core::error::{Error, Result};
+use abide_core::files;
 use abide_core::root::Root;
 
-/// Beside what was fetched; it belongs to whoever talks to servers.
+/// In the cache, so that the unprivileged part can write it.
 const FILE: &str = "/var/lib/abide/feed/fleetlock.json";
 
-/// For one request and its answer.
-const LIMIT: Duration = Duration::from_secs(30);
+/// The limit of one request with its answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// No more of an answer is read.
-const MOST_BYTES: u64 = 64 << 10;
+/// The longest answer that is read.
+const MAX_BYTES: u64 = 64 << 10;
 
-/// How a sentence begins that says that the wait is over.
-const NO_TURN: &str = "no turn to reboot";
-
-/// What a server says.
+/// The reply of a server to a request for the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// Yes.
-    Yes,
-    /// No, and why: others come first, or it does not know the group.
-    No(String),
-    /// Nothing, or nothing that a FleetLock server would say.
-    Away(String),
+pub enum LockReply {
+    /// The lock is granted.
+    Granted,
+    /// The lock is refused, and why: others hold it, or the group is unknown.
+    Refused(String),
+    /// No reply, or not one of a FleetLock server.
+    Unreachable(String),
 }
 
-/// What is remembered of the queue. Times are seconds since 1970.
+/// What is remembered of the lock. Times are seconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Queue {
-    /// That a slot was asked for, and so may be ours; set before it is asked for.
-    pub asked: bool,
-    /// That the machine may be rebooted: it was given, or the server has been away for too long.
-    pub ours: bool,
-    /// By what the update is remembered that it was asked for.
+pub struct LockState {
+    /// Whether the machine may hold the lock: it was requested. Set before the request.
+    #[serde(rename = "asked")]
+    pub requested: bool,
+    /// Whether the machine may reboot: the lock was granted, or the server was unreachable for too long.
+    #[serde(rename = "ours")]
+    pub granted: bool,
+    /// The digest of the update that it was requested for.
     pub digest: String,
     /// Why the machine waits, in one sentence.
     pub why: Option<String>,
-    /// Since when the server has been away while a slot was wanted.
-    pub away: Option<i64>,
+    /// Since when the server is unreachable while the lock is wanted.
+    #[serde(rename = "away")]
+    pub unreachable: Option<i64>,
+    /// Whether the wait for the unreachable server is over without a reboot.
+    pub given_up: bool,
 }
 
-/// What follows from an answer to the wish for a slot for the update `digest`. Pure.
+/// The state after a reply to the request for the update `digest`. Pure.
 #[must_use]
-pub fn judge(queue: &Queue, digest: &str, said: &Said, config: &FleetLock, now: i64) -> Queue {
-    let next = Queue { asked: true, digest: digest.to_owned(), ours: false, why: None, away: None };
-    match said {
-        Said::Yes => Queue { ours: true, ..next },
-        // Then there is nothing to give back.
-        Said::No(why) => {
-            Queue { asked: false, why: Some(format!("Waiting for its turn to reboot: {why}")), ..next }
+pub fn after(state: &LockState, digest: &str, reply: &LockReply, config: &FleetLock, now: i64) -> LockState {
+    let next = LockState { requested: true, digest: digest.to_owned(), ..LockState::default() };
+    match reply {
+        LockReply::Granted => LockState { granted: true, ..next },
+        // Then there is nothing to release.
+        LockReply::Refused(why) => {
+            LockState { requested: false, why: Some(format!("Waiting for the reboot lock: {why}")), ..next }
         }
-        Said::Away(why) => {
-            // A clock that was set back begins the time anew rather than never to end it.
-            let since = queue.away.filter(|since| *since <= now).unwrap_or(now);
+        LockReply::Unreachable(why) => {
+            // If the clock was set back, the time starts over.
+            let since = state.unreachable.filter(|since| *since <= now).unwrap_or(now);
             let is_over = now - since >= i64::try_from(config.patience.as_secs()).unwrap_or(i64::MAX);
-            let patience = duration::format(config.patience);
-            let (ours, why) = match (is_over, config.if_away) {
-                (false, _) => (false, Some(format!("Waiting for its turn to reboot: no answer: {why}"))),
-                (true, IfAway::Reboot) => (true, None),
-                (true, IfAway::Stay) => {
-                    (false, Some(format!("{NO_TURN} for {patience}: the FleetLock server is away: {why}")))
+            let next = LockState { unreachable: Some(since), ..next };
+            match (is_over, config.if_away) {
+                (false, _) => {
+                    let why =
+                        format!("Waiting for the reboot lock: no reply from the FleetLock server: {why}");
+                    LockState { why: Some(why), ..next }
                 }
-            };
-            Queue { ours, why, away: Some(since), ..next }
+                (true, IfAway::Reboot) => LockState { granted: true, ..next },
+                (true, IfAway::Stay) => {
+                    let timeout = duration::format(config.patience);
+                    let why =
+                        format!("No reboot lock: no reply from the FleetLock server for {timeout}: {why}");
+                    LockState { why: Some(why), given_up: true, ..next }
+                }
+            }
         }
     }
 }
 
-impl Queue {
-    /// What is remembered on `root`. What cannot be understood may have been a slot: it is given back.
+impl LockState {
+    /// The state of `root`. If it is damaged, the machine may hold the lock, so that it is released.
     #[must_use]
     pub fn read(root: &Root) -> Self {
-        let path = root.path(FILE);
-        let Ok(bytes) = fs::read(&path) else { return Self::default() };
-        serde_json::from_slice(&bytes).unwrap_or_else(|e| {
-            warn!("{}: not understood ({e}); giving back whatever slot it was about", path.display());
-            Self { asked: true, ..Self::default() }
+        files::read_json(&root.path(FILE)).map(Option::unwrap_or_default).unwrap_or_else(|e| {
+            warn!("{e}; releasing the reboot lock");
+            Self { requested: true, ..Self::default() }
         })
     }
 
-    /// Whether the server is not waited for any longer.
-    #[must_use]
-    pub fn is_given_up(&self) -> bool {
-        self.why.as_deref().is_some_and(|why| why.starts_with(NO_TURN))
-    }
-
-    /// Remembers it; writes nothing if it is remembered already.
+    /// Writes it, unless it is unchanged.
     ///
     /// # Errors
     /// [`Error::Failed`] if it cannot be written.
@@ -113,14 +114,12 @@ impl Queue {
         if Self::read(root) == *self {
             return Ok(());
         }
-        let path = root.path(FILE);
-        let bytes = serde_json::to_vec(self).or_failed(|| format!("{}: cannot encode", path.display()))?;
-        abide_core::files::replace(&path, &bytes)
+        files::write_json(&root.path(FILE), self)
     }
 }
 
-/// A machine in the queue of a server.
-pub struct Client {
+/// A client of a FleetLock server.
+pub struct LockClient {
     agent: Agent,
     base: String,
     config: FleetLock,
@@ -128,61 +127,56 @@ pub struct Client {
     root: Root,
 }
 
-impl Client {
-    /// The machine of `root` in the queue of `config`.
+impl LockClient {
+    /// The client of the machine of `root` for the server of `config`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it has no id, or the certificates cannot be read.
+    /// [`Error::Usage`] if the machine has no id, or the certificates cannot be read.
     pub fn new(root: &Root, config: &FleetLock) -> Result<Self> {
-        let id = config.id.clone().unwrap_or_else(|| machine_id::derived(root));
-        if id.is_empty() {
-            return Err(Error::Usage(
-                "[update.fleetlock]: the machine has no machine id to be known by; give it an id".into(),
-            ));
-        }
+        let id = machine_id::at_server(root, config.id.as_deref(), "update.fleetlock")?;
         let ca = config.ca.as_deref().map(Path::new);
-        let agent = http::agent(root, ca, Patience::Whole(LIMIT), Redirects::Ignore).map_err(Error::Usage)?;
+        let agent =
+            http::agent(root, ca, Timeout::Total(TIMEOUT), Redirects::Ignore).map_err(Error::Usage)?;
         let base = config.url.trim_end_matches('/').to_owned();
         Ok(Self { agent, base, config: config.clone(), id, root: root.clone() })
     }
 
-    /// Asks for a slot for the update `digest`; whoever holds one is given it again.
+    /// Requests the lock for the update `digest`. A machine that holds the lock is granted it again.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the answer cannot be remembered: then there is no reboot.
-    pub fn take(&self, digest: &str, now: Timestamp) -> Result<Queue> {
-        let queue = Queue::read(&self.root);
-        // Cut off after the server's yes, the slot must be known to be given back.
-        Queue { asked: true, ours: false, ..queue.clone() }.write(&self.root)?;
-        let queue = judge(&queue, digest, &self.ask("pre-reboot"), &self.config, now.as_second());
-        queue.write(&self.root)?;
-        if queue.ours && queue.away.is_some() {
-            warn!("{} has been away for too long; rebooting without its word", self.base);
+    /// [`Error::Failed`] if the reply cannot be stored: then there is no reboot.
+    pub fn acquire(&self, digest: &str, now: Timestamp) -> Result<LockState> {
+        let state = LockState::read(&self.root);
+        // If the run is interrupted after the grant, the lock must be known, so that it is released.
+        LockState { requested: true, granted: false, ..state.clone() }.write(&self.root)?;
+        let state = after(&state, digest, &self.post("pre-reboot"), &self.config, now.as_second());
+        state.write(&self.root)?;
+        if state.granted && state.unreachable.is_some() {
+            warn!("{} was unreachable for too long; rebooting without the lock", self.base);
         }
-        Ok(queue)
+        Ok(state)
     }
 
-    /// Gives back whatever slot there may be. Not to be called while the machine is on trial.
+    /// Releases the lock, if the machine may hold it. Must not be called while the machine is on trial.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the server does not take it; it is offered again the next time.
-    pub fn give_back(&self) -> Result<()> {
-        let queue = Queue::read(&self.root);
-        if !queue.asked {
+    /// [`Error::Failed`] if the server does not release it; the next run tries again.
+    pub fn release(&self) -> Result<()> {
+        if !LockState::read(&self.root).requested {
             return Ok(());
         }
-        match self.ask("steady-state") {
-            Said::Yes => {
-                info!("gave the turn to reboot back to {}", self.base);
-                Queue::default().write(&self.root)
+        match self.post("steady-state") {
+            LockReply::Granted => {
+                info!("released the reboot lock of {}", self.base);
+                LockState::default().write(&self.root)
             }
-            Said::No(why) | Said::Away(why) => {
-                Err(Error::Failed(format!("{}: cannot give the turn to reboot back: {why}", self.base)))
+            LockReply::Refused(why) | LockReply::Unreachable(why) => {
+                Err(Error::Failed(format!("{}: cannot release the reboot lock: {why}", self.base)))
             }
         }
     }
 
-    fn ask(&self, what: &str) -> Said {
+    fn post(&self, what: &str) -> LockReply {
         let body = json!({ "client_params": { "id": self.id, "group": self.config.group } });
         let answer = self
             .agent
@@ -192,27 +186,27 @@ impl Client {
             .send(body.to_string());
         let mut answer = match answer {
             Ok(answer) => answer,
-            Err(e) => return Said::Away(e.to_string()),
+            Err(e) => return LockReply::Unreachable(e.to_string()),
         };
         let status = answer.status().as_u16();
-        match answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec() {
-            _ if (200..300).contains(&status) => Said::Yes,
+        match answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec() {
+            _ if (200..300).contains(&status) => LockReply::Granted,
             Ok(body) => refusal(status, &body),
-            Err(e) => Said::Away(e.to_string()),
+            Err(e) => LockReply::Unreachable(e.to_string()),
         }
     }
 }
 
-/// A server of this protocol says why it refuses; whatever else answers is not one.
-fn refusal(status: u16, body: &[u8]) -> Said {
+/// The refusal of a FleetLock server has a reason; a reply without one is from another server.
+fn refusal(status: u16, body: &[u8]) -> LockReply {
     #[derive(Deserialize)]
     struct Refusal {
         kind: String,
         value: String,
     }
     match serde_json::from_slice::<Refusal>(body) {
-        Ok(Refusal { kind, value }) => Said::No(format!("{kind}: {value}")),
-        Err(_) => Said::Away(format!("status {status}")),
+        Ok(Refusal { kind, value }) => LockReply::Refused(format!("{kind}: {value}")),
+        Err(_) => LockReply::Unreachable(format!("status {status}")),
     }
 }
 
@@ -233,52 +227,55 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_from_a_server_that_is_another_or_is_not_there() {
+    fn only_a_reply_with_a_reason_is_a_refusal() {
         let full =
             br#"{"kind":"failed_lock","value":"semaphore currently full, all slots are locked already"}"#;
-        assert!(matches!(refusal(500, full), Said::No(why) if why.contains("all slots are locked")));
-        assert_eq!(refusal(502, b"<html>"), Said::Away("status 502".into()));
-        assert_eq!(refusal(404, b""), Said::Away("status 404".into()));
+        assert!(
+            matches!(refusal(500, full), LockReply::Refused(why) if why.contains("all slots are locked"))
+        );
+        assert_eq!(refusal(502, b"<html>"), LockReply::Unreachable("status 502".into()));
+        assert_eq!(refusal(404, b""), LockReply::Unreachable("status 404".into()));
     }
 
     #[test]
-    fn whose_turn_it_is_not_waits_however_long_and_has_nothing_to_give_back() {
-        let full = Said::No("full".into());
-        let queue = judge(&Queue::default(), "d", &full, &config(IfAway::Reboot), 1_000_000);
-        assert_eq!((queue.asked, queue.ours, queue.away), (false, false, None));
-        assert!(queue.why.unwrap().contains("full"));
+    fn a_refused_machine_waits_without_limit_and_has_nothing_to_release() {
+        let full = LockReply::Refused("full".into());
+        let state = after(&LockState::default(), "d", &full, &config(IfAway::Reboot), 1_000_000);
+        assert_eq!((state.requested, state.granted, state.unreachable), (false, false, None));
+        assert!(state.why.unwrap().contains("full"));
     }
 
     #[test]
-    fn a_server_that_is_away_is_waited_for_so_long_and_no_longer() {
-        let away = Said::Away("timeout".into());
+    fn the_wait_for_an_unreachable_server_is_limited() {
+        let away = LockReply::Unreachable("timeout".into());
         for if_away in [IfAway::Stay, IfAway::Reboot] {
             let config = config(if_away);
-            let judge = |queue: &Queue, said: &Said, now| judge(queue, "d", said, &config, now);
-            let first = judge(&Queue::default(), &away, 1000);
-            let later = judge(&first, &away, 1099);
-            assert!(!first.ours && !later.ours && !later.is_given_up());
-            assert_eq!(later.away, Some(1000));
-            let over = judge(&later, &away, 1100);
-            assert_eq!(over.ours, if_away == IfAway::Reboot);
-            assert_eq!(over.is_given_up(), if_away == IfAway::Stay);
-            // It came back in between: the time begins anew.
-            let back = judge(&later, &Said::No("full".into()), 1100);
-            assert_eq!(judge(&back, &away, 1101).away, Some(1101));
-            // So it does if the clock was set back.
-            assert_eq!(judge(&later, &away, 10).away, Some(10));
+            let after = |state: &LockState, reply: &LockReply, now| after(state, "d", reply, &config, now);
+            let first = after(&LockState::default(), &away, 1000);
+            let later = after(&first, &away, 1099);
+            assert!(!first.granted && !later.granted && !later.given_up);
+            assert_eq!(later.unreachable, Some(1000));
+            let over = after(&later, &away, 1100);
+            assert_eq!(over.granted, if_away == IfAway::Reboot);
+            assert_eq!(over.given_up, if_away == IfAway::Stay);
+            // A reply in between starts the time over.
+            let back = after(&later, &LockReply::Refused("full".into()), 1100);
+            assert_eq!(after(&back, &away, 1101).unreachable, Some(1101));
+            // So does a clock that was set back.
+            assert_eq!(after(&later, &away, 10).unreachable, Some(10));
         }
     }
 
     #[test]
-    fn what_cannot_be_read_may_have_been_a_slot() {
+    fn a_damaged_state_may_have_held_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
-        assert_eq!(Queue::read(&root), Queue::default());
-        let queue = Queue { asked: true, ours: true, digest: "d".into(), why: None, away: Some(1) };
-        queue.write(&root).unwrap();
-        assert_eq!(Queue::read(&root), queue);
-        fs::write(root.path(FILE), "{").unwrap();
-        assert!(Queue::read(&root).asked);
+        assert_eq!(LockState::read(&root), LockState::default());
+        let state =
+            LockState { requested: true, granted: true, unreachable: Some(1), ..LockState::default() };
+        state.write(&root).unwrap();
+        assert_eq!(LockState::read(&root), state);
+        std::fs::write(root.path(FILE), "{").unwrap();
+        assert!(LockState::read(&root).requested);
     }
 }

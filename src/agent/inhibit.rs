@@ -1,4 +1,4 @@
-//! What runs on the machine and holds off its reboot.
+//! Inhibitors: what runs on the machine and delays its reboot.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -11,24 +11,24 @@ use crate::systemd::inhibitors;
 use crate::systemd::inhibitors::Inhibitor;
 use abide_core::root::Root;
 
-/// A sentence for each thing that holds off the reboot now.
+/// A sentence for each inhibitor that is active now.
 #[must_use]
-pub fn look(root: &Root, rules: &Inhibit) -> Vec<String> {
+pub fn active(root: &Root, rules: &Inhibit) -> Vec<String> {
     let mut found = vec![];
     if rules.systemd && root.is_live() {
         found.extend(inhibitors::list().iter().filter(|lock| lock.blocks_shutdown()).map(sentence));
     }
     for file in &rules.files {
         if root.path(file).exists() {
-            found.push(format!("{file} is there"));
+            found.push(format!("{file} exists"));
         }
     }
     for file in &rules.locks {
         match is_locked(root, file) {
             Ok(true) => found.push(format!("a running program holds a lock on {file}")),
             Ok(false) => {}
-            // What cannot be looked at may be held.
-            Err(e) => found.push(format!("{file} cannot be looked at ({e})")),
+            // If it cannot be checked, it may be locked.
+            Err(e) => found.push(format!("cannot check the lock on {file} ({e})")),
         }
     }
     found
@@ -36,14 +36,10 @@ pub fn look(root: &Root, rules: &Inhibit) -> Vec<String> {
 
 fn sentence(lock: &Inhibitor) -> String {
     let Inhibitor { who, why, .. } = lock;
-    if why.is_empty() {
-        format!("{who} holds off a reboot")
-    } else {
-        format!("{who} holds off a reboot: {why}")
-    }
+    if why.is_empty() { format!("{who} delays a reboot") } else { format!("{who} delays a reboot: {why}") }
 }
 
-/// Whether somebody holds a lock of flock(2) on the file; nobody does on one that is not there.
+/// Whether a process holds a flock(2) lock on the file; a missing file is not locked.
 fn is_locked(root: &Root, file: &str) -> std::io::Result<bool> {
     let file = match File::open(root.path(file)) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
@@ -63,17 +59,17 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn files_and_locks_hold_off_a_reboot_while_they_are_there() {
+    fn files_and_locks_delay_a_reboot_while_they_exist() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
         let rules = Inhibit { files: vec!["/busy".into()], locks: vec!["/job".into()], ..Inhibit::default() };
-        assert!(look(&root, &rules).is_empty());
+        assert!(active(&root, &rules).is_empty());
         fs::write(root.path("/busy"), "").unwrap();
         fs::write(root.path("/job"), "").unwrap();
-        assert_eq!(look(&root, &rules), ["/busy is there"]);
+        assert_eq!(active(&root, &rules), ["/busy exists"]);
         let held = Flock::lock(File::open(root.path("/job")).unwrap(), FlockArg::LockExclusive).unwrap();
-        assert_eq!(look(&root, &rules), ["/busy is there", "a running program holds a lock on /job"]);
+        assert_eq!(active(&root, &rules), ["/busy exists", "a running program holds a lock on /job"]);
         drop(held);
-        assert_eq!(look(&root, &rules), ["/busy is there"]);
+        assert_eq!(active(&root, &rules), ["/busy exists"]);
     }
 }

@@ -1,11 +1,15 @@
-//! The steps that change the machine.
+//! The steps that change the machine: write, apply, reboot.
 
 use log::{info, warn};
 
-use crate::agent::look::MOST_REFUSALS;
-use crate::agent::next_step::{Order, Wait};
-use crate::agent::{Run, Told};
+use crate::agent::context::Context;
+use crate::agent::give_up::MAX_REFUSALS;
+use crate::agent::memory::Memory;
+use crate::agent::mode::Mode;
+use crate::agent::notice::Notice;
 use crate::events::{Event, Kind, announce};
+use crate::feed::cache::Cache;
+use crate::feed::memory::InstallState;
 use crate::feed::policy::Candidate;
 use crate::health;
 use crate::update::apply;
@@ -16,104 +20,142 @@ use abide_core::update::machine::Machine;
 use abide_core::update::reboot;
 use abide_core::update::step::{Effects, Step};
 
-impl Run<'_> {
-    /// Writes what is in the cache, or in the folder that is followed, into the other slot.
-    pub(super) fn write(&mut self, candidate: &Candidate) -> Result<()> {
-        let written = self.write_slot(candidate);
-        match &written {
-            Ok(()) => {
-                (self.plan.refused, self.plan.begun) = (0, false);
-                self.plan.written = Some(self.seen.polls);
-                // It is in the slot, and was read back from there.
-                self.cache.sweep(&[])?;
+/// Where an image is installed from.
+pub enum From<'a> {
+    /// The cache.
+    Cache(&'a Cache),
+    /// A folder of this machine.
+    Folder(String),
+}
+
+impl From<'_> {
+    fn path(&self) -> String {
+        match self {
+            Self::Cache(cache) => cache.dir().to_string_lossy().into_owned(),
+            Self::Folder(path) => path.clone(),
+        }
+    }
+
+    /// Removes the files of all releases from the cache.
+    fn sweep(&self) -> Result<()> {
+        match self {
+            Self::Cache(cache) => cache.sweep(&[]),
+            Self::Folder(_) => Ok(()),
+        }
+    }
+}
+
+/// Writes a release into the other slot.
+///
+/// # Errors
+/// Those of [`write`].
+pub fn write_release(
+    context: Context<'_>,
+    from: &From<'_>,
+    memory: &mut Memory,
+    candidate: &Candidate,
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Result<()> {
+    let written = write_slot(context, &from.path(), candidate, notify);
+    let state = &mut memory.install;
+    match &written {
+        Ok(()) => {
+            (state.refused, state.begun) = (0, false);
+            state.written = Some(memory.fetch.polls);
+            // The files are no longer needed: the slot was read back.
+            from.sweep()?;
+        }
+        Err(Error::Busy(_)) => {}
+        Err(e) => {
+            state.refused = match e {
+                // The same image would be refused again.
+                Error::Refused(_) => MAX_REFUSALS,
+                _ => state.refused.saturating_add(1),
+            };
+            // Files that do not match their digest are fetched again.
+            if matches!(e, Error::Unverified(_) | Error::Image(_)) {
+                from.sweep()?;
             }
-            Err(Error::Busy(_)) => {}
-            Err(e) => {
-                self.plan.refused = match e {
-                    // The same image would be refused again.
-                    Error::Refused(_) => MOST_REFUSALS,
-                    _ => self.plan.refused.saturating_add(1),
-                };
-                // What does not fit its digest any more has to be fetched anew.
-                if matches!(e, Error::Unverified(_) | Error::Image(_)) && self.is_fetched() {
-                    self.cache.sweep(&[])?;
-                }
-            }
-        }
-        written
-    }
-
-    fn write_slot(&mut self, candidate: &Candidate) -> Result<()> {
-        let place = match self.is_fetched() {
-            true => self.cache.dir().to_string_lossy().into_owned(),
-            false => self.feed.join(""),
-        };
-        let version = candidate.release.version.clone();
-        let _lock = self.lock()?;
-        let mut machine = Machine::open_to_change(self.root, self.config.slots.as_ref())?;
-        if candidate.retry {
-            warn!("{version} failed before, and is tried again");
-            let mut state = machine.state();
-            state.forgive(&version, &candidate.release.digest);
-            machine.perform(&Step::Save(Box::new(state)))?;
-        }
-        let wanted = Wanted { image: &place, sha256: None, version: Some(&version) };
-        let tell = &mut self.tell;
-        let written = write(&mut machine, &wanted, self.config, |progress| tell(Told::Writing(progress)))?;
-        (self.tell)(Told::Staged(&written));
-        if let Some(update) = &machine.state().update {
-            announce(self.root, self.config, &Event::of_update(self.root, Kind::Staged, update));
-        }
-        Ok(())
-    }
-
-    /// Makes it boot next.
-    pub(super) fn apply(&mut self, candidate: &Candidate) -> Result<()> {
-        // From here on a server cannot have it candidate back.
-        self.plan.begun = true;
-        self.plan.write(self.root)?;
-        let _lock = self.lock()?;
-        let mut machine = Machine::open_to_change(self.root, self.config.slots.as_ref())?;
-        // What passes right now is what the system on trial is measured by. A folder has no services.
-        let baseline = self
-            .root
-            .is_live()
-            .then(|| health::baseline::take(self.root, self.config, &machine.state().baseline));
-        let applied = apply::apply(&mut machine, self.config.assess.tries, baseline)?;
-        if applied.version != candidate.release.version {
-            return Err(Error::Failed(format!(
-                "{} was staged meanwhile, by somebody else; it boots next",
-                applied.version
-            )));
-        }
-        (self.tell)(Told::Applied(&applied.version));
-        if let Some(update) = &machine.state().update {
-            announce(self.root, self.config, &Event::of_update(self.root, Kind::Applied, update));
-        }
-        Ok(())
-    }
-
-    /// Reboots into it. That it was asked for is remembered first: a loader that boots something else must
-    /// not have the machine reboot for ever.
-    pub(super) fn reboot(&mut self) -> Result<()> {
-        self.plan.reboots = self.plan.reboots.saturating_add(1);
-        self.plan.write(self.root)?;
-        (self.tell)(Told::Rebooting);
-        info!("rebooting into {}", self.plan.version);
-        reboot::request(self.root, reboot::Manner::Orderly)
-    }
-
-    /// By itself it waits for whoever is at work.
-    fn lock(&self) -> Result<Lock> {
-        match self.order {
-            Order::Follow => Lock::wait(self.root),
-            _ => Lock::take(self.root),
         }
     }
+    written
+}
 
-    /// Says that an update waits, and for what.
-    pub(super) fn tell_of_wait(&self, wait: &Wait) {
-        let event = Event::of_running(self.root, Kind::Deferred, &self.plan.version);
-        announce(self.root, self.config, &Event { reason: wait.why.clone(), ..event });
+fn write_slot(
+    context: Context<'_>,
+    folder: &str,
+    candidate: &Candidate,
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Result<()> {
+    let (root, config) = (context.root, context.config);
+    let version = &candidate.release.version;
+    let _lock = lock(context)?;
+    let mut machine = Machine::open_to_change(root, config.slots.as_ref())?;
+    if candidate.retry {
+        warn!("{version} failed before and is tried again");
+        let mut state = machine.state();
+        state.forgive(version, &candidate.release.digest);
+        machine.perform(&Step::Save(Box::new(state)))?;
+    }
+    let wanted = Wanted { image: folder, sha256: None, version: Some(version) };
+    let written = write(&mut machine, &wanted, config, |progress| notify(Notice::Writing(progress)))?;
+    notify(Notice::Staged(&written));
+    announce_update(context, &machine, Kind::Staged);
+    Ok(())
+}
+
+/// Makes the staged update boot next.
+///
+/// # Errors
+/// Those of [`apply::apply`]; [`Error::Failed`] if another update was staged meanwhile.
+pub fn apply_release(
+    context: Context<'_>,
+    state: &mut InstallState,
+    candidate: &Candidate,
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Result<()> {
+    let (root, config) = (context.root, context.config);
+    // From here on a source can no longer withdraw it.
+    state.begun = true;
+    state.write(root)?;
+    let _lock = lock(context)?;
+    let mut machine = Machine::open_to_change(root, config.slots.as_ref())?;
+    // The checks that pass now are the baseline of the trial. There are none below a folder, which has no services.
+    let baseline = root.is_live().then(|| health::baseline::take(root, config, &machine.state().baseline));
+    let applied = apply::apply(&mut machine, config.assess.tries, baseline)?;
+    if applied.version != candidate.release.version {
+        let version = applied.version;
+        return Err(Error::Failed(format!(
+            "{version} was staged meanwhile by another command; it boots next"
+        )));
+    }
+    notify(Notice::Applied(&applied.version));
+    announce_update(context, &machine, Kind::Applied);
+    Ok(())
+}
+
+/// Reboots into the applied update. The reboot is counted before it is requested, so that the number of reboots is
+/// limited even if the boot loader boots another entry.
+///
+/// # Errors
+/// If the count cannot be saved or the reboot cannot be requested.
+pub fn reboot(context: Context<'_>, state: &mut InstallState) -> Result<()> {
+    state.reboots = state.reboots.saturating_add(1);
+    state.write(context.root)?;
+    info!("rebooting into {}", state.version);
+    reboot::request(context.root, reboot::Manner::Orderly)
+}
+
+/// A scheduled run waits for other commands.
+fn lock(context: Context<'_>) -> Result<Lock> {
+    match context.mode {
+        Mode::Scheduled => Lock::wait(context.root),
+        _ => Lock::take(context.root),
+    }
+}
+
+fn announce_update(context: Context<'_>, machine: &Machine, kind: Kind) {
+    if let Some(update) = &machine.state().update {
+        announce(context.root, context.config, &Event::of_update(context.root, kind, update));
     }
 }

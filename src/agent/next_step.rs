@@ -1,152 +1,126 @@
-//! What is to be done next, on the way from a feed to a reboot.
+//! The next step of an update, from the machine's state. Pure.
 //!
-//! Every step can be cut off and repeated: what has been done shows in the facts, and the next run goes
-//! on from there. Who runs may not be able to do every step (what talks to the network cannot write a
-//! slot); it then leaves the rest to the other.
+//! Each step may be interrupted and repeated: its result is in the inputs of the next decision. A step that the
+//! run has no privileges for is left to the other part of the agent.
 
 use jiff::Timestamp;
 
-/// How far to go, and what not to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// By itself: everything at its time.
-    Follow,
-    /// Somebody has asked for it: looked and fetched at once, the reboot at its time.
-    Update,
-    /// Everything at once: windows and whatever else holds off the reboot are passed over.
-    Now,
-    /// Up to the slot, nothing is made to boot.
-    Download,
-    /// Only look.
-    Check,
-}
-
-/// How far the wanted release has come on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Come {
-    /// Not here, or not all of it.
-    Away,
-    /// In the cache, or in a folder of this machine.
-    Fetched,
-    /// Written into the other slot and verified.
-    Staged,
-    /// Boots next, on trial.
-    Applied,
-}
-
-/// What the policy says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// A release is to be candidate.
-    Release(Come),
-    /// None is, now.
-    Nothing(Wait),
-}
-
-/// Why nothing is done now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wait {
-    /// In one sentence for people.
-    pub why: String,
-    /// When that is over, where it is known.
-    pub until: Option<Timestamp>,
-    /// Whether an update waits for this.
-    pub defers: bool,
-}
-
-impl Wait {
-    /// Nothing is to be done.
-    #[must_use]
-    pub fn rest(why: impl Into<String>) -> Self {
-        Self { why: why.into(), until: None, defers: false }
-    }
-
-    /// An update waits.
-    #[must_use]
-    pub fn defer(why: impl Into<String>, until: Option<Timestamp>) -> Self {
-        Self { why: why.into(), until, defers: true }
-    }
-}
-
-/// A turn among other machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Nobody has to be asked, or it is this machine's turn.
-    Ours,
-    /// It has to be asked for.
-    Ask,
-}
+use crate::agent::mode::Mode;
+use crate::agent::privileges::Privileges;
+use crate::agent::wanted::{Ending, ReleaseState, Wait, Wanted};
+use crate::feed::policy::Candidate;
 
 /// What the next step follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// The clock.
+pub struct Inputs {
+    /// The current time.
     pub now: Timestamp,
-    /// What was asked for.
-    pub order: Order,
-    /// When the feed is looked at next; none for whoever cannot.
+    /// What the run was started for.
+    pub mode: Mode,
+    /// What it may do.
+    pub privileges: Privileges,
+    /// Whether it has polled the source.
+    pub polled: bool,
+    /// The time of the next poll; none: not in this run.
     pub next_poll: Option<Timestamp>,
-    /// What the policy says of what was seen last.
+    /// What the source wants, from the last poll.
     pub wanted: Wanted,
-    /// When the download begins.
-    pub begins: Timestamp,
-    /// Why the machine may not be rebooted now: no window is open, something holds it off.
-    pub shut: Option<Wait>,
-    /// Whether other machines come first.
-    pub turn: Turn,
+    /// When the download starts.
+    pub download_at: Timestamp,
+    /// Why the machine must not be rebooted now: the source, a window, an inhibitor.
+    pub reboot_hold: Option<Wait>,
+    /// Whether the source must be polled before the reboot, since it may have withdrawn the update.
+    pub confirm: bool,
+    /// The reboot lock.
+    pub reboot_lock: RebootLock,
 }
 
-/// One thing to do.
+/// Whether the machine has the lock that it needs to reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RebootLock {
+    /// It holds the lock, or needs none.
+    Held,
+    /// It must acquire the lock.
+    Needed,
+}
+
+/// A step of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Look at the feed.
+pub enum NextStep {
+    /// Poll the source.
     Poll,
+    /// Tell the source how its assignment ends.
+    Answer(Ending),
     /// Fetch the release.
-    Fetch,
+    Fetch(Candidate),
     /// Write it into the other slot.
-    Write,
-    /// Ask whether it is this machine's turn.
-    AskForTurn,
+    Write(Candidate),
+    /// Acquire the reboot lock.
+    AcquireLock(Candidate),
     /// Make it boot next, on trial.
-    Apply,
+    Apply(Candidate),
     /// Reboot into it.
-    Reboot,
+    Reboot(Candidate),
     /// Nothing, for now.
     Wait(Wait),
+    /// Leave the next step to the part of the agent that has the privileges for it.
+    Leave,
 }
 
 /// The next step.
-#[must_use]
-pub fn next(facts: &Facts) -> Step {
-    if facts.next_poll.is_some_and(|at| at <= facts.now) {
-        return Step::Poll;
-    }
-    let come = match &facts.wanted {
-        Wanted::Nothing(wait) => return Step::Wait(wait.clone()),
-        Wanted::Release(come) => *come,
-    };
-    if facts.order == Order::Check {
-        return Step::Wait(Wait::rest("Available"));
-    }
-    match come {
-        Come::Away if facts.order == Order::Follow && facts.now < facts.begins => {
-            Step::Wait(Wait::defer("Waiting for its time to download", Some(facts.begins)))
+pub fn next_step(inputs: &Inputs) -> NextStep {
+    let step = by_state(inputs);
+    if is_allowed(&step, inputs.privileges) { step } else { NextStep::Leave }
+}
+
+fn is_allowed(step: &NextStep, privileges: Privileges) -> bool {
+    match step {
+        NextStep::Poll | NextStep::Answer(_) | NextStep::Fetch(_) | NextStep::AcquireLock(_) => {
+            privileges.network
         }
-        Come::Away => Step::Fetch,
-        Come::Fetched => Step::Write,
-        Come::Staged | Come::Applied if facts.order == Order::Download => {
-            Step::Wait(Wait::rest("Downloaded and verified"))
-        }
-        Come::Staged => when_free(facts, Step::Apply),
-        Come::Applied => when_free(facts, Step::Reboot),
+        NextStep::Write(_) => privileges.write,
+        NextStep::Apply(_) | NextStep::Reboot(_) => privileges.boot,
+        NextStep::Wait(_) | NextStep::Leave => true,
     }
 }
 
-fn when_free(facts: &Facts, step: Step) -> Step {
-    match (&facts.shut, facts.turn) {
-        (Some(wait), _) if facts.order != Order::Now => Step::Wait(wait.clone()),
-        (_, Turn::Ask) => Step::AskForTurn,
-        (_, Turn::Ours) => step,
+fn by_state(inputs: &Inputs) -> NextStep {
+    if let Wanted::Ended(ending) = &inputs.wanted
+        && inputs.privileges.network
+        && inputs.polled
+    {
+        return NextStep::Answer(ending.clone());
+    }
+    if inputs.next_poll.is_some_and(|at| at <= inputs.now) {
+        return NextStep::Poll;
+    }
+    let (candidate, state) = match &inputs.wanted {
+        Wanted::Nothing(wait) => return NextStep::Wait(wait.clone()),
+        Wanted::Ended(ending) => return NextStep::Wait(Wait::idle(ending.why())),
+        Wanted::Release(candidate, state) => (candidate.clone(), *state),
+    };
+    match (state, inputs.mode) {
+        (_, Mode::Check) => NextStep::Wait(Wait::idle("Available")),
+        (ReleaseState::Remote, Mode::Scheduled) if inputs.now < inputs.download_at => {
+            NextStep::Wait(Wait::defer("Waiting for the time of the download", Some(inputs.download_at)))
+        }
+        (ReleaseState::Remote, _) => NextStep::Fetch(candidate),
+        (ReleaseState::Fetched, _) => NextStep::Write(candidate),
+        (ReleaseState::Staged | ReleaseState::Applied, Mode::DownloadOnly) => {
+            NextStep::Wait(Wait::idle("Downloaded and verified"))
+        }
+        (ReleaseState::Staged, _) => before_reboot(inputs, candidate, NextStep::Apply),
+        (ReleaseState::Applied, _) => before_reboot(inputs, candidate, NextStep::Reboot),
+    }
+}
+
+/// `step`, or what must come before it.
+fn before_reboot(inputs: &Inputs, candidate: Candidate, step: fn(Candidate) -> NextStep) -> NextStep {
+    match &inputs.reboot_hold {
+        Some(wait) if inputs.mode != Mode::Now => NextStep::Wait(wait.clone()),
+        _ if inputs.confirm => NextStep::Poll,
+        _ if inputs.reboot_lock == RebootLock::Needed => NextStep::AcquireLock(candidate),
+        _ => step(candidate),
     }
 }
 
@@ -154,62 +128,125 @@ fn when_free(facts: &Facts, step: Step) -> Step {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::feed::catalog::{Release, Terms};
+    use crate::feed::published::{ListedFile, ReleaseFiles};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn facts(come: Come) -> Facts {
-        Facts {
+    fn candidate() -> Candidate {
+        let file = ListedFile { name: "edge_2.0.raw".into(), sha256: "d2".into() };
+        let release = Release {
+            image: "edge".into(),
+            version: "2.0".into(),
+            arch: None,
+            files: ReleaseFiles::Disk(file),
+            digest: "d2".into(),
+            terms: Terms::default(),
+        };
+        Candidate { release, towards: None, downgrade: false, retry: false }
+    }
+
+    fn inputs(state: ReleaseState) -> Inputs {
+        Inputs {
             now: at(100),
-            order: Order::Follow,
+            mode: Mode::Scheduled,
+            privileges: Privileges::ALL,
+            polled: false,
             next_poll: Some(at(200)),
-            wanted: Wanted::Release(come),
-            begins: at(100),
-            shut: None,
-            turn: Turn::Ours,
+            wanted: Wanted::Release(candidate(), state),
+            download_at: at(100),
+            reboot_hold: None,
+            confirm: false,
+            reboot_lock: RebootLock::Held,
         }
     }
 
+    const ALL: [ReleaseState; 4] =
+        [ReleaseState::Remote, ReleaseState::Fetched, ReleaseState::Staged, ReleaseState::Applied];
+
     #[test]
-    fn a_release_goes_all_the_way_step_by_step() {
-        let steps = [Come::Away, Come::Fetched, Come::Staged, Come::Applied].map(|come| next(&facts(come)));
-        assert_eq!(steps, [Step::Fetch, Step::Write, Step::Apply, Step::Reboot]);
+    fn a_release_is_fetched_written_applied_and_booted() {
+        let steps = ALL.map(|state| next_step(&inputs(state)));
+        let c = candidate;
+        let expected =
+            [NextStep::Fetch, NextStep::Write, NextStep::Apply, NextStep::Reboot].map(|step| step(c()));
+        assert_eq!(steps, expected);
     }
 
     #[test]
-    fn the_feed_is_looked_at_when_it_is_time_and_never_by_who_cannot() {
-        let due = Facts { next_poll: Some(at(100)), ..facts(Come::Staged) };
-        assert_eq!(next(&due), Step::Poll);
-        assert_eq!(next(&Facts { next_poll: None, ..due }), Step::Apply);
+    fn each_part_of_the_agent_does_the_steps_of_its_privileges_only() {
+        let done = |privileges| {
+            ALL.map(|state| next_step(&Inputs { privileges, ..inputs(state) }) != NextStep::Leave)
+        };
+        assert_eq!(done(Privileges::FETCH), [true, false, false, false]);
+        assert_eq!(done(Privileges::WRITE), [false, true, false, false]);
+        assert_eq!(done(Privileges::BOOT), [false, false, true, true]);
+        let locked = Inputs { reboot_lock: RebootLock::Needed, ..inputs(ReleaseState::Staged) };
+        assert_eq!(next_step(&Inputs { privileges: Privileges::BOOT, ..locked.clone() }), NextStep::Leave);
+        let step = next_step(&Inputs { privileges: Privileges::FETCH, ..locked });
+        assert_eq!(step, NextStep::AcquireLock(candidate()));
     }
 
     #[test]
-    fn what_holds_off_the_reboot_holds_off_neither_the_download_nor_the_slot() {
+    fn the_source_is_polled_when_it_is_due() {
+        let due = Inputs { next_poll: Some(at(100)), ..inputs(ReleaseState::Staged) };
+        assert_eq!(next_step(&due), NextStep::Poll);
+        assert_eq!(next_step(&Inputs { next_poll: None, ..due }), NextStep::Apply(candidate()));
+    }
+
+    #[test]
+    fn a_hold_delays_the_reboot_but_not_the_download_or_the_write() {
         let wait = Wait::defer("no window", Some(at(500)));
-        let shut = |come| Facts { shut: Some(wait.clone()), turn: Turn::Ask, ..facts(come) };
-        assert_eq!(next(&shut(Come::Away)), Step::Fetch);
-        assert_eq!(next(&shut(Come::Fetched)), Step::Write);
-        assert_eq!(next(&shut(Come::Staged)), Step::Wait(wait.clone()));
-        assert_eq!(next(&shut(Come::Applied)), Step::Wait(wait.clone()));
-        // Nobody's turn is candidate up before the reboot could follow.
-        assert_eq!(next(&Facts { shut: None, ..shut(Come::Staged) }), Step::AskForTurn);
-        assert_eq!(next(&Facts { order: Order::Now, ..shut(Come::Staged) }), Step::AskForTurn);
-        assert_eq!(next(&Facts { order: Order::Now, turn: Turn::Ours, ..shut(Come::Applied) }), Step::Reboot);
+        let held = |state| Inputs {
+            reboot_hold: Some(wait.clone()),
+            reboot_lock: RebootLock::Needed,
+            ..inputs(state)
+        };
+        assert_eq!(next_step(&held(ReleaseState::Remote)), NextStep::Fetch(candidate()));
+        assert_eq!(next_step(&held(ReleaseState::Fetched)), NextStep::Write(candidate()));
+        assert_eq!(next_step(&held(ReleaseState::Staged)), NextStep::Wait(wait.clone()));
+        assert_eq!(next_step(&held(ReleaseState::Applied)), NextStep::Wait(wait.clone()));
+        // The lock is not acquired before the reboot can follow.
+        let lock = NextStep::AcquireLock(candidate());
+        assert_eq!(next_step(&Inputs { reboot_hold: None, ..held(ReleaseState::Staged) }), lock);
+        assert_eq!(next_step(&Inputs { mode: Mode::Now, ..held(ReleaseState::Staged) }), lock);
+        let now = Inputs { mode: Mode::Now, reboot_lock: RebootLock::Held, ..held(ReleaseState::Applied) };
+        assert_eq!(next_step(&now), NextStep::Reboot(candidate()));
     }
 
     #[test]
-    fn a_download_waits_for_its_time_unless_somebody_waits_for_it() {
-        let early = Facts { begins: at(150), ..facts(Come::Away) };
-        assert!(matches!(next(&early), Step::Wait(wait) if wait.until == Some(at(150))));
-        assert_eq!(next(&Facts { order: Order::Update, ..early }), Step::Fetch);
+    fn a_source_that_may_withdraw_is_polled_before_the_lock_and_the_reboot() {
+        let confirm =
+            Inputs { confirm: true, reboot_lock: RebootLock::Needed, ..inputs(ReleaseState::Staged) };
+        assert_eq!(next_step(&confirm), NextStep::Poll);
+        assert_eq!(next_step(&Inputs { privileges: Privileges::BOOT, ..confirm }), NextStep::Leave);
     }
 
     #[test]
-    fn an_order_to_download_ends_at_the_slot_and_one_to_check_before_anything() {
-        let order = |order, come| next(&Facts { order, ..facts(come) });
-        assert_eq!(order(Order::Download, Come::Fetched), Step::Write);
-        assert!(matches!(order(Order::Download, Come::Staged), Step::Wait(_)));
-        assert!(matches!(order(Order::Check, Come::Away), Step::Wait(_)));
+    fn a_download_waits_for_its_time_unless_an_operator_waits_for_it() {
+        let early = Inputs { download_at: at(150), ..inputs(ReleaseState::Remote) };
+        assert!(matches!(next_step(&early), NextStep::Wait(wait) if wait.until == Some(at(150))));
+        assert_eq!(next_step(&Inputs { mode: Mode::Update, ..early }), NextStep::Fetch(candidate()));
+    }
+
+    #[test]
+    fn download_only_ends_in_the_slot_and_check_before_the_download() {
+        let step = |mode, state| next_step(&Inputs { mode, ..inputs(state) });
+        assert_eq!(step(Mode::DownloadOnly, ReleaseState::Fetched), NextStep::Write(candidate()));
+        assert!(matches!(step(Mode::DownloadOnly, ReleaseState::Staged), NextStep::Wait(_)));
+        assert!(matches!(step(Mode::Check, ReleaseState::Remote), NextStep::Wait(_)));
+    }
+
+    #[test]
+    fn an_assignment_that_ends_is_answered_after_a_poll_with_network() {
+        let ending = Ending::Refused("below the floor".into());
+        let ended =
+            Inputs { wanted: Wanted::Ended(ending.clone()), polled: true, ..inputs(ReleaseState::Remote) };
+        assert_eq!(next_step(&ended), NextStep::Answer(ending));
+        let idle = NextStep::Wait(Wait::idle("below the floor"));
+        assert_eq!(next_step(&Inputs { polled: false, ..ended.clone() }), idle);
+        assert_eq!(next_step(&Inputs { privileges: Privileges::BOOT, ..ended }), idle);
     }
 }

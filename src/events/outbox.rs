@@ -10,7 +10,7 @@ use log::{info, warn};
 use crate::config::EventTargets;
 use crate::events::event::Event;
 use crate::http;
-use crate::http::{Patience, Redirects};
+use crate::http::{Redirects, Timeout};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::files::replace;
 use abide_core::root::Root;
@@ -79,7 +79,7 @@ enum Refusal {
 fn post(root: &Root, to: &EventTargets, url: &str, report: &[u8]) -> std::result::Result<(), Refusal> {
     let ca = to.ca.as_deref().map(Path::new);
     let agent =
-        http::agent(root, ca, Patience::Whole(LIMIT), Redirects::Follow).map_err(Refusal::Unreachable)?;
+        http::agent(root, ca, Timeout::Total(LIMIT), Redirects::Follow).map_err(Refusal::Unreachable)?;
     let answer = agent.post(url).content_type("application/json").send(report);
     match answer.map_err(|e| Refusal::Unreachable(e.to_string()))?.status().as_u16() {
         200..300 => Ok(()),

@@ -82,16 +82,6 @@ impl Cache {
         Folder::at(&self.dir.to_string_lossy(), &Download::default())
     }
 
-    /// The cache as a folder of images; created where it is missing.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] if it cannot be created.
-    pub fn created_folder(&self) -> Result<Folder> {
-        let cannot = || format!("{}: cannot create", self.dir.display());
-        fs::create_dir_all(&self.dir).or_failed(cannot)?;
-        self.folder().ok_or_else(|| Error::Failed(cannot()))
-    }
-
     /// The list that was fetched last.
     #[must_use]
     pub fn list(&self) -> Option<Vec<u8>> {

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::Timestamp;
 use log::warn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::feed::cache;
-use abide_core::error::Result;
+use crate::feed::cache::Cache;
+use crate::feed::published::ListedFile;
+use abide_core::error::{Error, Result};
 use abide_core::files;
 use abide_core::root::Root;
 
@@ -59,10 +62,33 @@ impl FetchState {
         read_or_default(&root.path(cache::DIR).join(FETCH_STATE))
     }
 
+    /// Whether a file of a release is complete in the cache.
+    #[must_use]
+    pub fn has(&self, cache: &Cache, file: &ListedFile) -> bool {
+        match self.have.get(&file.name) {
+            Some(known) => *known == file.sha256 && cache.has_name(&file.name),
+            // The file may be there although its digest is not remembered.
+            None => cache.has_name(&file.name) && cache.has(&file.name, &file.sha256),
+        }
+    }
+
+    /// Notes that a poll has succeeded.
+    pub fn set_polled(&mut self) {
+        (self.polled, self.failures, self.error) = (self.tried, 0, None);
+        self.polls = self.polls.wrapping_add(1);
+    }
+
+    /// Notes that a poll or a download has failed.
+    pub fn set_failed(&mut self, e: &Error) {
+        self.failures = self.failures.saturating_add(1);
+        self.error = Some(e.to_string());
+        self.tried = Some(Timestamp::now().as_second());
+    }
+
     /// Writes it, unless it is unchanged.
     ///
     /// # Errors
-    /// [`abide_core::error::Error::Failed`] if it cannot be written.
+    /// [`Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         write_changed(&root.path(cache::DIR).join(FETCH_STATE), self)
     }
@@ -106,10 +132,18 @@ impl InstallState {
         }
     }
 
+    /// Sets the reason of waiting and its end; returns whether the reason is a new one.
+    pub fn set_waiting(&mut self, wait: Option<(&str, Option<Timestamp>)>) -> bool {
+        let is_new = self.waiting.as_deref() != wait.map(|(why, _)| why);
+        self.waiting = wait.map(|(why, _)| why.to_owned());
+        self.until = wait.and_then(|(_, until)| until).map(Timestamp::as_second);
+        is_new
+    }
+
     /// Writes it, unless it is unchanged.
     ///
     /// # Errors
-    /// [`abide_core::error::Error::Failed`] if it cannot be written.
+    /// [`Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         write_changed(&root.path(INSTALL_STATE), self)
     }
@@ -118,7 +152,7 @@ impl InstallState {
 /// The version that the machine is pinned to.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Failed`] if the file is there and cannot be read: no update may be installed then.
+/// [`Error::Failed`] if the file is there and cannot be read: no update may be installed then.
 pub fn pinned(root: &Root) -> Result<Option<String>> {
     Ok(files::read_text(&root.path(PIN))?.map(|text| text.trim().to_owned()))
 }
@@ -126,7 +160,7 @@ pub fn pinned(root: &Root) -> Result<Option<String>> {
 /// Pins the machine to `version`, or removes the pin.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Failed`] if `/var/lib/abide` cannot be written.
+/// [`Error::Failed`] if `/var/lib/abide` cannot be written.
 pub fn pin(root: &Root, version: Option<&str>) -> Result<()> {
     let path = root.path(PIN);
     match version {
@@ -147,7 +181,7 @@ pub fn read_or_default<T: DeserializeOwned + Default>(path: &Path) -> T {
 /// Writes such a file, unless its content is equal. A missing one holds the default.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Failed`] if it cannot be written.
+/// [`Error::Failed`] if it cannot be written.
 pub fn write_changed<T>(path: &Path, value: &T) -> Result<()>
 where
     T: Serialize + DeserializeOwned + Default + PartialEq,

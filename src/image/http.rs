@@ -10,7 +10,7 @@ use ureq::{Agent, BodyReader};
 
 use crate::config::Download;
 use crate::http;
-use crate::http::{Patience, Redirects};
+use crate::http::{Redirects, Timeout};
 use crate::image::source::shown;
 use crate::image::{Source, http_range};
 use abide_core::error::{Error, OrError, Result};
@@ -268,8 +268,8 @@ fn version(headers: &HeaderMap) -> Option<String> {
 }
 
 fn agent(limits: &Download) -> Result<Agent> {
-    let patience = Patience::Silence { connect: CONNECT_TIMEOUT, silent: READ_TIMEOUT };
-    http::agent(&Root::live(), limits.ca.as_deref(), patience, Redirects::Follow).map_err(Error::Usage)
+    let timeout = Timeout::Idle { connect: CONNECT_TIMEOUT, idle: READ_TIMEOUT };
+    http::agent(&Root::live(), limits.ca.as_deref(), timeout, Redirects::Follow).map_err(Error::Usage)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What only newer hawkBit servers ask for: a server by the text of the protocol.
+//! Confirmations, which only newer hawkBit servers request: with a server written from the text of the protocol.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ fn machine(version: &str, more: &str) -> (Ddi, Node) {
 }
 
 #[test]
-fn a_machine_agrees_to_what_its_policy_takes_and_installs_it() {
+fn an_action_that_the_policy_takes_is_confirmed_and_installed() {
     let (server, mut node) = machine("2.0", "");
     server.set(Stand::Unconfirmed);
     assert!(node.settle(), "{}", said(&node.run()));
@@ -34,7 +34,7 @@ fn a_machine_agrees_to_what_its_policy_takes_and_installs_it() {
 }
 
 #[test]
-fn what_the_policy_refuses_is_denied_once_with_the_reason_and_agreed_to_when_the_policy_changes() {
+fn a_denied_action_is_confirmed_when_the_policy_changes() {
     let (server, node) = machine("0.9", "");
     let policy = node.tree.path("etc/abide/abide.d/50-site.toml");
     fs::create_dir_all(policy.parent().unwrap()).unwrap();
@@ -52,7 +52,7 @@ fn what_the_policy_refuses_is_denied_once_with_the_reason_and_agreed_to_when_the
 }
 
 #[test]
-fn where_somebody_else_is_to_agree_the_machine_waits_and_fetches_nothing() {
+fn without_its_confirmation_at_the_server_nothing_is_fetched() {
     let (server, node) = machine("2.0", "confirm = 'server'");
     server.set(Stand::Unconfirmed);
     assert!(!node.settle());
@@ -63,7 +63,7 @@ fn where_somebody_else_is_to_agree_the_machine_waits_and_fetches_nothing() {
 }
 
 #[test]
-fn a_forced_order_reboots_outside_the_windows_only_where_that_is_configured() {
+fn a_forced_action_ignores_windows_only_where_configured() {
     let (server, node) = machine("2.0", SHUT);
     server.set(Stand::Running);
     assert!(!node.settle());

@@ -13,7 +13,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A machine that a hawkBit server decides for. `more`: of its section, and behind it.
+    /// A machine of a hawkBit server; `more`: further settings, in its section and after it.
     pub fn of(url: &str, name: &str, more: &str) -> Self {
         let node = Self { name: name.to_owned(), tree: Tree::running("1.0") };
         node.write_token(TOKEN);
@@ -38,13 +38,13 @@ impl Node {
         fs::write(self.tree.path("etc/abide/abide.toml"), config).unwrap();
     }
 
-    /// The parts of the units, one after the other, as systemd runs them, with the poll that the timer brings.
+    /// Runs the commands of the units, in their order, with a poll.
     pub fn run(&self) -> [Run; 4] {
         self.let_time_pass();
         ["--survey", "--fetch", "--install", "--boot"].map(|part| self.tree.abide(&["-v", "update", part]))
     }
 
-    /// As often as the units run by themselves until the machine reboots or waits.
+    /// Runs the units until the machine reboots or waits.
     pub fn settle(&self) -> bool {
         for _ in 0..4 {
             let runs = self.run();
@@ -56,16 +56,16 @@ impl Node {
         false
     }
 
-    /// Makes it long ago that a server was asked.
+    /// Sets the time of the last poll far back.
     fn let_time_pass(&self) {
         let path = self.tree.path("var/lib/abide/feed/feed.json");
         let Ok(bytes) = fs::read(&path) else { return };
-        let mut seen: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        seen["tried"] = 0.into();
-        fs::write(path, seen.to_string()).unwrap();
+        let mut state: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        state["tried"] = 0.into();
+        fs::write(path, state.to_string()).unwrap();
     }
 
-    /// Whether a reboot was asked for since the last time.
+    /// Whether a reboot was requested since the last call.
     pub fn reboots(&self) -> bool {
         fs::remove_file(self.tree.path("run/abide/reboot-requested")).is_ok()
     }
@@ -75,7 +75,7 @@ impl Node {
     }
 }
 
-/// What came out of it.
+/// The output of the runs.
 pub fn said(runs: &[Run]) -> String {
     runs.iter().map(|run| format!("{}{}", run.stdout, run.stderr)).collect()
 }

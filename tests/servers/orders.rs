@@ -1,4 +1,4 @@
-//! What a hawkBit server orders.
+//! Updates that a hawkBit server assigns.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ static HAWKBIT: LazyLock<Result<HawkBit, String>> =
 
 /// What every test begins with; without a server it ends there.
 fn server() -> Option<&'static HawkBit> {
-    HAWKBIT.as_ref().inspect_err(|why| skipped("a test of what hawkBit orders", why)).ok()
+    HAWKBIT.as_ref().inspect_err(|why| skipped("a test with hawkBit", why)).ok()
 }
 
 fn upload(hawkbit: &HawkBit, name: &str, version: &str, slot: &str) -> Uploaded {
@@ -34,7 +34,7 @@ fn node(hawkbit: &HawkBit, name: &str, more: &str) -> Node {
 }
 
 #[test]
-fn a_machine_registers_itself_and_tells_its_attributes() {
+fn a_machine_registers_itself_with_its_attributes() {
     let Some(hawkbit) = server() else { return };
     assert!(!hawkbit.knows("attributes"));
     node(hawkbit, "attributes", "attributes = { site = 'north' }");
@@ -46,7 +46,7 @@ fn a_machine_registers_itself_and_tells_its_attributes() {
 }
 
 #[test]
-fn a_rollout_ends_well_on_each_machine_when_it_has_committed_and_not_before() {
+fn a_rollout_succeeds_on_each_machine_after_its_commit() {
     let Some(hawkbit) = server() else { return };
     let mut nodes = [1, 2].map(|number| node(hawkbit, &format!("rollout-{number}"), ""));
     let version = upload(hawkbit, "rollout", "2.0", "b");
@@ -65,11 +65,11 @@ fn a_rollout_ends_well_on_each_machine_when_it_has_committed_and_not_before() {
         assert_eq!(hawkbit.action(&node.name, action), "well");
         let said = hawkbit.said(&node.name, action);
         let expected = [
-            "running: 2.0 is to be installed",
-            "download: the download begins",
-            "downloaded: downloaded, and verified",
-            "running: 2.0 is in the other slot",
-            "running: 2.0 runs on trial, try 1 of 3",
+            "running: 2.0 will be installed",
+            "download: download started",
+            "downloaded: downloaded and verified",
+            "running: 2.0 is staged in the other slot",
+            "running: 2.0 is on trial, try 1 of 3",
             "finished: 2.0 is committed",
         ];
         assert_eq!(said, expected);
@@ -79,7 +79,7 @@ fn a_rollout_ends_well_on_each_machine_when_it_has_committed_and_not_before() {
 }
 
 #[test]
-fn a_bad_image_ends_in_an_error_with_its_reason_and_is_refused_the_next_time() {
+fn a_bad_image_is_reported_with_its_reason_and_then_refused() {
     let Some(hawkbit) = server() else { return };
     let mut node = node(hawkbit, "bad", "");
     let version = upload(hawkbit, "bad", "2.0", "b");
@@ -107,9 +107,9 @@ fn a_bad_image_ends_in_an_error_with_its_reason_and_is_refused_the_next_time() {
 }
 
 #[test]
-fn a_cancel_before_the_reboot_is_honoured() {
+fn a_cancellation_before_the_reboot_is_accepted() {
     let Some(hawkbit) = server() else { return };
-    // No window is open; what is ordered comes as far as the slot.
+    // No window is open: the update is written, but not applied.
     let window = "[[update.window]]\ndates = [2099-01-01]\nstart = '01:00'\nlength = '2h'\n";
     let node = node(hawkbit, "cancel", window);
     let version = upload(hawkbit, "cancel", "2.0", "b");
@@ -124,7 +124,7 @@ fn a_cancel_before_the_reboot_is_honoured() {
 }
 
 #[test]
-fn a_cancel_that_comes_between_the_slot_and_the_reboot_is_honoured() {
+fn a_cancellation_between_write_and_reboot_is_accepted() {
     let Some(hawkbit) = server() else { return };
     let node = node(hawkbit, "late-cancel", "");
     let version = upload(hawkbit, "late-cancel", "2.0", "b");
@@ -139,7 +139,7 @@ fn a_cancel_that_comes_between_the_slot_and_the_reboot_is_honoured() {
 }
 
 #[test]
-fn a_cancel_in_mid_trial_is_refused_and_the_action_goes_on() {
+fn a_cancellation_during_the_trial_is_refused() {
     let Some(hawkbit) = server() else { return };
     let mut node = node(hawkbit, "too-late", "");
     let version = upload(hawkbit, "too-late", "2.0", "b");
@@ -156,7 +156,7 @@ fn a_cancel_in_mid_trial_is_refused_and_the_action_goes_on() {
 }
 
 #[test]
-fn a_maintenance_window_delays_the_installation_and_not_the_download() {
+fn a_server_window_delays_the_installation_but_not_the_download() {
     let Some(hawkbit) = server() else { return };
     let node = node(hawkbit, "window", "");
     let version = upload(hawkbit, "window", "2.0", "b");
@@ -167,7 +167,7 @@ fn a_maintenance_window_delays_the_installation_and_not_the_download() {
     assert_eq!(node.tree.status()["slots"][1]["version"], "2.0");
     assert_eq!(node.tree.status()["feed"]["waiting"], "Waiting for hawkBit's maintenance window");
     let said = hawkbit.said("window", action);
-    assert!(said.contains(&"downloaded: downloaded, and verified".to_owned()), "{said:?}");
+    assert!(said.contains(&"downloaded: downloaded and verified".to_owned()), "{said:?}");
     assert_eq!(said.last().unwrap(), "running: Waiting for hawkBit's maintenance window");
     // Another action has a window that is open.
     let (start, open) = ("0 * * * * ?", "23:00:00");
@@ -179,7 +179,7 @@ fn a_maintenance_window_delays_the_installation_and_not_the_download() {
 }
 
 #[test]
-fn what_is_only_to_be_downloaded_is_only_downloaded() {
+fn a_download_only_action_ends_with_the_download() {
     let Some(hawkbit) = server() else { return };
     let node = node(hawkbit, "download", "");
     let version = upload(hawkbit, "download", "2.0", "b");
@@ -190,7 +190,7 @@ fn what_is_only_to_be_downloaded_is_only_downloaded() {
 }
 
 #[test]
-fn a_server_that_is_away_hears_of_everything_in_order_when_it_is_back() {
+fn messages_are_delivered_in_order_when_the_server_is_reachable_again() {
     let Some(hawkbit) = server() else { return };
     let mut node = node(hawkbit, "away", "");
     let version = upload(hawkbit, "away", "2.0", "b");
@@ -205,13 +205,13 @@ fn a_server_that_is_away_hears_of_everything_in_order_when_it_is_back() {
     node.configure(&hawkbit.url, "");
     node.run();
     let said = hawkbit.statuses("away", action);
-    let trial = said.iter().position(|(_, text)| text.contains("runs on trial")).unwrap();
+    let trial = said.iter().position(|(_, text)| text.contains("is on trial")).unwrap();
     let end = said.iter().position(|(kind, _)| kind == "finished").unwrap();
     assert!(trial < end, "{said:?}");
 }
 
 #[test]
-fn what_a_server_orders_must_be_signed_where_the_machine_wants_it() {
+fn an_assigned_image_must_be_signed_where_signatures_are_required() {
     let Some(hawkbit) = server() else { return };
     let dir = tempfile::tempdir().unwrap();
     let sh = |command: &str| {
@@ -245,20 +245,20 @@ fn what_a_server_orders_must_be_signed_where_the_machine_wants_it() {
 }
 
 #[test]
-fn a_wrong_token_is_an_error_that_does_not_show_it() {
+fn the_error_about_a_wrong_token_does_not_contain_it() {
     let Some(hawkbit) = server() else { return };
     let node = node(hawkbit, "stranger", "");
     node.write_token("wr0ng-token");
     let runs = node.run();
     let text = said(&runs);
     assert_eq!(runs[1].code, 1);
-    assert!(text.contains("does not accept this machine's token") && !text.contains("wr0ng"), "{text}");
+    assert!(text.contains("refuses this machine's token") && !text.contains("wr0ng"), "{text}");
     let ledger = fs::read_to_string(node.tree.path("var/lib/abide/feed/hawkbit.json")).unwrap();
     assert!(!ledger.contains(crate::hawkbit::TOKEN));
 }
 
 #[test]
-fn a_confirmation_is_given_by_policy_and_waited_for_where_that_is_configured() {
+fn an_action_is_confirmed_by_policy_or_at_the_server() {
     let Some(hawkbit) = server() else { return };
     if !hawkbit.set("user.confirmation.flow.enabled", json!(true)) {
         skipped("hawkBit's confirmations", "this version asks for none");

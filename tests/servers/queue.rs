@@ -1,9 +1,9 @@
-//! Machines that queue for their reboot.
+//! Machines that share a reboot lock.
 
 use std::path::Path;
 
 use crate::Node;
-use crate::fleetlock::{Airlock, Plain, Queue};
+use crate::fleetlock::{Airlock, LockServer, Plain};
 use crate::hawkbit::repository;
 use crate::support::skip::skipped;
 use crate::support::{Folder, Image, Tree, tree};
@@ -29,12 +29,12 @@ impl Feed {
         std::fs::write(self.dir.path().join("SHA256SUMS"), list).unwrap();
     }
 
-    fn node(&self, name: &str, queue: &dyn Queue, more: &str) -> Node {
+    fn node(&self, name: &str, server: &dyn LockServer, more: &str) -> Node {
         let node = Node { name: name.to_owned(), tree: Tree::running("1.0") };
         node.write(&format!(
             "[update]\nfeed = '{}'\ndownload_spread = 0\n[update.fleetlock]\nurl = '{}'\nid = '{name}'\n{more}\n",
             self.server.url,
-            queue.url()
+            server.url()
         ));
         node
     }
@@ -44,56 +44,56 @@ fn waits(node: &Node) -> String {
     node.tree.status()["feed"]["waiting"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Of three machines no two are on trial at once; whoever has committed or gone back lets the next one go;
-/// whoever dies keeps the slot, and the operator sees who it is.
-fn three_take_turns(queue: &dyn Queue) {
+/// Of three machines no two are on trial at the same time. A machine releases the lock after its commit or rollback;
+/// one that fails keeps it, and the operator sees which one.
+fn three_share_a_lock(server: &dyn LockServer) {
     let feed = Feed::new();
     feed.publish("2.0", "b");
-    let [mut one, mut two, three] = ["one", "two", "three"].map(|name| feed.node(name, queue, ""));
+    let [mut one, mut two, three] = ["one", "two", "three"].map(|name| feed.node(name, server, ""));
     assert!(one.settle());
     for other in [&two, &three] {
         assert!(!other.settle());
-        assert!(waits(other).starts_with("Waiting for its turn to reboot"), "{}", waits(other));
+        assert!(waits(other).starts_with("Waiting for the reboot lock"), "{}", waits(other));
     }
     one.tree.boot_with_initrd("2.0");
     one.run();
-    assert_eq!(queue.holders(), ["one"], "it is kept over the reboot, and on trial");
+    assert_eq!(server.holders(), ["one"], "the lock is kept over the reboot and the trial");
     assert!(!two.settle());
     one.tree.abide(&["commit"]).ok();
     one.run();
-    assert!(queue.holders().is_empty(), "after the commit it is given back");
+    assert!(server.holders().is_empty(), "the commit releases the lock");
     assert!(two.settle());
-    assert_eq!(queue.holders(), ["two"]);
+    assert_eq!(server.holders(), ["two"]);
     assert!(!three.settle());
     two.tree.boot_with_initrd("2.0");
     two.run();
     two.tree.abide(&["rollback"]).ok();
-    assert_eq!(queue.holders(), ["two"], "it is kept until the system from before runs again");
+    assert_eq!(server.holders(), ["two"], "the lock is kept until the previous system runs again");
     two.tree.boot_with_initrd("1.0");
     two.run();
-    assert!(queue.holders().is_empty(), "after the rollback it is given back");
-    // The third one dies on its way.
+    assert!(server.holders().is_empty(), "the rollback releases the lock");
+    // The third machine fails.
     assert!(three.settle());
     feed.publish("3.0", "a");
     assert!(!one.settle());
-    assert_eq!(queue.holders(), ["three"]);
+    assert_eq!(server.holders(), ["three"]);
 }
 
 #[test]
-fn three_machines_take_turns_by_the_text_of_the_protocol() {
-    three_take_turns(&Plain::serve());
+fn three_machines_share_a_lock_of_the_protocol() {
+    three_share_a_lock(&Plain::serve());
 }
 
 #[test]
-fn three_machines_take_turns_at_a_real_server() {
+fn three_machines_share_a_lock_of_airlock() {
     match Airlock::start(&repository(env!("CARGO_MANIFEST_DIR"))) {
-        Ok(airlock) => three_take_turns(&airlock),
-        Err(why) => skipped("machines that take turns at airlock", &why),
+        Ok(airlock) => three_share_a_lock(&airlock),
+        Err(why) => skipped("a reboot lock of airlock", &why),
     }
 }
 
 #[test]
-fn a_server_that_is_away_holds_the_reboot_up_for_so_long_and_no_longer() {
+fn an_unreachable_lock_server_delays_the_reboot_for_a_limited_time() {
     let plain = Plain::serve();
     let feed = Feed::new();
     feed.publish("2.0", "b");
@@ -102,28 +102,28 @@ fn a_server_that_is_away_holds_the_reboot_up_for_so_long_and_no_longer() {
     *plain.away.lock().unwrap() = Some(502);
     for node in [&bold, &careful] {
         assert!(!node.settle());
-        assert!(waits(node).contains("no answer: status 502"), "{}", waits(node));
+        assert!(waits(node).contains("no reply from the FleetLock server: status 502"), "{}", waits(node));
         long_ago(node);
     }
     assert!(bold.settle());
     assert!(!careful.settle());
-    assert!(waits(&careful).contains("no turn to reboot for 1h"), "{}", waits(&careful));
+    assert!(waits(&careful).contains("no reply from the FleetLock server for 1h"), "{}", waits(&careful));
     *plain.away.lock().unwrap() = None;
     let settled = careful.settle();
     assert!(settled, "{} {:?}", crate::node::said(&careful.run()), plain.holders());
     assert_eq!(plain.holders(), ["careful"]);
 }
 
-/// Makes it two hours ago that the server was first away.
+/// Sets back the time since which the server is unreachable by two hours.
 fn long_ago(node: &Node) {
     let path = node.tree.path("var/lib/abide/feed/fleetlock.json");
-    let mut queue: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    queue["away"] = (queue["away"].as_i64().unwrap() - 7200).into();
-    std::fs::write(path, queue.to_string()).unwrap();
+    let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    state["away"] = (state["away"].as_i64().unwrap() - 7200).into();
+    std::fs::write(path, state.to_string()).unwrap();
 }
 
 #[test]
-fn a_turn_that_is_of_no_use_any_more_is_given_back() {
+fn a_lock_that_is_no_longer_needed_is_released() {
     let plain = Plain::serve();
     let feed = Feed::new();
     feed.publish("2.0", "b");

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-/// A server with one slot for the group `default`.
-pub trait Queue {
+/// A server with one lock for the group `default`.
+pub trait LockServer {
     fn url(&self) -> String;
-    /// Who holds the slot, as the operator sees it.
+    /// The machines that hold the lock, as the operator sees them.
     fn holders(&self) -> Vec<String>;
 }
 
@@ -44,7 +44,7 @@ impl Plain {
     }
 }
 
-impl Queue for Plain {
+impl LockServer for Plain {
     fn url(&self) -> String {
         self.url.clone()
     }
@@ -173,7 +173,7 @@ impl Airlock {
     }
 }
 
-impl Queue for Airlock {
+impl LockServer for Airlock {
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

@@ -1,4 +1,4 @@
-//! What the server is asked for, and what becomes of that.
+//! Requests to the server, and downloads.
 
 use std::net::TcpListener;
 use std::process::Child;
@@ -6,13 +6,13 @@ use std::process::Child;
 use super::*;
 use support::image::noise;
 
-/// Where the image is while it is not whole.
+/// The file of an incomplete download.
 fn part(tree: &Tree, image: &[u8]) -> PathBuf {
     tree.path(&format!("var/lib/abide/feed/{}.part", support::tree::digest(image)))
 }
 
 #[test]
-fn each_look_at_the_feed_is_one_request_for_its_list() {
+fn each_poll_is_one_request_for_the_list() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.put("feed.toml", b"format = 1\n");
@@ -31,7 +31,7 @@ fn each_look_at_the_feed_is_one_request_for_its_list() {
 }
 
 #[test]
-fn a_download_that_broke_off_goes_on_where_it_was() {
+fn an_interrupted_download_resumes() {
     let feed = Feed::new();
     let tree = machine(&feed);
     fs::write(
@@ -57,7 +57,7 @@ fn a_download_that_broke_off_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_an_earlier_attempt_has_left_is_checked_and_thrown_away_if_it_is_of_no_use() {
+fn a_partial_download_that_does_not_match_is_fetched_again() {
     let feed = Feed::new();
     let image = feed.publish("2.0", "b").zst();
     let [mut damaged, longer] = [image[..1000].to_vec(), noise(image.len() + 10, 3)];
@@ -78,7 +78,7 @@ fn what_an_earlier_attempt_has_left_is_checked_and_thrown_away_if_it_is_of_no_us
 }
 
 #[test]
-fn an_image_that_is_not_what_the_list_says_never_gets_to_the_slot() {
+fn an_image_with_another_digest_is_never_written() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -90,7 +90,7 @@ fn an_image_that_is_not_what_the_list_says_never_gets_to_the_slot() {
 }
 
 #[test]
-fn a_list_that_nobody_vouches_for_changes_nothing() {
+fn a_list_without_a_valid_signature_changes_nothing() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -104,7 +104,7 @@ fn a_list_that_nobody_vouches_for_changes_nothing() {
 }
 
 #[test]
-fn releases_that_are_not_wanted_any_more_make_room() {
+fn downloads_of_other_releases_are_removed() {
     let feed = Feed::new();
     let tree = machine(&feed);
     *feed.server.cut.lock().unwrap() = Some(1000);
@@ -119,12 +119,12 @@ fn releases_that_are_not_wanted_any_more_make_room() {
     feed.publish("2.1", "b");
     tree.abide(&["update"]).ok();
     assert!(!part(&tree, &old).exists());
-    // What is in the slot takes no room in the cache.
+    // A release that is in the slot is removed from the cache.
     assert!(!tree.path("var/lib/abide/feed/edge_2.1.raw.zst").exists());
 }
 
 #[test]
-fn a_download_for_which_there_is_no_room_is_not_begun() {
+fn a_download_that_does_not_fit_is_not_started() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -161,7 +161,7 @@ impl Drop for Httpd {
 }
 
 #[test]
-fn a_set_signed_with_gpg_comes_from_a_server_that_was_not_written_for_this() {
+fn a_set_signed_with_gpg_is_installed_from_a_stock_web_server() {
     let feed = Feed::new();
     let image = Image::new("2.0", "b");
     feed.put("edge_2.0.efi", image.uki.as_ref().unwrap());

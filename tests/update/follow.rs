@@ -1,9 +1,9 @@
-//! From release to release.
+//! Updates from release to release.
 
 use super::*;
 
 #[test]
-fn a_machine_goes_from_release_to_release() {
+fn a_machine_updates_from_release_to_release() {
     let feed = Feed::new();
     let mut tree = machine(&feed);
     assert_eq!(tree.abide(&["update"]).ok().stdout, "Up to date\n");
@@ -27,7 +27,7 @@ fn a_machine_goes_from_release_to_release() {
 }
 
 #[test]
-fn nothing_is_begun_while_the_running_system_is_on_trial() {
+fn nothing_is_installed_while_the_running_system_is_on_trial() {
     let feed = Feed::new();
     let mut tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -50,7 +50,7 @@ fn nothing_is_begun_while_the_running_system_is_on_trial() {
 }
 
 #[test]
-fn a_version_that_failed_is_not_taken_again_until_a_newer_one_comes_or_it_is_forgotten() {
+fn a_failed_version_is_not_installed_again_until_it_is_forgotten() {
     let feed = Feed::new();
     let mut tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -73,7 +73,7 @@ fn a_version_that_failed_is_not_taken_again_until_a_newer_one_comes_or_it_is_for
 }
 
 #[test]
-fn a_version_that_failed_gets_another_chance_after_a_while_where_that_is_configured() {
+fn a_failed_version_is_retried_after_a_while_where_configured() {
     let feed = Feed::new();
     let mut tree = machine(&feed);
     feed.configure(&tree, "retry_failed = '1h'");
@@ -104,7 +104,7 @@ fn a_version_that_failed_gets_another_chance_after_a_while_where_that_is_configu
 }
 
 #[test]
-fn a_target_goes_back_and_the_floor_ends_that() {
+fn a_target_allows_a_downgrade_down_to_the_floor() {
     let feed = Feed::new();
     let mut tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -114,7 +114,7 @@ fn a_target_goes_back_and_the_floor_ends_that() {
     tree.boot_with_initrd("2.0");
     tree.abide(&["commit"]).ok();
     feed.configure(&tree, "target = '1.5'\nfloor = '1.0'");
-    assert_eq!(tree.abide(&["update", "--check"]).ok().stdout, "1.5 is older than what runs\n");
+    assert_eq!(tree.abide(&["update", "--check"]).ok().stdout, "1.5 is older than the running version\n");
     tree.abide(&["update"]).ok();
     assert_eq!(tree.boot_with_initrd("1.5"), "edge_1.5+2-1.efi");
     tree.abide(&["commit"]).ok();
@@ -125,7 +125,7 @@ fn a_target_goes_back_and_the_floor_ends_that() {
 }
 
 #[test]
-fn a_machine_that_is_pinned_stays_where_it_is() {
+fn a_pinned_machine_installs_nothing() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -138,7 +138,7 @@ fn a_machine_that_is_pinned_stays_where_it_is() {
 }
 
 #[test]
-fn a_folder_of_this_machine_is_followed_like_a_server() {
+fn a_feed_can_be_a_folder_of_this_machine() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -150,7 +150,7 @@ fn a_folder_of_this_machine_is_followed_like_a_server() {
 }
 
 #[test]
-fn an_order_to_download_ends_in_the_slot() {
+fn download_only_ends_in_the_slot() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -177,7 +177,7 @@ fn without_a_feed_there_is_nothing_to_do() {
 }
 
 #[test]
-fn an_update_that_the_loader_does_not_boot_does_not_reboot_the_machine_for_ever() {
+fn an_update_that_the_loader_does_not_boot_is_given_up() {
     let feed = Feed::new();
     let mut tree = machine(&feed);
     feed.configure(&tree, "download_spread = 0");

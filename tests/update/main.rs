@@ -1,4 +1,4 @@
-//! `abide update` on a machine that is a folder, against web servers with signed folders of images.
+//! `abide update` on a machine below a folder, with web servers of signed images.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -16,14 +16,14 @@ use std::process::{Command, Stdio};
 
 use support::{Folder, Image, Run, Tree};
 
-/// A folder of images as somebody publishes it, signed with minisign, and a server of it.
+/// A published folder of images, signed with minisign, and its server.
 struct Feed {
     dir: tempfile::TempDir,
     server: Folder,
 }
 
 impl Feed {
-    /// With nothing in it.
+    /// An empty one.
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("out")).unwrap();
@@ -48,7 +48,7 @@ impl Feed {
         fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// Lists and signs what is there.
+    /// Lists the files and signs the list.
     fn list(&self) {
         self.sh("rm -f SHA256SUMS*; sha256sum $(ls) > ../sums; mv ../sums SHA256SUMS; \
                  minisign -S -s ../ours.key -m SHA256SUMS >/dev/null");
@@ -62,7 +62,7 @@ impl Feed {
         image
     }
 
-    /// The machine trusts this feed, and follows it as `more` says.
+    /// Has a machine trust and follow this feed; `more`: further settings.
     fn followed_by(&self, tree: &Tree, more: &str) {
         fs::create_dir_all(tree.path("etc/abide/keys")).unwrap();
         fs::copy(self.dir.path().join("ours.pub"), tree.path("etc/abide/keys/ours.pub")).unwrap();
@@ -74,7 +74,7 @@ impl Feed {
         fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
     }
 
-    /// What was asked for since the last time.
+    /// The requests since the last call.
     fn asked(&self) -> Vec<String> {
         self.server.asked()
     }
@@ -87,25 +87,25 @@ fn machine(feed: &Feed) -> Tree {
     tree
 }
 
-/// Whether a reboot was asked for since the last time.
+/// Whether a reboot was requested since the last call.
 fn reboots(tree: &Tree) -> bool {
     fs::remove_file(tree.path("run/abide/reboot-requested")).is_ok()
 }
 
-/// The parts of the units, one after the other, as systemd runs them.
+/// Runs the commands of the units, in their order.
 fn units(tree: &Tree) -> [Run; 5] {
     ["--survey", "--hand-over", "--fetch", "--install", "--boot"].map(|part| tree.abide(&["update", part]))
 }
 
-/// Makes it long ago that the feed was looked at.
+/// Sets the time of the last poll far back.
 fn let_time_pass(tree: &Tree) {
     let path = tree.path("var/lib/abide/feed/feed.json");
-    let mut seen: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    seen["tried"] = 0.into();
-    fs::write(path, seen.to_string()).unwrap();
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    state["tried"] = 0.into();
+    fs::write(path, state.to_string()).unwrap();
 }
 
-/// EVE's words for the update in flight.
+/// The update in flight in EVE's terms.
 fn words(tree: &Tree) -> (String, String, String) {
     let status = tree.status();
     let word = |key: &str| status["update"][key].as_str().unwrap_or_default().to_owned();

@@ -1,9 +1,9 @@
-//! The part that talks to the network, and those that do not.
+//! The parts of the update agent: the one with network access, and those without.
 
 use super::*;
 
 #[test]
-fn the_parts_of_the_units_do_together_what_a_command_does() {
+fn the_units_do_together_what_a_command_does() {
     let feed = Feed::new();
     let mut tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -18,25 +18,25 @@ fn the_parts_of_the_units_do_together_what_a_command_does() {
     assert!(!reboots(&tree));
     tree.abide(&["update", "--boot"]).ok();
     assert!(reboots(&tree));
-    assert!(feed.asked().is_empty(), "only the first part asks");
+    assert!(feed.asked().is_empty(), "only the first part uses the network");
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
 }
 
 #[test]
-fn without_a_look_at_the_machine_nothing_is_fetched() {
+fn without_a_survey_nothing_is_fetched() {
     let feed = Feed::new();
     let tree = machine(&feed);
     tree.abide(&["update", "--survey"]).ok();
-    // The next one fails: what was found before does not count any more.
+    // The next survey fails: the one before no longer counts.
     fs::rename(tree.path("efi"), tree.path("gone")).unwrap();
     tree.abide(&["update", "--survey"]).fails(4);
     let run = tree.abide(&["update", "--fetch"]).fails(1);
-    assert!(run.stderr.contains("has abide-survey.service failed?"), "{}", run.stderr);
+    assert!(run.stderr.contains("check abide-survey.service"), "{}", run.stderr);
     assert!(feed.asked().is_empty());
 }
 
 #[test]
-fn the_feed_is_looked_at_once_in_an_interval() {
+fn the_feed_is_polled_once_per_interval() {
     let feed = Feed::new();
     let tree = machine(&feed);
     for _ in 0..3 {
@@ -49,7 +49,7 @@ fn the_feed_is_looked_at_once_in_an_interval() {
 }
 
 #[test]
-fn what_was_fetched_is_installed_also_while_the_feed_is_away() {
+fn a_fetched_release_is_installed_while_the_feed_is_unreachable() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -64,11 +64,11 @@ fn what_was_fetched_is_installed_also_while_the_feed_is_away() {
     assert!(reboots(&tree));
 }
 
-/// What somebody does to the cache.
+/// A change of the cache.
 type Change<'a> = &'a dyn Fn(&Tree);
 
 #[test]
-fn the_part_that_installs_believes_nothing_for_lying_in_the_cache() {
+fn the_content_of_the_cache_is_verified_before_it_is_installed() {
     let feed = Feed::new();
     feed.publish("2.0", "b");
     let cache = "var/lib/abide/feed";
@@ -100,7 +100,7 @@ fn the_part_that_installs_believes_nothing_for_lying_in_the_cache() {
         tree.abide(&["update", "--boot"]);
         assert!(!reboots(&tree), "{what}");
         assert_eq!(tree.entries(), ["edge_1.0.efi"], "{what}");
-        // The next look puts it right.
+        // The next poll repairs it.
         let_time_pass(&tree);
         for run in units(&tree) {
             run.ok();
@@ -110,7 +110,7 @@ fn the_part_that_installs_believes_nothing_for_lying_in_the_cache() {
 }
 
 #[test]
-fn the_policy_is_asked_again_by_the_part_that_installs() {
+fn the_part_that_installs_checks_the_policy_again() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -125,7 +125,7 @@ fn the_policy_is_asked_again_by_the_part_that_installs() {
 }
 
 #[test]
-fn an_image_that_does_not_fit_is_not_tried_over_and_over() {
+fn an_image_that_does_not_fit_is_tried_once() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.put("edge_2.0.raw.zst", &Image::with_cmdline("2.0", "root=/dev/sda9").zst());
@@ -150,7 +150,7 @@ fn an_image_that_does_not_fit_is_not_tried_over_and_over() {
 }
 
 #[test]
-fn losing_what_is_remembered_costs_a_repeat_and_nothing_else() {
+fn losing_the_memory_of_the_agent_repeats_work_only() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");

@@ -1,8 +1,8 @@
-//! What the units allow their programs.
+//! The sandboxes of the units.
 
 use super::*;
 
-/// systemd's own rating of a unit, from 0 (locked in) to 10.
+/// The exposure level of a unit by `systemd-analyze security`, from 0 (best) to 10.
 fn exposure(unit: &str) -> f64 {
     let unit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd-units").join(unit);
     let output = Command::new("systemd-analyze")
@@ -17,13 +17,13 @@ fn exposure(unit: &str) -> f64 {
 }
 
 #[test]
-fn what_talks_to_the_network_is_locked_in() {
+fn the_unit_with_network_access_is_sandboxed() {
     let rating = exposure("abide-update.service");
     assert!(rating < 3.0, "{rating}");
 }
 
 #[test]
-fn what_takes_the_image_apart_has_no_network_and_few_rights() {
+fn the_units_of_root_have_no_network_and_few_privileges() {
     for unit in ["abide-install.service", "abide-survey.service"] {
         let rating = exposure(unit);
         assert!(rating < 5.0, "{unit}: {rating}");

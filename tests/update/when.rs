@@ -1,9 +1,9 @@
-//! Windows and what else holds off the reboot.
+//! Windows and inhibitors.
 
 use super::*;
 use jiff::{Timestamp, ToSpan};
 
-/// A window on the day after tomorrow.
+/// A window on the day after tomorrow, and what is said about it.
 fn later() -> (String, String) {
     let day = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).checked_add(2.days()).unwrap().date();
     (
@@ -12,11 +12,11 @@ fn later() -> (String, String) {
     )
 }
 
-/// One that is open now, and for long.
+/// A window that is open now.
 const OPEN: &str = "[[update.window]]\nstart = '00:00'\nlength = '48h'\n";
 
 #[test]
-fn a_window_that_is_not_open_holds_off_the_reboot_but_not_the_download() {
+fn a_closed_window_delays_the_reboot_but_not_the_download() {
     let feed = Feed::new();
     let tree = machine(&feed);
     let (window, sentence) = later();
@@ -31,7 +31,7 @@ fn a_window_that_is_not_open_holds_off_the_reboot_but_not_the_download() {
     assert_eq!(motd, format!("Abide: 2.0 is not installed yet: {sentence}.\n`abide status` tells more.\n"));
     let status = tree.abide(&["status"]).ok().stdout;
     assert!(status.contains(&format!("feed     2.0          available: {sentence}")), "{status}");
-    // Nothing of this is repeated.
+    // The download is not repeated.
     feed.asked();
     tree.abide(&["update"]).ok();
     assert_eq!(feed.asked(), ["/SHA256SUMS"]);
@@ -41,7 +41,7 @@ fn a_window_that_is_not_open_holds_off_the_reboot_but_not_the_download() {
 }
 
 #[test]
-fn a_window_gates_the_reboot_of_what_is_applied_already_too() {
+fn a_closed_window_delays_the_reboot_into_an_applied_update_too() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -55,7 +55,7 @@ fn a_window_gates_the_reboot_of_what_is_applied_already_too() {
 }
 
 #[test]
-fn what_holds_off_the_reboot_is_named_and_has_an_end() {
+fn an_inhibitor_is_named_and_delays_the_reboot_for_a_limited_time() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -64,7 +64,7 @@ fn what_holds_off_the_reboot_is_named_and_has_an_end() {
     feed.configure(&tree, &config);
     for _ in 0..2 {
         let run = tree.abide(&["update"]).ok();
-        assert!(run.stdout.ends_with("2.0: Waiting: /busy is there\n"), "{}", run.stdout);
+        assert!(run.stdout.ends_with("2.0: Waiting: /busy exists\n"), "{}", run.stdout);
     }
     // A day later.
     let path = tree.path("var/lib/abide/update.json");
@@ -75,7 +75,7 @@ fn what_holds_off_the_reboot_is_named_and_has_an_end() {
 }
 
 #[test]
-fn the_reboot_comes_once_nothing_holds_it_off() {
+fn the_machine_reboots_when_no_inhibitor_is_left() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -89,7 +89,7 @@ fn the_reboot_comes_once_nothing_holds_it_off() {
 }
 
 #[test]
-fn the_download_waits_for_its_moment_and_whoever_asks_for_it_does_not() {
+fn a_scheduled_download_waits_for_its_time_and_a_command_does_not() {
     let feed = Feed::new();
     let tree = machine(&feed);
     feed.publish("2.0", "b");
@@ -101,13 +101,13 @@ fn the_download_waits_for_its_moment_and_whoever_asks_for_it_does_not() {
     let until = tree.status()["feed"]["until"].as_str().unwrap().parse::<Timestamp>().unwrap();
     let day = Timestamp::now().checked_add(48.hours()).unwrap();
     assert!(until < day, "before the window: {until}");
-    assert_eq!(words(&tree).2, "Waiting for its time to download");
+    assert_eq!(words(&tree).2, "Waiting for the time of the download");
     tree.abide(&["update"]).ok();
     assert!(feed.asked().iter().any(|path| path.ends_with(".zst")));
 }
 
 #[test]
-fn a_clock_that_was_years_ahead_keeps_nothing_from_going_on() {
+fn a_clock_that_was_years_ahead_delays_nothing() {
     let feed = Feed::new();
     let tree = machine(&feed);
     fs::create_dir_all(tree.path("proc")).unwrap();

@@ -7,7 +7,7 @@ use crate::config::kinds::{HttpCheck, Method};
 use crate::health::ProbeResult;
 use crate::health::pattern;
 use crate::http;
-use crate::http::{Patience, Redirects};
+use crate::http::{Redirects, Timeout};
 use abide_core::root::Root;
 
 /// No more of an answer is read.
@@ -38,7 +38,7 @@ impl HttpProbe {
     fn ask(&self, limit: Duration) -> Result<(), String> {
         // A connection of its own each time: an old one that is still open proves little.
         let ca = self.config.ca.as_deref().map(Path::new);
-        let agent = http::agent(&self.root, ca, Patience::Whole(limit), Redirects::Follow)?;
+        let agent = http::agent(&self.root, ca, Timeout::Total(limit), Redirects::Follow)?;
         let answer = match self.config.method {
             Method::Get => agent.get(&self.config.url).call(),
             Method::Post => agent.post(&self.config.url).send(self.config.body.as_deref().unwrap_or("")),

@@ -1,4 +1,4 @@
-//! The part that speaks to the server.
+//! The HTTP client of the DDI API.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,88 +10,84 @@ use ureq::Agent;
 use ureq::http::header::{ACCEPT, AUTHORIZATION};
 
 use crate::agent::source::hawkbit::ddi;
-use crate::agent::source::hawkbit::ddi::{Deployment, Polled};
+use crate::agent::source::hawkbit::ddi::{Deployment, PollReply};
+use crate::agent::source::hawkbit::endpoint::Endpoint;
 use crate::agent::source::hawkbit::ledger::Ledger;
 use crate::agent::source::hawkbit::message::Message;
-use crate::agent::source::hawkbit::server::Server;
 use crate::config::update::{HawkBit, Token};
 use crate::http;
-use crate::http::{Patience, Redirects};
+use crate::http::{Redirects, Timeout};
 use crate::machine_id;
 use crate::secret::Secret;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 
-/// For one request and its answer.
-const LIMIT: Duration = Duration::from_secs(30);
+/// The limit of one request with its answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// No more of an answer is read.
-const MOST_BYTES: u64 = 4 << 20;
+/// The longest answer that is read.
+const MAX_BYTES: u64 = 4 << 20;
 
-/// The form of the answers.
+/// The media type of the answers.
 const HAL: &str = "application/hal+json";
 
-/// A machine of a hawkBit server.
-pub struct Client {
-    server: Server,
+/// A client of a hawkBit server, for one machine.
+pub struct DdiClient {
+    endpoint: Endpoint,
     agent: Agent,
     /// The value of the header `Authorization`.
     token: Option<String>,
 }
 
-/// What came back.
-struct Answer {
+/// A reply of any status.
+struct Reply {
     status: u16,
     body: Vec<u8>,
 }
 
-impl Client {
-    /// The machine of `root` on the server of `config`.
+impl DdiClient {
+    /// The client of the machine of `root` for the server of `config`.
     ///
     /// # Errors
     /// [`Error::Usage`] if the token or the certificates cannot be read.
     pub fn new(root: &Root, config: &HawkBit) -> Result<Self> {
-        let id = config.id.clone().unwrap_or_else(|| machine_id::derived(root));
-        if id.is_empty() {
-            return Err(Error::Usage(
-                "[update.hawkbit]: the machine has no machine id to be known by; give it an id".into(),
-            ));
-        }
-        let server = Server::new(&config.url, &config.tenant, &id)
+        let id = machine_id::at_server(root, config.id.as_deref(), "update.hawkbit")?;
+        let endpoint = Endpoint::new(&config.url, &config.tenant, &id)
             .map_err(|e| Error::Usage(format!("[update.hawkbit]: url {e}")))?;
         let ca = config.ca.as_deref().map(Path::new);
-        let agent = http::agent(root, ca, Patience::Whole(LIMIT), Redirects::Ignore).map_err(Error::Usage)?;
+        let agent =
+            http::agent(root, ca, Timeout::Total(TIMEOUT), Redirects::Ignore).map_err(Error::Usage)?;
         let read = |file: &String| Secret::read(root, Path::new(file));
         let token = match &config.token {
             None => None,
             Some(Token::Target(file)) => Some(read(file)?.header("TargetToken")),
             Some(Token::Gateway(file)) => Some(read(file)?.header("GatewayToken")),
         };
-        Ok(Self { server, agent, token })
+        Ok(Self { endpoint, agent, token })
     }
 
-    /// What the server wants.
+    /// Polls the server.
     ///
     /// # Errors
-    /// [`Error::Failed`] if it cannot be asked; so it is with all that follows.
-    pub fn poll(&self) -> Result<Polled> {
-        let url = self.server.base();
-        let answer = self.get(url)?.ok(url)?;
-        Polled::read(&self.server, &answer).map_err(|e| Error::Failed(format!("{url}: {e}")))
+    /// [`Error::Failed`] if the server cannot be reached, refuses, or answers with something else.
+    pub fn poll(&self) -> Result<PollReply> {
+        let url = self.endpoint.base();
+        let body = self.get(url)?.ok(url)?;
+        PollReply::read(&self.endpoint, &body).map_err(|e| Error::Failed(format!("{url}: {e}")))
     }
 
-    /// What is to be installed, or agreed to; none if the server has thought better of it.
+    /// The description of an update to install or to confirm; none if the server has withdrawn it.
     ///
     /// # Errors
-    /// As [`Client::poll`].
+    /// As [`DdiClient::poll`].
     pub fn deployment(&self, url: &str) -> Result<Option<Deployment>> {
         self.find(url, Deployment::read)
     }
 
-    /// The id of the action that is to be ended; none if the server has thought better of it.
+    /// The id of the action to cancel; none if the server has withdrawn the cancellation.
     ///
     /// # Errors
-    /// As [`Client::poll`].
+    /// As [`DdiClient::poll`].
     pub fn cancelled(&self, url: &str) -> Result<Option<String>> {
         self.find(url, ddi::cancelled)
     }
@@ -101,118 +97,121 @@ impl Client {
         url: &str,
         read: impl Fn(&[u8]) -> std::result::Result<T, String>,
     ) -> Result<Option<T>> {
-        let answer = self.get(url)?;
-        if matches!(answer.status, 404 | 410) {
+        let reply = self.get(url)?;
+        if matches!(reply.status, 404 | 410) {
             return Ok(None);
         }
-        read(&answer.ok(url)?).map(Some).map_err(|e| Error::Failed(format!("{}: {e}", shown(url))))
+        read(&reply.ok(url)?).map(Some).map_err(|e| Error::Failed(format!("{}: {e}", shown(url))))
     }
 
-    /// Tells what there is to know about the machine; what the server knows beside that it keeps.
+    /// Sends the attributes of the machine. The server keeps those that are not sent.
     ///
     /// # Errors
-    /// As [`Client::poll`].
+    /// As [`DdiClient::poll`].
     pub fn put_attributes(&self, url: &str, attributes: &BTreeMap<String, String>) -> Result<()> {
         let body = json!({ "mode": "merge", "data": attributes });
         self.send("PUT", url, &body)?.ok(url).map(drop)
     }
 
-    /// The attributes' own place, for when they have changed.
+    /// The URL of the attributes, for when they have changed.
     #[must_use]
     pub fn attributes_url(&self) -> String {
-        self.server.below("configData")
+        self.endpoint.below("configData")
     }
 
-    /// Agrees to an action, or does not.
+    /// Confirms or denies an action.
     ///
     /// # Errors
-    /// As [`Client::poll`].
+    /// As [`DdiClient::poll`].
     pub fn confirm(&self, action: &str, agreed: bool, details: &[String]) -> Result<()> {
-        let url = self.server.below(&format!("confirmationBase/{action}/feedback"));
+        let url = self.endpoint.below(&format!("confirmationBase/{action}/feedback"));
         let word = if agreed { "confirmed" } else { "denied" };
         let body = json!({ "confirmation": word, "code": if agreed { 1 } else { -1 }, "details": details });
-        let answer = self.send("POST", &url, &body)?;
-        match answer.status {
-            // Somebody was faster.
+        let reply = self.send("POST", &url, &body)?;
+        match reply.status {
+            // It was answered or withdrawn meanwhile.
             404 | 409 | 410 => Ok(()),
-            _ => answer.ok(&url).map(drop),
+            _ => reply.ok(&url).map(drop),
         }
     }
 
-    /// Tells the server what it was not told yet, in order; `keep` is called after each so that nothing
-    /// is told twice.
+    /// Sends the waiting messages in order; `save` is called after each, so that none is sent twice.
     ///
     /// # Errors
-    /// As [`Client::poll`], with what was not told still in `ledger`.
-    pub fn deliver(&self, ledger: &mut Ledger, keep: impl Fn(&Ledger) -> Result<()>) -> Result<()> {
+    /// As [`DdiClient::poll`]; the messages that were not sent stay in `ledger`.
+    pub fn deliver(&self, ledger: &mut Ledger, save: impl Fn(&Ledger) -> Result<()>) -> Result<()> {
         while let Some(message) = ledger.waiting.first().cloned() {
-            self.tell(&message, ledger)?;
-            keep(ledger)?;
+            self.send_message(&message, ledger)?;
+            save(ledger)?;
         }
         Ok(())
     }
 
-    fn tell(&self, message: &Message, ledger: &mut Ledger) -> Result<()> {
+    fn send_message(&self, message: &Message, ledger: &mut Ledger) -> Result<()> {
         let action = &message.action;
-        let url = self.server.below(&format!("{}/{action}/feedback", message.resource()));
-        let answer = self.send("POST", &url, &message.body())?;
-        match answer.status {
+        let url = self.endpoint.below(&format!("{}/{action}/feedback", message.resource()));
+        let reply = self.send("POST", &url, &message.body())?;
+        match reply.status {
             404 | 410 => {
-                info!("hawkBit: action {action} is closed there; nothing more is told about it");
+                info!("hawkBit has closed action {action}; its messages are dropped");
                 ledger.drop_action(action);
             }
-            // It will not be understood the next time either.
+            // The server would refuse it the next time, too.
             400 | 422 => {
-                warn!("{url}: status {}; the server does not hear of: {}", answer.status, message.body());
+                warn!(
+                    "{url}: status {}; the server refuses this message, it is dropped: {}",
+                    reply.status,
+                    message.body()
+                );
                 ledger.waiting.remove(0);
             }
             _ => {
-                answer.ok(&url)?;
+                reply.ok(&url)?;
                 ledger.waiting.remove(0);
             }
         }
         Ok(())
     }
 
-    /// What a request for a file at `url` is to carry: the token, on the server itself and nowhere else.
+    /// The authorization of a request for `url`: the token if it is on the server, else none.
     #[must_use]
     pub fn authorization(&self, url: &str) -> Option<&str> {
-        self.token.as_deref().filter(|_| self.server.is_own(url))
+        self.token.as_deref().filter(|_| self.endpoint.is_own(url))
     }
 
     /// Whether `url` is on the server.
     #[must_use]
     pub fn is_own(&self, url: &str) -> bool {
-        self.server.is_own(url)
+        self.endpoint.is_own(url)
     }
 
-    fn get(&self, url: &str) -> Result<Answer> {
+    fn get(&self, url: &str) -> Result<Reply> {
         let mut request = self.agent.get(url).header(ACCEPT, HAL);
         if let Some(token) = self.authorization(url) {
             request = request.header(AUTHORIZATION, token);
         }
-        Answer::read(url, request.call())
+        Reply::read(url, request.call())
     }
 
-    fn send(&self, method: &str, url: &str, body: &serde_json::Value) -> Result<Answer> {
+    fn send(&self, method: &str, url: &str, body: &serde_json::Value) -> Result<Reply> {
         let mut request = if method == "PUT" { self.agent.put(url) } else { self.agent.post(url) };
         request = request.header(ACCEPT, HAL).content_type("application/json");
         if let Some(token) = self.authorization(url) {
             request = request.header(AUTHORIZATION, token);
         }
-        Answer::read(url, request.send(body.to_string()))
+        Reply::read(url, request.send(body.to_string()))
     }
 }
 
-impl Answer {
+impl Reply {
     fn read(
         url: &str,
-        answer: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        response: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<Self> {
         let failed = |e: ureq::Error| Error::Failed(format!("{}: {e}", shown(url)));
-        let mut answer = answer.map_err(failed)?;
-        let status = answer.status().as_u16();
-        let body = answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec().map_err(failed)?;
+        let mut response = response.map_err(failed)?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(MAX_BYTES).read_to_vec().map_err(failed)?;
         Ok(Self { status, body })
     }
 
@@ -222,12 +221,11 @@ impl Answer {
         match self.status {
             200..=299 => Ok(self.body),
             401 | 403 => Err(Error::Failed(format!(
-                "{url}: the server does not accept this machine's token (status {}); see [update.hawkbit]",
+                "{url}: the server refuses this machine's token (status {}); check token in [update.hawkbit]",
                 self.status
             ))),
             300..=399 => Err(Error::Failed(format!(
-                "{url}: the server sends its clients elsewhere (status {}); put the place itself into url of \
-                 [update.hawkbit]",
+                "{url}: the server redirects (status {}); set url in [update.hawkbit] to the new URL",
                 self.status
             ))),
             status => Err(Error::Failed(format!("{url}: status {status}"))),
@@ -235,7 +233,7 @@ impl Answer {
     }
 }
 
-/// Without the query, which is of no use to people.
+/// Without the query.
 fn shown(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
@@ -255,7 +253,7 @@ mod tests {
     use crate::agent::source::hawkbit::message::{Finished, Milestone};
     use crate::config::Config;
 
-    /// A server that answers so, one request after the other, and tells what was asked.
+    /// A server with these answers, one for each request; sends the requests to the channel.
     fn server(answers: &'static [&'static str]) -> (String, Receiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -284,14 +282,14 @@ mod tests {
         body.len() >= len.map_or(0, |len| len.parse().unwrap())
     }
 
-    fn client(url: &str) -> Client {
+    fn client(url: &str) -> DdiClient {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         fs::write(&file, "s3cret").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         let text = format!("[update.hawkbit]\nurl = '{url}'\nid = 'n'\ntoken = '/token'\n");
         let config = Config::parse("f", &text).unwrap().update.hawkbit.unwrap();
-        Client::new(&Root::at(dir.path()), &config).unwrap()
+        DdiClient::new(&Root::at(dir.path()), &config).unwrap()
     }
 
     #[test]
@@ -304,15 +302,15 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_sends_its_clients_elsewhere_is_not_followed() {
+    fn a_redirect_is_not_followed() {
         let (url, asked) = server(&["302 Found\r\nLocation: http://127.0.0.1:9/"]);
         let error = client(&url).poll().unwrap_err().to_string();
-        assert!(error.contains("sends its clients elsewhere") && !error.contains("s3cret"), "{error}");
+        assert!(error.contains("the server redirects") && !error.contains("s3cret"), "{error}");
         assert!(asked.recv().unwrap().to_lowercase().contains("authorization: targettoken s3cret"));
     }
 
     #[test]
-    fn what_the_server_did_not_take_is_told_again_in_order() {
+    fn messages_that_were_not_delivered_are_sent_again_in_order() {
         let (url, asked) = server(&["200 OK", "503 No", "200 OK", "410 Gone"]);
         let client = client(&url);
         let mut ledger = ledger();
@@ -322,9 +320,9 @@ mod tests {
         }
         assert!(client.deliver(&mut ledger, |_| Ok(())).unwrap_err().to_string().contains("status 503"));
         assert_eq!(ledger.waiting.len(), 3);
-        // Closed at the server meanwhile: nobody wants to hear the rest.
+        // The server has closed the action meanwhile: the rest is dropped.
         client.deliver(&mut ledger, |_| Ok(())).unwrap();
-        assert_eq!((ledger.waiting.len(), ledger.task), (0, None));
+        assert_eq!((ledger.waiting.len(), ledger.action), (0, None));
         assert!(
             asked.iter().all(
                 |request| request.starts_with("POST /DEFAULT/controller/v1/n/deploymentBase/8/feedback ")

@@ -1,69 +1,69 @@
-//! What the server says, as it is used here. The form is that of the DDI API's `hal+json` answers.
+//! The answers of the DDI API (`hal+json`), as far as they are used here.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::source::hawkbit::server::Server;
+use crate::agent::source::hawkbit::endpoint::Endpoint;
 
-/// More artifacts a deployment does not have.
-const MOST_ARTIFACTS: usize = 1000;
+/// The most artifacts that a deployment may have.
+const MAX_ARTIFACTS: usize = 1000;
 
 /// The answer to a poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Polled {
-    /// After how long the server wants to be asked again.
+pub struct PollReply {
+    /// When the server wants to be polled again.
     pub sleep: Option<Duration>,
-    /// Where the machine's attributes are to be put, if the server asks for them.
+    /// Where to put the machine's attributes, if the server asks for them.
     pub attributes: Option<String>,
-    /// What the server wants.
-    pub order: Option<Order>,
+    /// The action to process.
+    pub action: Option<ActionLink>,
 }
 
-/// What the server wants.
+/// The action to process, by the URL of its description.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// Something is to be installed: the URL says what.
+pub enum ActionLink {
+    /// Install an update.
     Deploy(String),
-    /// Before anything is installed, somebody is to agree to it: the URL says to what.
+    /// Confirm or deny an update before it is installed.
     Confirm(String),
-    /// An action is to be ended: the URL says which.
+    /// Cancel an action.
     Cancel(String),
 }
 
-/// How a step of an action is to be treated.
+/// How the server wants the download or the installation handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Handling {
     /// Not now.
     Skip,
-    /// The machine decides when.
+    /// When the machine decides.
     Attempt,
     /// Now.
     Forced,
 }
 
-/// The server's own maintenance window.
+/// The state of the server's maintenance window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Window {
-    /// It is open.
+pub enum ServerWindow {
+    /// Open.
     Available,
-    /// It is not.
+    /// Closed.
     Unavailable,
 }
 
-/// What is to be installed.
+/// An update to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     /// The action's id.
     pub action: String,
-    /// How the download is to be treated.
+    /// How to handle the download.
     pub download: Handling,
-    /// How the installation is to be treated.
+    /// How to handle the installation.
     pub update: Handling,
     /// The maintenance window, where the action has one.
-    pub window: Option<Window>,
+    pub window: Option<ServerWindow>,
     /// The software modules.
     pub chunks: Vec<Chunk>,
 }
@@ -84,59 +84,57 @@ pub struct Chunk {
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
-    /// Its name; a plain file name.
+    /// Its name; a file name without a folder.
     pub name: String,
     /// Bytes.
     pub size: u64,
     /// Its SHA-256, lower-case hexadecimal.
     pub sha256: String,
-    /// Where it is. Not necessarily on the server.
+    /// Its URL, which may be on another server.
     pub url: String,
 }
 
-impl Polled {
-    /// Reads the answer to a poll of `server`.
+impl PollReply {
+    /// Reads the answer to a poll of `endpoint`.
     ///
     /// # Errors
-    /// A sentence, if it is none.
-    pub fn read(server: &Server, json: &[u8]) -> Result<Self, String> {
+    /// A sentence, if it cannot be parsed.
+    pub fn read(endpoint: &Endpoint, json: &[u8]) -> Result<Self, String> {
         let base: Base = parse(json)?;
         let own = |href: Option<Href>| {
-            href.map(|href| {
-                server.link(&href.href).ok_or_else(|| format!("the link '{}' leads nowhere", href.href))
-            })
-            .transpose()
+            href.map(|href| endpoint.link(&href.href).ok_or_else(|| format!("invalid link '{}'", href.href)))
+                .transpose()
         };
         let (cancel, confirm) = (own(base.links.cancel_action)?, own(base.links.confirmation_base)?);
         let deploy = own(base.links.deployment_base)?;
         Ok(Self {
             sleep: base.config.and_then(|c| c.polling).and_then(|p| p.sleep).as_deref().and_then(clock_time),
             attributes: own(base.links.config_data)?,
-            order: cancel
-                .map(Order::Cancel)
-                .or_else(|| confirm.map(Order::Confirm))
-                .or_else(|| deploy.map(Order::Deploy)),
+            action: cancel
+                .map(ActionLink::Cancel)
+                .or_else(|| confirm.map(ActionLink::Confirm))
+                .or_else(|| deploy.map(ActionLink::Deploy)),
         })
     }
 }
 
 impl Deployment {
-    /// Reads what is to be installed, or agreed to.
+    /// Reads the description of an update to install or to confirm.
     ///
     /// # Errors
-    /// A sentence, if it is none, or has a file that cannot be one.
+    /// A sentence, if it cannot be parsed or has an invalid artifact.
     pub fn read(json: &[u8]) -> Result<Self, String> {
-        let said: Said = parse(json)?;
+        let parsed: DeploymentJson = parse(json)?;
         let chunks: Vec<Chunk> =
-            said.deployment.chunks.into_iter().map(SaidChunk::into_chunk).collect::<Result<_, _>>()?;
-        if chunks.iter().map(|chunk| chunk.artifacts.len()).sum::<usize>() > MOST_ARTIFACTS {
-            return Err(format!("has more than {MOST_ARTIFACTS} artifacts"));
+            parsed.deployment.chunks.into_iter().map(ChunkJson::into_chunk).collect::<Result<_, _>>()?;
+        if chunks.iter().map(|chunk| chunk.artifacts.len()).sum::<usize>() > MAX_ARTIFACTS {
+            return Err(format!("has more than {MAX_ARTIFACTS} artifacts"));
         }
         Ok(Self {
-            action: said.id,
-            download: said.deployment.download,
-            update: said.deployment.update,
-            window: said.deployment.maintenance_window,
+            action: parsed.id,
+            download: parsed.deployment.download,
+            update: parsed.deployment.update,
+            window: parsed.deployment.maintenance_window,
             chunks,
         })
     }
@@ -148,10 +146,10 @@ impl Deployment {
     }
 }
 
-/// The id of the action that is to be ended.
+/// The id of the action to cancel.
 ///
 /// # Errors
-/// A sentence, if the answer is none.
+/// A sentence, if the answer cannot be parsed.
 pub fn cancelled(json: &[u8]) -> Result<String, String> {
     parse::<Cancel>(json).map(|cancel| cancel.cancel_action.stop_id)
 }
@@ -164,7 +162,7 @@ fn clock_time(text: &str) -> Option<Duration> {
 }
 
 fn parse<'j, T: Deserialize<'j>>(json: &'j [u8]) -> Result<T, String> {
-    serde_json::from_slice(json).map_err(|e| format!("the answer is not understood: {e}"))
+    serde_json::from_slice(json).map_err(|e| format!("cannot parse the answer: {e}"))
 }
 
 #[derive(Deserialize)]
@@ -199,34 +197,34 @@ struct Href {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct DeploymentJson {
     id: String,
-    /// A request for confirmation has the same under another name.
+    /// A request for confirmation has the same body under another name.
     #[serde(alias = "confirmation")]
-    deployment: SaidDeployment,
+    deployment: DeploymentBodyJson,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SaidDeployment {
+struct DeploymentBodyJson {
     download: Handling,
     update: Handling,
-    maintenance_window: Option<Window>,
+    maintenance_window: Option<ServerWindow>,
     #[serde(default)]
-    chunks: Vec<SaidChunk>,
+    chunks: Vec<ChunkJson>,
 }
 
 #[derive(Deserialize)]
-struct SaidChunk {
+struct ChunkJson {
     part: String,
     version: String,
     name: String,
     #[serde(default)]
-    artifacts: Vec<SaidArtifact>,
+    artifacts: Vec<ArtifactJson>,
 }
 
 #[derive(Deserialize)]
-struct SaidArtifact {
+struct ArtifactJson {
     filename: String,
     size: u64,
     hashes: Hashes,
@@ -258,20 +256,20 @@ struct Stop {
     stop_id: String,
 }
 
-impl SaidChunk {
+impl ChunkJson {
     fn into_chunk(self) -> Result<Chunk, String> {
         let artifacts =
-            self.artifacts.into_iter().map(SaidArtifact::into_artifact).collect::<Result<_, _>>()?;
+            self.artifacts.into_iter().map(ArtifactJson::into_artifact).collect::<Result<_, _>>()?;
         Ok(Chunk { part: self.part, name: self.name, version: self.version, artifacts })
     }
 }
 
-impl SaidArtifact {
+impl ArtifactJson {
     fn into_artifact(self) -> Result<Artifact, String> {
         let name = self.filename;
         let is_plain = !name.starts_with('.') && !name.chars().any(|c| c == '/' || c.is_control());
         if name.is_empty() || !is_plain {
-            return Err(format!("'{}' is no name for a file", name.escape_debug()));
+            return Err(format!("'{}' is not a valid file name", name.escape_debug()));
         }
         let sha256 = self.hashes.sha256.map(|hex| hex.to_ascii_lowercase()).filter(|hex| is_sha256(hex));
         let sha256 = sha256.ok_or_else(|| format!("{name} has no SHA-256"))?;
@@ -297,35 +295,38 @@ mod tests {
 
     const SHA: &str = "c81ca5eda5947c7826ad046fdbdc2a25a846b835a6c34c237cc8b3afbe9ec6cc";
 
-    fn server() -> Server {
-        Server::new("http://127.0.0.1:18080", "DEFAULT", "node1").unwrap()
+    fn endpoint() -> Endpoint {
+        Endpoint::new("http://127.0.0.1:18080", "DEFAULT", "node1").unwrap()
     }
 
-    fn polled(links: &str) -> Result<Polled, String> {
+    fn polled(links: &str) -> Result<PollReply, String> {
         let json = format!(r#"{{"config":{{"polling":{{"sleep":"00:05:00"}}}},"_links":{{{links}}}}}"#);
-        Polled::read(&server(), json.as_bytes())
+        PollReply::read(&endpoint(), json.as_bytes())
     }
 
     #[test]
-    fn a_poll_that_wants_nothing_is_understood() {
+    fn a_poll_without_an_action_is_parsed() {
         let config =
             r#""configData":{"href":"http://127.0.0.1:18080/DEFAULT/controller/v1/node1/configData"}"#;
         let answer = polled(config).unwrap();
         assert_eq!(answer.sleep, Some(Duration::from_secs(300)));
         assert!(answer.attributes.unwrap().ends_with("/node1/configData"));
-        assert_eq!(answer.order, None);
-        let empty = Polled::read(&server(), b"{}").unwrap();
-        assert_eq!(empty, Polled { sleep: None, attributes: None, order: None });
+        assert_eq!(answer.action, None);
+        let empty = PollReply::read(&endpoint(), b"{}").unwrap();
+        assert_eq!(empty, PollReply { sleep: None, attributes: None, action: None });
     }
 
     #[test]
-    fn an_order_is_followed_by_its_link_as_it_is() {
+    fn the_link_of_an_action_is_kept_as_it_is() {
         let deploy = r#""deploymentBase":{"href":"http://127.0.0.1:18080/x/deploymentBase/1?c=411629670"}"#;
-        let order = polled(deploy).unwrap().order.unwrap();
-        assert_eq!(order, Order::Deploy("http://127.0.0.1:18080/x/deploymentBase/1?c=411629670".into()));
+        let action = polled(deploy).unwrap().action.unwrap();
+        assert_eq!(
+            action,
+            ActionLink::Deploy("http://127.0.0.1:18080/x/deploymentBase/1?c=411629670".into())
+        );
         let cancel = r#""cancelAction":{"href":"http://127.0.0.1:18080/x/cancelAction/1"}"#;
-        let both = polled(&format!("{deploy},{cancel}")).unwrap().order.unwrap();
-        assert!(matches!(both, Order::Cancel(_)));
+        let both = polled(&format!("{deploy},{cancel}")).unwrap().action.unwrap();
+        assert!(matches!(both, ActionLink::Cancel(_)));
     }
 
     fn deployment(id: &str, keys: &str, file: &str) -> Result<Deployment, String> {
@@ -338,11 +339,11 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_is_understood() {
+    fn a_deployment_is_parsed() {
         let keys = r#"deployment":{"download":"forced","update":"skip","maintenanceWindow":"unavailable""#;
         let said = deployment("1", keys, "edge_2.0.raw").unwrap();
         assert_eq!((said.download, said.update), (Handling::Forced, Handling::Skip));
-        assert_eq!(said.window, Some(Window::Unavailable));
+        assert_eq!(said.window, Some(ServerWindow::Unavailable));
         let chunk = said.part("os").unwrap();
         assert_eq!((chunk.name.as_str(), chunk.version.as_str()), ("edge", "2.0"));
         let artifact = Artifact {
@@ -358,22 +359,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_would_lie_elsewhere_is_refused() {
+    fn a_file_name_with_a_folder_is_refused() {
         let keys = r#"deployment":{"download":"forced","update":"forced""#;
         for name in ["../x", "a/b", "/etc/passwd", ".hidden", "", "a\\u0000b", "a\\nb"] {
-            assert!(deployment("1", keys, name).unwrap_err().contains("no name for a file"), "{name}");
+            assert!(deployment("1", keys, name).unwrap_err().contains("not a valid file name"), "{name}");
         }
     }
 
     #[test]
-    fn words_that_nobody_knows_are_refused() {
+    fn unknown_values_are_refused() {
         let keys = r#"deployment":{"download":"maybe","update":"forced""#;
-        assert!(deployment("1", keys, "a").unwrap_err().contains("not understood"));
-        assert!(Polled::read(&server(), b"<html>").is_err());
+        assert!(deployment("1", keys, "a").unwrap_err().contains("cannot parse"));
+        assert!(PollReply::read(&endpoint(), b"<html>").is_err());
     }
 
     #[test]
-    fn the_action_to_end_is_found() {
+    fn the_action_to_cancel_is_found() {
         assert_eq!(cancelled(br#"{"id":"1","cancelAction":{"stopId":"7"}}"#).unwrap(), "7");
     }
 }

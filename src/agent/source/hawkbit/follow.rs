@@ -1,16 +1,16 @@
-//! What the server is to hear of the action, out of where its update stands on this machine. Pure.
+//! What to report about an action, from the state of its update on this machine. Pure.
 //!
-//! Nothing is told for having been begun: what is told follows from what is there, so that a cut or a
-//! reboot in between loses nothing. Success is told of a commit and of nothing before it.
+//! Messages follow from the state, not from the steps that led to it, so a power cut or a reboot loses none.
+//! Success is reported after the commit, not before.
 
 use crate::agent::source::hawkbit::ledger::Ledger;
 use crate::agent::source::hawkbit::message::{About, Execution, Finished, Message, Milestone};
 use abide_core::state::{Failure, Stage, Update};
 
-/// The machine, as far as it is told.
+/// The state of the updates on this machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Here<'a> {
-    /// The update in flight, or the last one that came to its end.
+pub struct UpdateState<'a> {
+    /// The update in flight, or the last one that ended.
     pub update: Option<&'a Update>,
     /// The images that failed.
     pub failures: &'a [Failure],
@@ -18,44 +18,46 @@ pub struct Here<'a> {
     pub now_ms: i64,
 }
 
-/// Has the server told how far the action has come.
-pub fn follow(ledger: &mut Ledger, here: Here<'_>) {
-    let Some(task) = &ledger.task else { return };
-    let is_it = |update: &&Update| task.digest.is_some() && update.digest == task.digest;
-    let Some(update) = here.update.filter(is_it) else { return };
-    // How it ended before it was ordered says nothing about the order.
-    if update.ended.is_some() && update.ended == task.ended_before {
+/// Queues the message about how far the action has come.
+pub fn follow(ledger: &mut Ledger, state: UpdateState<'_>) {
+    let Some(action) = &ledger.action else { return };
+    let is_it = |update: &&Update| action.digest.is_some() && update.digest == action.digest;
+    let Some(update) = state.update.filter(is_it) else { return };
+    // An update that ended before the action is not the action's.
+    if update.ended.is_some() && update.ended == action.ended_before {
         return;
     }
     let version = &update.version;
     let (milestone, finished, details) = match update.stage {
         Stage::Writing => return,
-        Stage::Staged => (Milestone::Staged, Finished::None, vec![format!("{version} is in the other slot")]),
+        Stage::Staged => {
+            (Milestone::Staged, Finished::None, vec![format!("{version} is staged in the other slot")])
+        }
         Stage::Applied => {
             (Milestone::Applied, Finished::None, vec![format!("{version} boots next, on trial")])
         }
         Stage::Testing => (Milestone::Testing, Finished::None, vec![testing(update)]),
         Stage::Committed => (Milestone::Closed, Finished::Success, vec![format!("{version} is committed")]),
-        Stage::Failed => (Milestone::Closed, Finished::Failure, failed(update, here.failures)),
+        Stage::Failed => (Milestone::Closed, Finished::Failure, failed(update, state.failures)),
     };
-    ledger.reached(milestone, here.now_ms, finished, details);
+    ledger.reached(milestone, state.now_ms, finished, details);
 }
 
 fn testing(update: &Update) -> String {
     match update.boots.last() {
-        Some(boot) => format!("{} runs on trial, try {} of {}", update.version, boot.attempt, update.tries),
-        None => format!("{} runs on trial", update.version),
+        Some(boot) => format!("{} is on trial, try {} of {}", update.version, boot.attempt, update.tries),
+        None => format!("{} is on trial", update.version),
     }
 }
 
-/// What happened, how far it came, and what the checks said.
+/// The reason, the phase, and the failed checks with their output.
 fn failed(update: &Update, failures: &[Failure]) -> Vec<String> {
     let is_its = |failure: &&Failure| failure.digest == update.digest && failure.version == update.version;
     let record = failures.iter().rev().find(is_its);
     let (phase, reason, checks) = match (record, &update.verdict) {
         (Some(record), _) => (record.phase, record.reason.as_str(), record.checks.as_slice()),
         (None, Some(verdict)) => (verdict.phase, verdict.reason.as_str(), verdict.checks.as_slice()),
-        (None, None) => return vec![format!("{} was given up", update.version)],
+        (None, None) => return vec![format!("{} failed", update.version)],
     };
     let previous = update.previous.as_ref().and_then(|previous| previous.version.as_deref());
     let back = previous.map(|version| format!(", back to {version}")).unwrap_or_default();
@@ -68,21 +70,20 @@ fn failed(update: &Update, failures: &[Failure]) -> Vec<String> {
     lines
 }
 
-/// Answers the wish to end an action. `begun`: its update boots next, or is on trial already: then it is
-/// too late, and its health decides.
+/// Answers a cancellation. `begun`: the update boots next or is on trial; then the cancellation is refused, and the
+/// health checks decide.
 pub fn cancel(ledger: &mut Ledger, action: &str, begun: bool, now_ms: i64) {
-    let is_ours = ledger.task.as_ref().is_some_and(|task| task.action == action);
-    let (execution, finished, details) = match is_ours && begun {
-        true => {
-            let why = "too late: it is on trial, or boots next; its health decides";
-            (Execution::Rejected, Finished::None, why)
-        }
-        false => (Execution::Closed, Finished::Success, "not installed"),
+    let is_ours = ledger.action.as_ref().is_some_and(|current| current.id == action);
+    let (execution, finished, details) = if is_ours && begun {
+        let why = "too late to cancel: it boots next or is on trial; its health checks decide";
+        (Execution::Rejected, Finished::None, why)
+    } else {
+        (Execution::Closed, Finished::Success, "canceled, not installed")
     };
     if is_ours && !begun {
         ledger.drop_action(action);
     }
-    ledger.tell(Message {
+    ledger.queue(Message {
         action: action.to_owned(),
         about: About::Cancel,
         time: now_ms,
@@ -106,29 +107,29 @@ mod tests {
         .unwrap()
     }
 
-    fn told(ledger: &Ledger) -> Vec<(Execution, Finished)> {
+    fn queued(ledger: &Ledger) -> Vec<(Execution, Finished)> {
         ledger.waiting.iter().map(|m| (m.execution, m.finished)).collect()
     }
 
     fn see(ledger: &mut Ledger, update: &Update, failures: &[Failure]) {
-        follow(ledger, Here { update: Some(update), failures, now_ms: 7 });
+        follow(ledger, UpdateState { update: Some(update), failures, now_ms: 7 });
     }
 
     #[test]
-    fn success_is_told_of_the_commit_and_of_nothing_before_it() {
+    fn success_is_reported_after_the_commit_and_not_before() {
         let mut ledger = ledger();
         for stage in ["writing", "staged", "applied", "testing"] {
             see(&mut ledger, &update(stage, ""), &[]);
             see(&mut ledger, &update(stage, ""), &[]);
         }
-        assert_eq!(told(&ledger), [(Execution::Proceeding, Finished::None); 3]);
+        assert_eq!(queued(&ledger), [(Execution::Proceeding, Finished::None); 3]);
         see(&mut ledger, &update("committed", r#","ended":"2026-01-01T00:00:00Z""#), &[]);
-        assert_eq!(told(&ledger).last(), Some(&(Execution::Closed, Finished::Success)));
-        assert_eq!(ledger.task, None);
+        assert_eq!(queued(&ledger).last(), Some(&(Execution::Closed, Finished::Success)));
+        assert_eq!(ledger.action, None);
     }
 
     #[test]
-    fn a_rollback_is_told_with_its_reason_its_phase_and_the_checks() {
+    fn a_rollback_is_reported_with_reason_phase_and_checks() {
         let mut ledger = ledger();
         let failure: Failure = serde_json::from_str(
             r#"{"version":"2.0","digest":"d2","attempts":3,"phase":"checks","reason":"check 'app' failed","checks":
@@ -148,41 +149,41 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_before_the_order_says_nothing_about_it() {
+    fn an_update_that_ended_before_the_action_is_not_reported() {
         let ended = r#","ended":"2026-01-01T00:00:00Z""#;
         let mut ledger = ledger();
-        ledger.task.as_mut().unwrap().ended_before = Some("2026-01-01T00:00:00Z".into());
+        ledger.action.as_mut().unwrap().ended_before = Some("2026-01-01T00:00:00Z".into());
         see(&mut ledger, &update("failed", ended), &[]);
-        assert_eq!(told(&ledger), []);
+        assert_eq!(queued(&ledger), []);
         see(&mut ledger, &update("failed", r#","ended":"2026-01-02T00:00:00Z""#), &[]);
-        assert_eq!(told(&ledger), [(Execution::Closed, Finished::Failure)]);
+        assert_eq!(queued(&ledger), [(Execution::Closed, Finished::Failure)]);
     }
 
     #[test]
     fn another_image_of_the_same_version_is_another_update() {
         let mut ledger = ledger();
-        ledger.task.as_mut().unwrap().digest = Some("other".into());
+        ledger.action.as_mut().unwrap().digest = Some("other".into());
         see(&mut ledger, &update("committed", ""), &[]);
-        ledger.task.as_mut().unwrap().digest = None;
+        ledger.action.as_mut().unwrap().digest = None;
         see(&mut ledger, &update("committed", ""), &[]);
-        assert_eq!(told(&ledger), []);
+        assert_eq!(queued(&ledger), []);
     }
 
     #[test]
-    fn a_cancel_is_honoured_until_the_update_boots_next() {
+    fn a_cancellation_is_accepted_until_the_update_boots_next() {
         let mut early = ledger();
         early.waits("window", 1);
         cancel(&mut early, "8", false, 2);
-        assert_eq!(early.task, None);
-        assert_eq!(told(&early), [(Execution::Closed, Finished::Success)]);
+        assert_eq!(early.action, None);
+        assert_eq!(queued(&early), [(Execution::Closed, Finished::Success)]);
         assert_eq!(early.waiting.first().unwrap().about, About::Cancel);
         let mut late = ledger();
         cancel(&mut late, "8", true, 2);
-        assert!(late.task.is_some());
-        assert_eq!(told(&late), [(Execution::Rejected, Finished::None)]);
-        // One that nobody here knows of is over.
+        assert!(late.action.is_some());
+        assert_eq!(queued(&late), [(Execution::Rejected, Finished::None)]);
+        // An unknown action is canceled.
         cancel(&mut late, "9", true, 3);
-        assert_eq!(told(&late).last(), Some(&(Execution::Closed, Finished::Success)));
-        assert!(late.task.is_some());
+        assert_eq!(queued(&late).last(), Some(&(Execution::Closed, Finished::Success)));
+        assert!(late.action.is_some());
     }
 }

@@ -1,148 +1,139 @@
-//! What is remembered of the server: the action that is under way, and what it was not told yet.
+//! What is remembered of the server: the current action, and the messages that are not delivered yet.
 //!
-//! Both are in one file that is replaced as a whole, so that a cut never separates what was decided from
-//! what is to be told about it. The action's id outlives the reboot into the new system in it.
+//! Both are in one file that is replaced as a whole, so that a power cut never separates a decision from its
+//! message. It preserves the action's id over the reboot into the new system.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 
-use log::warn;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::source::hawkbit::ddi::{Handling, Window};
+use crate::agent::source::hawkbit::ddi::{Handling, ServerWindow};
 use crate::agent::source::hawkbit::message::{About, Execution, Finished, Message, Milestone};
-use abide_core::error::{OrError, Result};
+use crate::feed::memory::{read_or_default, write_changed};
+use abide_core::error::Result;
 use abide_core::root::Root;
 
-/// Beside what was fetched; it belongs to whoever fetches.
+/// In the cache, so that the unprivileged part can write it.
 const FILE: &str = "/var/lib/abide/feed/hawkbit.json";
 
-/// More messages do not wait: the oldest that end no action go first.
-const MOST_WAITING: usize = 64;
+/// The most messages that wait. Beyond that the oldest that do not close an action are dropped.
+const MAX_WAITING: usize = 64;
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ledger {
-    /// The action that is under way.
-    pub task: Option<Task>,
-    /// What the server was not told yet, the oldest first.
+    /// The current action.
+    #[serde(rename = "task")]
+    pub action: Option<Action>,
+    /// Messages that are not delivered yet, oldest first.
     pub waiting: Vec<Message>,
-    /// The attributes that the server was told last.
+    /// The attributes that were sent last.
     pub attributes: BTreeMap<String, String>,
-    /// After how many seconds the server wants to be asked again.
+    /// After how many seconds the server wants to be polled again.
     pub sleep: Option<u64>,
-    /// What was denied last: the server asks for it again and again, and is told once.
-    pub denied: Option<Denied>,
+    /// The action that was denied last. The server asks for it at every poll, but is answered once.
+    pub denied: Option<DeniedAction>,
 }
 
-/// An action that this machine did not agree to.
+/// An action that this machine has not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Denied {
+pub struct DeniedAction {
     /// Its id.
     pub action: String,
-    /// Why not.
+    /// The reason.
     pub why: String,
 }
 
 /// An action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
+pub struct Action {
     /// Its id.
-    pub action: String,
-    /// Where the server says what it is. That URL changes with what it says, and asking for it is noted.
+    #[serde(rename = "action")]
+    pub id: String,
+    /// The URL of its description. It changes with the description, and the server logs each request for it.
     pub url: String,
-    /// The version that it installs, as the server calls it.
+    /// The version of its software module.
     pub version: String,
-    /// SHA-256 of what it installs, once that is known: by it a failure record is told from an older one
-    /// of the same version.
+    /// The digest of its release, once that is known. It distinguishes this update from an earlier one of the same
+    /// version.
     pub digest: Option<String>,
-    /// Its files and where they are.
-    pub files: BTreeMap<String, File>,
-    /// How the download is to be treated.
+    /// Its files, by name.
+    pub files: BTreeMap<String, ActionFile>,
+    /// How to handle the download.
     pub download: Handling,
-    /// How the installation is to be treated.
+    /// How to handle the installation.
     pub update: Handling,
     /// The server's maintenance window, where the action has one.
-    pub window: Option<Window>,
-    /// How far it has come, as far as the server was told.
-    pub told: Option<Milestone>,
-    /// Why it waits, as the server was told last.
+    pub window: Option<ServerWindow>,
+    /// The last milestone that was reported.
+    #[serde(rename = "told")]
+    pub reported: Option<Milestone>,
+    /// The last reported reason of waiting.
     pub waits: Option<String>,
-    /// When the last update had come to its end before this was ordered, as the state has it.
+    /// When the update before this action ended, as the state has it.
     pub ended_before: Option<String>,
 }
 
 /// A file of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct File {
-    /// Where it is.
+pub struct ActionFile {
+    /// Its URL.
     pub url: String,
-    /// SHA-256, as the server says.
+    /// Its SHA-256.
     pub sha256: String,
-    /// Bytes, as the server says.
+    /// Its size in bytes.
     pub size: u64,
 }
 
 impl Ledger {
-    /// What is remembered on `root`. What cannot be understood is nothing: the server is asked anew.
+    /// The ledger of `root`. A damaged one counts as a missing one: the server repeats the action.
     #[must_use]
     pub fn read(root: &Root) -> Self {
-        let path = path(root);
-        let Ok(bytes) = fs::read(&path) else { return Self::default() };
-        serde_json::from_slice(&bytes).unwrap_or_else(|e| {
-            warn!("{}: not understood ({e}); beginning anew", path.display());
-            Self::default()
-        })
+        read_or_default(&root.path(FILE))
     }
 
-    /// Remembers it; writes nothing if it is remembered already.
+    /// Writes it, unless it is unchanged.
     ///
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
-        if Self::read(root) == *self {
-            return Ok(());
-        }
-        let path = path(root);
-        let bytes = serde_json::to_vec(self).or_failed(|| format!("{}: cannot encode", path.display()))?;
-        abide_core::files::replace(&path, &bytes)
+        write_changed(&root.path(FILE), self)
     }
 
-    /// Has the server told that the task has come so far. What it was told before is not told again, nor
-    /// what is less. With [`Milestone::Closed`] the task is over.
+    /// Queues the message that the action has reached a milestone, unless that milestone or a later one was
+    /// reported. [`Milestone::Closed`] finishes the action.
     pub fn reached(&mut self, milestone: Milestone, now_ms: i64, finished: Finished, details: Vec<String>) {
-        let Some(task) = &mut self.task else { return };
-        if task.told.is_some_and(|told| told >= milestone) {
+        let Some(current) = &mut self.action else { return };
+        if current.reported.is_some_and(|reported| reported >= milestone) {
             return;
         }
-        task.told = Some(milestone);
-        task.waits = None;
+        current.reported = Some(milestone);
+        current.waits = None;
         let execution = match milestone {
             Milestone::Downloading => Execution::Download,
             Milestone::Downloaded => Execution::Downloaded,
             Milestone::Closed => Execution::Closed,
             _ => Execution::Proceeding,
         };
-        let action = task.action.clone();
+        let action = current.id.clone();
         if milestone == Milestone::Closed {
-            self.task = None;
+            self.action = None;
         }
-        self.tell(Message { action, about: About::Deployment, time: now_ms, execution, finished, details });
+        self.queue(Message { action, about: About::Deployment, time: now_ms, execution, finished, details });
     }
 
-    /// Has the server told why the task waits, if it was not. One that boots next, or runs on trial, waits
-    /// for nothing else.
+    /// Queues the message that the action waits, unless this reason was reported last. An update that boots next or
+    /// is on trial does not wait.
     pub fn waits(&mut self, why: &str, now_ms: i64) {
-        let Some(task) = &mut self.task else { return };
-        let is_on_its_way = task.told.is_some_and(|told| told >= Milestone::Applied);
-        if is_on_its_way || task.waits.as_deref() == Some(why) {
+        let Some(current) = &mut self.action else { return };
+        let is_applied = current.reported.is_some_and(|reported| reported >= Milestone::Applied);
+        if is_applied || current.waits.as_deref() == Some(why) {
             return;
         }
-        task.waits = Some(why.to_owned());
-        let (action, details) = (task.action.clone(), vec![why.to_owned()]);
-        self.tell(Message {
+        current.waits = Some(why.to_owned());
+        let (action, details) = (current.id.clone(), vec![why.to_owned()]);
+        self.queue(Message {
             action,
             about: About::Deployment,
             time: now_ms,
@@ -152,36 +143,34 @@ impl Ledger {
         });
     }
 
-    /// Has the server told this after all that it was not told yet.
-    pub fn tell(&mut self, message: Message) {
+    /// Queues a message.
+    pub fn queue(&mut self, message: Message) {
         self.waiting.push(message);
-        while self.waiting.len() > MOST_WAITING {
-            let dispensable = self.waiting.iter().position(|m| !m.closes()).unwrap_or(0);
-            self.waiting.remove(dispensable);
+        while self.waiting.len() > MAX_WAITING {
+            let droppable = self.waiting.iter().position(|m| !m.closes()).unwrap_or(0);
+            self.waiting.remove(droppable);
         }
     }
 
-    /// Nothing more is told about this action: the server does not want to hear it.
+    /// Drops an action and its messages.
     pub fn drop_action(&mut self, action: &str) {
         self.waiting.retain(|message| message.action != action);
-        if self.task.as_ref().is_some_and(|task| task.action == action) {
-            self.task = None;
+        if self.action.as_ref().is_some_and(|current| current.id == action) {
+            self.action = None;
         }
     }
-}
-
-fn path(root: &Root) -> PathBuf {
-    root.path(FILE)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     pub(crate) fn ledger() -> Ledger {
-        let task = Task {
-            action: "8".into(),
+        let action = Action {
+            id: "8".into(),
             url: String::new(),
             version: "2.0".into(),
             digest: Some("d2".into()),
@@ -189,15 +178,15 @@ pub(super) mod tests {
             download: Handling::Forced,
             update: Handling::Forced,
             window: None,
-            told: None,
+            reported: None,
             waits: None,
             ended_before: None,
         };
-        Ledger { task: Some(task), ..Ledger::default() }
+        Ledger { action: Some(action), ..Ledger::default() }
     }
 
     #[test]
-    fn what_was_told_is_not_told_again_nor_what_is_less() {
+    fn a_milestone_is_reported_once_and_none_after_a_later_one() {
         let mut ledger = ledger();
         let milestones = [
             Milestone::Accepted,
@@ -213,40 +202,40 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn with_its_end_the_task_is_over_but_the_server_still_hears_of_it() {
+    fn a_finished_action_leaves_its_closing_message() {
         let mut ledger = ledger();
         ledger.reached(Milestone::Closed, 1, Finished::Success, vec![]);
-        assert_eq!(ledger.task, None);
+        assert_eq!(ledger.action, None);
         assert!(ledger.waiting.iter().all(Message::closes));
         ledger.reached(Milestone::Closed, 1, Finished::Success, vec![]);
         assert_eq!(ledger.waiting.len(), 1);
     }
 
     #[test]
-    fn why_it_waits_is_told_once_for_each_reason() {
+    fn each_reason_of_waiting_is_reported_once() {
         let mut ledger = ledger();
-        for why in ["window", "window", "turn", "turn"] {
+        for why in ["window", "window", "lock", "lock"] {
             ledger.waits(why, 1);
         }
-        let told: Vec<&str> = ledger.waiting.iter().flat_map(|m| &m.details).map(String::as_str).collect();
-        assert_eq!(told, ["window", "turn"]);
+        let reasons: Vec<&str> = ledger.waiting.iter().flat_map(|m| &m.details).map(String::as_str).collect();
+        assert_eq!(reasons, ["window", "lock"]);
     }
 
     #[test]
-    fn of_too_many_messages_those_that_end_an_action_are_kept() {
+    fn closing_messages_are_never_dropped() {
         let mut ledger = ledger();
         ledger.reached(Milestone::Closed, 0, Finished::Failure, vec![]);
         for number in 0..100 {
-            ledger.task.clone_from(&self::ledger().task);
+            ledger.action.clone_from(&self::ledger().action);
             ledger.waits(&number.to_string(), number);
         }
-        assert_eq!(ledger.waiting.len(), MOST_WAITING);
+        assert_eq!(ledger.waiting.len(), MAX_WAITING);
         assert!(ledger.waiting.first().unwrap().closes());
         assert_eq!(ledger.waiting.last().unwrap().time, 99);
     }
 
     #[test]
-    fn what_was_written_is_read_again_and_rubbish_is_nothing() {
+    fn a_damaged_ledger_counts_as_a_missing_one() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::at(dir.path());
         assert_eq!(Ledger::read(&root), Ledger::default());

@@ -1,22 +1,22 @@
-//! What the server is told about an action, in its words.
+//! The feedback that is sent to the server about an action.
 
 use serde::{Deserialize, Serialize};
 
-/// The longest line that is told, in bytes: hawkBit keeps 512 characters of each.
-const MOST_LINE: usize = 500;
+/// The longest line that is sent, in bytes: hawkBit keeps 512 characters of each.
+const MAX_LINE: usize = 500;
 
-/// More lines are not told at once.
-const MOST_LINES: usize = 20;
+/// The most lines of a message.
+const MAX_LINES: usize = 20;
 
-/// How far an action has come. Each is told once, and none after a later one.
+/// How far an action has come. Each is reported once, and none after a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Milestone {
-    /// The machine knows of it.
+    /// The machine has received it.
     Accepted,
-    /// It is being downloaded.
+    /// The download has started.
     Downloading,
-    /// It is here.
+    /// Downloaded and verified.
     Downloaded,
     /// Written into the other slot and verified.
     Staged,
@@ -24,24 +24,24 @@ pub enum Milestone {
     Applied,
     /// Runs on trial.
     Testing,
-    /// It has come to its end; nothing more is told.
+    /// Finished; nothing more is reported.
     Closed,
 }
 
-/// One thing that is told.
+/// A message about an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The action.
     pub action: String,
-    /// Which of its resources is told.
+    /// The resource of the action that it goes to.
     pub about: About,
     /// When, in milliseconds since 1970.
     pub time: i64,
-    /// What it is about, in hawkBit's words.
+    /// The state of the action, in hawkBit's terms.
     pub execution: Execution,
-    /// How it ended.
+    /// The result.
     pub finished: Finished,
-    /// For people, line by line.
+    /// The text, line by line.
     pub details: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub struct Message {
 pub enum About {
     /// Its installation.
     Deployment,
-    /// The wish to end it.
+    /// Its cancellation.
     Cancel,
 }
 
@@ -59,17 +59,17 @@ pub enum About {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Execution {
-    /// The action is over.
+    /// The action is finished.
     Closed,
-    /// It goes on.
+    /// The action is in progress.
     Proceeding,
-    /// It waits for its time.
+    /// The action waits.
     Scheduled,
-    /// What was asked for is not done.
+    /// The cancellation is refused.
     Rejected,
-    /// Its files are being downloaded.
+    /// The download has started.
     Download,
-    /// Its files are here.
+    /// The download is complete.
     Downloaded,
 }
 
@@ -77,11 +77,11 @@ pub enum Execution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finished {
-    /// Well.
+    /// Successful.
     Success,
-    /// Badly.
+    /// Failed.
     Failure,
-    /// Not yet. (With `closed` the server would take it for success.)
+    /// No result yet. (With `closed` the server takes it for success.)
     None,
 }
 
@@ -95,17 +95,17 @@ impl Message {
         }
     }
 
-    /// Whether it ends the action.
+    /// Whether it finishes the action.
     #[must_use]
     pub fn closes(&self) -> bool {
         self.execution == Execution::Closed
     }
 
-    /// As it is posted.
+    /// The body of the request.
     #[must_use]
     pub fn body(&self) -> serde_json::Value {
         serde_json::json!({
-            // Servers before 0.3.0M8 want the id here, too.
+            // Servers before 0.3.0M8 need the id here, too.
             "id": self.action,
             "timestamp": self.time,
             "status": {
@@ -117,19 +117,19 @@ impl Message {
     }
 }
 
-/// Lines that the server keeps whole.
+/// The lines, split so that the server does not cut them.
 fn lines(details: &[String]) -> Vec<&str> {
     let mut lines = vec![];
     for mut rest in details.iter().flat_map(|detail| detail.lines()) {
         while !rest.is_empty() {
-            let most = rest.len().min(MOST_LINE);
+            let most = rest.len().min(MAX_LINE);
             let end = (1..=most).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
             let (line, after) = rest.split_at(end);
             lines.push(line);
             rest = after;
         }
     }
-    lines.truncate(MOST_LINES);
+    lines.truncate(MAX_LINES);
     lines
 }
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_told_in_the_words_of_the_protocol() {
+    fn a_message_has_the_form_of_the_protocol() {
         let message = Message {
             action: "8".into(),
             about: About::Deployment,
@@ -153,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_told_in_pieces_that_the_server_keeps() {
+    fn long_lines_are_split() {
         let long = "\u{e4}".repeat(600);
         let details = [long.clone(), "two\nlines".into()];
-        let told = lines(&details);
-        assert_eq!(told.len(), 5);
-        assert!(told.iter().all(|line| line.len() <= MOST_LINE));
-        assert_eq!(told.iter().take(3).copied().collect::<String>(), long);
-        assert_eq!(lines(&vec!["x".into(); 100]).len(), MOST_LINES);
+        let sent = lines(&details);
+        assert_eq!(sent.len(), 5);
+        assert!(sent.iter().all(|line| line.len() <= MAX_LINE));
+        assert_eq!(sent.iter().take(3).copied().collect::<String>(), long);
+        assert_eq!(lines(&vec!["x".into(); 100]).len(), MAX_LINES);
     }
 }

@@ -1,19 +1,17 @@
-//! Eclipse hawkBit: a server that decides what each machine installs, by its Direct Device Integration
-//! (DDI) API, version 1.
+//! Eclipse hawkBit: a server that assigns an update to each machine, through its Direct Device Integration (DDI)
+//! API, version 1.
 //!
-//! What it says is parsed ([`ddi`]), what is told to it is decided ([`follow`]) and kept in order on
-//! the disk until it has candidate it ([`ledger`]); [`client`] is the part that speaks HTTP.
+//! [`ddi`] parses the server's answers, [`client`] speaks HTTP. [`follow`] derives from the machine's state what to
+//! report, [`ledger`] keeps the messages in order on disk until the server has taken them. [`source`] joins these
+//! to a source of updates, with the files of an assignment in [`offer`].
 
-pub mod client;
-pub mod ddi;
-pub mod follow;
-pub mod ledger;
-pub mod message;
-pub mod server;
-pub mod source;
+mod client;
+mod ddi;
+mod endpoint;
+mod follow;
+mod ledger;
+mod message;
+mod offer;
+mod source;
 
-pub use client::Client;
-pub use ddi::{Artifact, Deployment, Handling, Order};
-pub use follow::{Here, cancel, follow};
-pub use ledger::{Denied, File, Ledger, Task};
-pub use message::{Finished, Milestone};
+pub use source::HawkbitSource;

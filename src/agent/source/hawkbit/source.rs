@@ -1,58 +1,314 @@
-//! Updates that a hawkBit server orders.
+//! hawkBit as a source of updates.
 //!
-//! What it orders is put into the cache as if it had been published in a folder: a list of digests, and
-//! what vouches for it. So everything behind that is the same as with a feed.
+//! An assignment is stored in the cache as if its files were published in a folder, so that the rest of the agent
+//! handles it as a feed.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use log::{info, warn};
 
-use crate::agent::look::{Verdict, Wants};
-use crate::agent::next_step::{Wait, Wanted};
-use crate::agent::source::hawkbit::ddi::Chunk;
-use crate::agent::source::hawkbit::{
-    Client, Denied, Deployment, File, Finished, Handling, Here, Milestone, Order, Task, cancel, follow,
-};
+use crate::agent::context::Context;
+use crate::agent::source::hawkbit::client::DdiClient;
+use crate::agent::source::hawkbit::ddi::{ActionLink, Artifact, Deployment, Handling};
+use crate::agent::source::hawkbit::follow::{UpdateState, cancel, follow};
+use crate::agent::source::hawkbit::ledger::{Action, ActionFile, DeniedAction, Ledger};
+use crate::agent::source::hawkbit::message::{Finished, Milestone};
+use crate::agent::source::hawkbit::offer;
+use crate::agent::source::interface::{Demands, News, Place, Source};
 use crate::agent::survey::Survey;
-use crate::agent::{Run, fetch};
-use crate::config::update::{Confirm, Target};
-use crate::feed::catalog::{Catalog, METADATA};
-use crate::feed::policy;
-use crate::feed::policy::decide;
+use crate::agent::view::View;
+use crate::agent::wanted::{Ending, ReleaseState, Wait, Wanted};
+use crate::config::update::{Confirm, Forced, HawkBit, Target};
+use crate::feed::cache::Cache;
+use crate::feed::catalog::Catalog;
+use crate::feed::policy::{Decision, Ruling, Why, decide};
 use crate::feed::poll;
-use crate::image::http::{Place, Resumed, resume};
-use crate::image::trust::{SUMS, Sums};
-use abide_core::error::{Error, OrError, Result};
+use crate::update::write::NATIVE;
+use abide_core::error::{Error, Result};
 use abide_core::state::Stage;
 
-/// What is small enough to be part of the order, and is not installed itself.
-const SMALL: [&str; 4] = [SUMS, "SHA256SUMS.minisig", "SHA256SUMS.gpg", METADATA];
+/// The most polls in a row in one run. An action that was confirmed is assigned by the next one.
+const MAX_POLLS: usize = 3;
 
-/// No more of it is read.
-const MOST_SMALL: u64 = 4 << 20;
+/// A hawkBit server.
+pub struct HawkbitSource<'a> {
+    context: Context<'a>,
+    settings: &'a HawkBit,
+    cache: Cache,
+    ledger: Ledger,
+}
 
-/// Polls in a row in one run: what was agreed to is ordered the next time.
-const MOST_POLLS: usize = 3;
+impl<'a> HawkbitSource<'a> {
+    /// The server of these settings.
+    pub fn new(context: Context<'a>, settings: &'a HawkBit, cache: Cache) -> Self {
+        Self { context, settings, cache, ledger: Ledger::default() }
+    }
 
-impl Run<'_> {
-    /// Asks the server what it wants.
-    pub(in crate::agent) fn poll_server(&mut self) -> Result<()> {
+    fn client(&self) -> Result<DdiClient> {
+        DdiClient::new(self.context.root, self.settings)
+    }
+
+    /// Delivers the waiting messages, as far as the server takes them now.
+    fn deliver(&mut self, client: &DdiClient) {
+        let root = self.context.root;
+        if let Err(e) = client.deliver(&mut self.ledger, |ledger| ledger.write(root)) {
+            warn!("{e}; {} messages to hawkBit wait", self.ledger.waiting.len());
+        }
+    }
+
+    fn put_attributes(&mut self, client: &DdiClient, url: Option<String>, survey: &Survey) -> Result<()> {
+        let mut attributes = BTreeMap::from([
+            ("abide".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("image".to_owned(), survey.image.clone()),
+            ("version".to_owned(), survey.version.clone()),
+            ("arch".to_owned(), NATIVE.1.to_owned()),
+        ]);
+        attributes.extend(self.settings.attributes.clone());
+        if url.is_some() || attributes != self.ledger.attributes {
+            client.put_attributes(&url.unwrap_or_else(|| client.attributes_url()), &attributes)?;
+            self.ledger.attributes = attributes;
+        }
+        Ok(())
+    }
+
+    /// Processes an action; returns whether the server is to be polled again.
+    fn process(&mut self, client: &DdiClient, link: Option<ActionLink>, view: &View<'_>) -> Result<bool> {
+        match link {
+            None => {
+                // The server has dropped the action, or knows how it ended.
+                if let Some(action) = self.ledger.action.take() {
+                    info!("hawkBit has withdrawn action {}", action.id);
+                }
+                Ok(false)
+            }
+            Some(ActionLink::Deploy(url)) => self.deploy(client, &url, view),
+            Some(ActionLink::Confirm(url)) => self.confirm(client, &url, view),
+            Some(ActionLink::Cancel(url)) => self.cancel(client, &url, view),
+        }
+    }
+
+    fn deploy(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
+        if self.ledger.action.as_ref().is_some_and(|action| action.url == url) {
+            return Ok(false);
+        }
+        let Some(deployment) = client.deployment(url)? else { return Ok(true) };
+        if let Some(action) = self.ledger.action.as_mut().filter(|action| action.id == deployment.action) {
+            url.clone_into(&mut action.url);
+            (action.download, action.update, action.window) =
+                (deployment.download, deployment.update, deployment.window);
+            return Ok(false);
+        }
+        // This machine has closed it, but could not deliver that yet.
+        if self.ledger.waiting.iter().any(|message| message.action == deployment.action && message.closes()) {
+            return Ok(false);
+        }
+        let action = self.action(&deployment, url, view.survey);
+        info!("hawkBit assigns {} (action {})", action.version, action.id);
+        let metadata = self.fetch_metadata(client, &action)?;
+        let accepted = format!("{} will be installed", action.version);
+        self.ledger.action = Some(action);
+        self.reached(Milestone::Accepted, Finished::None, vec![accepted]);
+        let stored = offer::store(&self.cache, view.judge, &deployment, &self.settings.part, &metadata);
+        if let Err(e) = stored {
+            self.close(Finished::Failure, e.to_string());
+        }
+        Ok(false)
+    }
+
+    fn action(&self, deployment: &Deployment, url: &str, survey: &Survey) -> Action {
+        let chunk = deployment.part(&self.settings.part);
+        let file = |a: &Artifact| {
+            (a.name.clone(), ActionFile { url: a.url.clone(), sha256: a.sha256.clone(), size: a.size })
+        };
+        Action {
+            id: deployment.action.clone(),
+            url: url.to_owned(),
+            version: chunk.map(|chunk| chunk.version.clone()).unwrap_or_default(),
+            digest: None,
+            files: chunk.map(|chunk| chunk.artifacts.iter().map(file).collect()).unwrap_or_default(),
+            download: deployment.download,
+            update: deployment.update,
+            window: deployment.window,
+            reported: None,
+            waits: None,
+            ended_before: survey.update.as_ref().and_then(|update| update.ended.clone()),
+        }
+    }
+
+    /// The list of digests and its signature, where they are among the artifacts.
+    fn fetch_metadata(&self, client: &DdiClient, action: &Action) -> Result<offer::Metadata> {
+        let files = offer::METADATA_FILES.iter().filter_map(|name| Some((*name, action.files.get(*name)?)));
+        files.map(|(name, file)| Ok((name, offer::fetch(&self.place_at(&file.url, client))?))).collect()
+    }
+
+    /// Confirms or denies an action.
+    fn confirm(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
+        let Some(deployment) = client.deployment(url)? else { return Ok(true) };
+        if self.settings.confirm == Confirm::Server {
+            info!("action {} waits for its confirmation at hawkBit", deployment.action);
+            return Ok(false);
+        }
+        let Err(why) = self.would_take(&deployment, view) else {
+            client.confirm(&deployment.action, true, &["confirmed by the machine's policy".into()])?;
+            self.ledger.denied = None;
+            return Ok(true);
+        };
+        let denied = DeniedAction { action: deployment.action, why };
+        if self.ledger.denied.as_ref() != Some(&denied) {
+            warn!("action {} is denied: {}", denied.action, denied.why);
+            client.confirm(&denied.action, false, std::slice::from_ref(&denied.why))?;
+            self.ledger.denied = Some(denied);
+        }
+        // It stays open at the server until it is canceled there or the policy changes.
+        Ok(false)
+    }
+
+    fn would_take(&self, deployment: &Deployment, view: &View<'_>) -> std::result::Result<(), String> {
+        let chunk =
+            deployment.part(&self.settings.part).ok_or("it has no software module for this machine")?;
+        let catalog = offer::catalog(chunk)?;
+        match self.decision(view.survey, &catalog, &chunk.version, Timestamp::now()).ruling {
+            Ruling::Refuse { why } => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    fn cancel(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
+        let Some(id) = client.cancelled(url)? else { return Ok(true) };
+        let digest = self.ledger.action.as_ref().and_then(|action| action.digest.clone());
+        let in_flight = view
+            .survey
+            .update
+            .as_ref()
+            .is_some_and(|u| u.digest == digest && matches!(u.stage, Stage::Applied | Stage::Testing));
+        // The privileged part locks the cache before it reads the action and until the machine goes down. What it
+        // has begun is in its state.
+        let install = &view.memory.install;
+        let begun = digest.is_some_and(|digest| install.digest == digest && install.begun) || in_flight;
+        info!("hawkBit cancels action {id}: {}", if begun { "too late" } else { "done" });
+        cancel(&mut self.ledger, &id, begun, now_ms());
+        Ok(true)
+    }
+
+    fn decision(&self, survey: &Survey, catalog: &Catalog, version: &str, now: Timestamp) -> Decision {
+        let system = survey.system();
+        let releases: Vec<_> = catalog.releases(&system.image, &system.arch).collect();
+        // The version of the module may be spelled differently from that in the file names.
+        let version = match releases.as_slice() {
+            [only] => only.version.as_str(),
+            _ => version,
+        };
+        let target = Target::Version(version.to_owned());
+        let rules = crate::config::Update { target, ..self.context.config.update.clone() };
+        decide(&system, &rules, catalog, now)
+    }
+
+    /// What to do about a release that the policy takes.
+    fn wanted_release(&self, decision: Decision, skip_download: bool, view: &View<'_>) -> Wanted {
+        match decision.ruling.clone() {
+            Ruling::Take(candidate) => {
+                if let Some(wait) = view.given_up(&candidate.release) {
+                    return Wanted::Ended(Ending::Refused(wait.why));
+                }
+                let state = view.state_of(&candidate.release);
+                if skip_download && state == ReleaseState::Remote {
+                    Wanted::Nothing(Wait::defer("hawkBit does not allow the download yet", None))
+                } else {
+                    Wanted::Release(candidate, state)
+                }
+            }
+            Ruling::UpToDate => {
+                Wanted::Ended(Ending::Done(format!("{} runs and is committed", view.survey.version)))
+            }
+            Ruling::Wait { why, until } => Wanted::Nothing(Wait::defer(why, until)),
+            Ruling::Refuse { why } => {
+                Wanted::Ended(Ending::Refused(with_record(why, &decision, view.survey)))
+            }
+        }
+    }
+
+    fn place_at(&self, url: &str, client: &DdiClient) -> Place {
+        let mut limits = self.context.background_limits();
+        // The certificates of the settings are for the server itself, not for other hosts of artifacts.
+        if let Some(ca) = self.settings.ca.as_ref().filter(|_| client.is_own(url)) {
+            limits.ca = Some(self.context.root.path(ca));
+        }
+        Place { url: url.to_owned(), authorization: client.authorization(url).map(str::to_owned), limits }
+    }
+
+    fn reached(&mut self, milestone: Milestone, finished: Finished, details: Vec<String>) {
+        self.ledger.reached(milestone, now_ms(), finished, details);
+    }
+
+    fn close(&mut self, finished: Finished, why: String) {
+        info!("hawkBit action closed: {why}");
+        self.reached(Milestone::Closed, finished, vec![why]);
+    }
+
+    /// Reports a milestone at once.
+    fn report_now(&mut self, milestone: Milestone, detail: &str) -> Result<()> {
         let client = self.client()?;
-        self.tell_server(&client);
-        for _ in 0..MOST_POLLS {
-            let polled = client.poll()?;
-            self.ledger.sleep = polled.sleep.map(|sleep| sleep.as_secs());
-            self.put_attributes(&client, polled.attributes)?;
-            let again = match polled.order {
-                None => self.nothing_ordered(),
-                Some(Order::Deploy(url)) => self.ordered_by(&client, &url)?,
-                Some(Order::Confirm(url)) => self.confirm(&client, &url)?,
-                Some(Order::Cancel(url)) => self.cancel(&client, &url)?,
-            };
-            self.ledger.write(self.root)?;
-            self.tell_server(&client);
+        self.reached(milestone, Finished::None, vec![detail.to_owned()]);
+        self.deliver(&client);
+        Ok(())
+    }
+
+    /// Reports what has happened since the last run.
+    fn catch_up(&mut self, survey: &Survey) -> Result<()> {
+        let state =
+            UpdateState { update: survey.update.as_ref(), failures: &survey.failures, now_ms: now_ms() };
+        follow(&mut self.ledger, state);
+        self.save()?;
+        if !self.ledger.waiting.is_empty() {
+            let client = self.client()?;
+            self.deliver(&client);
+        }
+        Ok(())
+    }
+}
+
+impl Source for HawkbitSource<'_> {
+    fn may_withdraw(&self) -> bool {
+        true
+    }
+
+    fn load(&mut self) {
+        self.ledger = Ledger::read(self.context.root);
+    }
+
+    fn save(&self) -> Result<()> {
+        self.ledger.write(self.context.root)
+    }
+
+    fn demands(&self) -> Demands {
+        let action = self.ledger.action.as_ref();
+        let hold =
+            action.filter(|action| action.update == Handling::Skip).map(|action| match action.window {
+                Some(_) => Wait::defer("Waiting for hawkBit's maintenance window", None),
+                None => Wait::defer("Downloaded; hawkBit does not allow the installation yet", None),
+            });
+        let is_forced = action.is_some_and(|action| action.update == Handling::Forced);
+        Demands {
+            assigned: action.is_some(),
+            interval: self.ledger.sleep.map(Duration::from_secs),
+            download_now: action.is_some_and(|action| action.download == Handling::Forced),
+            hold,
+            reboot_now: is_forced && self.settings.forced == Forced::Now,
+        }
+    }
+
+    fn poll(&mut self, view: &View<'_>) -> Result<()> {
+        let client = self.client()?;
+        self.deliver(&client);
+        for _ in 0..MAX_POLLS {
+            let reply = client.poll()?;
+            self.ledger.sleep = reply.sleep.map(|sleep| sleep.as_secs());
+            self.put_attributes(&client, reply.attributes, view.survey)?;
+            let again = self.process(&client, reply.action, view)?;
+            self.save()?;
+            self.deliver(&client);
             if !again {
                 break;
             }
@@ -60,311 +316,76 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A connection to the server.
-    pub(in crate::agent) fn client(&self) -> Result<Client> {
-        let config = self.config.update.hawkbit.as_ref();
-        let config = config.ok_or_else(|| Error::Failed("no hawkBit server is configured".into()))?;
-        Client::new(self.root, config)
-    }
-
-    /// Has the server told what it was not told yet. It can wait: it is told the next time.
-    pub(in crate::agent) fn tell_server(&mut self, client: &Client) {
-        let root = self.root;
-        if let Err(e) = client.deliver(&mut self.ledger, |ledger| ledger.write(root)) {
-            warn!("{e}; {} messages wait for hawkBit", self.ledger.waiting.len());
-        }
-    }
-
-    fn put_attributes(&mut self, client: &Client, asked: Option<String>) -> Result<()> {
-        let survey = self.survey()?;
-        let mut attributes = BTreeMap::from([
-            ("abide".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("image".to_owned(), survey.image),
-            ("version".to_owned(), survey.version),
-            ("arch".to_owned(), crate::update::write::NATIVE.1.to_owned()),
-        ]);
-        let own = self.config.update.hawkbit.as_ref().map(|hawkbit| hawkbit.attributes.clone());
-        attributes.extend(own.unwrap_or_default());
-        if asked.is_some() || attributes != self.ledger.attributes {
-            client.put_attributes(&asked.unwrap_or_else(|| client.attributes_url()), &attributes)?;
-            self.ledger.attributes = attributes;
-        }
-        Ok(())
-    }
-
-    /// The server has dropped the action, or knows already how it ended.
-    fn nothing_ordered(&mut self) -> bool {
-        if let Some(task) = self.ledger.task.take() {
-            info!("hawkBit does not want action {} any more", task.action);
-        }
-        false
-    }
-
-    fn ordered_by(&mut self, client: &Client, url: &str) -> Result<bool> {
-        if self.ledger.task.as_ref().is_some_and(|task| task.url == url) {
-            return Ok(false);
-        }
-        let Some(said) = client.deployment(url)? else { return Ok(true) };
-        if let Some(task) = self.ledger.task.as_mut().filter(|task| task.action == said.action) {
-            url.clone_into(&mut task.url);
-            (task.download, task.update, task.window) = (said.download, said.update, said.window);
-            return Ok(false);
-        }
-        // One that this machine has closed, and has not been able to say so.
-        if self.ledger.waiting.iter().any(|message| message.action == said.action && message.closes()) {
-            return Ok(false);
-        }
-        let task = self.task(&said, url)?;
-        info!("hawkBit orders {} (action {})", task.version, task.action);
-        let version = task.version.clone();
-        let small = self.fetch_small(client, &task)?;
-        self.ledger.task = Some(task);
-        self.reached(Milestone::Accepted, Finished::None, vec![format!("{version} is to be installed")]);
-        if let Err(e) = self.keep_offer(&said, &small) {
-            self.close(Finished::Failure, e.to_string());
-        }
-        Ok(false)
-    }
-
-    fn task(&self, said: &Deployment, url: &str) -> Result<Task> {
-        let chunk = self.chunk(said);
-        let file = |a: &crate::agent::source::hawkbit::Artifact| {
-            (a.name.clone(), File { url: a.url.clone(), sha256: a.sha256.clone(), size: a.size })
+    fn wanted(&self, view: &View<'_>) -> Result<Wanted> {
+        let Some(action) = &self.ledger.action else {
+            return Ok(Wanted::Nothing(Wait::idle("No hawkBit action assigned")));
         };
-        let update = self.survey()?.update;
-        Ok(Task {
-            action: said.action.clone(),
-            url: url.to_owned(),
-            version: chunk.map(|chunk| chunk.version.clone()).unwrap_or_default(),
-            digest: None,
-            files: chunk.map(|chunk| chunk.artifacts.iter().map(file).collect()).unwrap_or_default(),
-            download: said.download,
-            update: said.update,
-            window: said.window,
-            told: None,
-            waits: None,
-            ended_before: update.and_then(|update| update.ended),
-        })
-    }
-
-    fn chunk<'d>(&self, said: &'d Deployment) -> Option<&'d Chunk> {
-        said.part(&self.config.update.hawkbit.as_ref()?.part)
-    }
-
-    /// The list of digests and what vouches for it, where they are among the files.
-    fn fetch_small(&self, client: &Client, task: &Task) -> Result<BTreeMap<&'static str, Vec<u8>>> {
-        let mut small = BTreeMap::new();
-        for (name, file) in SMALL.iter().filter_map(|name| Some((*name, task.files.get(*name)?))) {
-            let place = Place { url: &file.url, authorization: client.authorization(&file.url) };
-            let shown = crate::image::shown(&file.url);
-            let Resumed::Rest(source) = resume(&place, &self.limits_for(&file.url, client), 0)? else {
-                return Err(Error::Image(format!("{shown}: is ordered, but the server does not have it")));
-            };
-            let mut bytes = vec![];
-            source.reader.take(MOST_SMALL).read_to_end(&mut bytes).or_image(|| shown)?;
-            small.insert(name, bytes);
-        }
-        Ok(small)
-    }
-
-    /// Puts what is ordered into the cache, as if it had been published there.
-    fn keep_offer(&self, said: &Deployment, small: &BTreeMap<&'static str, Vec<u8>>) -> Result<()> {
-        let part = self.config.update.hawkbit.as_ref().map(|h| h.part.clone()).unwrap_or_default();
-        let chunk = self
-            .chunk(said)
-            .ok_or_else(|| Error::Image(format!("it has no software module of the type '{part}'")))?;
-        for name in SMALL {
-            match small.get(name) {
-                Some(bytes) => self.cache.store(name, bytes)?,
-                None => self.cache.remove(name)?,
-            }
-        }
-        if !small.contains_key(SUMS) {
-            self.cache.store(SUMS, list(chunk).as_bytes())?;
-        }
-        let folder = self.cache.folder().ok_or_else(|| Error::Failed("the cache cannot be read".into()))?;
-        poll::read(&folder, &self.judge).map(drop)
-    }
-
-    /// Says whether this machine would install it.
-    fn confirm(&mut self, client: &Client, url: &str) -> Result<bool> {
-        let Some(said) = client.deployment(url)? else { return Ok(true) };
-        let by = self.config.update.hawkbit.as_ref().map(|hawkbit| hawkbit.confirm);
-        if by == Some(Confirm::Server) {
-            info!("action {} waits for somebody to confirm it at hawkBit", said.action);
-            return Ok(false);
-        }
-        let Err(why) = self.would_take(&said) else {
-            client.confirm(&said.action, true, &["agreed to by the machine's policy".into()])?;
-            self.ledger.denied = None;
-            return Ok(true);
+        let Some(folder) = view.cache.folder().filter(|_| view.cache.list().is_some()) else {
+            return Ok(Wanted::Nothing(Wait::idle(
+                "The assignment is not in the cache; waiting for the next poll",
+            )));
         };
-        let denied = Denied { action: said.action, why };
-        if self.ledger.denied.as_ref() != Some(&denied) {
-            warn!("action {} is denied: {}", denied.action, denied.why);
-            client.confirm(&denied.action, false, std::slice::from_ref(&denied.why))?;
-            self.ledger.denied = Some(denied);
-        }
-        // It stays open there, until somebody ends it or the policy changes.
-        Ok(false)
-    }
-
-    fn would_take(&self, said: &Deployment) -> std::result::Result<(), String> {
-        let chunk = self.chunk(said).ok_or("it has no software module for this machine")?;
-        let catalog = Catalog::new(&Sums::parse(list(chunk).as_bytes())?, None)?;
-        let survey = self.survey().map_err(|e| e.to_string())?;
-        match self.decision(&survey, &catalog, &chunk.version, Timestamp::now()).ruling {
-            policy::Ruling::Refuse { why } => Err(why),
-            _ => Ok(()),
-        }
-    }
-
-    fn cancel(&mut self, client: &Client, url: &str) -> Result<bool> {
-        let Some(action) = client.cancelled(url)? else { return Ok(true) };
-        let digest = self.ledger.task.as_ref().and_then(|task| task.digest.clone());
-        let update = self.survey()?.update;
-        let in_flight = update
-            .as_ref()
-            .is_some_and(|u| u.digest == digest && matches!(u.stage, Stage::Applied | Stage::Testing));
-        // The other part holds the cache's lock from before it looks at the order until the machine goes
-        // down: what it has begun shows in its plan.
-        let begun = digest.is_some_and(|digest| self.plan.digest == digest && self.plan.begun) || in_flight;
-        info!("hawkBit wants action {action} to be ended: {}", if begun { "too late" } else { "it is" });
-        cancel(&mut self.ledger, &action, begun, Timestamp::now().as_millisecond());
-        Ok(true)
-    }
-
-    /// What the policy says of what is ordered.
-    pub(in crate::agent) fn ordered(&self, survey: &Survey, now: Timestamp) -> Result<Wants> {
-        let Some(task) = &self.ledger.task else {
-            return Ok(Wants::nothing(Wait::rest("hawkBit orders nothing")));
-        };
-        let Some(folder) = self.cache.folder().filter(|_| self.cache.list().is_some()) else {
-            return Ok(Wants::nothing(Wait::rest("The order was lost; hawkBit is asked again")));
-        };
-        let catalog = match poll::read(&folder, &self.judge) {
+        let catalog = match poll::read(&folder, view.judge) {
             Ok(catalog) => catalog,
-            Err(e) => return Ok(Wants::verdict(Verdict::Refused(e.to_string()))),
+            Err(e) => return Ok(Wanted::Ended(Ending::Refused(e.to_string()))),
         };
-        let decision = self.decision(survey, &catalog, &task.version, now);
-        Ok(match decision.ruling.clone() {
-            policy::Ruling::Take(candidate) => match self.given_up(survey, &candidate.release) {
-                Some(wait) => Wants::verdict(Verdict::Refused(wait.why)),
-                None => {
-                    let come = self.come(survey, &candidate.release);
-                    let skipped =
-                        task.download == Handling::Skip && come == crate::agent::next_step::Come::Away;
-                    match skipped {
-                        true => Wants::nothing(Wait::defer("hawkBit does not want it downloaded yet", None)),
-                        false => {
-                            Wants { wanted: Wanted::Release(come), candidate: Some(candidate), verdict: None }
-                        }
-                    }
+        let decision = self.decision(view.survey, &catalog, &action.version, view.clock.now);
+        Ok(self.wanted_release(decision, action.download == Handling::Skip, view))
+    }
+
+    fn place(&self, file: &str) -> Result<Place> {
+        let found = self.ledger.action.as_ref().and_then(|action| action.files.get(file));
+        let found = found.ok_or_else(|| {
+            Error::Image(format!(
+                "{file}: is in {}, but is not an artifact of the action",
+                crate::image::trust::SUMS
+            ))
+        })?;
+        Ok(self.place_at(&found.url, &self.client()?))
+    }
+
+    fn report(&mut self, news: News<'_>) -> Result<()> {
+        match news {
+            News::Machine(survey) => self.catch_up(survey)?,
+            News::Selected(release) => {
+                if let Some(action) = &mut self.ledger.action {
+                    action.digest = Some(release.digest.clone());
                 }
-            },
-            policy::Ruling::UpToDate => {
-                Wants::verdict(Verdict::Done(format!("{} runs, and is committed", survey.version)))
             }
-            policy::Ruling::Wait { why, until } => Wants::nothing(Wait::defer(why, until)),
-            policy::Ruling::Refuse { why } => {
-                Wants::verdict(Verdict::Refused(with_record(why, &decision, survey)))
+            News::Downloading => self.report_now(Milestone::Downloading, "download started")?,
+            News::Downloaded => self.report_now(Milestone::Downloaded, "downloaded and verified")?,
+            News::Deferred(why) => {
+                if self.ledger.action.is_some() {
+                    self.ledger.waits(why, now_ms());
+                    let client = self.client()?;
+                    self.deliver(&client);
+                }
             }
-        })
-    }
-
-    fn decision(
-        &self,
-        survey: &Survey,
-        catalog: &Catalog,
-        version: &str,
-        now: Timestamp,
-    ) -> policy::Decision {
-        let releases: Vec<_> = catalog.releases(&survey.image, crate::update::write::NATIVE.1).collect();
-        // The module's version may be written in another way than that in the names of its files.
-        let version = match releases.as_slice() {
-            [only] => only.version.as_str(),
-            _ => version,
-        };
-        let rules = crate::config::Update {
-            target: Target::Version(version.to_owned()),
-            ..self.config.update.clone()
-        };
-        decide(&survey.facts(), &rules, catalog, now)
-    }
-
-    /// Why the server does not want what is here installed now.
-    pub(in crate::agent) fn held_by_server(&self) -> Option<Wait> {
-        let task = self.ledger.task.as_ref().filter(|task| task.update == Handling::Skip)?;
-        Some(match task.window {
-            Some(_) => Wait::defer("Waiting for hawkBit's maintenance window", None),
-            None => Wait::defer("Downloaded; hawkBit does not want it installed yet", None),
-        })
-    }
-
-    /// Follows where the action's update stands.
-    pub(in crate::agent) fn follow_order(&mut self, survey: &Survey) {
-        let here = Here {
-            update: survey.update.as_ref(),
-            failures: &survey.failures,
-            now_ms: Timestamp::now().as_millisecond(),
-        };
-        follow(&mut self.ledger, here);
-    }
-
-    pub(in crate::agent) fn reached(
-        &mut self,
-        milestone: Milestone,
-        finished: Finished,
-        details: Vec<String>,
-    ) {
-        self.ledger.reached(milestone, Timestamp::now().as_millisecond(), finished, details);
-    }
-
-    fn close(&mut self, finished: Finished, why: String) {
-        info!("hawkBit: the action ends: {why}");
-        self.reached(Milestone::Closed, finished, vec![why]);
-    }
-
-    /// Ends the action with what the policy says of it.
-    pub(in crate::agent) fn close_with(&mut self, verdict: Verdict) -> Result<()> {
-        match verdict {
-            Verdict::Done(why) => self.close(Finished::Success, why),
-            Verdict::Refused(why) => self.close(Finished::Failure, why),
+            // Delivered by the next run.
+            News::Failed(why) => self.reached(Milestone::Closed, Finished::Failure, vec![why.to_owned()]),
+            News::Ended(ending) => {
+                let finished = match ending {
+                    Ending::Done(_) => Finished::Success,
+                    Ending::Refused(_) => Finished::Failure,
+                };
+                self.close(finished, ending.why().to_owned());
+                self.save()?;
+                let client = self.client()?;
+                self.deliver(&client);
+            }
         }
-        self.ledger.write(self.root)?;
-        let client = self.client()?;
-        self.tell_server(&client);
         Ok(())
-    }
-
-    /// Where a file of the action is.
-    pub(in crate::agent) fn place_of(&self, name: &str) -> Result<String> {
-        let file = self.ledger.task.as_ref().and_then(|task| task.files.get(name));
-        file.map(|file| file.url.clone()).ok_or_else(|| {
-            Error::Image(format!("{name}: is listed, but is no artifact of what hawkBit orders"))
-        })
-    }
-
-    /// The limits of a download from there. The server's own certificates are for the server.
-    pub(in crate::agent) fn limits_for(&self, url: &str, client: &Client) -> crate::config::Download {
-        let mut limits = fetch::limits(self.config);
-        let ca = self.config.update.hawkbit.as_ref().and_then(|hawkbit| hawkbit.ca.as_ref());
-        if let Some(ca) = ca.filter(|_| client.is_own(url)) {
-            limits.ca = Some(self.root.path(ca));
-        }
-        limits
     }
 }
 
-/// With why it failed, where that is why.
-fn with_record(why: String, decision: &policy::Decision, survey: &Survey) -> String {
-    let failed = decision.passed_over.iter().find(|passed| matches!(passed.why, policy::Why::Failed(_)));
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
+/// Adds the reason of the failure record, where the policy refuses because of one.
+fn with_record(why: String, decision: &Decision, survey: &Survey) -> String {
+    let failed = decision.passed_over.iter().find(|passed| matches!(passed.why, Why::Failed(_)));
     let record = failed.and_then(|passed| survey.failures.iter().rev().find(|f| f.version == passed.version));
     record.map_or_else(|| why.clone(), |record| format!("{why}\n{}", record.reason))
-}
-
-/// The files of a module as a published list has them.
-fn list(chunk: &Chunk) -> String {
-    let files = chunk.artifacts.iter().filter(|artifact| !SMALL.contains(&artifact.name.as_str()));
-    files.map(|artifact| format!("{}  {}\n", artifact.sha256, artifact.name)).collect()
 }

@@ -1,0 +1,28 @@
+//! What a run works with.
+
+use crate::agent::mode::Mode;
+use crate::agent::privileges::Privileges;
+use crate::config::{Config, Download};
+use abide_core::root::Root;
+
+/// What stays the same during a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The machine's root.
+    pub root: &'a Root,
+    /// The configuration.
+    pub config: &'a Config,
+    /// What the run was started for.
+    pub mode: Mode,
+    /// What it may do.
+    pub privileges: Privileges,
+}
+
+impl Context<'_> {
+    /// The limits of a download in the background.
+    pub fn background_limits(&self) -> Download {
+        let mut limits = self.config.download.clone();
+        limits.rate_limit = self.config.update.rate_limit.or(limits.rate_limit);
+        limits
+    }
+}

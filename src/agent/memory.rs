@@ -1,0 +1,20 @@
+//! What a run remembers of the runs before it.
+
+use crate::feed::memory::{FetchState, InstallState};
+use abide_core::root::Root;
+
+/// What both parts of the agent remember. Each part writes its own state only.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// Of the unprivileged part.
+    pub fetch: FetchState,
+    /// Of the privileged part.
+    pub install: InstallState,
+}
+
+impl Memory {
+    /// The memory of `root`.
+    pub fn read(root: &Root) -> Self {
+        Self { fetch: FetchState::read(root), install: InstallState::read(root) }
+    }
+}

@@ -1,0 +1,81 @@
+//! Reads what the next step follows from.
+
+use jiff::Timestamp;
+
+use crate::agent::context::Context;
+use crate::agent::mode::Mode;
+use crate::agent::next_step::Inputs;
+use crate::agent::reboot_lock;
+use crate::agent::source::{Demands, Source};
+use crate::agent::survey::Survey;
+use crate::agent::timing::{download_at, inhibitor_hold, poll_at, ready_since, window_hold};
+use crate::agent::view::View;
+use crate::agent::wanted::{Wait, Wanted};
+use abide_core::boot::Access;
+use abide_core::error::Result;
+use abide_core::update::Machine;
+
+/// The survey of the machine: made now by root, else the one that root has left.
+pub fn survey(context: Context<'_>) -> Result<Survey> {
+    if !context.privileges.is_root() {
+        return Survey::read(context.root);
+    }
+    let machine = Machine::survey(context.root, context.config.slots.as_ref(), Access::Read)?;
+    Survey::of(&machine, context.config)
+}
+
+/// The inputs of the next step.
+pub fn observe(view: &View<'_>, source: &dyn Source) -> Result<Inputs> {
+    let context = view.context;
+    let rules = &context.config.update;
+    // How much of a window an update takes.
+    let needs = context.config.assess.test_window;
+    let wanted = source.wanted(view)?;
+    let digest = match &wanted {
+        Wanted::Release(candidate, _) => candidate.release.digest.as_str(),
+        Wanted::Nothing(_) | Wanted::Ended(_) => "",
+    };
+    let demands = source.demands();
+    let (fetch, install) = (&view.memory.fetch, &view.memory.install);
+    Ok(Inputs {
+        now: view.clock.now,
+        mode: context.mode,
+        privileges: context.privileges,
+        polled: view.polled,
+        next_poll: next_poll(view, &demands),
+        download_at: download_at(view.clock, rules, &demands, fetch, digest, needs),
+        reboot_hold: reboot_hold(view, &demands, digest),
+        confirm: source.may_withdraw() && install.written == Some(fetch.polls),
+        reboot_lock: reboot_lock::state(context, digest),
+        wanted,
+    })
+}
+
+/// The time of the next poll: at once where an operator started the run, but once.
+fn next_poll(view: &View<'_>, demands: &Demands) -> Option<Timestamp> {
+    let context = view.context;
+    let now = view.clock.now;
+    match (context.mode, view.polled) {
+        _ if !context.privileges.network => None,
+        (Mode::Scheduled, false) if demands.assigned => Some(now),
+        (Mode::Scheduled, _) => {
+            Some(poll_at(view.clock, &context.config.update, demands, &view.memory.fetch))
+        }
+        (_, false) => Some(now),
+        (_, true) => None,
+    }
+}
+
+/// Why the machine must not be rebooted now.
+fn reboot_hold(view: &View<'_>, demands: &Demands, digest: &str) -> Option<Wait> {
+    let context = view.context;
+    let (rules, now) = (&context.config.update, view.clock.now);
+    let hold = demands.hold.clone().or_else(|| reboot_lock::hold(context, digest, now));
+    if hold.is_some() || demands.reboot_now {
+        return hold;
+    }
+    window_hold(rules, now, context.config.assess.test_window).or_else(|| {
+        let ready = ready_since(&view.memory.install, digest, now);
+        inhibitor_hold(rules, now, &view.survey.held, ready)
+    })
+}

@@ -1,0 +1,263 @@
+//! The loop of a run: observe, decide, do.
+
+use jiff::Timestamp;
+use log::{debug, info, warn};
+
+use crate::agent::clock::Clock;
+use crate::agent::context::Context;
+use crate::agent::end::{End, RunResult, deferral, next_run};
+use crate::agent::fetch::Fetcher;
+use crate::agent::install::{self, apply_release, write_release};
+use crate::agent::memory::Memory;
+use crate::agent::mode::Mode;
+use crate::agent::next_step::{Inputs, NextStep, next_step};
+use crate::agent::notice::Notice;
+use crate::agent::observe::{observe, survey};
+use crate::agent::privileges::Privileges;
+use crate::agent::reboot_lock;
+use crate::agent::schedule::schedule;
+use crate::agent::source;
+use crate::agent::source::{News, Source};
+use crate::agent::survey::Survey;
+use crate::agent::timing::{poll_at, ready_since};
+use crate::agent::view::Known;
+use crate::agent::wanted::{ReleaseState, Wait, Wanted};
+use crate::config::Config;
+use crate::events::{Event, Kind, announce, write_metrics};
+use crate::feed::cache::Cache;
+use crate::feed::memory::WantedRelease;
+use crate::feed::policy::Candidate;
+use crate::image::trust::Judge;
+use abide_core::error::{Error, Result};
+use abide_core::root::Root;
+
+/// The most steps of a run. Each step is done once, so that a complete update needs fewer.
+const MAX_STEPS: usize = 16;
+
+/// The next run is scheduled no earlier than this: a timer for a time in the past would not start.
+const EARLIEST: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A run.
+struct Run<'a> {
+    source: Box<dyn Source + 'a>,
+    known: Known<'a>,
+    /// Whether this run has polled the source.
+    polled: bool,
+    candidate: Option<Candidate>,
+    notify: &'a mut dyn FnMut(Notice<'_>),
+}
+
+/// Does all steps that are due, as far as the privileges allow.
+///
+/// # Errors
+/// Those of the step that failed. The steps before it are done and remembered.
+pub fn run(
+    root: &Root,
+    config: &Config,
+    mode: Mode,
+    privileges: Privileges,
+    notify: &mut dyn FnMut(Notice<'_>),
+) -> Result<RunResult> {
+    let context = Context { root, config, mode, privileges };
+    let cache = Cache::of(root);
+    let Some(mut source) = source::open(context, &cache)? else {
+        return Ok(RunResult { end: End::Off, candidate: None });
+    };
+    let is_cached = source.local_folder().is_none();
+    let needs_lock = is_cached && (privileges.network || source.may_withdraw() && privileges.boot);
+    let _lock = match needs_lock.then(|| cache.lock()) {
+        // The part that fetches has the update installed afterwards.
+        Some(Err(Error::Busy(_))) if !privileges.network => {
+            return Ok(RunResult { end: End::Unprivileged, candidate: None });
+        }
+        lock => lock.transpose()?,
+    };
+    source.load();
+    let judge = Judge::new(root, &config.trust)?;
+    let memory = Memory::read(root);
+    let known = Known { context, cache, judge, memory };
+    let mut run = Run { source, known, polled: false, candidate: None, notify };
+    let end = run.begin().and_then(|()| run.steps());
+    if let Ok(End::Wait(wait)) = &end {
+        run.report_wait(wait);
+    }
+    let remembered = run.remember(&end);
+    let end = end?;
+    remembered.map(|()| RunResult { end, candidate: run.candidate })
+}
+
+impl Run<'_> {
+    /// Catches up with what has happened since the last run.
+    fn begin(&mut self) -> Result<()> {
+        if !self.known.context.privileges.network {
+            return Ok(());
+        }
+        let survey = survey(self.known.context)?;
+        self.source.report(News::Machine(&survey))?;
+        reboot_lock::release_if_unused(self.known.context, &survey);
+        Ok(())
+    }
+
+    fn steps(&mut self) -> Result<End> {
+        for _ in 0..MAX_STEPS {
+            let survey = survey(self.known.context)?;
+            let clock = Clock::read(self.known.context.root);
+            let inputs = observe(&self.known.view(&survey, &clock, self.polled), &*self.source)?;
+            self.note(&inputs)?;
+            let step = next_step(&inputs);
+            debug!("{step:?}");
+            if let Some(end) = self.perform(step, &survey, &clock)? {
+                return Ok(end);
+            }
+        }
+        Err(Error::Failed(format!("the update is not complete after {MAX_STEPS} steps; see `abide status`")))
+    }
+
+    /// Does a step; returns how the run ends, if it does.
+    fn perform(&mut self, step: NextStep, survey: &Survey, clock: &Clock) -> Result<Option<End>> {
+        match step {
+            NextStep::Leave => return Ok(Some(End::Unprivileged)),
+            NextStep::Wait(wait) => {
+                self.forget_unwanted(&wait)?;
+                return Ok(Some(End::Wait(wait)));
+            }
+            NextStep::Poll => self.poll(survey, clock)?,
+            NextStep::Answer(ending) => self.source.report(News::Ended(&ending))?,
+            NextStep::Fetch(candidate) => {
+                let (root, state) = (self.known.context.root, &mut self.known.memory.fetch);
+                let mut fetcher = Fetcher { root, cache: &self.known.cache, state, notify: self.notify };
+                fetcher.fetch(&mut *self.source, &candidate)?;
+            }
+            NextStep::Write(candidate) => {
+                let from = match self.source.local_folder() {
+                    Some(folder) => install::From::Folder(folder),
+                    None => install::From::Cache(&self.known.cache),
+                };
+                write_release(self.known.context, &from, &mut self.known.memory, &candidate, self.notify)?;
+            }
+            NextStep::AcquireLock(candidate) => return self.acquire_lock(&candidate),
+            NextStep::Apply(candidate) => {
+                apply_release(self.known.context, &mut self.known.memory.install, &candidate, self.notify)?;
+            }
+            NextStep::Reboot(_) => {
+                install::reboot(self.known.context, &mut self.known.memory.install)?;
+                return Ok(Some(End::Reboot));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Remembers the wanted release, and since when it could be applied.
+    fn note(&mut self, inputs: &Inputs) -> Result<()> {
+        let Wanted::Release(candidate, state) = &inputs.wanted else {
+            self.candidate = None;
+            return Ok(());
+        };
+        let release = &candidate.release;
+        self.candidate = Some(candidate.clone());
+        let Memory { fetch, install } = &mut self.known.memory;
+        install.set_release(&release.version, &release.digest);
+        if fetch.wanted.as_ref().is_none_or(|wanted| wanted.digest != release.digest) {
+            info!("{} will be installed", release.version);
+            fetch.wanted = Some(WantedRelease {
+                version: release.version.clone(),
+                digest: release.digest.clone(),
+                found: Timestamp::now().as_second(),
+                percent: 0,
+            });
+        }
+        if *state >= ReleaseState::Staged && self.known.context.privileges.is_root() {
+            let since = ready_since(install, &release.digest, inputs.now).unwrap_or(inputs.now);
+            install.ready = Some(since.as_second());
+        }
+        self.source.report(News::Selected(release))
+    }
+
+    /// Drops what was fetched, if no release is wanted.
+    fn forget_unwanted(&mut self, wait: &Wait) -> Result<()> {
+        if self.candidate.is_some() || wait.defers || !self.known.context.privileges.network {
+            return Ok(());
+        }
+        self.known.memory.fetch.wanted = None;
+        self.known.cache.sweep(&[])
+    }
+
+    fn poll(&mut self, survey: &Survey, clock: &Clock) -> Result<()> {
+        self.known.memory.fetch.tried = Some(Timestamp::now().as_second());
+        self.polled = true;
+        let polled = self.source.poll(&self.known.view(survey, clock, self.polled));
+        let state = &mut self.known.memory.fetch;
+        match polled {
+            Ok(()) => {
+                state.set_polled();
+                state.write(self.known.context.root)
+            }
+            Err(e) => {
+                state.set_failed(&e);
+                Err(e)
+            }
+        }
+    }
+
+    fn acquire_lock(&mut self, candidate: &Candidate) -> Result<Option<End>> {
+        let Some(refused) = reboot_lock::acquire(self.known.context, &candidate.release.digest)? else {
+            return Ok(None);
+        };
+        if refused.given_up {
+            self.source.report(News::Failed(&refused.wait.why))?;
+        }
+        Ok(Some(End::Wait(refused.wait)))
+    }
+
+    /// Tells the source that the update waits, and releases the reboot lock meanwhile.
+    fn report_wait(&mut self, wait: &Wait) {
+        if !self.known.context.privileges.network {
+            return;
+        }
+        if wait.defers
+            && let Err(e) = self.source.report(News::Deferred(&wait.why))
+        {
+            warn!("{e}");
+        }
+        if let Ok(survey) = survey(self.known.context) {
+            reboot_lock::release(self.known.context, &survey);
+        }
+    }
+
+    /// Writes what the next runs need, and schedules the next one.
+    fn remember(&mut self, end: &Result<End>) -> Result<()> {
+        let Context { root, config, mode, privileges } = self.known.context;
+        if privileges.network {
+            self.known.memory.fetch.write(root)?;
+            self.source.save()?;
+        }
+        if !privileges.is_root() || mode == Mode::Check {
+            return Ok(());
+        }
+        let wait = deferral(end, self.candidate.is_some());
+        let is_new =
+            self.known.memory.install.set_waiting(wait.as_ref().map(|wait| (wait.why.as_str(), wait.until)));
+        self.known.memory.install.write(root)?;
+        if let Some(wait) = wait.filter(|_| is_new && self.candidate.is_some()) {
+            let event = Event::of_running(root, Kind::Deferred, &self.known.memory.install.version);
+            announce(root, config, &Event { reason: wait.why, ..event });
+        }
+        if let Err(e) = write_metrics(root, config) {
+            warn!("{e}");
+        }
+        // The part that ends a cycle of the units schedules the next one.
+        let is_last = !privileges.network && (privileges.boot || end.is_err());
+        if is_last && root.is_live() && !matches!(end, Ok(End::Reboot)) {
+            self.schedule_next(end.as_ref().ok());
+        }
+        Ok(())
+    }
+
+    fn schedule_next(&self, end: Option<&End>) {
+        let clock = Clock::read(self.known.context.root);
+        let (rules, state) = (&self.known.context.config.update, &self.known.memory.fetch);
+        let poll_at = poll_at(&clock, rules, &self.source.demands(), state);
+        let next = next_run(end, clock.now, poll_at, state.failures == 0, rules.interval);
+        schedule(next.max(clock.now + EARLIEST));
+    }
+}

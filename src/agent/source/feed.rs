@@ -1,0 +1,94 @@
+//! A feed: a published folder of images, on a web server or on this machine.
+
+use crate::agent::context::Context;
+use crate::agent::mode::Mode;
+use crate::agent::source::interface::{Place, Source};
+use crate::agent::view::View;
+use crate::agent::wanted::{ReleaseState, Wait, Wanted};
+use crate::feed::policy::{Ruling, decide};
+use crate::feed::poll;
+use crate::image::Folder;
+use abide_core::error::{Error, Result};
+
+/// A feed.
+pub struct FeedSource<'a> {
+    context: Context<'a>,
+    folder: Folder,
+}
+
+impl<'a> FeedSource<'a> {
+    /// The feed at `place`: a URL, with or without a `/` at its end, or a path of this machine.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if there is no such folder.
+    pub fn new(context: Context<'a>, place: &str) -> Result<Self> {
+        let limits = context.background_limits();
+        let folder = if place.contains("://") {
+            Folder::at(place, &limits).or_else(|| Folder::at(&format!("{place}/"), &limits))
+        } else {
+            Folder::at(&context.root.path(place).to_string_lossy(), &limits)
+        };
+        let folder = folder.ok_or_else(|| Error::Image(format!("{place}: the feed is not a folder")))?;
+        Ok(Self { context, folder })
+    }
+
+    /// The folder that was read by the last poll; none before the first one.
+    fn last_read(&self, view: &View<'_>) -> Option<Folder> {
+        if self.folder.is_remote() {
+            view.cache.folder().filter(|_| view.cache.list().is_some())
+        } else {
+            Some(self.folder.clone())
+        }
+    }
+}
+
+impl Source for FeedSource<'_> {
+    fn local_folder(&self) -> Option<String> {
+        (!self.folder.is_remote()).then(|| self.folder.join(""))
+    }
+
+    fn poll(&mut self, view: &View<'_>) -> Result<()> {
+        if self.folder.is_remote() {
+            poll::poll(&self.folder, view.cache, view.judge).map(drop)
+        } else {
+            poll::read(&self.folder, view.judge).map(drop)
+        }
+    }
+
+    fn wanted(&self, view: &View<'_>) -> Result<Wanted> {
+        let Some(folder) = self.last_read(view) else {
+            return Ok(Wanted::Nothing(Wait::idle("The feed was not polled yet")));
+        };
+        let catalog = match poll::read(&folder, view.judge) {
+            Ok(catalog) => catalog,
+            // The poll that comes first fetches a new list.
+            Err(e) if self.context.privileges.network && !view.polled => {
+                return Ok(Wanted::Nothing(Wait::idle(e.to_string())));
+            }
+            Err(e) => return Err(e),
+        };
+        let rules = &self.context.config.update;
+        let decision = decide(&view.survey.system(), rules, &catalog, view.clock.now);
+        Ok(match decision.ruling {
+            Ruling::Take(candidate) => match view.given_up(&candidate.release) {
+                Some(wait) => Wanted::Nothing(wait),
+                None => {
+                    let state = view.state_of(&candidate.release);
+                    let is_here = state == ReleaseState::Remote && !self.folder.is_remote();
+                    Wanted::Release(candidate, if is_here { ReleaseState::Fetched } else { state })
+                }
+            },
+            Ruling::UpToDate => Wanted::Nothing(Wait::idle("Up to date")),
+            Ruling::Wait { why, until } => Wanted::Nothing(Wait::defer(why, until)),
+            Ruling::Refuse { why } => Wanted::Nothing(Wait::defer(why, None)),
+        })
+    }
+
+    fn place(&self, file: &str) -> Result<Place> {
+        let limits = match self.context.mode {
+            Mode::Scheduled => self.context.background_limits(),
+            _ => self.context.config.download.clone(),
+        };
+        Ok(Place { url: self.folder.join(file), authorization: None, limits })
+    }
+}

@@ -1,0 +1,80 @@
+//! The files of an assignment, stored in the cache as a published folder: a list of digests and its signature.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use crate::agent::source::hawkbit::ddi::{Chunk, Deployment};
+use crate::agent::source::interface::Place;
+use crate::feed::cache::Cache;
+use crate::feed::catalog::{Catalog, METADATA};
+use crate::feed::poll;
+use crate::image::http::{self, Resumed, resume};
+use crate::image::trust::{Judge, SUMS, Sums};
+use abide_core::error::{Error, OrError, Result};
+
+/// Artifacts that are fetched with the assignment, since they are not images.
+pub const METADATA_FILES: [&str; 4] = [SUMS, "SHA256SUMS.minisig", "SHA256SUMS.gpg", METADATA];
+
+/// The most that is read of such a file.
+const MAX_METADATA: u64 = 4 << 20;
+
+/// The fetched [`METADATA_FILES`], by name.
+pub type Metadata = BTreeMap<&'static str, Vec<u8>>;
+
+/// Fetches a metadata file.
+///
+/// # Errors
+/// [`Error::Image`] if it cannot be fetched.
+pub fn fetch(place: &Place) -> Result<Vec<u8>> {
+    let shown = crate::image::shown(&place.url);
+    let from = http::Place { url: &place.url, authorization: place.authorization.as_deref() };
+    let Resumed::Rest(source) = resume(&from, &place.limits, 0)? else {
+        return Err(Error::Image(format!(
+            "{shown}: is an artifact of the action, but not on the server (404)"
+        )));
+    };
+    let mut bytes = vec![];
+    source.reader.take(MAX_METADATA).read_to_end(&mut bytes).or_image(|| shown)?;
+    Ok(bytes)
+}
+
+/// Stores an assignment in the cache, and verifies it as a published folder. `part`: the type of the software module.
+///
+/// # Errors
+/// [`Error::Image`] if it has no such module; those of verifying a folder.
+pub fn store(
+    cache: &Cache,
+    judge: &Judge,
+    deployment: &Deployment,
+    part: &str,
+    metadata: &Metadata,
+) -> Result<()> {
+    let chunk = deployment
+        .part(part)
+        .ok_or_else(|| Error::Image(format!("the action has no software module of the type '{part}'")))?;
+    for name in METADATA_FILES {
+        match metadata.get(name) {
+            Some(bytes) => cache.store(name, bytes)?,
+            None => cache.remove(name)?,
+        }
+    }
+    if !metadata.contains_key(SUMS) {
+        cache.store(SUMS, sums(chunk).as_bytes())?;
+    }
+    let folder = cache.folder().ok_or_else(|| Error::Failed("cannot read the cache".into()))?;
+    poll::read(&folder, judge).map(drop)
+}
+
+/// The releases of a software module, from hawkBit's own digests; not verified.
+///
+/// # Errors
+/// A sentence, if its artifacts make up no list.
+pub fn catalog(chunk: &Chunk) -> std::result::Result<Catalog, String> {
+    Catalog::new(&Sums::parse(sums(chunk).as_bytes())?, None)
+}
+
+/// The artifacts of a module as a list of digests.
+fn sums(chunk: &Chunk) -> String {
+    let images = chunk.artifacts.iter().filter(|file| !METADATA_FILES.contains(&file.name.as_str()));
+    images.map(|file| format!("{}  {}\n", file.sha256, file.name)).collect()
+}

@@ -1,0 +1,70 @@
+//! What a step is decided from.
+
+use crate::agent::clock::Clock;
+use crate::agent::context::Context;
+use crate::agent::give_up::given_up;
+use crate::agent::memory::Memory;
+use crate::agent::survey::Survey;
+use crate::agent::wanted::{ReleaseState, Wait};
+use crate::feed::cache::Cache;
+use crate::feed::catalog::Release;
+use crate::image::trust::Judge;
+
+/// What a run keeps at hand.
+pub struct Known<'a> {
+    /// What the run works with.
+    pub context: Context<'a>,
+    /// What is fetched.
+    pub cache: Cache,
+    /// What verifies it.
+    pub judge: Judge,
+    /// What is remembered.
+    pub memory: Memory,
+}
+
+impl Known<'_> {
+    /// The view before a step.
+    pub fn view<'v>(&'v self, survey: &'v Survey, clock: &'v Clock, polled: bool) -> View<'v> {
+        let Self { context, cache, judge, memory } = self;
+        View { context: *context, survey, memory, cache, judge, clock, polled }
+    }
+}
+
+/// What the next step is decided from. Read-only.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What the run works with.
+    pub context: Context<'a>,
+    /// The machine.
+    pub survey: &'a Survey,
+    /// What is remembered.
+    pub memory: &'a Memory,
+    /// What is fetched.
+    pub cache: &'a Cache,
+    /// What verifies it.
+    pub judge: &'a Judge,
+    /// The time.
+    pub clock: &'a Clock,
+    /// Whether this run has polled the source.
+    pub polled: bool,
+}
+
+impl View<'_> {
+    /// How far a release has come; [`ReleaseState::Fetched`] if it is in the cache.
+    pub fn state_of(&self, release: &Release) -> ReleaseState {
+        let waiting = self.survey.waiting.as_ref().filter(|waiting| waiting.digest == release.digest);
+        match waiting.map(|waiting| waiting.applied) {
+            Some(true) => ReleaseState::Applied,
+            Some(false) => ReleaseState::Staged,
+            None if release.files.files().all(|file| self.memory.fetch.has(self.cache, file)) => {
+                ReleaseState::Fetched
+            }
+            None => ReleaseState::Remote,
+        }
+    }
+
+    /// Why a scheduled run no longer tries to install a release.
+    pub fn given_up(&self, release: &Release) -> Option<Wait> {
+        given_up(self.context.mode, &self.memory.install, self.survey.waiting.as_ref(), release)
+    }
+}

@@ -1,0 +1,69 @@
+//! What a source wants installed, and how far that has come.
+
+use jiff::Timestamp;
+
+use crate::feed::policy::Candidate;
+
+/// What a source wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Install this release.
+    Release(Candidate, ReleaseState),
+    /// Install nothing now.
+    Nothing(Wait),
+    /// Install nothing, and tell the source how its assignment ends.
+    Ended(Ending),
+}
+
+/// How far a release has come on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReleaseState {
+    /// Not on this machine, or not all of it.
+    Remote,
+    /// In the cache, or in a folder of this machine.
+    Fetched,
+    /// Written into the other slot and verified.
+    Staged,
+    /// Boots next, on trial.
+    Applied,
+}
+
+/// Why nothing is done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// The reason, in one sentence.
+    pub why: String,
+    /// When the wait ends, where it is known.
+    pub until: Option<Timestamp>,
+    /// Whether an update is deferred by this.
+    pub defers: bool,
+}
+
+impl Wait {
+    /// There is nothing to do.
+    pub fn idle(why: impl Into<String>) -> Self {
+        Self { why: why.into(), until: None, defers: false }
+    }
+
+    /// An update is deferred.
+    pub fn defer(why: impl Into<String>, until: Option<Timestamp>) -> Self {
+        Self { why: why.into(), until, defers: true }
+    }
+}
+
+/// How an assignment ends of which nothing is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The wanted version runs already.
+    Done(String),
+    /// The update is refused, and why.
+    Refused(String),
+}
+
+impl Ending {
+    /// The reason, in one sentence.
+    pub fn why(&self) -> &str {
+        let (Self::Done(why) | Self::Refused(why)) = self;
+        why
+    }
+}
