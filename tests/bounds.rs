@@ -3,18 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod support;
-
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use abide_testing::image::{front, noise, zst};
+use abide_testing::process::executable;
+use abide_testing::skip::skipped;
+use abide_testing::{Image, Tree, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::image::{front, noise, zst};
-use support::skip::skipped;
-use support::{Image, Tree};
 
 const MIB: u64 = 1 << 20;
 
@@ -43,14 +42,8 @@ fn image(tree: &Tree, size: u64) -> PathBuf {
 fn peak(size: u64) -> u64 {
     let tree = Tree::running("1.0");
     let path = image(&tree, size);
-    let mut writer = Command::new(env!("CARGO_BIN_EXE_abide"))
-        .arg("--root")
-        .arg(tree.dir.path())
-        .args(["write", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut writer =
+        tree.command().args(["write", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut input = writer.stdin.take().unwrap();
     let mut image = File::open(&path).unwrap();
     let all_but_the_last = image.metadata().unwrap().len() - 1;
@@ -103,9 +96,10 @@ fn it_runs_in_a_control_group_of_128_mb_and_a_fifth_of_a_processor() {
     let tree = Tree::running("1.0");
     let path = image(&tree, 256 * MIB);
     let enter: Vec<String> = groups.iter().map(|g| format!("echo $$ >{} &&", g.display())).collect();
-    let (abide, root) = (env!("CARGO_BIN_EXE_abide"), tree.dir.path().display());
-    let script = format!("{} exec {abide} --root {root} write {}", enter.join(" "), path.display());
-    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let (abide, root) = (executable(), tree.dir.path().display());
+    let script =
+        format!("{} exec {} --root {root} write {}", enter.join(" "), abide.display(), path.display());
+    let output = program("sh").args(["-c", &script]).output().unwrap();
     for group in &groups {
         fs::remove_dir(group.parent().unwrap()).unwrap();
     }
@@ -148,8 +142,10 @@ fn a_signal_in_mid_write_ends_it_with_a_word_about_what_that_means() {
         let tree = Tree::running("1.0");
         let bytes = fs::read(image(&tree, 64 * MIB)).unwrap();
         // A test that is run in the background of a shell inherits that SIGINT is ignored.
-        let mut writer = Command::new("env")
-            .args(["--default-signal", env!("CARGO_BIN_EXE_abide"), "--root"])
+        let mut writer = program("env")
+            .arg("--default-signal")
+            .arg(executable())
+            .arg("--root")
             .arg(tree.dir.path())
             .args(["write", "-", "--progress=json"])
             .stdin(Stdio::piped())

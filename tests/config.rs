@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use abide::config::{CheckKind, Config};
 use abide_core::config::OnFailure;
-use support::Tree;
+use abide_testing::Tree;
 
 fn write(tree: &Tree, path: &str, text: &str) {
     let path = tree.path(path);

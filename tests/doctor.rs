@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use abide_testing::tree::{cmdline, partuuid};
+use abide_testing::{Run, Tree, uki};
 use efivar::boot::{BootEntry, BootEntryAttributes, EFIHardDrive, EFIHardDriveType, FilePath, FilePathList};
 use serde_json::Value;
-use support::tree::{cmdline, partuuid};
-use support::{Run, Tree, uki};
 
 /// The units that `make install` brings.
 const UNITS: [&str; 6] = [

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use support::tree::{digest, partuuid};
-use support::uki::uki;
-use support::{Answer, Image, Run, Tree, serve};
+use abide_testing::tree::{digest, partuuid};
+use abide_testing::uki::uki;
+use abide_testing::{Answer, Image, Run, Tree, serve};
 
 /// What the running UKI and the image's say; EMT names the root's UUID twice.
 fn cmdline(slot: &str) -> String {

@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod support;
-
 use std::fs;
 
 use abide_core::state::{BootEnd, TrialBoot};
-use support::Tree;
+use abide_testing::Tree;
 
 /// The kernel of an update to 2.0 has started, and nothing of the initramfs stage has run.
 fn trial_begins() -> Tree {

@@ -2,23 +2,17 @@
 //! for versions, `bootctl list` for entries and their order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[allow(dead_code)]
-#[path = "support/dice.rs"]
-mod dice;
-#[allow(dead_code)]
-#[path = "support/uki.rs"]
-mod fixture;
-
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use abide_core::boot::model::{order, version};
 use abide_core::boot::{Access, BootDirs, LoaderVars, Quirks};
 use abide_core::root::Root;
-use dice::Dice;
+use abide_testing::dice::Dice;
+use abide_testing::process::{downloader, program};
+use abide_testing::uki as fixture;
 use serde_json::Value;
 
 #[test]
@@ -29,7 +23,7 @@ fn versions_compare_as_systemd_analyze_says() {
         // The tool wants no version that begins with a `-`.
         let [a, b] = [(); 2].map(|()| format!("0{}", dice.words(&parts, 6)));
         let is = |operator: &str| {
-            let judge = Command::new("systemd-analyze").args(["compare-versions", &a, operator, &b]).status();
+            let judge = program("systemd-analyze").args(["compare-versions", &a, operator, &b]).status();
             judge.expect("systemd-analyze of the package systemd").success()
         };
         let judged = match (is("lt"), is("gt")) {
@@ -44,20 +38,20 @@ fn versions_compare_as_systemd_analyze_says() {
 /// `bootctl` of this system or, since Debian's package would install a boot loader with it,
 /// the one out of that package, unpacked below `target/`.
 fn bootctl() -> PathBuf {
-    if Command::new("bootctl").arg("--version").output().is_ok_and(|o| o.status.success()) {
+    if program("bootctl").arg("--version").output().is_ok_and(|o| o.status.success()) {
         return "bootctl".into();
     }
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bootctl");
-    let program = dir.join("usr/bin/bootctl");
-    if !program.exists() {
+    let path = dir.join("usr/bin/bootctl");
+    if !path.exists() {
         fs::create_dir_all(&dir).unwrap();
         let script = "version=$(dpkg-query -W -f '${Version}' systemd); \
             apt-get download -q systemd-boot=$version || apt-get download -q systemd-boot || \
             { apt-get update -q; apt-get download -q systemd-boot; }; dpkg -x systemd-boot_*.deb .";
-        let done = Command::new("sh").args(["-euc", script]).current_dir(&dir).output().unwrap();
-        assert!(program.exists(), "no bootctl: {}", String::from_utf8_lossy(&done.stderr));
+        let done = downloader("sh").args(["-euc", script]).current_dir(&dir).output().unwrap();
+        assert!(path.exists(), "no bootctl: {}", String::from_utf8_lossy(&done.stderr));
     }
-    program
+    path
 }
 
 /// An ESP with entries of both types, no two with one id. (bootctl wants XBOOTLDR on a
@@ -99,7 +93,7 @@ fn plant(dice: &mut Dice, dir: &Path) {
 type Told = (String, PathBuf, Option<String>, Option<String>, Option<String>, Option<(u64, u64)>);
 
 fn told_by_bootctl(bootctl: &Path, dir: &Path) -> Vec<Told> {
-    let output = Command::new(bootctl)
+    let output = program(bootctl)
         .args(["list", "--json=short", "--no-pager"])
         .env("SYSTEMD_ESP_PATH", dir.join("efi"))
         .output()

@@ -2,9 +2,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
-mod support;
-
-use support::Tree;
+use abide_testing::Tree;
 
 #[test]
 fn an_update_that_is_committed_stays() {

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod support;
-
 use std::fs;
 
+use abide_testing::{Tree, uki};
 use serde_json::{Value, json};
-use support::{Tree, uki};
 
 fn list(tree: &Tree) -> Value {
     tree.abide(&["list", "--json"]).ok().json()
@@ -48,7 +46,7 @@ fn looking_changes_nothing() {
     put(&tree, "edge_2.0+2-1.efi", "2.0");
     let all = || {
         let format = ["-printf", "%p %T@ %s\n"];
-        std::process::Command::new("find").arg(tree.dir.path()).args(format).output().unwrap().stdout
+        abide_testing::program("find").arg(tree.dir.path()).args(format).output().unwrap().stdout
     };
     let before = all();
     list(&tree);

@@ -1,10 +1,6 @@
 //! Laws that the model of the loader keeps, whatever the entries.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-#[allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)]
-#[path = "support/uki.rs"]
-mod fixture;
-
 use abide_core::boot::LoaderConf;
 use abide_core::boot::model::choice::{Settings, after_boot, boot, choose, tries};
 use abide_core::boot::model::entry::{BootPartition, Entry, EntryKind, EntryState, Starts};
@@ -12,6 +8,7 @@ use abide_core::boot::model::name::{EntryName, fold_id};
 use abide_core::boot::model::order::{compare, order};
 use abide_core::boot::model::quirks::Quirks;
 use abide_core::boot::model::{glob, type1, uki, version};
+use abide_testing::uki as fixture;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

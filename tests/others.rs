@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod support;
-
 use std::fs;
 
-use support::{Image, Tree, tree::cmdline, uki};
+use abide_testing::{Image, Tree, tree::cmdline, uki};
 
 /// An update to 2.0 that is armed.
 fn armed(version: &str) -> Tree {

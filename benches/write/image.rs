@@ -6,11 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use abide_testing::image::{front, noise};
+use abide_testing::tree::cmdline;
+use abide_testing::uki::pe;
+use abide_testing::{Image, tree};
+
 use crate::case::Case;
-use crate::support::image::{front, noise};
-use crate::support::tree::cmdline;
-use crate::support::uki::pe;
-use crate::support::{Image, tree};
 
 const MIB: u64 = 1 << 20;
 const PAGE: usize = 4096;

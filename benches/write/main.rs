@@ -21,9 +21,6 @@ mod target;
 mod tools;
 mod updaters;
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::path::PathBuf;
 
 use case::{CASES, Case};

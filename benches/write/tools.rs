@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 
+use abide_testing::Tree;
+
 use crate::case::{Case, Change};
 use crate::image::{Published, machine};
-use crate::support::Tree;
 use crate::target::Target;
 use crate::updaters;
 

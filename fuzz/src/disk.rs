@@ -7,9 +7,9 @@ use abide::image::{Esp, Layout, Spool};
 use abide_core::boot::esp::directory_end;
 use abide_core::boot::esp::fat::FatVolume;
 use abide_core::boot::esp::volume::Volume;
+use abide_testing::image::{Image, front};
 
-use crate::support::image::{Image, front};
-use crate::used;
+use crate::used::used;
 
 /// The beginning of an image, and a whole disk.
 pub fn gpt(bytes: &[u8]) {

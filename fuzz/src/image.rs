@@ -5,9 +5,9 @@ use std::io::{Cursor, Write};
 use abide::image::names::Name;
 use abide::image::{Source, Stream, http_range};
 use abide_core::boot::model::uki::{read, read_as};
+use abide_testing::uki as fixture;
 
-use crate::support::uki;
-use crate::used;
+use crate::used::used;
 
 /// A UKI's sections.
 pub fn uki(bytes: &[u8]) {
@@ -17,7 +17,7 @@ pub fn uki(bytes: &[u8]) {
 
 pub fn uki_seeds() -> Vec<Vec<u8>> {
     let osrel: &[u8] = b"ID=edge\nIMAGE_VERSION=2.0\n";
-    let profiles = uki::pe(
+    let profiles = fixture::pe(
         0x8664,
         &[
             (".osrel", osrel),
@@ -27,7 +27,7 @@ pub fn uki_seeds() -> Vec<Vec<u8>> {
             (".cmdline", b"root=PARTLABEL=b"),
         ],
     );
-    vec![uki::uki("edge", "2.0", "root=PARTLABEL=rootfs_b"), profiles]
+    vec![fixture::uki("edge", "2.0", "root=PARTLABEL=rootfs_b"), profiles]
 }
 
 /// More than this a seed never unpacks to; what follows is only more of the same.

@@ -9,9 +9,9 @@ mod image;
 mod mutate;
 mod settings;
 mod state;
-mod support;
 mod text;
 mod trust;
+mod used;
 
 pub use mutate::Mutator;
 
@@ -47,11 +47,6 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "efi-variables", run: state::efi_variables, seeds: state::efi_variable_seeds },
     Target { name: "configuration", run: settings::configuration, seeds: settings::configuration_seeds },
 ];
-
-/// Has a value computed that nobody wants.
-fn used<T>(value: T) {
-    drop(std::hint::black_box(value));
-}
 
 /// The target of this name.
 #[must_use]

@@ -2,7 +2,7 @@
 
 use abide::config::Config;
 
-use crate::used;
+use crate::used::used;
 
 pub fn configuration(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

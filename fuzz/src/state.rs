@@ -8,7 +8,7 @@ use abide_core::root::Root;
 use abide_core::state::State;
 use abide_core::state::store::decode;
 
-use crate::used;
+use crate::used::used;
 use sha2::{Digest, Sha256};
 
 /// A generation as it is on the disk, and then its body as if its checksum were right.

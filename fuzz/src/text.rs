@@ -8,7 +8,7 @@ use abide_core::boot::model::{glob, type1};
 use abide_core::boot::{LoaderConf, Quirks};
 use abide_core::disk::RootArg;
 
-use crate::used;
+use crate::used::used;
 
 fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use abide::image::trust::{Claim, Sums, minisign, openpgp};
 
-use crate::used;
+use crate::used::used;
 
 const KEY: &[u8] = include_bytes!("../keys/key.gpg");
 const RSA_KEY: &[u8] = include_bytes!("../keys/rsa.gpg");

@@ -2,6 +2,9 @@
 # the script at the first error.
 # shellcheck shell=bash
 set -euo pipefail
+# The same images for everybody.
+export LC_ALL=C.UTF-8 TZ=UTC
+umask 022
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)

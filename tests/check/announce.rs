@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use abide_testing::Tree;
 use serde_json::Value;
 
-use crate::support::Tree;
 use crate::{SHORT, booted, command, configure, on_trial, program};
 
 /// A server that answers with these statuses, then always with the last; gives what it was sent.

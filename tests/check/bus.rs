@@ -5,12 +5,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
+use abide_testing::Tree;
 use serde::Serialize;
 use serde_json::Value as Json;
 use zvariant::serialized::{Context, Data};
 use zvariant::{LE, ObjectPath, Signature, Type, Value, to_bytes};
 
-use crate::support::Tree;
 use crate::{configure, program};
 
 type Header<'a> = (u8, u8, u8, u8, u32, u32, Vec<(u8, Value<'a>)>);

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::support::Tree;
+use abide_testing::Tree;
+
 use crate::{SHORT, booted, configure};
 
 /// The systems that are sick fail, the others pass.

@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::skip::skipped;
-use crate::support::{Run, Tree};
+use abide_testing::process::{self, downloader, executable};
+use abide_testing::skip::skipped;
+use abide_testing::{Run, Tree};
+
 use crate::{SHORT, booted, configure, program};
 
 /// The package of crates.io (Apache-2.0) that has the scripts in it.
@@ -18,7 +19,7 @@ fn published() -> Option<PathBuf> {
     let elsewhere = tempfile::tempdir().unwrap();
     let package = format!("{PACKAGE}@{VERSION}");
     // Says what it knows of the package, for which it downloads it.
-    Command::new(env!("CARGO")).args(["info", &package]).current_dir(&elsewhere).output().ok()?;
+    downloader(env!("CARGO")).args(["info", &package]).current_dir(&elsewhere).output().ok()?;
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
     let registries = fs::read_dir(home.join("registry/src")).ok()?;
@@ -39,12 +40,17 @@ impl Machine {
         booted(&tree, &[]);
         configure(&tree, SHORT);
         let (etc, folder) = (tree.path("host/etc"), tree.path("usr/lib"));
-        fs::create_dir_all(etc.parent().unwrap()).unwrap();
+        fs::create_dir_all(&etc).unwrap();
         fs::create_dir_all(&folder).unwrap();
-        for (from, to) in [(Path::new("/etc"), &etc), (scripts, &folder)] {
-            assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+        copy(scripts, &folder);
+        // `awk` leads through it on Debian; without one there is nothing to copy.
+        if Path::new("/etc/alternatives").exists() {
+            copy(Path::new("/etc/alternatives"), &etc);
         }
-        Self { tree, etc }
+        let machine = Self { tree, etc };
+        machine.put("hosts", "127.0.0.1 localhost\n");
+        machine.put("nsswitch.conf", "hosts: files\n");
+        machine
     }
 
     /// The remotes that this machine gets its packages from.
@@ -61,10 +67,10 @@ impl Machine {
     /// `abide check`, with the machine's own `/etc` and its programs before all others.
     fn check(&self) -> serde_json::Value {
         let path = std::env::var("PATH").unwrap();
-        let mut command = Command::new("unshare");
+        let mut command = process::program("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c"]);
         command.arg("mount --bind \"$0\" /etc && exec \"$@\"").arg(&self.etc);
-        command.arg(env!("CARGO_BIN_EXE_abide")).arg("--root").arg(self.tree.dir.path());
+        command.arg(executable()).arg("--root").arg(self.tree.dir.path());
         command.args(["check", "--json"]).env("PATH", format!("{}:{path}", self.programs().display()));
         Run::of(&mut command).json()
     }
@@ -72,6 +78,11 @@ impl Machine {
     fn programs(&self) -> PathBuf {
         self.tree.path("host/bin")
     }
+}
+
+/// Copies a folder, with its name and its links, into another one.
+fn copy(from: &Path, to: &Path) {
+    assert!(process::program("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
 /// How the script `name` ended: `pass` or `fail`, and what it said.
@@ -89,7 +100,7 @@ fn the_stock_scripts_of_greenboot_run_as_they_are() {
     const WATCHDOG: &str = "required.d/02_watchdog.sh";
     const PLATFORMS: &str = "wanted.d/01_update_platforms_check.sh";
     let test = "the_stock_scripts_of_greenboot_run_as_they_are";
-    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
+    if !process::program("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
         return skipped(test, "no mount namespace can be made, which takes root");
     }
     let Some(scripts) = published() else {
@@ -109,8 +120,8 @@ fn the_stock_scripts_of_greenboot_run_as_they_are() {
     assert_eq!(ended, "fail");
     assert!(reason.contains("no-such-host.invalid"), "{reason}");
 
-    // A name that resolves, with nobody behind it: the check of the platforms is only a wanted one.
-    machine.remotes("http://localhost/repo");
+    // A name that resolves, and a port that nobody listens on: the check of the platforms is only a wanted one.
+    machine.remotes("http://localhost:1/repo");
     let answer = machine.check();
     assert_eq!(result(&answer, DNS).0, "pass", "{answer:#}");
     assert_eq!(result(&answer, PLATFORMS).0, "fail", "{answer:#}");

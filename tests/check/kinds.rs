@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
 
+use abide_testing::{Answer, HttpsServer, Tree, serve};
 use serde_json::Value;
 
-use crate::support::{Answer, HttpsServer, Tree, serve};
 use crate::{configure, program};
 
 /// A kind, and what makes it pass and fail on a machine that is a folder.
@@ -167,7 +166,7 @@ fn a_kind_that_hangs_is_given_up_at_its_timeout() {
             // Nobody ever writes to it.
             Some(file) => {
                 remove(&tree, file);
-                assert!(Command::new("mkfifo").arg(tree.path(file)).status().unwrap().success());
+                assert!(abide_testing::program("mkfifo").arg(tree.path(file)).status().unwrap().success());
             }
             None if case.keys.contains("unit") || case.keys.contains("system") => {
                 program(&tree, "usr/bin/systemctl", "sleep 600");
@@ -230,7 +229,7 @@ fn a_process_is_found_and_missed() {
     let found = check(&tree);
     assert_eq!(found["result"], "fail", "{found}");
     remove(&tree, "run/app.pid");
-    assert!(Command::new("mkfifo").arg(tree.path("run/app.pid")).status().unwrap().success());
+    assert!(abide_testing::program("mkfifo").arg(tree.path("run/app.pid")).status().unwrap().success());
     let found = check(&tree);
     assert!(found["reason"].as_str().unwrap().contains("no answer"), "{found}");
 }

@@ -14,13 +14,10 @@ mod once;
 mod rearm;
 mod scripts;
 mod status;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::fs;
-use std::process::Command;
 
-use support::Tree;
+use abide_testing::Tree;
 
 /// A program of the tree, in shell.
 pub fn program(tree: &Tree, path: &str, script: &str) {
@@ -30,7 +27,7 @@ pub fn program(tree: &Tree, path: &str, script: &str) {
     fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
     // By another process: what a thread beside this one starts right now would inherit the file,
     // open for writing, and the kernel starts no file that somebody may write to.
-    let copied = Command::new("install").args(["-m", "755"]).args([&text, &path]).status().unwrap();
+    let copied = abide_testing::program("install").args(["-m", "755"]).args([&text, &path]).status().unwrap();
     assert!(copied.success());
     fs::remove_file(text).unwrap();
 }

@@ -1,6 +1,7 @@
 //! `abide check`: once, on a living system, and nothing is decided.
 
-use crate::support::Tree;
+use abide_testing::Tree;
+
 use crate::{booted, command, configure, on_trial, program};
 
 #[test]

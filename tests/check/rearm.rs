@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::support::{Image, Tree};
+use abide_testing::{Image, Tree};
+
 use crate::{SHORT, booted, configure};
 
 /// 2.0 runs on trial, with 1.0 in reserve; `keys` are in `[assess]`.

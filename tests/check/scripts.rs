@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::support::Tree;
+use abide_testing::Tree;
+
 use crate::{SHORT, booted, configure, on_trial, program};
 
 /// Scripts at once and often.

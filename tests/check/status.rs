@@ -34,7 +34,7 @@ next     1.0 stays; write a version in which this is repaired
 
 #[test]
 fn a_kernel_that_never_reported_is_told_in_the_same_way() {
-    let mut tree = crate::support::Tree::running("1.0");
+    let mut tree = abide_testing::Tree::running("1.0");
     tree.stage("2.0", "b");
     tree.abide(&["apply"]).ok();
     for _ in 0..3 {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use abide::config::Config;
+use abide_testing::Tree;
 use serde_json::Value;
 
-use crate::support::Tree;
 use crate::{blocks, page, pages, short, top};
 
 const COMMANDS: &str = "docs/reference/commands.md";

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use abide_testing::program;
 
 use crate::{page, pages, short, top};
 
@@ -34,7 +35,7 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
 fn every_link_works_where_the_pages_are_installed() {
     let tree = tempfile::tempdir().unwrap();
     let destination = format!("DESTDIR={}", tree.path().display());
-    let make = Command::new("make").current_dir(top()).args(["-s", "install-docs", &destination]).output();
+    let make = program("make").current_dir(top()).args(["-s", "install-docs", &destination]).output();
     let make = make.unwrap();
     assert!(make.status.success(), "{}", String::from_utf8_lossy(&make.stderr));
     let installed = crate::files(&tree.path().join("usr/share/doc/abide"));

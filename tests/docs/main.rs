@@ -15,15 +15,13 @@
 mod described;
 mod links;
 mod session;
-#[path = "../support/mod.rs"]
-mod support;
 mod tutorial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use abide::config::Config;
-use support::Tree;
+use abide_testing::Tree;
 
 /// A fenced block: what stands behind the fence, and its lines.
 struct Block {

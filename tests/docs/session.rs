@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use abide_testing::tree::digest;
+use abide_testing::{Image, Run, Tree};
 use serde_json::Value;
 
 use crate::Block;
-use crate::support::tree::digest;
-use crate::support::{Image, Run, Tree};
 
 const IMAGE: &str = "edge_2.0.raw.zst";
 

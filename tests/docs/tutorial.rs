@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::Run;
-use crate::support::skip::skipped;
+use abide_testing::skip::skipped;
+use abide_testing::{Run, program};
+
 use crate::{blocks, session, top};
 
 /// Below the top folder.
@@ -48,7 +48,7 @@ fn path() -> std::ffi::OsString {
 }
 
 fn shell(dir: &Path, command: &str) -> Run {
-    let mut shell = Command::new("sh");
+    let mut shell = program("sh");
     let shell = shell.args(["-c", command]).current_dir(dir).env("PATH", path());
     Run::of(shell.env("ABIDE_ROOT", "machine").env("LC_ALL", "C"))
 }

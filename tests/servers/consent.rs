@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use abide_testing::Image;
+use abide_testing::ddi::{Ddi, Stand};
+
 use crate::Node;
-use crate::ddi::{Ddi, Stand};
 use crate::node::said;
-use crate::support::Image;
 
 /// No window is open before 2099.
 const SHUT: &str = "[[update.window]]\ndates = [2099-01-01]\nstart = '01:00'\nlength = '2h'\n";

@@ -3,8 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::hawkbit::TOKEN;
-use crate::support::{Run, Tree};
+use abide_testing::hawkbit::TOKEN;
+use abide_testing::{Run, Tree};
 
 /// A machine that runs 1.0 from slot a.
 pub struct Node {

@@ -3,13 +3,13 @@
 use std::fs;
 use std::sync::LazyLock;
 
+use abide_testing::Image;
+use abide_testing::hawkbit::{HawkBit, Uploaded, repository, wait_for};
+use abide_testing::skip::skipped;
 use serde_json::json;
 
 use crate::Node;
-use crate::hawkbit::{HawkBit, Uploaded, repository, wait_for};
 use crate::node::said;
-use crate::support::Image;
-use crate::support::skip::skipped;
 
 /// One for all tests, which have machines of their own.
 static HAWKBIT: LazyLock<Result<HawkBit, String>> =
@@ -215,7 +215,7 @@ fn an_assigned_image_must_be_signed_where_signatures_are_required() {
     let Some(hawkbit) = server() else { return };
     let dir = tempfile::tempdir().unwrap();
     let sh = |command: &str| {
-        let mut sh = std::process::Command::new("sh");
+        let mut sh = abide_testing::program("sh");
         sh.args(["-euc", command]).current_dir(dir.path()).stdout(std::process::Stdio::null());
         assert!(sh.status().unwrap().success(), "{command}");
     };
@@ -254,7 +254,7 @@ fn the_error_about_a_wrong_token_does_not_contain_it() {
     assert_eq!(runs[1].code, 1);
     assert!(text.contains("refuses this machine's token") && !text.contains("wr0ng"), "{text}");
     let ledger = fs::read_to_string(node.tree.path("var/lib/abide/feed/hawkbit.json")).unwrap();
-    assert!(!ledger.contains(crate::hawkbit::TOKEN));
+    assert!(!ledger.contains(abide_testing::hawkbit::TOKEN));
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use abide_testing::fleetlock::{Airlock, LockServer, Plain};
+use abide_testing::hawkbit::repository;
+use abide_testing::skip::skipped;
+use abide_testing::{Folder, Image, Tree, tree};
+
 use crate::Node;
-use crate::fleetlock::{Airlock, LockServer, Plain};
-use crate::hawkbit::repository;
-use crate::support::skip::skipped;
-use crate::support::{Folder, Image, Tree, tree};
 
 /// A feed that three machines follow.
 struct Feed {

@@ -12,8 +12,6 @@ mod generation;
 mod lives;
 mod mutation;
 mod session;
-#[path = "../support/uki.rs"]
-mod uki;
 mod volume;
 mod world;
 mod write;

@@ -8,10 +8,10 @@ use abide_core::boot::model::entry::{BootPartition, UKI_DIR};
 use abide_core::boot::{BootDirs, Entry, Quirks, Volume};
 use abide_core::disk::{Slot, SlotName, Slots};
 use abide_core::root::Root;
+use abide_testing::uki;
 
 use super::disk::{Content, Disk, Geometry, Image, XBOOTLDR};
 use super::mutation::Mutation;
-use super::uki::uki;
 use super::volume::Fat;
 
 pub type Version = &'static str;

@@ -33,8 +33,12 @@ const CRATES: &[(&str, &str)] = &[
 ];
 
 /// What tests it.
-const TOOLS: &[(&str, &str)] =
-    &[("abide_qemu", "qemu/src/lib.rs"), ("the demo", "qemu/src/bin/demo/main.rs")];
+const TOOLS: &[(&str, &str)] = &[
+    ("abide_qemu", "qemu/src/lib.rs"),
+    ("the demo", "qemu/src/bin/demo/main.rs"),
+    ("abide_fuzz", "fuzz/src/lib.rs"),
+    ("abide_testing", "tests/support/lib.rs"),
+];
 
 /// A machine that is off becomes one that runs, and the other way round: the types hold each other.
 const MACHINE: &[&str] = &["qemu/src/machine.rs", "qemu/src/running.rs", "qemu/src/snapshot.rs"];

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::source::Source;
 use crate::tree::{File, Tree};
 use crate::{SHIPPED, none, rust_files, top};
 
@@ -54,6 +55,27 @@ fn no_file_is_long_unsafe_switched_or_out_of_place() {
             assert!(lines <= MAX_LINES, "{} has {lines} lines, {MAX_LINES} is the limit", path.display());
         }
     }
+}
+
+/// The one file of the tests that starts programs.
+const PROCESS: &str = "tests/support/process.rs";
+
+#[test]
+fn tests_start_programs_without_the_environment_of_whoever_runs_them() {
+    let mut wrong = Vec::new();
+    for path in rust_files(&top().join("tests")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let source = Source::parse(&text).unwrap();
+        let path = path.strip_prefix(top()).unwrap().display().to_string();
+        let starts =
+            source.mentions.iter().filter(|(path, _)| path.ends_with(&["Command".into(), "new".into()]));
+        if path != PROCESS {
+            wrong.extend(
+                starts.map(|(_, line)| format!("{path}:{line}: `Command::new`: {PROCESS} has `program`")),
+            );
+        }
+    }
+    none(&wrong);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::tree::digest;
+use crate::tree::digest;
 
 /// How far the action is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

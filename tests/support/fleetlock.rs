@@ -6,10 +6,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+
+use crate::process;
 
 /// A server with one lock for the group `default`.
 pub trait LockServer {
@@ -122,7 +124,8 @@ impl Airlock {
     /// Why it cannot be had here.
     pub fn start(repository: &Path) -> Result<Self, String> {
         let fetch = repository.join("tests/servers/airlock/fetch");
-        let fetch = Command::new(fetch).arg(repository.join("target/servers/airlock")).output().unwrap();
+        let fetch =
+            process::downloader(fetch).arg(repository.join("target/servers/airlock")).output().unwrap();
         if !fetch.status.success() {
             assert_eq!(fetch.status.code(), Some(77));
             return Err(String::from_utf8_lossy(&fetch.stderr).trim().to_owned());
@@ -137,7 +140,7 @@ impl Airlock {
              [etcd3]\nendpoints = ['{clients}']\n[lock]\ndefault_group_name = 'default'\ndefault_slots = 1\n"
         );
         fs::write(dir.path().join("airlock.toml"), config).unwrap();
-        let mut etcd = Command::new("etcd");
+        let mut etcd = process::program("etcd");
         etcd.arg("--data-dir").arg(dir.path().join("etcd")).args([
             "--listen-client-urls",
             &clients,
@@ -150,7 +153,7 @@ impl Airlock {
             "--initial-cluster",
             &format!("default={peers}"),
         ]);
-        let mut airlock = Command::new(&program);
+        let mut airlock = process::program(&program);
         airlock.arg("serve").arg("-c").arg(dir.path().join("airlock.toml"));
         let children = [etcd, airlock].map(|mut command| {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -166,7 +169,7 @@ impl Airlock {
 
     /// What `airlock ex get slots` says.
     fn slots(&self) -> Option<String> {
-        let mut ask = Command::new(&self.program);
+        let mut ask = process::program(&self.program);
         ask.args(["ex", "get", "slots", "-c"]).arg(self.dir.path().join("airlock.toml"));
         let output = ask.output().unwrap();
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::Agent;
+
+use crate::process::downloader;
 
 /// How long the server may take to start. It takes some ten seconds where nothing else runs.
 const START: Duration = Duration::from_secs(400);
@@ -43,14 +45,14 @@ impl HawkBit {
         let (scripts, dir) =
             (repository.join("tests/servers/hawkbit"), repository.join("target/servers/hawkbit"));
         if std::env::var_os("ABIDE_HAWKBIT").is_none() {
-            let fetch = Command::new(scripts.join("fetch")).arg(&dir).output().unwrap();
+            let fetch = downloader(scripts.join("fetch")).arg(&dir).output().unwrap();
             if !fetch.status.success() {
                 assert_eq!(fetch.status.code(), Some(77));
                 return Err(String::from_utf8_lossy(&fetch.stderr).trim().to_owned());
             }
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = Command::new(scripts.join("start"))
+        let mut child = downloader(scripts.join("start"))
             .arg(&dir)
             .arg(port.to_string())
             .stdin(Stdio::piped())
@@ -60,6 +62,7 @@ impl HawkBit {
             .unwrap();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
+            .proxy(None)
             .timeout_global(Some(Duration::from_secs(60)))
             .build()
             .new_agent();

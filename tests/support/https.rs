@@ -3,7 +3,9 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+
+use crate::process::program;
 
 /// A server of the files in its folder, with a certificate for localhost by an authority of its own.
 pub struct HttpsServer {
@@ -62,7 +64,7 @@ impl Drop for HttpsServer {
 }
 
 fn openssl(dir: &Path, arguments: &[&str]) -> Child {
-    let mut command = Command::new("openssl");
+    let mut command = program("openssl");
     command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap()
 }

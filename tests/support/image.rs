@@ -6,8 +6,8 @@ use fatfs::{FileSystem, FormatVolumeOptions, FsOptions, format_volume};
 use gpt::disk::LogicalBlockSize;
 use gpt::partition_types::{EFI, LINUX_FS, LINUX_ROOT_X64, Type};
 
-use super::tree::cmdline;
-use super::uki::uki;
+use crate::tree::cmdline;
+use crate::uki::uki;
 
 /// The GUID of dm-verity hashes (Discoverable Partitions Specification).
 const LINUX_ROOT_X64_VERITY: Type = Type {

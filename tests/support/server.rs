@@ -95,7 +95,7 @@ fn send_file(
         return nothing(&mut stream, 416);
     }
     let most = cut.lock().unwrap().take_if(|most| *most < file.len() - start);
-    part(&mut stream, start, most.unwrap_or(usize::MAX), &file, &super::tree::digest(&file))
+    part(&mut stream, start, most.unwrap_or(usize::MAX), &file, &crate::tree::digest(&file))
 }
 
 fn respond(mut stream: TcpStream, number: usize, answer: &Answer) -> std::io::Result<()> {
@@ -153,7 +153,7 @@ fn beside(stream: &mut TcpStream, name: &str, answer: &Answer) -> std::io::Resul
         }
     };
     let list = match name {
-        "SHA256SUMS" => format!("{}  edge.raw\n", super::tree::digest(file)),
+        "SHA256SUMS" => format!("{}  edge.raw\n", crate::tree::digest(file)),
         _ => return nothing(stream, 404),
     };
     write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{list}", list.len())

@@ -12,48 +12,11 @@ use abide_core::root::Root;
 use abide_core::state::{Stage, State, Store, Uki, Update};
 use sha2::{Digest, Sha256};
 
-use super::uki::uki;
+use crate::process::{Run, abide, executable, program};
+use crate::uki::uki;
 
 /// The EFI variables' GUID of systemd-boot.
 const GUID: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-
-/// What a command did.
-#[derive(Debug)]
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Run {
-    /// What a command of one's own does.
-    pub fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// The command must have succeeded.
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        self
-    }
-
-    /// The command must have failed with this exit code.
-    #[track_caller]
-    pub fn fails(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        self
-    }
-
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
-    }
-}
 
 pub struct Tree {
     pub dir: tempfile::TempDir,
@@ -106,19 +69,25 @@ impl Tree {
         names
     }
 
+    /// `abide` on the tree.
+    pub fn command(&self) -> Command {
+        let mut command = abide();
+        command.arg("--root").arg(self.dir.path());
+        command
+    }
+
     /// Runs the command on the tree.
     pub fn abide(&self, words: &[&str]) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
-        Run::of(command.arg("--root").arg(self.dir.path()).args(words).env_remove("ABIDE_ROOT"))
+        Run::of(self.command().args(words))
     }
 
     /// Runs the executable under another name, which takes other flags.
     pub fn called(&self, name: &str, words: &[&str]) -> Run {
         let link = self.path(name);
         if !link.exists() {
-            symlink(env!("CARGO_BIN_EXE_abide"), &link).unwrap();
+            symlink(executable(), &link).unwrap();
         }
-        Run::of(Command::new(link).args(words).env("ABIDE_ROOT", self.dir.path()))
+        Run::of(program(link).args(words).env("ABIDE_ROOT", self.dir.path()))
     }
 
     /// Takes an update into `slot`, commits it, and boots it once more.

@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::process::Child;
 
+use abide_testing::image::noise;
+
 use super::*;
-use support::image::noise;
 
 /// The file of an incomplete download.
 fn part(tree: &Tree, image: &[u8]) -> PathBuf {
-    tree.path(&format!("var/lib/abide/feed/{}.part", support::tree::digest(image)))
+    tree.path(&format!("var/lib/abide/feed/{}.part", abide_testing::tree::digest(image)))
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn a_set_signed_with_gpg_is_installed_from_a_stock_web_server() {
     let feed = Feed::new();
     let image = Image::new("2.0", "b");
     feed.put("edge_2.0.efi", image.uki.as_ref().unwrap());
-    feed.put("edge_2.0.root-x86-64.raw.zst", &support::image::zst(&image.root));
+    feed.put("edge_2.0.root-x86-64.raw.zst", &abide_testing::image::zst(&image.root));
     feed.sh("mkdir -m 700 ../gpg; rm SHA256SUMS*; sha256sum * > ../sums; mv ../sums SHA256SUMS
         gpg='gpg --homedir ../gpg --batch --yes --quiet --passphrase='
         $gpg --quick-generate-key ours ed25519 sign never 2>/dev/null
@@ -179,7 +180,7 @@ fn a_set_signed_with_gpg_is_installed_from_a_stock_web_server() {
     let (_httpd, port) = loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let place = format!("127.0.0.1:{port}");
-        let mut child = Command::new("busybox");
+        let mut child = program("busybox");
         child.args(["httpd", "-f", "-p", &place, "-h"]).arg(feed.path("")).stderr(Stdio::null());
         let mut httpd = Httpd(child.spawn().unwrap());
         let up = loop {
@@ -205,5 +206,5 @@ fn a_set_signed_with_gpg_is_installed_from_a_stock_web_server() {
     assert!(run.stderr.contains(&format!("resuming at byte {}", root.len() / 2)), "{}", run.stderr);
     assert!(!run.stderr.contains("starting over"), "{}", run.stderr);
     assert!(run.stdout.contains("Rebooting into 2.0"), "{}", run.stdout);
-    assert!(support::tree::read(&tree.path("dev/sda3")).starts_with(&image.root));
+    assert!(abide_testing::tree::read(&tree.path("dev/sda3")).starts_with(&image.root));
 }

@@ -6,15 +6,13 @@ mod fetch;
 mod follow;
 mod parts;
 mod sandbox;
-#[path = "../support/mod.rs"]
-mod support;
 mod when;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use support::{Folder, Image, Run, Tree};
+use abide_testing::{Folder, Image, Run, Tree, program};
 
 /// A published folder of images, signed with minisign, and its server.
 struct Feed {
@@ -39,7 +37,7 @@ impl Feed {
     }
 
     fn sh(&self, command: &str) {
-        let mut sh = Command::new("sh");
+        let mut sh = program("sh");
         sh.args(["-euc", command]).current_dir(self.path("")).stdin(Stdio::null()).stdout(Stdio::null());
         assert!(sh.status().unwrap().success(), "{command}");
     }

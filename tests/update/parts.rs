@@ -75,12 +75,12 @@ fn the_content_of_the_cache_is_verified_before_it_is_installed() {
     let tamper: [(&str, Change); 4] = [
         ("another list", &|tree| {
             fs::write(tree.path(&format!("{cache}/edge_9.raw.zst")), "x").unwrap();
-            let list = format!("{}  edge_9.raw.zst\n", support::tree::digest(b"x"));
+            let list = format!("{}  edge_9.raw.zst\n", abide_testing::tree::digest(b"x"));
             fs::write(tree.path(&format!("{cache}/SHA256SUMS")), list).unwrap();
         }),
         ("no signature", &|tree| fs::remove_file(tree.path(&format!("{cache}/SHA256SUMS.minisig"))).unwrap()),
         ("another image", &|tree| {
-            let other = Image { root: support::image::noise(5000, 1), ..Image::new("2.0", "b") };
+            let other = Image { root: abide_testing::image::noise(5000, 1), ..Image::new("2.0", "b") };
             fs::write(tree.path(&format!("{cache}/edge_2.0.raw.zst")), other.zst()).unwrap();
         }),
         ("half an image", &|tree| {

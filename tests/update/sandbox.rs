@@ -5,7 +5,7 @@ use super::*;
 /// The exposure level of a unit by `systemd-analyze security`, from 0 (best) to 10.
 fn exposure(unit: &str) -> f64 {
     let unit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd-units").join(unit);
-    let output = Command::new("systemd-analyze")
+    let output = program("systemd-analyze")
         .args(["security", "--offline=yes", "--no-pager"])
         .arg(unit)
         .output()

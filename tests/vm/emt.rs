@@ -3,6 +3,7 @@
 use std::fs;
 
 use abide_qemu::paths;
+use abide_testing::program;
 
 use crate::support::edge::{Edge, emt_machine, image_as};
 
@@ -10,7 +11,7 @@ use crate::support::edge::{Edge, emt_machine, image_as};
 fn publish(version: &str) -> String {
     let name = image_as(version, "emt", "gz");
     let folder = paths::target().join("guest/images");
-    let sums = paths::run(std::process::Command::new("sha256sum").arg(&name).current_dir(&folder)).unwrap();
+    let sums = paths::run(program("sha256sum").arg(&name).current_dir(&folder)).unwrap();
     fs::write(folder.join(format!("{name}.sha256sum")), sums).unwrap();
     name
 }

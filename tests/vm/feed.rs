@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use abide_testing::skip::skipped;
 use serde_json::Value;
 
-use crate::skip::skipped;
 use crate::support::edge::{Edge, PATIENCE};
 use crate::support::feed::Feed;
 

@@ -1,9 +1,9 @@
 //! Health checks against the real thing, and what is told of it. One machine for several stories: with
 //! `on_failure = "retry"` each boot of one update has checks of its own, set during the one before.
 
+use abide_testing::skip::skipped;
 use serde_json::Value;
 
-use crate::skip::skipped;
 use crate::support::controller::Controller;
 use crate::support::edge::Edge;
 use crate::support::oops;

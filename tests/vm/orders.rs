@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use abide_testing::hawkbit::{HawkBit, TOKEN, Uploaded, repository, wait_for};
+use abide_testing::skip::skipped;
 use serde_json::json;
 
-use crate::hawkbit::{HawkBit, TOKEN, Uploaded, repository, wait_for};
-use crate::skip::skipped;
 use crate::support::edge::{Edge, image_path};
 
 /// For whoever reads that it was left out.

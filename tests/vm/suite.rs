@@ -4,24 +4,17 @@
 
 mod commits;
 mod crash;
-#[path = "../support/dice.rs"]
-mod dice;
 mod downgrade;
 mod driver;
 mod emt;
 mod feed;
 mod firmware_options;
 // Each of the two kinds of test that use it uses a part of it.
-#[allow(dead_code)]
-#[path = "../support/hawkbit.rs"]
-mod hawkbit;
 mod health;
 mod loader;
 mod matrix;
 mod model;
 mod orders;
 mod power_cut;
-#[path = "../support/skip.rs"]
-mod skip;
 mod support;
 mod verity;

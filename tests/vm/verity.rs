@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use abide_qemu::paths;
+use abide_testing::program;
 
 use crate::support::edge::{Edge, image_path};
 
@@ -33,14 +33,14 @@ fn publish(version: &str) -> (String, Vec<u8>) {
 }
 
 fn run(folder: &Path, command: &str) {
-    paths::run(Command::new("sh").args(["-euc", command]).current_dir(folder)).unwrap();
+    paths::run(program("sh").args(["-euc", command]).current_dir(folder)).unwrap();
 }
 
 /// Where in the root its os-release lies, one of the first things that are read of it.
 fn of_os_release(folder: &str) -> u64 {
     let command = "zstd -dcq edge_*.root.raw.zst | LC_ALL=C grep -aboE '^IMAGE_VERSION=2[.]0$' | cut -d: -f1";
     let folder = paths::target().join("guest/images").join(folder);
-    let found = paths::run(Command::new("sh").args(["-euc", command]).current_dir(folder)).unwrap();
+    let found = paths::run(program("sh").args(["-euc", command]).current_dir(folder)).unwrap();
     String::from_utf8(found).unwrap().trim().parse().unwrap()
 }
 

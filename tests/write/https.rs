@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use abide_testing::HttpsServer as Server;
+
 use super::*;
-use crate::support::HttpsServer as Server;
 
 fn pin(tree: &Tree, ca: &Path) {
     fs::create_dir_all(tree.path("etc/abide")).unwrap();

@@ -11,23 +11,21 @@ mod refused;
 mod servers;
 mod set;
 mod sizes;
-#[path = "../support/mod.rs"]
-mod support;
 mod trust;
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use abide_core::disk::SlotName;
 use abide_core::state::{Failure, Phase, Stage, State};
+use abide_testing::image::{front, noise, zst};
+use abide_testing::tree::{cmdline, digest, partuuid, read};
+use abide_testing::uki::{pe, uki};
+use abide_testing::{Answer, Folder, Image, Run, Tree, program, serve};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::image::{front, noise, zst};
-use support::tree::{cmdline, digest, partuuid, read};
-use support::uki::{pe, uki};
-use support::{Answer, Folder, Image, Run, Tree, serve};
 
 const SLOT: usize = 1 << 20;
 
@@ -103,12 +101,5 @@ fn remember(tree: &Tree, version: &str, digest: Option<&str>) {
 
 /// Starts writing what comes on standard input.
 fn start(tree: &Tree) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_abide"))
-        .arg("--root")
-        .arg(tree.dir.path())
-        .args(["write", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+    tree.command().args(["write", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
 }

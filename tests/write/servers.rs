@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::support::scripted::{answer, whole};
-use super::support::{Asked, Scripted};
+use abide_testing::scripted::{answer, whole};
+use abide_testing::{Asked, Scripted};
+
 use super::*;
 
 const NOT_FOUND: &str = "404 Not Found";
@@ -209,12 +210,7 @@ fn proxy_variables_are_obeyed() {
     let tree = impatient();
     let proxy = only_image(|_| whole(&image()));
     let run = |variables: &[(&str, &str)], url: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_abide"));
-        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
-            command.env_remove(name).env_remove(name.to_uppercase());
-        }
-        command.envs(variables.iter().copied());
-        Run::of(command.arg("--root").arg(tree.dir.path()).args(["write", url]))
+        Run::of(tree.command().envs(variables.iter().copied()).args(["write", url]))
     };
     let url = format!("http://{}", proxy.address);
     for variable in ["http_proxy", "all_proxy"] {

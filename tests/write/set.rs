@@ -49,7 +49,7 @@ impl Files {
 
     fn list(&self) {
         let command = "rm -f SHA256SUMS; sha256sum * > ../sums.$$; mv ../sums.$$ SHA256SUMS";
-        let status = Command::new("sh").args(["-c", command]).current_dir(self.dir.path()).status().unwrap();
+        let status = program("sh").args(["-c", command]).current_dir(self.dir.path()).status().unwrap();
         assert!(status.success());
     }
 

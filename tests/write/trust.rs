@@ -1,7 +1,7 @@
 //! Images that are vouched for, or are not: made with the real gpg, minisign and sha256sum.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::*;
 
@@ -29,8 +29,8 @@ impl Publisher {
         self.path("out/edge.raw").to_str().unwrap().to_owned()
     }
 
-    fn run(&self, program: &str, args: &[&str]) {
-        let status = Command::new(program)
+    fn run(&self, name: &str, args: &[&str]) {
+        let status = program(name)
             .args(args)
             .current_dir(self.path("out"))
             .stdin(Stdio::null())
@@ -38,7 +38,7 @@ impl Publisher {
             .stderr(Stdio::null())
             .status()
             .unwrap();
-        assert!(status.success(), "{program} {args:?}");
+        assert!(status.success(), "{name} {args:?}");
     }
 
     fn gpg(&self, args: &[&str]) {
@@ -84,7 +84,7 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         let home = self.path("gpg");
         let kill = ["--homedir", home.to_str().unwrap(), "--kill", "all"];
-        Command::new("gpgconf").args(kill).stderr(Stdio::null()).status().unwrap();
+        program("gpgconf").args(kill).stderr(Stdio::null()).status().unwrap();
     }
 }
 
@@ -139,7 +139,7 @@ fn armoured_keys_signatures_and_signing_subkeys_are_understood() {
     let publisher = Publisher::new();
     publisher.sums();
     publisher.gpg(&["--quick-generate-key", "sub", "ed25519", "cert", "never"]);
-    let list = Command::new("gpg")
+    let list = program("gpg")
         .args(["--homedir", publisher.path("gpg").to_str().unwrap(), "--list-keys", "--with-colons", "sub"])
         .output()
         .unwrap();

@@ -41,9 +41,7 @@ pub(super) fn conf(file: &str, starts: Starts) -> Entry {
 }
 
 /// The smallest PE files that have a UKI's sections.
-#[path = "../../../tests/support/uki.rs"]
-#[allow(clippy::indexing_slicing, missing_docs)]
-pub(super) mod fixture;
+pub(super) use abide_testing::uki as fixture;
 
 /// A volume in memory that notes every effect, and fails from the `fails_at`th on.
 #[derive(Debug, Default)]

@@ -1,12 +1,12 @@
 //! A machine on the bench: its disk is known sector by sector whenever it is off.
 
 use std::path::Path;
-use std::process::Command;
 
 use abide_qemu::sectors::Sectors;
 use abide_qemu::slots::Guest;
 use abide_qemu::write_log::{self, Entry};
 use abide_qemu::{Machine, Running};
+use abide_testing::program;
 
 use super::judge::extract_esp;
 
@@ -68,7 +68,7 @@ impl Bench {
 /// What `fsck.fat` says about the ESP of a disk, without mending anything: nothing where it is clean.
 pub fn fsck(disk: &Sectors, work: &Path) -> Option<String> {
     extract_esp(disk, work);
-    let output = Command::new("fsck.fat").arg("-n").arg(work).output().expect("fsck.fat (dosfstools)");
+    let output = program("fsck.fat").arg("-n").arg(work).output().expect("fsck.fat (dosfstools)");
     std::fs::remove_file(work).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // 2: it could not do its work. 1: there is something to mend.

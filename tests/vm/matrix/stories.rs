@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::process::Command;
 use std::time::Duration;
 
 use abide_qemu::{Event, Firmware, Hardware, Machine, paths};
+use abide_testing::program;
 
 use super::row::{NEW, OLD};
 use crate::support::edge::{BOOT, Edge, PATIENCE, disk, first_boot, hardware};
@@ -111,7 +111,7 @@ pub fn with_secure_boot(name: &str) -> Edge {
     for path in ["EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi", "EFI/Linux/edge_2.0.efi"] {
         let file = machine.dir().join("signed.efi");
         fs::write(&file, esp.read(path).unwrap()).unwrap();
-        paths::run(Command::new(paths::workspace().join("qemu/guest/sign")).arg(&file)).unwrap();
+        paths::run(program(paths::workspace().join("qemu/guest/sign")).arg(&file)).unwrap();
         esp.write(path, &fs::read(file).unwrap()).unwrap();
     }
     esp.close().unwrap();

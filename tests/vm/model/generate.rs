@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use abide_qemu::pe::{append_sections, executable};
 use abide_qemu::small_disk::File;
+use abide_testing::dice::Dice;
 
 use super::judged::Tree;
-use crate::dice::Dice;
 
 /// Text between the last `+` and the suffix, and what is none.
 const COUNTERS: [&str; 30] = [

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use abide_qemu::http::FileServer;
 use abide_qemu::{Boot, Error, Event, Hardware, Machine, Network, Output, Running, Snapshot, paths};
+use abide_testing::process::downloader;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::fcntl::{Flock, FlockArg};
@@ -311,6 +311,6 @@ pub fn hardware() -> Hardware {
 /// Runs one of the guest's build scripts; the last line of its output is a path.
 fn build(script: &str, arguments: &[&str]) -> PathBuf {
     let script = paths::workspace().join("qemu/guest").join(script);
-    let output = paths::run(Command::new(script).args(arguments)).unwrap();
+    let output = paths::run(downloader(script).args(arguments)).unwrap();
     PathBuf::from(String::from_utf8(output).unwrap().lines().last().unwrap())
 }

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use abide_qemu::http::FileServer;
+use abide_testing::program;
 
 use super::edge::{Edge, image_path};
 
@@ -28,7 +29,7 @@ impl Feed {
     }
 
     fn sh(&self, command: &str) {
-        let mut sh = Command::new("sh");
+        let mut sh = program("sh");
         sh.args(["-euc", command]).current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::null());
         assert!(sh.status().unwrap().success(), "{command}");
     }

@@ -1,9 +1,15 @@
-//! What the integration tests share.
-#![allow(dead_code, unused_imports, missing_docs)]
+//! What the tests share: machines that are folders, images, servers, and programs that see nothing of the
+//! environment of whoever runs the tests.
+#![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod ddi;
+pub mod dice;
+pub mod fleetlock;
+pub mod hawkbit;
 pub mod https;
 pub mod image;
+pub mod process;
 pub mod scripted;
 pub mod server;
 pub mod skip;
@@ -12,7 +18,8 @@ pub mod uki;
 
 pub use https::HttpsServer;
 pub use image::Image;
+pub use process::{Run, abide, program};
 pub use scripted::{Asked, Scripted};
 pub use server::{Answer, Folder, serve};
-pub use tree::{Run, Tree};
+pub use tree::Tree;
 pub use uki::uki;
