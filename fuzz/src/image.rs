@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write};
 
 use abide::image::names::Name;
-use abide::image::{Source, Stream, http_range};
+use abide::image::{Source, Stream, content_range};
 use abide_core::boot::model::uki::{read, read_as};
 use abide_testing::uki as fixture;
 
@@ -96,7 +96,7 @@ pub fn name_seeds() -> Vec<Vec<u8>> {
 /// Where a server says that its answer belongs.
 pub fn content_range(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    used(http_range::parse(text));
+    used(content_range::parse(text));
 }
 
 pub fn content_range_seeds() -> Vec<Vec<u8>> {

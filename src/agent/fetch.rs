@@ -7,7 +7,7 @@ use crate::agent::source::{News, Source};
 use crate::feed::cache::{Cache, Fetched};
 use crate::feed::memory::FetchState;
 use crate::feed::policy::Candidate;
-use crate::image::http;
+use crate::image::transfer;
 use abide_core::error::Result;
 use abide_core::root::Root;
 
@@ -47,7 +47,7 @@ impl Fetcher<'_> {
                 continue;
             }
             let place = source.place(&file.name)?;
-            let from = http::Place { url: &place.url, authorization: place.authorization.as_deref() };
+            let from = transfer::Place { url: &place.url, authorization: place.authorization.as_deref() };
             let (root, state, notify) = (self.root, &mut *self.state, &mut *self.notify);
             self.cache.fetch(&from, &file.name, &file.sha256, &place.limits, |fetched| {
                 notify(Notice::Fetching(&file.name, fetched));

@@ -27,7 +27,7 @@ use crate::events::{Event, Kind, announce, write_metrics};
 use crate::feed::cache::Cache;
 use crate::feed::memory::WantedRelease;
 use crate::feed::policy::Candidate;
-use crate::image::trust::Judge;
+use crate::image::trust::Verifier;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 
@@ -73,7 +73,7 @@ pub fn run(
         lock => lock.transpose()?,
     };
     source.load();
-    let judge = Judge::new(root, &config.trust)?;
+    let judge = Verifier::new(root, &config.trust)?;
     let memory = Memory::read(root);
     let known = Known { context, cache, judge, memory };
     let mut run = Run { source, known, polled: false, candidate: None, notify };

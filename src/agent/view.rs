@@ -8,7 +8,7 @@ use crate::agent::survey::Survey;
 use crate::agent::wanted::{ReleaseState, Wait};
 use crate::feed::cache::Cache;
 use crate::feed::catalog::Release;
-use crate::image::trust::Judge;
+use crate::image::trust::Verifier;
 
 /// What a run keeps at hand.
 pub struct Known<'a> {
@@ -17,7 +17,7 @@ pub struct Known<'a> {
     /// What is fetched.
     pub cache: Cache,
     /// What verifies it.
-    pub judge: Judge,
+    pub judge: Verifier,
     /// What is remembered.
     pub memory: Memory,
 }
@@ -42,7 +42,7 @@ pub struct View<'a> {
     /// What is fetched.
     pub cache: &'a Cache,
     /// What verifies it.
-    pub judge: &'a Judge,
+    pub judge: &'a Verifier,
     /// The time.
     pub clock: &'a Clock,
     /// Whether this run has polled the source.

@@ -14,8 +14,9 @@ use ring::digest::{Context, SHA256};
 
 use crate::config::Download;
 use crate::image::Folder;
-use crate::image::http::{Place, Resumed, resume};
-use crate::image::trust::{Listing, SUMS};
+use crate::image::transfer::{Place, Resumed, resume};
+use crate::image::names::SUMS;
+use crate::image::trust::VerifiedSums;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::files;
 use abide_core::hex;
@@ -99,7 +100,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Error::Failed`] if the folder cannot be written.
-    pub fn store_list(&self, listing: &Listing) -> Result<()> {
+    pub fn store_list(&self, listing: &VerifiedSums) -> Result<()> {
         for (name, bytes) in &listing.signatures {
             files::replace(&self.dir.join(name), bytes)?;
         }

@@ -1,6 +1,6 @@
 //! The releases of a published folder, from its list of digests and the publisher's metadata.
 //!
-//! The list is verified before ([`crate::image::trust::Judge::sums`]). The metadata is a file in that list, so its digest
+//! The list is verified before ([`crate::image::trust::Verifier::sums`]). The metadata is a file in that list, so its digest
 //! is verified, too.
 
 use std::collections::BTreeMap;

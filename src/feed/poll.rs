@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::feed::cache::Cache;
 use crate::feed::catalog::{Catalog, METADATA, MOST_METADATA};
 use crate::image::Folder;
-use crate::image::trust::{Judge, Sums, read_sums};
+use crate::image::trust::{Verifier, Sums, read_sums};
 use abide_core::error::{Error, Result};
 use abide_core::hex;
 
@@ -16,14 +16,14 @@ use abide_core::hex;
 /// # Errors
 /// [`Error::Image`] if the feed cannot be read, [`Error::Unverified`] if its signature is not valid; the cache keeps
 /// the list of before then.
-pub fn poll(feed: &Folder, cache: &Cache, judge: &Judge) -> Result<Catalog> {
+pub fn poll(feed: &Folder, cache: &Cache, judge: &Verifier) -> Result<Catalog> {
     let bytes = read_sums(feed)?;
     let same = cache.list().is_some_and(|known| known == bytes);
     let known = same.then(|| cache.folder()).flatten().and_then(|folder| judge.sums(&folder).ok());
     let (sums, new) = match known {
         Some(sums) => (sums, None),
         None => {
-            let listing = judge.vouch(feed, bytes)?;
+            let listing = judge.verify(feed, bytes)?;
             (listing.sums.clone(), Some(listing))
         }
     };
@@ -40,7 +40,7 @@ pub fn poll(feed: &Folder, cache: &Cache, judge: &Judge) -> Result<Catalog> {
 ///
 /// # Errors
 /// As [`poll`].
-pub fn read(folder: &Folder, judge: &Judge) -> Result<Catalog> {
+pub fn read(folder: &Folder, judge: &Verifier) -> Result<Catalog> {
     let sums = judge.sums(folder)?;
     let metadata = match sums.get(METADATA) {
         None => None,

@@ -1,10 +1,9 @@
-//! A source read ahead on a thread of its own, hashed on another.
+//! Reads a source ahead on one thread and hashes it on another.
 
 use std::io::{self, BufRead, Read};
 use std::mem::take;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -14,12 +13,12 @@ use crate::image::trust::Claim;
 /// Bytes read at once.
 const CHUNK: usize = 512 * 1024;
 
-/// Chunks that go round between the reader, the decoder and the hash: 4 MiB.
+/// Chunks that circulate between reader, decoder and hash: 4 MiB.
 const POOL: usize = 8;
 
 type Chunk = Arc<Filled>;
 
-/// A buffer with bytes of the source. It goes back to the reader once nobody needs it any more.
+/// A buffer with bytes of the source. It returns to the reader when its last user drops it.
 #[derive(Default)]
 struct Filled {
     block: Block,
@@ -38,13 +37,13 @@ impl Deref for Filled {
 impl Drop for Filled {
     fn drop(&mut self) {
         if let Some(home) = &self.home {
-            // A reader that is gone reads no more.
+            // It fails if the reader has ended and needs no more buffers.
             drop(home.send(take(&mut self.block)));
         }
     }
 }
 
-/// The bytes of a source, in order, as the decoder wants them.
+/// The bytes of a source, in order, for the decoder.
 pub struct Chunks {
     queue: Receiver<io::Result<Chunk>>,
     current: Chunk,
@@ -52,42 +51,34 @@ pub struct Chunks {
     failed: bool,
 }
 
-/// What there is to know about the bytes that were read.
-pub struct Hashed {
-    digest: JoinHandle<Outcome>,
-    count: Arc<AtomicU64>,
-}
+/// The hash of the bytes that were read, in progress.
+pub struct Hashed(JoinHandle<StreamDigest>);
 
-/// SHA-256 of what was read, and whether it is what was signed, where that was asked.
-pub struct Outcome {
+/// SHA-256 of a whole source, and whether its signature is valid.
+pub struct StreamDigest {
     /// SHA-256.
     pub sha256: [u8; 32],
-    /// None if nothing was claimed.
+    /// `None` if there was no signature to check.
     pub signed: Option<bool>,
 }
 
-/// Starts reading and hashing; a `claim` is checked along the way.
+/// Starts to read and to hash; checks the signature `claim` along the way.
 ///
 /// # Errors
 /// If the threads cannot be started.
 pub fn start(source: Box<dyn Read + Send>, claim: Option<Claim>) -> io::Result<(Chunks, Hashed)> {
     let (to_decoder, queue) = sync_channel(POOL);
     let (to_hash, hash_queue) = sync_channel::<Chunk>(POOL);
-    let count = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&count);
     let digest = thread::Builder::new().name("hash".into()).spawn(move || hash(&hash_queue, claim))?;
-    thread::Builder::new()
-        .name("read".into())
-        .spawn(move || read(source, &to_decoder, &to_hash, &counter))?;
-    Ok((Chunks { queue, current: Chunk::default(), at: 0, failed: false }, Hashed { digest, count }))
+    thread::Builder::new().name("read".into()).spawn(move || read(source, &to_decoder, &to_hash))?;
+    Ok((Chunks { queue, current: Chunk::default(), at: 0, failed: false }, Hashed(digest)))
 }
 
-/// Reads until the end, the first error, or until nobody listens any more.
+/// Reads until the end, the first error, or until a receiver is dropped.
 fn read(
     mut source: Box<dyn Read + Send>,
     to_decoder: &SyncSender<io::Result<Chunk>>,
     to_hash: &SyncSender<Chunk>,
-    count: &AtomicU64,
 ) {
     let (home, free) = sync_channel(POOL);
     for _ in 0..POOL {
@@ -96,7 +87,6 @@ fn read(
     while let Ok(mut block) = free.recv() {
         let (len, end) = fill(&mut source, block.get_mut(CHUNK));
         if len > 0 {
-            count.fetch_add(len as u64, Ordering::Relaxed);
             let chunk = Arc::new(Filled { block, len, home: Some(home.clone()) });
             if to_hash.send(Arc::clone(&chunk)).is_err() || to_decoder.send(Ok(chunk)).is_err() {
                 return;
@@ -105,13 +95,13 @@ fn read(
         match end {
             None => {}
             Some(Ok(())) => return,
-            // Nobody listening is as good as told.
+            // It fails if the decoder was dropped, which needs no error then.
             Some(Err(e)) => return drop(to_decoder.send(Err(e))),
         }
     }
 }
 
-/// Fills `to`. Less was read if the source has ended, well or badly.
+/// Fills `to`. Fewer bytes mean that the source has ended, with or without an error.
 fn fill(source: &mut impl Read, to: &mut [u8]) -> (usize, Option<io::Result<()>>) {
     let mut len = 0;
     while let Some(rest) = to.get_mut(len..).filter(|rest| !rest.is_empty()) {
@@ -125,7 +115,7 @@ fn fill(source: &mut impl Read, to: &mut [u8]) -> (usize, Option<io::Result<()>>
     (len, None)
 }
 
-fn hash(queue: &Receiver<Chunk>, claim: Option<Claim>) -> Outcome {
+fn hash(queue: &Receiver<Chunk>, claim: Option<Claim>) -> StreamDigest {
     // ring is linked for TLS anyway, and twice as fast as sha2 where the processor
     // has no instructions for SHA.
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
@@ -141,26 +131,21 @@ fn hash(queue: &Receiver<Chunk>, claim: Option<Claim>) -> Outcome {
         *to = *from;
     }
     let signed = verifier.map(|verifier| verifier.and_then(|mut v| v.finalize()).is_ok());
-    Outcome { sha256, signed }
+    StreamDigest { sha256, signed }
 }
 
 impl Hashed {
-    /// How many bytes were read from the source so far; shared with the reader.
-    pub fn counter(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.count)
-    }
-
-    /// What everything that was read amounts to. To be called once the source is at its end.
+    /// Waits for the digest of everything that was read. To be called at the end of the source.
     ///
     /// # Errors
     /// If the hashing thread died.
-    pub fn outcome(self) -> io::Result<Outcome> {
-        self.digest.join().map_err(|_| io::Error::other("the hashing thread died"))
+    pub fn finish(self) -> io::Result<StreamDigest> {
+        self.0.join().map_err(|_| io::Error::other("the hashing thread died"))
     }
 }
 
 impl Chunks {
-    /// Whether the source itself could not be read to its end.
+    /// Whether reading the source failed.
     pub fn has_failed(&self) -> bool {
         self.failed
     }
@@ -170,7 +155,7 @@ impl BufRead for Chunks {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at >= self.current.len() {
             self.at = 0;
-            // A reader that is gone has read everything.
+            // The reader has ended: everything was read.
             self.current = match self.queue.recv() {
                 Ok(chunk) => chunk.inspect_err(|_| self.failed = true)?,
                 Err(_) => Chunk::default(),
@@ -207,8 +192,7 @@ mod tests {
         let mut read = Vec::new();
         chunks.read_to_end(&mut read).unwrap();
         assert!(read == bytes);
-        assert_eq!(hashed.counter().load(Ordering::Relaxed), 1_000_000);
-        assert_eq!(hashed.outcome().unwrap().sha256[..], Sha256::digest(&bytes)[..]);
+        assert_eq!(hashed.finish().unwrap().sha256[..], Sha256::digest(&bytes)[..]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How an image is packed, told by its first bytes; a name may lie.
+//! Unpacks an image. The format is detected from its magic bytes, not from its name.
 
 use std::io::{self, BufRead, Read};
 
@@ -13,10 +13,10 @@ use abide_core::error::{Error, OrError, Result};
 /// `zstd -19` needs 8 MiB; only `--ultra -22` and `--long=27` ask for more.
 const MAX_ZSTD_WINDOW_LOG: u32 = 26;
 
-/// What unpacking xz may take: enough for `xz -9`, whose window is 64 MiB.
+/// The memory limit for unpacking xz: enough for `xz -9`, whose window is 64 MiB.
 const MAX_XZ_MEMORY: u64 = 68 << 20;
 
-/// What `lzma/container.h` calls `LZMA_CONCATENATED`: one stream may follow another.
+/// `LZMA_CONCATENATED` of `lzma/container.h`: one stream may follow another.
 const XZ_SEVERAL_STREAMS: u32 = 0x08;
 
 /// An unpacked source.
@@ -34,10 +34,10 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// Looks at the first bytes and starts decoding.
+    /// Detects the format and starts to decode.
     ///
     /// # Errors
-    /// [`Error::Image`] if the source cannot be read, is empty, or is packed in a way that is not supported.
+    /// [`Error::Image`] if the source cannot be read, is empty, or is packed in a format that is not supported.
     pub fn open(mut packed: Chunks, name: &str) -> Result<Self> {
         let head = packed.fill_buf().or_image(|| format!("{name}: cannot read"))?;
         if head.is_empty() {
@@ -58,13 +58,13 @@ impl Decoder {
             }
             Magic::Bzip2 => Ok(Self::Bzip2(Box::new(MultiBzDecoder::new(packed)))),
             Magic::Zip => Err(Error::Image(format!(
-                "{name}: is packed with zip, which Abide does not read; pack the image with zstd, xz, gzip or bzip2"
+                "{name}: is packed with zip, which is not supported; pack the image with zstd, xz, gzip or bzip2"
             ))),
             Magic::None => {
                 let lower = name.to_ascii_lowercase();
                 if [".gz", ".zst", ".xz", ".bz2"].iter().any(|end| lower.ends_with(end)) {
                     return Err(Error::Image(format!(
-                        "{name}: is not packed as its name says; is it an error page?"
+                        "{name}: is not packed as its name says; is it an HTML error page?"
                     )));
                 }
                 Ok(Self::Plain(packed))
@@ -72,7 +72,7 @@ impl Decoder {
         }
     }
 
-    /// The source below.
+    /// The source.
     pub fn source(&self) -> &Chunks {
         match self {
             Self::Plain(chunks) => chunks,
@@ -83,7 +83,7 @@ impl Decoder {
         }
     }
 
-    /// The source below, with what was not decoded yet.
+    /// The source, with the bytes that were not decoded yet.
     pub fn into_inner(self) -> Chunks {
         match self {
             Self::Plain(chunks) => chunks,
@@ -221,10 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_after_the_end_is_an_error() {
+    fn undefined_data_after_the_end_is_an_error() {
         for packed in PACKERS.map(|pack| pack(&sample())) {
-            for rubbish in [vec![1; 50], vec![0; 7]] {
-                assert!(decode(&[packed.clone(), rubbish].concat(), "x").is_err());
+            for trailer in [vec![1; 50], vec![0; 7]] {
+                assert!(decode(&[packed.clone(), trailer].concat(), "x").is_err());
             }
         }
     }
@@ -247,8 +247,8 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_no_archive_is_told_from_one() {
-        assert!(decode(b"<html>not here", "http://x/a.raw.gz").unwrap_err().contains("error page"));
+    fn a_file_that_is_not_packed_as_its_name_says_is_an_error() {
+        assert!(decode(b"<html>not here", "http://x/a.raw.gz").unwrap_err().contains("HTML error page"));
         assert!(decode(b"PK\x03\x04rest", "a.raw.xz").unwrap_err().contains("packed with zip"));
         assert!(decode(b"", "a.raw").unwrap_err().contains("empty"));
     }

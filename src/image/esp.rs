@@ -4,13 +4,13 @@ use std::io::{Read, Seek};
 
 use fatfs::{FileSystem, FsOptions};
 
-use crate::image::Spool;
+use crate::image::spool::Spool;
 use abide_core::error::{Error, OrError, Result};
 
 /// Where a Type #2 boot entry lies (Boot Loader Specification).
 const DIR: &str = "EFI/Linux";
 
-/// Entries of the folder that are looked at; a damaged one may go round in circles.
+/// Entries of the folder that are read; a damaged folder may be endless.
 const MAX_ENTRIES: usize = 1024;
 
 /// An image's ESP with one UKI.

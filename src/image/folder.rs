@@ -1,4 +1,4 @@
-//! The folder that an image is published in: beside it lie the list of digests and its signature.
+//! The folder in which an image is published, together with the list of digests and its signature.
 
 use std::fmt;
 use std::fs;
@@ -6,9 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::Download;
-use crate::image::Source;
-use crate::image::source::shown;
-use crate::image::trust::SUMS;
+use crate::image::names::SUMS;
+use crate::image::source::Source;
+use crate::image::url;
 use abide_core::error::{Error, OrError, Result};
 
 /// A folder on this machine or on a web server.
@@ -21,7 +21,7 @@ pub struct Folder {
 #[derive(Debug, Clone)]
 enum Place {
     Local(PathBuf),
-    /// The URL up to its last `/`, and what stands behind the `?`, which may be what opens the door.
+    /// The URL up to its last `/`, and what follows the `?`, which may be an access token.
     Remote {
         base: String,
         query: Option<String>,
@@ -33,7 +33,7 @@ impl Folder {
     #[must_use]
     pub fn at(place: &str, download: &Download) -> Option<Self> {
         let download = download.clone();
-        if let Some((base, name, query)) = split_url(place) {
+        if let Some(url::Parts { base, name, query }) = url::split(place) {
             let is_folder = name.is_empty() || name == SUMS;
             return is_folder.then_some(Self { place: Place::Remote { base, query }, download });
         }
@@ -41,14 +41,14 @@ impl Folder {
         path.is_dir().then(|| Self { place: Place::Local(path.to_owned()), download })
     }
 
-    /// The folder of an image, and the image's name in it; none for standard input.
+    /// The folder of an image, and the image's name in it; `None` for standard input.
     #[must_use]
     pub fn of(image: &str, download: &Download) -> Option<(Self, String)> {
         let download = download.clone();
         if image == "-" {
             return None;
         }
-        if let Some((base, name, query)) = split_url(image) {
+        if let Some(url::Parts { base, name, query }) = url::split(image) {
             return Some((Self { place: Place::Remote { base, query }, download }, name));
         }
         let path = Path::new(image.strip_prefix("file://").unwrap_or(image));
@@ -63,7 +63,7 @@ impl Folder {
         matches!(self.place, Place::Remote { .. })
     }
 
-    /// What to call the file `name` of this folder, for [`Source::open`].
+    /// The path or URL of the file `name` of this folder, for [`Source::open`].
     #[must_use]
     pub fn join(&self, name: &str) -> String {
         match &self.place {
@@ -83,10 +83,10 @@ impl Folder {
         Source::open(&self.join(name), &self.download).map(drop)
     }
 
-    /// The whole of a small file; none if there is no such file.
+    /// Reads a small file as a whole; `None` if there is no such file.
     ///
     /// # Errors
-    /// [`Error::Image`] if it cannot be read, or has more than `most` bytes.
+    /// [`Error::Image`] if it cannot be read, or is larger than `most` bytes.
     pub fn read(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>> {
         let place = self.join(name);
         if let Place::Local(_) = self.place
@@ -110,22 +110,9 @@ impl fmt::Display for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Local(path) => write!(f, "{}", path.display()),
-            Place::Remote { base, .. } => f.write_str(&shown(base)),
+            Place::Remote { base, .. } => f.write_str(&url::shown(base)),
         }
     }
-}
-
-/// A URL as folder, name and query.
-fn split_url(url: &str) -> Option<(String, String, Option<String>)> {
-    let (scheme, rest) = url.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return None;
-    }
-    let rest = rest.split('#').next().unwrap_or_default();
-    let (path, query) =
-        rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query.to_owned())));
-    let (folder, name) = path.rsplit_once('/').unwrap_or((path, ""));
-    Some((format!("{scheme}://{folder}/"), name.to_owned(), query))
 }
 
 #[cfg(test)]

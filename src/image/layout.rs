@@ -1,4 +1,4 @@
-//! What lies where in a whole-disk image.
+//! The partition table of a whole-disk image.
 
 use std::io::Cursor;
 
@@ -6,21 +6,21 @@ use crate::disk::gpt::PartitionTable;
 use abide_core::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
 use abide_core::error::{Error, OrError, Result};
 
-/// Bytes at the front of an image that are enough to hold its partition table:
-/// with sectors of 4096 bytes it takes 24 KiB.
+/// Bytes at the start of an image that contain its whole partition table, which takes 24 KiB with
+/// sectors of 4096 bytes.
 pub const HEAD: usize = 64 * 1024;
 
 const ESP_TYPE: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 
-/// Labels by which a root is known where its type does not tell.
+/// Labels of a root whose type is not that of a root.
 const ROOT_LABELS: [&str; 4] = ["rootfs", "rootfs_a", "root", "root-a"];
 
-/// What a partition of an image is.
+/// The type of a partition of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PartitionType {
     /// The EFI system partition.
     Esp,
-    /// A root, for that architecture.
+    /// A root, for this architecture.
     Root(&'static str),
     /// dm-verity hashes of a root.
     Verity,
@@ -32,9 +32,9 @@ pub enum Kind {
 
 /// A partition of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partition {
+pub struct ImagePartition {
     /// What it is, by its type.
-    pub kind: Kind,
+    pub kind: PartitionType,
     /// Its label.
     pub label: String,
     /// Its UUID, in lower case.
@@ -47,20 +47,20 @@ pub struct Partition {
     pub flags: u64,
 }
 
-impl Partition {
-    /// The byte after its last one.
+impl ImagePartition {
+    /// The byte after its last byte.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.start.saturating_add(self.len)
     }
 }
 
-/// The partitions of an image, in the order in which they lie.
+/// The partitions of an image, in the order of their position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// All of them.
-    pub partitions: Vec<Partition>,
-    /// Bytes of the whole image, by its partition table.
+    pub partitions: Vec<ImagePartition>,
+    /// Length of the whole image in bytes, by its partition table.
     pub disk_len: u64,
 }
 
@@ -68,22 +68,25 @@ impl Layout {
     /// Reads the partition table out of the first [`HEAD`] bytes.
     ///
     /// # Errors
-    /// [`Error::Image`] if there is none, or it makes no sense.
+    /// [`Error::Image`] if there is none, or it is corrupt.
     pub fn parse(head: &[u8], name: &str) -> Result<Self> {
         let table = PartitionTable::read(&mut Cursor::new(head)).or_image(|| {
             format!("{name}: has no valid partition table; it must be the image of a whole disk with a GPT")
         })?;
-        let nonsense =
-            |label: &str| Error::Image(format!("{name}: the place of partition '{label}' makes no sense"));
+        let corrupt = |label: &str| {
+            Error::Image(format!(
+                "{name}: corrupt partition table: partition '{label}' has an impossible start or end"
+            ))
+        };
         let mut partitions = Vec::new();
         for entry in table.partitions.values() {
             let sectors = entry
                 .last_lba
                 .checked_sub(entry.first_lba)
                 .and_then(|n| n.checked_add(1))
-                .ok_or_else(|| nonsense(&entry.name))?;
-            let bytes = |sectors: u64| sectors.checked_mul(table.sector).ok_or_else(|| nonsense(&entry.name));
-            let partition = Partition {
+                .ok_or_else(|| corrupt(&entry.name))?;
+            let bytes = |sectors: u64| sectors.checked_mul(table.sector).ok_or_else(|| corrupt(&entry.name));
+            let partition = ImagePartition {
                 kind: kind_of(&entry.part_type_guid.guid.to_string()),
                 label: entry.name.clone(),
                 uuid: entry.part_guid.to_string(),
@@ -92,7 +95,7 @@ impl Layout {
                 flags: entry.flags,
             };
             if partition.start.checked_add(partition.len).is_none() {
-                return Err(nonsense(&entry.name));
+                return Err(corrupt(&entry.name));
             }
             partitions.push(partition);
         }
@@ -113,67 +116,69 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Image`] if there is none, or more than one.
-    pub fn esp(&self, name: &str) -> Result<&Partition> {
-        let all: Vec<&Partition> = self.partitions.iter().filter(|p| p.kind == Kind::Esp).collect();
+    pub fn esp(&self, name: &str) -> Result<&ImagePartition> {
+        let all: Vec<&ImagePartition> =
+            self.partitions.iter().filter(|p| p.kind == PartitionType::Esp).collect();
         match all.as_slice() {
             [esp] => Ok(esp),
-            [] => {
-                Err(Error::Image(format!("{name}: holds no EFI system partition, so there is no UKI in it")))
-            }
-            _ => Err(Error::Image(format!("{name}: holds more than one EFI system partition"))),
+            [] => Err(Error::Image(format!("{name}: has no EFI system partition, and so no UKI"))),
+            _ => Err(Error::Image(format!("{name}: has more than one EFI system partition"))),
         }
     }
 
     /// The root: the only partition of a root's type that is not an empty or second slot, else
-    /// the one whose label says so.
+    /// the one with the label of a root.
     ///
     /// # Errors
-    /// [`Error::Image`] if there is none, or it is not clear which one it is.
-    pub fn root(&self, name: &str) -> Result<&Partition> {
-        let spare = |p: &Partition| matches!(p.label.as_str(), "_empty" | "rootfs_b" | "root-b");
-        let typed = self.partitions.iter().filter(|p| matches!(p.kind, Kind::Root(_)) && !spare(p));
+    /// [`Error::Image`] if there is none, or more than one.
+    pub fn root(&self, name: &str) -> Result<&ImagePartition> {
+        let spare = |p: &ImagePartition| matches!(p.label.as_str(), "_empty" | "rootfs_b" | "root-b");
+        let typed = self.partitions.iter().filter(|p| matches!(p.kind, PartitionType::Root(_)) && !spare(p));
         let labelled = self.partitions.iter().filter(|p| ROOT_LABELS.contains(&p.label.as_str()));
-        let typed: Vec<&Partition> = typed.collect();
+        let typed: Vec<&ImagePartition> = typed.collect();
         let all = if typed.is_empty() { labelled.collect() } else { typed };
         match all.as_slice() {
             [root] => Ok(root),
             [] => Err(Error::Image(format!(
-                "{name}: holds no root partition; give it the type of a root, or the label 'rootfs'"
+                "{name}: has no root partition; give it the type of a root, or the label 'rootfs'"
             ))),
             _ => Err(Error::Image(format!(
-                "{name}: holds more than one root partition ({})",
+                "{name}: has more than one root partition ({})",
                 all.iter().map(|p| p.label.as_str()).collect::<Vec<_>>().join(", ")
             ))),
         }
     }
 
-    /// The only partition of that kind that is not an empty one.
+    /// The only partition of this type that is not empty.
     ///
     /// # Errors
     /// [`Error::Image`] if there are several.
-    pub fn only(&self, kind: Kind, name: &str) -> Result<Option<&Partition>> {
+    pub fn only(&self, kind: PartitionType, name: &str) -> Result<Option<&ImagePartition>> {
         let mut all = self.partitions.iter().filter(|p| p.kind == kind && p.label != "_empty");
         match (all.next(), all.next()) {
             (first, None) => Ok(first),
             (_, Some(second)) => Err(Error::Image(format!(
-                "{name}: holds more than one partition like '{}', and it is not clear which one counts",
+                "{name}: has more than one partition of the type of '{}'; which one to write is ambiguous",
                 second.label
             ))),
         }
     }
 }
 
-fn kind_of(guid: &str) -> Kind {
+fn kind_of(guid: &str) -> PartitionType {
     if guid == ESP_TYPE {
-        return Kind::Esp;
+        return PartitionType::Esp;
     }
     if VERITY_TYPES.iter().any(|(hash, _, _)| *hash == guid) {
-        return Kind::Verity;
+        return PartitionType::Verity;
     }
     if VERITY_TYPES.iter().any(|(_, sig, _)| *sig == guid) {
-        return Kind::VeritySig;
+        return PartitionType::VeritySig;
     }
-    ROOT_TYPES.iter().find(|(ty, _)| *ty == guid).map_or(Kind::Other, |(_, arch)| Kind::Root(arch))
+    ROOT_TYPES
+        .iter()
+        .find(|(ty, _)| *ty == guid)
+        .map_or(PartitionType::Other, |(_, arch)| PartitionType::Root(arch))
 }
 
 #[cfg(test)]
@@ -181,25 +186,25 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn partition(kind: Kind, label: &str) -> Partition {
-        Partition { kind, label: label.into(), uuid: String::new(), start: 0, len: 1, flags: 0 }
+    fn partition(kind: PartitionType, label: &str) -> ImagePartition {
+        ImagePartition { kind, label: label.into(), uuid: String::new(), start: 0, len: 1, flags: 0 }
     }
 
-    fn root_of(partitions: Vec<Partition>) -> std::result::Result<String, String> {
+    fn root_of(partitions: Vec<ImagePartition>) -> std::result::Result<String, String> {
         Layout { partitions, disk_len: 0 }.root("x").map(|p| p.label.clone()).map_err(|e| e.to_string())
     }
 
     #[test]
-    fn the_root_is_told_by_type_before_label() {
-        let x86 = Kind::Root("x86-64");
-        let both = vec![partition(Kind::Other, "rootfs"), partition(x86, "edge_1.0")];
+    fn the_root_is_found_by_type_before_label() {
+        let x86 = PartitionType::Root("x86-64");
+        let both = vec![partition(PartitionType::Other, "rootfs"), partition(x86, "edge_1.0")];
         assert_eq!(root_of(both).unwrap(), "edge_1.0");
-        assert_eq!(root_of(vec![partition(Kind::Other, "rootfs")]).unwrap(), "rootfs");
+        assert_eq!(root_of(vec![partition(PartitionType::Other, "rootfs")]).unwrap(), "rootfs");
         assert_eq!(root_of(vec![partition(x86, "edge_1.0"), partition(x86, "_empty")]).unwrap(), "edge_1.0");
         assert!(
             root_of(vec![partition(x86, "a"), partition(x86, "b")]).unwrap_err().contains("more than one")
         );
-        assert!(root_of(vec![partition(Kind::Other, "data")]).unwrap_err().contains("no root"));
+        assert!(root_of(vec![partition(PartitionType::Other, "data")]).unwrap_err().contains("no root"));
     }
 
     #[test]

@@ -1,25 +1,28 @@
-//! An image's world: where it comes from, how it is packed, what is in it.
+//! Images: where they come from, how they are packed, what they contain.
 //!
 //! An image is read once, from front to back, with bounded memory: [`Stream`] hashes the
-//! published bytes while it decodes them, [`Layout`] says which part is what, [`Esp`] keeps
+//! published bytes while it decodes them, [`Layout`] is its partition table, [`Esp`] keeps
 //! the image's ESP until the UKI in it has been copied.
 
 mod chunks;
 mod codec;
+pub mod content_range;
 mod esp;
 mod folder;
-pub(crate) mod http;
-pub mod http_range;
 mod layout;
 pub mod names;
+mod open;
 mod source;
 mod spool;
 mod stream;
+pub(crate) mod transfer;
 pub mod trust;
+pub(crate) mod url;
 
 pub use esp::Esp;
 pub use folder::Folder;
-pub use layout::{HEAD, Kind, Layout, Partition};
-pub use source::{Source, shown};
+pub use layout::{HEAD, ImagePartition, Layout, PartitionType};
+pub use source::Source;
 pub use spool::{Spool, SpoolReader};
 pub use stream::Stream;
+pub use url::shown;

@@ -4,6 +4,9 @@
 use abide_core::disk::Role;
 use abide_core::disk::partitions::ROOT_TYPES;
 
+/// The list of digests in a folder of images, as sha256sum(1) writes it.
+pub const SUMS: &str = "SHA256SUMS";
+
 /// What a published file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Content {

@@ -1,5 +1,5 @@
-//! Bytes kept for a second look: the blocks that are not all zeros, in memory
-//! while they are few, else in a temporary file without a name.
+//! Keeps bytes for random access: the blocks that are not all zeros, in memory up to a limit, else in a
+//! temporary file without a name.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,15 +7,17 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use abide_core::error::{Error, OrError, Result};
+
 const BLOCK: usize = 64 * 1024;
 
-/// What is kept in memory before the file is used.
+/// Bytes that are kept in memory before the file is used.
 pub const MAX_MEMORY: usize = 16 << 20;
 
-/// A sparse copy of a run of bytes; read-only once it is filled.
+/// A sparse copy of a sequence of bytes; read-only once it is filled.
 #[derive(Debug)]
 pub struct Spool {
-    /// Folders for the file, the first one that works is used.
+    /// Folders for the file; the first one that can be written is used.
     dirs: Vec<PathBuf>,
     max_memory: usize,
     blocks: BTreeMap<u64, Place>,
@@ -28,12 +30,12 @@ pub struct Spool {
 #[derive(Debug)]
 enum Place {
     Memory(Box<[u8]>),
-    /// In the file, at the offset that it has in the original.
+    /// In the file, at the same offset as in the original.
     File,
 }
 
 impl Spool {
-    /// An empty one that may put a file into one of `dirs`.
+    /// An empty spool that may create a file in one of `dirs`.
     #[must_use]
     pub fn new(dirs: Vec<PathBuf>) -> Self {
         Self {
@@ -47,16 +49,11 @@ impl Spool {
         }
     }
 
-    /// Keeps `len` bytes, which `fill` gives (it fills the buffer, or fails).
+    /// Keeps `len` bytes from `fill`, which fills the whole buffer or fails.
     ///
     /// # Errors
     /// Those of `fill`, and if the temporary file cannot be written.
-    pub fn keep_all(
-        &mut self,
-        len: u64,
-        mut fill: impl FnMut(&mut [u8]) -> abide_core::error::Result<()>,
-    ) -> abide_core::error::Result<()> {
-        use abide_core::error::OrError;
+    pub fn keep_all(&mut self, len: u64, mut fill: impl FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
         let mut block = vec![0; BLOCK];
         let mut left = len;
         while left > 0 {
@@ -69,16 +66,11 @@ impl Spool {
         Ok(())
     }
 
-    /// Keeps what `fill` gives, until that is less than it could have been.
+    /// Keeps all bytes from `fill`, until it does not fill its buffer.
     ///
     /// # Errors
-    /// As [`Spool::keep_all`], and [`Error::Image`](abide_core::error::Error::Image) after more than `most` bytes.
-    pub fn keep_to_end(
-        &mut self,
-        most: u64,
-        mut fill: impl FnMut(&mut [u8]) -> abide_core::error::Result<usize>,
-    ) -> abide_core::error::Result<()> {
-        use abide_core::error::{Error, OrError};
+    /// As [`Spool::keep_all`], and [`Error::Image`] after more than `most` bytes.
+    pub fn keep_to_end(&mut self, most: u64, mut fill: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<()> {
         let mut block = vec![0; BLOCK];
         loop {
             let count = fill(&mut block)?;
@@ -93,16 +85,10 @@ impl Spool {
         }
     }
 
-    /// Bytes that are kept.
+    /// The number of bytes.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.len
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Reads from the beginning.
@@ -155,7 +141,7 @@ impl Spool {
     }
 }
 
-/// A file that nobody else can open and that goes with the process.
+/// A file that no other process can open and that is deleted when this process ends.
 fn unnamed_file(dirs: &[PathBuf]) -> io::Result<File> {
     let mut last = io::Error::other("no folder for temporary files");
     for dir in dirs {
@@ -171,7 +157,7 @@ fn unnamed_file_in(dir: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).mode(0o600);
     match options.custom_flags(libc::O_TMPFILE).open(dir) {
-        // Not every file system can do that (open(2), O_TMPFILE); then the name goes at once.
+        // Not every file system supports O_TMPFILE (open(2)); then the name is removed at once.
         Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             let path = dir.join(format!(".spool-{}", std::process::id()));
             let file = options.custom_flags(0).create_new(true).open(&path)?;
@@ -206,7 +192,7 @@ impl Seek for Spool {
     }
 }
 
-/// Reads what is kept, beside others that do.
+/// An independent reader of a spool.
 #[derive(Debug)]
 pub struct SpoolReader<'a> {
     spool: &'a Spool,
@@ -270,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_read_again_from_memory_and_from_the_file() {
+    fn kept_bytes_are_read_back_from_memory_and_from_the_file() {
         let dir = tempfile::tempdir().unwrap();
         for max_memory in [0, 2 * BLOCK, MAX_MEMORY] {
             let mut spool = filled(max_memory, dir.path());
@@ -286,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_blocks_take_no_room_and_the_file_has_no_name() {
+    fn empty_blocks_take_no_space_and_the_file_has_no_name() {
         let dir = tempfile::tempdir().unwrap();
         let spool = filled(0, dir.path());
         assert_eq!(spool.blocks.len(), 6);

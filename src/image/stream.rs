@@ -1,54 +1,42 @@
-//! An image as it is read: decoded, hashed and counted in one pass.
+//! Reads an image in one pass: decodes it and hashes its published bytes.
 
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use crate::image::Source;
 use crate::image::chunks;
 use crate::image::chunks::Hashed;
 use crate::image::codec::Decoder;
-use crate::image::trust::Claim;
+use crate::image::source::Source;
+use crate::image::trust::minisign::Claim;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::hex;
 
 /// The decoded bytes of a source; reading them hashes the published ones.
 pub struct Stream {
     name: String,
-    packed_len: Option<u64>,
     decoder: Decoder,
     hashed: Hashed,
     /// Whether a signature is checked along the way.
     claimed: bool,
     position: u64,
-    /// Bytes that were looked at and not yet read, and how many of them have been since.
+    /// The bytes of the last [`Stream::peek`], and how many of them were read since.
     peeked: Vec<u8>,
     peeked_read: usize,
 }
 
 impl Stream {
-    /// Starts reading; a `claim` is checked along the way.
+    /// Starts to read; checks the signature `claim` along the way.
     ///
     /// # Errors
     /// [`Error::Image`] if the source cannot be read or decoded.
     pub fn open(source: Source, claim: Option<Claim>) -> Result<Self> {
-        let Source { name, len, reader, .. } = source;
+        let Source { name, reader, .. } = source;
         let claimed = claim.is_some();
         let (packed, hashed) = chunks::start(reader, claim).or_image(|| format!("{name}: cannot read"))?;
         let decoder = Decoder::open(packed, &name)?;
-        Ok(Self {
-            name,
-            packed_len: len,
-            decoder,
-            hashed,
-            claimed,
-            position: 0,
-            peeked: Vec::new(),
-            peeked_read: 0,
-        })
+        Ok(Self { name, decoder, hashed, claimed, position: 0, peeked: Vec::new(), peeked_read: 0 })
     }
 
-    /// What the user calls it.
+    /// The image's name, for messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -60,19 +48,7 @@ impl Stream {
         self.position
     }
 
-    /// How many published bytes there are, where that is known.
-    #[must_use]
-    pub fn packed_len(&self) -> Option<u64> {
-        self.packed_len
-    }
-
-    /// How many published bytes were read; shared, for showing progress.
-    #[must_use]
-    pub fn packed_position(&self) -> Arc<AtomicU64> {
-        self.hashed.counter()
-    }
-
-    /// Fills `to` as far as the image reaches.
+    /// Fills `to`; fewer bytes mean the end of the image.
     ///
     /// # Errors
     /// [`Error::Image`] if the source cannot be read or is damaged.
@@ -103,7 +79,7 @@ impl Stream {
         count
     }
 
-    /// Looks at the first `len` bytes, or as many as there are, without reading them.
+    /// The first `len` bytes, or fewer in a shorter image; they can be read again.
     ///
     /// # Errors
     /// As [`Stream::fill`].
@@ -118,15 +94,15 @@ impl Stream {
         Ok(&self.peeked)
     }
 
-    /// Fills all of `to`; the image is expected to reach to decoded byte `wanted` at least.
+    /// Fills all of `to`. `wanted` is the decoded byte that the image must reach, for the error.
     ///
     /// # Errors
-    /// As [`Stream::fill`], and if the image ends before.
+    /// As [`Stream::fill`], and if the image ends before it.
     pub fn fill_all(&mut self, to: &mut [u8], wanted: u64) -> Result<()> {
         if self.fill(to)? < to.len() { Err(self.ends_early(wanted)) } else { Ok(()) }
     }
 
-    /// Reads on to decoded byte `position`, which must not lie behind.
+    /// Skips to decoded byte `position`; does nothing if that was read already.
     ///
     /// # Errors
     /// [`Error::Image`] as [`Stream::fill`], and if the image ends before.
@@ -144,13 +120,13 @@ impl Stream {
     #[must_use]
     pub fn ends_early(&self, wanted: u64) -> Error {
         Error::Image(format!(
-            "{}: ends at byte {}, but its partition table speaks of {wanted}; it is truncated",
+            "{}: is truncated: it ends at byte {}, its partition table needs {wanted}",
             self.name, self.position
         ))
     }
 
-    /// Decodes the rest, so that damage in it is noticed even where no digest is known. The image
-    /// must end at decoded byte `end`.
+    /// Decodes the rest, which detects damage in it without a digest. The image must end at decoded byte
+    /// `end`.
     ///
     /// # Errors
     /// [`Error::Image`] as [`Stream::fill`], and if it does not.
@@ -159,7 +135,7 @@ impl Stream {
         while self.fill(&mut scratch)? > 0 {
             if self.position > end {
                 return Err(Error::Image(format!(
-                    "{}: goes on after byte {end}, where its partition table says it ends",
+                    "{}: continues after byte {end}, where it ends by its partition table",
                     self.name
                 )));
             }
@@ -167,34 +143,34 @@ impl Stream {
         if self.position < end { Err(self.ends_early(end)) } else { Ok(()) }
     }
 
-    /// Reads what is left, without decoding it, and gives the SHA-256 of all published bytes, which
-    /// must be `wanted`.
+    /// Reads the rest without decoding it and returns the SHA-256 of all published bytes, which must be
+    /// `wanted`.
     ///
     /// # Errors
-    /// [`Error::Image`] if the source cannot be read, [`Error::Unverified`] if its bytes are not
-    /// what was wanted or signed.
+    /// [`Error::Image`] if the source cannot be read, [`Error::Unverified`] if the digest or the
+    /// signature does not match.
     pub fn verified(self, wanted: Option<&str>) -> Result<String> {
         let cannot = || format!("{}: cannot read", self.name);
         let mut rest = self.decoder.into_inner();
         io::copy(&mut rest, &mut io::sink()).or_image(cannot)?;
         drop(rest);
-        let outcome = self.hashed.outcome().or_image(cannot)?;
-        let digest = hex::encode(&outcome.sha256);
+        let stream = self.hashed.finish().or_image(cannot)?;
+        let digest = hex::encode(&stream.sha256);
         match wanted {
             Some(wanted) if digest != wanted => Err(Error::Unverified(format!(
-                "{}: its SHA-256 is {digest}, not {wanted}; it was damaged or exchanged",
+                "{}: its SHA-256 is {digest}, not {wanted}; it is damaged or was replaced",
                 self.name
             ))),
-            _ if outcome.signed == Some(false) => Err(Error::Unverified(format!(
-                "{}: its signature does not fit: the image or the signature was changed",
+            _ if stream.signed == Some(false) => Err(Error::Unverified(format!(
+                "{}: its signature does not match: the image or the signature was changed",
                 self.name
             ))),
             _ => Ok(digest),
         }
     }
 
-    /// What to say of an image that makes no sense: if its bytes are not those that are expected, that
-    /// is the reason.
+    /// The error to report for an image that cannot be parsed: if its digest or signature is wrong, that is
+    /// the cause and replaces `error`.
     #[must_use]
     pub fn or_changed(self, error: Error, wanted: Option<&str>) -> Error {
         let known = (wanted.is_some() || self.claimed) && !self.decoder.source().has_failed();

@@ -9,21 +9,21 @@ use crate::image::trust::{minisign, openpgp};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 
-/// Folders of keys; a file in the first takes the place of one with the same name in the second.
+/// Folders of keys; a file in the first replaces the file with the same name in the second.
 const FOLDERS: [&str; 2] = ["/etc/abide/keys", "/usr/lib/abide/keys"];
 
-/// systemd's keyrings for downloads; it, too, looks only at the first that is there.
+/// systemd's keyrings for downloads; like systemd, Abide reads only the first that exists.
 const KEYRINGS: [&str; 2] = ["/etc/systemd/import-pubring.gpg", "/usr/lib/systemd/import-pubring.gpg"];
 
 /// The largest file of keys that is read.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Every key that may sign an image.
+/// The installed keys.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
-    /// For `.gpg` signatures.
+    /// Keys for `.gpg` signatures.
     pub openpgp: Vec<openpgp::Certificate>,
-    /// For `.minisig` signatures.
+    /// Keys for `.minisig` signatures.
     pub minisign: Vec<minisign::Key>,
 }
 
@@ -31,20 +31,19 @@ impl Keys {
     /// Reads all keys of `root`.
     ///
     /// # Errors
-    /// [`Error::Unverified`] for a file of keys that cannot be read or understood: a key that was
-    /// installed must not be lost silently.
+    /// [`Error::Unverified`] for a key file that cannot be read or parsed: an installed key must not be
+    /// ignored silently.
     pub fn load(root: &Root) -> Result<Self> {
         let mut keys = Self::default();
         for file in files(root)? {
             let name = file.display().to_string();
-            keys.add(&file, &name).map_err(|e| {
-                Error::Unverified(format!("the key file {name} {e}; correct it, or remove it"))
-            })?;
+            keys.add(&file, &name)
+                .map_err(|e| Error::Unverified(format!("the key file {name} {e}; repair or remove it")))?;
         }
         Ok(keys)
     }
 
-    /// Whether there is none.
+    /// Whether no key is installed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.openpgp.is_empty() && self.minisign.is_empty()

@@ -10,7 +10,7 @@ pub struct Key {
     key: PublicKey,
 }
 
-/// A key and what it has signed, to be checked once the bytes are known.
+/// A signature and the installed key that it names, to be checked once the signed bytes are read.
 #[derive(Clone)]
 pub struct Claim {
     key: Key,
@@ -20,43 +20,43 @@ pub struct Claim {
 /// Reads a public key, with or without its comment line.
 ///
 /// # Errors
-/// A sentence, if it is none.
+/// A sentence, if it is not one.
 pub fn parse_key(file: &str, bytes: &[u8]) -> Result<Key, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "is no minisign public key".to_owned())?.trim();
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not a minisign public key".to_owned())?.trim();
     let key = match text.lines().count() {
         1 => PublicKey::from_base64(text),
         _ => PublicKey::decode(text),
     };
-    let key = key.map_err(|e| format!("is no minisign public key: {e}"))?;
+    let key = key.map_err(|e| format!("is not a minisign public key: {e}"))?;
     Ok(Key { file: file.to_owned(), key })
 }
 
 impl Claim {
-    /// Reads a signature and finds the key that it says it is by.
+    /// Reads a signature and finds its key among `keys`.
     ///
     /// # Errors
-    /// A sentence that says why it cannot count.
+    /// A sentence with the reason why it is invalid.
     pub fn new(keys: &[Key], signature: &[u8]) -> Result<Self, String> {
         if signature.trim_ascii().is_empty() {
             return Err("is empty".into());
         }
-        let text = std::str::from_utf8(signature).map_err(|_| "is no minisign signature".to_owned())?;
+        let text = std::str::from_utf8(signature).map_err(|_| "is not a minisign signature".to_owned())?;
         let signature = Signature::decode(text).map_err(|e| match e {
             Error::UnsupportedAlgorithm => "uses an unknown algorithm".to_owned(),
-            e => format!("is no minisign signature: {e}"),
+            e => format!("is not a minisign signature: {e}"),
         })?;
         for key in keys {
             match key.key.verify_stream(&signature) {
                 Ok(_) => return Ok(Self { key: key.clone(), signature }),
                 Err(Error::UnsupportedLegacyMode) => {
                     return Err(
-                        "is of minisign's old kind; sign with minisign 0.10 or later, or with -H".into()
+                        "has minisign's legacy format; sign with minisign 0.10 or later, or with -H".into()
                     );
                 }
                 Err(_) => {}
             }
         }
-        Err("is by a key that is not among those installed".into())
+        Err("is by a key that is not installed".into())
     }
 
     /// Who signed.
@@ -65,23 +65,23 @@ impl Claim {
         &self.key.file
     }
 
-    /// Starts to check; every byte goes into what is returned, in order.
+    /// Starts to verify; the returned verifier takes every byte, in order.
     ///
     /// # Errors
-    /// None that [`Claim::new`] has not had.
+    /// None: [`Claim::new`] has checked the signature's format.
     pub fn verifier(&self) -> Result<minisign_verify::StreamVerifier<'_>, Error> {
         self.key.key.verify_stream(&self.signature)
     }
 
-    /// Checks bytes that are all there.
+    /// Verifies bytes that are in memory.
     ///
     /// # Errors
-    /// A sentence, if they are not what was signed.
+    /// A sentence, if the signature does not match.
     pub fn verify(&self, bytes: &[u8]) -> Result<(), String> {
         let checked = self.verifier().and_then(|mut verifier| {
             verifier.update(bytes);
             verifier.finalize()
         });
-        checked.map_err(|_| "does not fit: the file or its signature was changed".to_owned())
+        checked.map_err(|_| "does not match: the file or the signature was changed".to_owned())
     }
 }

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use pgp::composed::{Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, PublicParams, Tag, VerifyingKey};
 
-use crate::image::trust::day_of;
-
-/// Digests that a signature may be of; MD5, SHA-1, RIPEMD-160 and SHA-224 are too weak.
+/// Accepted digests of a signature; MD5, SHA-1, RIPEMD-160 and SHA-224 are too weak.
 const HASHES: [HashAlgorithm; 5] = [
     HashAlgorithm::Sha256,
     HashAlgorithm::Sha384,
@@ -19,7 +19,7 @@ const HASHES: [HashAlgorithm; 5] = [
     HashAlgorithm::Sha3_512,
 ];
 
-/// Algorithms of keys that may sign.
+/// Accepted algorithms of a key.
 const KINDS: [PublicKeyAlgorithm; 6] = [
     PublicKeyAlgorithm::RSA,
     PublicKeyAlgorithm::RSASign,
@@ -29,7 +29,7 @@ const KINDS: [PublicKeyAlgorithm; 6] = [
     PublicKeyAlgorithm::Ed448,
 ];
 
-/// Bytes of the smallest RSA modulus that is trusted: 2048 bits.
+/// Bytes of the shortest accepted RSA modulus: 2048 bits.
 const MIN_RSA_BYTES: usize = 256;
 
 const ARMOR: &[u8] = b"-----BEGIN PGP";
@@ -45,10 +45,10 @@ pub struct Certificate {
 /// Reads the keys of a keyring, binary or armoured.
 ///
 /// # Errors
-/// A sentence, if there is none in it.
+/// A sentence, if it holds none.
 pub fn parse_keys(file: &str, bytes: &[u8]) -> Result<Vec<Certificate>, String> {
     if bytes.get(8..12) == Some(b"KBXf") {
-        return Err("is a keybox of GnuPG's own; write it with `gpg --export > FILE`".into());
+        return Err("is a keybox of GnuPG; convert it with `gpg --export > FILE`".into());
     }
     let mut keys = Vec::new();
     for part in armored_blocks(bytes) {
@@ -65,7 +65,7 @@ pub fn parse_keys(file: &str, bytes: &[u8]) -> Result<Vec<Certificate>, String> 
     if keys.is_empty() { Err("holds no OpenPGP key".into()) } else { Ok(keys) }
 }
 
-/// Armoured files may simply follow one another.
+/// Splits concatenated armoured files.
 fn armored_blocks(bytes: &[u8]) -> Vec<&[u8]> {
     if !bytes.trim_ascii_start().starts_with(ARMOR) {
         return vec![bytes];
@@ -80,7 +80,7 @@ fn armored_blocks(bytes: &[u8]) -> Vec<&[u8]> {
 /// valid `now`. Returns who signed.
 ///
 /// # Errors
-/// A sentence that says why none counts.
+/// A sentence with the reason why none is valid.
 pub fn verify(
     keys: &[Certificate],
     bytes: &[u8],
@@ -97,7 +97,7 @@ pub fn verify(
     } else {
         DetachedSignature::from_bytes_many(signature).map_err(unreadable)?.collect()
     };
-    let mut problem = "holds no signature that could be read (an unknown algorithm?)".to_owned();
+    let mut problem = "holds no readable signature (an unknown algorithm?)".to_owned();
     for signature in found {
         match check(keys, bytes, &signature.map_err(unreadable)?.signature, now) {
             Ok(signer) => return Ok(signer),
@@ -113,7 +113,7 @@ fn check(
     signature: &Signature,
     now: SystemTime,
 ) -> Result<String, String> {
-    let config = signature.config().ok_or("is of an unknown version")?;
+    let config = signature.config().ok_or("has an unknown version")?;
     if !HASHES.contains(&config.hash_alg) {
         return Err(format!("uses {}, which is unknown or too weak", config.hash_alg));
     }
@@ -121,7 +121,7 @@ fn check(
         return Err(format!("uses {:?}, which is unknown or too weak", config.pub_alg));
     }
     if !matches!(config.typ, SignatureType::Binary | SignatureType::Text) {
-        return Err("is no signature of a file".into());
+        return Err("is not a signature of a file".into());
     }
     let unknown = |data: &SubpacketData| {
         matches!(
@@ -130,9 +130,9 @@ fn check(
         )
     };
     if config.hashed_subpackets().any(|p| p.is_critical && unknown(&p.data)) {
-        return Err("has a critical part that is unknown".into());
+        return Err("has an unknown critical subpacket".into());
     }
-    let created = signature.created().ok_or("does not say when it was made")?;
+    let created = signature.created().ok_or("has no creation time")?;
     if let Some(end) =
         end_of(created.as_secs(), signature.signature_expiration_time()).filter(|end| *end < now)
     {
@@ -152,7 +152,7 @@ fn check(
     Err(problem.unwrap_or_else(|| {
         let issuer = signature.issuer_fingerprint().first().map(|f| f.to_string());
         let issuer = issuer.or_else(|| signature.issuer_key_id().first().map(|id| id.to_string()));
-        format!("is by the key {}, which is not among those installed", name(&issuer.unwrap_or_default()))
+        format!("is by the key {}, which is not installed", name(&issuer.unwrap_or_default()))
     }))
 }
 
@@ -161,7 +161,7 @@ fn name(fingerprint: &str) -> String {
 }
 
 impl Certificate {
-    /// None if the signature is not by this key nor by one of its subkeys.
+    /// `None` if the signature is by another key.
     fn check(&self, bytes: &[u8], signature: &Signature, now: SystemTime) -> Option<Result<(), String>> {
         if made_by(signature, &self.key.primary_key) {
             return Some(
@@ -178,7 +178,7 @@ impl Certificate {
 
     fn primary_signs(&self, now: SystemTime) -> Result<(), String> {
         let own = self.primary_valid(now)?;
-        // Without flags a key may do what its algorithm can.
+        // A key without flags may be used for everything that its algorithm supports.
         if has_flags(own) && !own.key_flags().sign() {
             return Err("is by a key that may not sign data".into());
         }
@@ -203,7 +203,7 @@ impl Certificate {
             })
         });
         let own = direct.chain(certified).max_by_key(|s| s.created().map(|t| t.as_secs()));
-        let own = own.ok_or("is by a key that does not vouch for itself")?;
+        let own = own.ok_or("is by a key without a valid self-signature")?;
         not_expired(key.created_at().as_secs(), own, now)?;
         strong(key.public_params())?;
         Ok(own)
@@ -217,7 +217,7 @@ impl Certificate {
             return Err("is by a key that was revoked".into());
         }
         let binding = of(SignatureType::SubkeyBinding).max_by_key(|s| s.created().map(|t| t.as_secs()));
-        let binding = binding.ok_or("is by a subkey that its key does not vouch for")?;
+        let binding = binding.ok_or("is by a subkey without a valid binding signature")?;
         let back = binding.embedded_signature().ok_or("is by a subkey that may not sign data")?;
         if !binding.key_flags().sign() || back.verify_primary_key_binding(&subkey.key, key).is_err() {
             return Err("is by a subkey that may not sign data".into());
@@ -236,7 +236,9 @@ fn made_by(signature: &Signature, key: &impl KeyDetails) -> bool {
 }
 
 fn verifies(key: &impl VerifyingKey, bytes: &[u8], signature: &Signature) -> Result<(), String> {
-    signature.verify(key, bytes).map_err(|_| "does not fit: the file or its signature was changed".to_owned())
+    signature
+        .verify(key, bytes)
+        .map_err(|_| "does not match: the file or the signature was changed".to_owned())
 }
 
 fn has_flags(signature: &Signature) -> bool {
@@ -247,7 +249,7 @@ fn has_flags(signature: &Signature) -> bool {
 fn strong(params: &PublicParams) -> Result<(), String> {
     use pgp::ser::Serialize;
     match params {
-        // What is written is the modulus, the exponent and two lengths.
+        // Serialised as the modulus, the exponent and two lengths.
         PublicParams::RSA(rsa) if rsa.write_len() < MIN_RSA_BYTES + 4 => {
             Err("is by an RSA key of less than 2048 bits".into())
         }
@@ -255,7 +257,7 @@ fn strong(params: &PublicParams) -> Result<(), String> {
     }
 }
 
-/// A key's expiry counts from when it was made (RFC 9580, 5.2.3.13).
+/// A key's lifetime counts from its creation (RFC 9580, 5.2.3.13).
 fn not_expired(created: u32, own: &Signature, now: SystemTime) -> Result<(), String> {
     match end_of(created, own.key_expiration_time()).filter(|end| *end < now) {
         Some(end) => Err(format!("is by a key that expired on {}", day_of(end))),
@@ -266,4 +268,9 @@ fn not_expired(created: u32, own: &Signature, now: SystemTime) -> Result<(), Str
 fn end_of(created: u32, lifetime: Option<pgp::types::Duration>) -> Option<SystemTime> {
     let lifetime = lifetime.map(|d| d.as_secs()).filter(|seconds| *seconds > 0)?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::from(created) + u64::from(lifetime)))
+}
+
+/// The day of a moment, in UTC, for messages.
+fn day_of(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|e| e.to_string(), |t| t.to_zoned(TimeZone::UTC).date().to_string())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 
-/// An entry of this name says until which day the list may be used (systemd 260).
+/// An entry with this prefix names the last day on which the list may be used (systemd 260).
 const BEST_BEFORE: &str = "BEST-BEFORE-";
 
 /// The digests of the files of one folder.
@@ -18,7 +18,7 @@ impl Sums {
     /// Reads the list: `DIGEST  NAME` or `DIGEST *NAME`, where names are of files in the folder itself.
     ///
     /// # Errors
-    /// A sentence about the first line that is something else: half a list is none.
+    /// A sentence about the first invalid line: a partly valid list is refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "is not text".to_owned())?;
         let mut sums = Self::default();
@@ -27,17 +27,17 @@ impl Sums {
                 continue;
             }
             let wrong = |why: &str| format!("line {} {why}", number + 1);
-            let (digest, rest) = line.split_once(' ').ok_or_else(|| wrong("is no digest and name"))?;
-            let name = rest.strip_prefix([' ', '*']).ok_or_else(|| wrong("is no digest and name"))?;
+            let (digest, rest) = line.split_once(' ').ok_or_else(|| wrong("is not a digest and a name"))?;
+            let name = rest.strip_prefix([' ', '*']).ok_or_else(|| wrong("is not a digest and a name"))?;
             if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
                 return Err(wrong("has no SHA-256"));
             }
             if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0', '\\']) {
-                return Err(wrong("names no file of this folder"));
+                return Err(wrong("does not name a file of this folder"));
             }
             if let Some(day) = name.strip_prefix(BEST_BEFORE) {
-                let day: Date = day.parse().map_err(|_| wrong("has no day after BEST-BEFORE-"))?;
-                // Of several the strictest counts.
+                let day: Date = day.parse().map_err(|_| wrong("has no date after BEST-BEFORE-"))?;
+                // The earliest of several counts.
                 sums.best_before = Some(sums.best_before.map_or(day, |other| other.min(day)));
             }
             let digest = digest.to_ascii_lowercase();
@@ -60,7 +60,7 @@ impl Sums {
         self.digests.keys().map(String::as_str)
     }
 
-    /// The day after which the list is not to be used, if that day is before `today`.
+    /// The list's last day, if that was before `today`.
     #[must_use]
     pub fn expired(&self, today: Date) -> Option<Date> {
         self.best_before.filter(|day| *day < today)
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_refused_as_a_whole() {
+    fn a_list_with_an_invalid_line_is_refused_as_a_whole() {
         for line in [
             "<html>".to_owned(),
             format!("{ZERO} a"),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_day_still_counts() {
+    fn a_list_is_valid_on_its_last_day() {
         let sums = Sums::parse(
             format!("{ZERO}  BEST-BEFORE-2026-03-01\n{ZERO}  BEST-BEFORE-2027-01-01\n").as_bytes(),
         )

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::config::Download;
 use crate::disk::gpt::NO_AUTO;
 use crate::image::trust::Expected;
-use crate::image::{Esp, HEAD, Kind, Layout, Partition, Source, Spool, Stream};
+use crate::image::{Esp, HEAD, ImagePartition, Layout, PartitionType, Source, Spool, Stream};
 use crate::update::write::opened::{Described, Part, sha256};
 use abide_core::boot::model::uki;
 use abide_core::disk::Role;
@@ -18,14 +18,14 @@ use abide_core::state;
 pub struct DiskImage {
     name: String,
     layout: Layout,
-    esp: Partition,
-    root: Partition,
+    esp: ImagePartition,
+    root: ImagePartition,
     stream: Stream,
     kept: Option<Esp>,
     spool_dirs: Vec<PathBuf>,
     sha256: Option<String>,
     /// What is beside the root, in the order in which it lies on the disk.
-    beside: Vec<(Role, Partition)>,
+    beside: Vec<(Role, ImagePartition)>,
 }
 
 impl DiskImage {
@@ -59,7 +59,9 @@ impl DiskImage {
             }
         }
         let mut beside = Vec::new();
-        for (role, kind) in [(Role::Verity, Kind::Verity), (Role::VeritySig, Kind::VeritySig)] {
+        for (role, kind) in
+            [(Role::Verity, PartitionType::Verity), (Role::VeritySig, PartitionType::VeritySig)]
+        {
             beside.extend(layout.only(kind, &name)?.map(|partition| (role, partition.clone())));
         }
         let (kept, spool_dirs) = (Some(kept), spool_dirs.to_vec());
@@ -77,7 +79,7 @@ impl DiskImage {
         let layout = Layout::parse(stream.peek(HEAD)?, &name)?;
         let (esp, root) = (layout.esp(&name)?.clone(), layout.root(&name)?);
         let twice = root.start < esp.start;
-        let beside = |p: &&Partition| matches!(p.kind, Kind::Verity | Kind::VeritySig);
+        let beside = |p: &&ImagePartition| matches!(p.kind, PartitionType::Verity | PartitionType::VeritySig);
         if layout.partitions.iter().filter(beside).any(|p| (p.start < esp.start) != twice) {
             return Err(Error::Image(format!(
                 "{name}: its EFI system partition lies between the root and its hashes; put it first"
@@ -99,7 +101,7 @@ impl DiskImage {
         let esp = self.kept()?;
         let uki = uki::read(self.uki()?)
             .or_image(|| format!("{}: its UKI {} cannot be read", self.name, esp.uki_path()))?;
-        let part = |role, partition: &Partition| Part {
+        let part = |role, partition: &ImagePartition| Part {
             role,
             len: Some(partition.len),
             no_auto: partition.flags & NO_AUTO != 0,
@@ -108,7 +110,7 @@ impl DiskImage {
         Ok(Described {
             parts: std::iter::once(part(Role::Root, &self.root)).chain(beside).collect(),
             root_arch: match self.root.kind {
-                Kind::Root(arch) => Some(arch),
+                PartitionType::Root(arch) => Some(arch),
                 _ => None,
             },
             uki,
@@ -184,7 +186,7 @@ impl DiskImage {
 }
 
 /// Keeps the ESP; `stream` must not be past its beginning.
-fn keep(stream: &mut Stream, esp: &Partition, spool_dirs: &[PathBuf]) -> Result<Esp> {
+fn keep(stream: &mut Stream, esp: &ImagePartition, spool_dirs: &[PathBuf]) -> Result<Esp> {
     stream.skip_to(esp.start)?;
     let mut spool = Spool::new(spool_dirs.to_vec());
     let end = esp.end();

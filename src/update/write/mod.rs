@@ -23,7 +23,7 @@ use crate::disk::relabel::TableEntry;
 use crate::feed::published;
 use crate::feed::published::ReleaseFiles;
 use crate::image::Folder;
-use crate::image::trust::{Expected, Judge};
+use crate::image::trust::{Expected, Verifier};
 use crate::update::rearm::disarm;
 use abide_core::boot::esp::safe_rename::discard;
 use abide_core::boot::model::entry::EntryKind;
@@ -169,7 +169,7 @@ fn open(
     image_id: Option<&str>,
 ) -> Result<(Opened, Option<String>)> {
     let spool_dirs = SPOOL_DIRS.map(|dir| machine.root.path(dir)).to_vec();
-    let judge = Judge::new(&machine.root, &config.trust)?;
+    let judge = Verifier::new(&machine.root, &config.trust)?;
     let download = &config.download;
     let disk = |image: &str, expected: Expected| {
         let known = expected.sha256.clone();

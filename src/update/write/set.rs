@@ -74,7 +74,7 @@ impl SetImage {
             parts: self.order().into_iter().map(part).collect(),
             root_arch: root,
             uki,
-            uki_size: self.uki.as_ref().map_or(0, Spool::len),
+            uki_size: self.uki.as_ref().map_or(0, Spool::size),
         })
     }
 

@@ -8,8 +8,9 @@ use crate::agent::source::interface::Place;
 use crate::feed::cache::Cache;
 use crate::feed::catalog::{Catalog, METADATA};
 use crate::feed::poll;
-use crate::image::http::{self, Resumed, resume};
-use crate::image::trust::{Judge, SUMS, Sums};
+use crate::image::transfer::{self, Resumed, resume};
+use crate::image::names::SUMS;
+use crate::image::trust::{Verifier, Sums};
 use abide_core::error::{Error, OrError, Result};
 
 /// Artifacts that are fetched with the assignment, since they are not images.
@@ -27,7 +28,7 @@ pub type Metadata = BTreeMap<&'static str, Vec<u8>>;
 /// [`Error::Image`] if it cannot be fetched.
 pub fn fetch(place: &Place) -> Result<Vec<u8>> {
     let shown = crate::image::shown(&place.url);
-    let from = http::Place { url: &place.url, authorization: place.authorization.as_deref() };
+    let from = transfer::Place { url: &place.url, authorization: place.authorization.as_deref() };
     let Resumed::Rest(source) = resume(&from, &place.limits, 0)? else {
         return Err(Error::Image(format!(
             "{shown}: is an artifact of the action, but not on the server (404)"
@@ -44,7 +45,7 @@ pub fn fetch(place: &Place) -> Result<Vec<u8>> {
 /// [`Error::Image`] if it has no such module; those of verifying a folder.
 pub fn store(
     cache: &Cache,
-    judge: &Judge,
+    judge: &Verifier,
     deployment: &Deployment,
     part: &str,
     metadata: &Metadata,

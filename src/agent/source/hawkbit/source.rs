@@ -338,7 +338,7 @@ impl Source for HawkbitSource<'_> {
         let found = found.ok_or_else(|| {
             Error::Image(format!(
                 "{file}: is in {}, but is not an artifact of the action",
-                crate::image::trust::SUMS
+                crate::image::names::SUMS
             ))
         })?;
         Ok(self.place_at(&found.url, &self.client()?))

@@ -1,4 +1,4 @@
-//! Images from a web server, gone on with where the connection broke.
+//! Downloads that resume after an interruption.
 
 use std::io::{self, Read};
 use std::thread::sleep;
@@ -11,21 +11,22 @@ use ureq::{Agent, BodyReader};
 use crate::config::Download;
 use crate::http;
 use crate::http::{Redirects, Timeout};
-use crate::image::source::shown;
-use crate::image::{Source, http_range};
+use crate::image::content_range;
+use crate::image::source::Source;
+use crate::image::url::shown;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a server may stay silent in the middle of an image before it is asked again.
+/// How long a server may be silent during a download before the connection is given up.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Between two attempts; doubled each time, up to the longest.
+/// The retry delay; doubled each time, up to the upper bound.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Opens `url` for reading from its beginning; none if the server has nothing there.
+/// Opens `url` for reading from its beginning; `None` if there is no such file.
 pub fn find(url: &str, limits: &Download) -> Result<Option<Source>> {
     match resume(&Place { url, authorization: None }, limits, 0)? {
         Resumed::Rest(source) => Ok(Some(source)),
@@ -33,7 +34,7 @@ pub fn find(url: &str, limits: &Download) -> Result<Option<Source>> {
     }
 }
 
-/// Where a file is, and what its server wants to see.
+/// The URL of a file, and the credentials for its server.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
     /// Its URL.
@@ -42,18 +43,18 @@ pub struct Place<'a> {
     pub authorization: Option<&'a str>,
 }
 
-/// What a server has behind the bytes that are there already.
+/// What a server has to offer beyond the bytes that were downloaded before.
 pub enum Resumed {
     /// The rest. Its `len` is that of the whole.
     Rest(Source),
     /// There is no such file.
     Nothing,
-    /// The file is not that long.
+    /// The file is shorter than what was downloaded before.
     Shorter,
 }
 
-/// Opens a file for reading from byte `from` on. Whether what was read before is of the same file only
-/// its digest can tell.
+/// Opens a file for reading from byte `from` on. Only the digest of the whole tells whether the bytes
+/// before it are of the same file.
 ///
 /// # Errors
 /// [`Error::Image`] if the server cannot be reached or refuses.
@@ -75,16 +76,16 @@ struct Transfer {
     authorization: Option<String>,
     limits: Download,
     body: Option<BodyReader<'static>>,
-    /// Bytes that were given on, and those that were there before.
+    /// The next byte to read; bytes before `from` count.
     position: u64,
-    /// Bytes that were there before.
+    /// The byte at which this download began.
     from: u64,
     /// Bytes of the whole image.
     len: Option<u64>,
-    /// What tells this version of the image from another: its ETag or date.
+    /// The validator of this version of the file: its ETag or date.
     version: Option<String>,
     started: Instant,
-    /// When the last byte came, or was asked for.
+    /// When the last byte arrived, or was requested.
     alive: Instant,
 }
 
@@ -106,7 +107,7 @@ impl Transfer {
         })
     }
 
-    /// Asks for the image from the present position on. Errors of the kind
+    /// Requests the image from the current position on. Errors of the kind
     /// [`io::ErrorKind::Other`] and [`io::ErrorKind::InvalidData`] are final.
     fn connect(&mut self) -> io::Result<()> {
         let mut request = self.agent.get(&self.url);
@@ -132,14 +133,14 @@ impl Transfer {
         let (start, len) = match status {
             StatusCode::PARTIAL_CONTENT => headers
                 .get(header::CONTENT_RANGE)
-                .and_then(|value| http_range::parse(value.to_str().ok()?))
-                .ok_or_else(|| io::Error::other("the server's answer makes no sense"))?,
+                .and_then(|value| content_range::parse(value.to_str().ok()?))
+                .ok_or_else(|| io::Error::other("the server sent an invalid Content-Range"))?,
             _ => (0, rest),
         };
         if self.position > self.from && (version != self.version || len != self.len) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the image on the server changed in the middle of the download",
+                "the image on the server changed during the download",
             ));
         }
         if len.is_some_and(|len| len < self.from) {
@@ -147,11 +148,11 @@ impl Transfer {
         }
         (self.version, self.len) = (version, len);
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        // A server that knows no ranges sends everything once more.
+        // A server without support for ranges sends the whole file again.
         let skip = self
             .position
             .checked_sub(start)
-            .ok_or_else(|| io::Error::other("the server sent another part of the image than asked for"))?;
+            .ok_or_else(|| io::Error::other("the server sent another part of the image than requested"))?;
         if io::copy(&mut body.by_ref().take(skip), &mut io::sink()).map_err(broken)? < skip {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -159,7 +160,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Tries to go on after `error`, until that is given up.
+    /// Reconnects after `error`, until the configured time has passed.
     fn reconnect(&mut self, mut error: io::Error) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
         self.body = None;
@@ -168,9 +169,9 @@ impl Transfer {
             if left.is_zero() {
                 break;
             }
-            warn!("{}: {error}; trying to go on from byte {}", shown(&self.url), self.position);
+            warn!("{}: {error}; retrying from byte {}", shown(&self.url), self.position);
             sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
             match self.connect() {
                 Ok(()) => return Ok(()),
                 Err(next) => error = next,
@@ -185,13 +186,13 @@ impl Transfer {
         match self.len {
             Some(len) if count == 0 && self.position < len => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!("the server ended the connection with {} bytes to go", len - self.position),
+                format!("the server closed the connection {} bytes before the end", len - self.position),
             )),
             _ => Ok(count),
         }
     }
 
-    /// Waits as long as the rate limit wants it.
+    /// Waits as the rate limit requires.
     fn slow_down(&self) {
         if let Some(rate) = self.limits.rate_limit {
             let count = self.position - self.from;
@@ -206,7 +207,7 @@ impl Read for Transfer {
         if to.is_empty() {
             return Ok(0);
         }
-        // Whatever time has passed since the last read was not the server's.
+        // The time since the last read was the caller's, not the server's.
         self.alive = Instant::now();
         loop {
             match self.read_once(to) {
@@ -221,18 +222,18 @@ impl Read for Transfer {
     }
 }
 
-/// Whether asking again would change nothing.
+/// Whether a retry is pointless.
 fn is_final(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, NotFound, Other};
     matches!(error.kind(), InvalidData | InvalidInput | NotFound | Other)
 }
 
-/// An error in the middle of an answer; another attempt may do better.
+/// An error in the middle of a response; a retry may succeed.
 fn broken(error: io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, error)
 }
 
-/// Errors of the network may pass; those of the request do not.
+/// Network errors are temporary; errors of the request are not.
 fn into_io(error: ureq::Error) -> io::Error {
     match error {
         ureq::Error::Io(e) => io::Error::new(io::ErrorKind::ConnectionAborted, e),
@@ -244,10 +245,10 @@ fn into_io(error: ureq::Error) -> io::Error {
 }
 
 fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the server has fewer bytes than asked for (416)")
+    io::Error::new(io::ErrorKind::InvalidInput, "the server has fewer bytes than requested (416)")
 }
 
-/// What a status means: "not now" may pass (RFC 9110, 15.5.9, 15.5.20 and 15.6; RFC 6585), the others do not.
+/// The error for a status. 408, 429 and 5xx are temporary (RFC 9110, 15.5.9 and 15.6; RFC 6585), the others are not.
 fn refusal(status: StatusCode) -> io::Error {
     let code = status.as_u16();
     match code {
@@ -283,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_tag_does_not_tell_versions_apart_byte_by_byte() {
+    fn a_weak_etag_does_not_identify_the_bytes_of_a_version() {
         let both = [(header::ETAG, "W/\"1\""), (header::LAST_MODIFIED, "Mon")];
         assert_eq!(version(&headers(&both)).as_deref(), Some("Mon"));
         assert_eq!(version(&headers(&[(header::ETAG, "\"1\"")])).as_deref(), Some("\"1\""));
     }
 
     #[test]
-    fn only_errors_that_may_pass_are_tried_again() {
+    fn only_temporary_errors_are_retried() {
         let codes =
             [(404, true), (403, true), (416, true), (408, false), (429, false), (500, false), (503, false)];
         for (code, end) in codes {

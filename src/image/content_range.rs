@@ -1,6 +1,6 @@
-//! Which part of an image a server's answer holds.
+//! The header `Content-Range`: which part of a file a response holds.
 
-/// The first byte and, where it is told, the whole length, in a `Content-Range` (RFC 9110, 14.4):
+/// The first byte and, if given, the whole length, of a `Content-Range` (RFC 9110, 14.4):
 /// `bytes FIRST-LAST/LENGTH`.
 #[must_use]
 pub fn parse(value: &str) -> Option<(u64, Option<u64>)> {
@@ -13,7 +13,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_range_of_an_answer_is_understood() {
+    fn the_range_of_a_response_is_parsed() {
         assert_eq!(parse("bytes 5-9/10"), Some((5, Some(10))));
         assert_eq!(parse("bytes 5-9/*"), Some((5, None)));
         assert_eq!(parse("bytes */10"), None);

@@ -1,0 +1,38 @@
+//! Opens an image by path or URL.
+
+use std::path::Path;
+
+use crate::config::Download;
+use crate::image::source::Source;
+use crate::image::{transfer, url};
+use abide_core::error::{Error, Result};
+
+impl Source {
+    /// Opens `image`: an `http://`, `https://` or `file://` URL, `-` for standard input, or a path.
+    /// A download keeps to the limits of `download`.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be opened.
+    pub fn open(image: &str, download: &Download) -> Result<Self> {
+        Self::find(image, download)?.ok_or_else(|| {
+            let status = if image.contains("://") { " (404)" } else { "" };
+            Error::Image(format!("{}: there is no such image{status}", url::shown(image)))
+        })
+    }
+
+    /// As [`Source::open`], but `None` if there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be opened.
+    pub fn find(image: &str, download: &Download) -> Result<Option<Self>> {
+        match url::scheme(image).as_deref() {
+            Some("http" | "https") => transfer::find(image, download),
+            Some("file") => Self::file(image.split_once("://").map_or(image, |(_, path)| path)),
+            Some(other) if !Path::new(image).exists() => {
+                Err(Error::Image(format!("{image}: '{other}' is not supported; use http, https or a path")))
+            }
+            _ if image == "-" => Ok(Some(Self::standard_input())),
+            _ => Self::file(image),
+        }
+    }
+}
