@@ -1,4 +1,4 @@
-//! The images: made of this machine's own files, so that they pack as real ones do.
+//! The images: made of this machine's own files, so that they compress like real ones.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -32,7 +32,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// Makes what is not there yet.
+    /// Makes the files that do not exist yet.
     pub fn make(dir: &Path, case: &Case) -> Self {
         let pool = dir.join("pool");
         if !pool.exists() {
@@ -75,7 +75,7 @@ impl Published {
         let (mut data, mut empty) = (0, 0);
         for _ in 0..self.root_len / MIB {
             if data == 0 && empty == 0 {
-                // Extents of 1 to 8 MiB with three times as much nothing behind them.
+                // Extents of 1 to 8 MiB, each followed by three times as many zeros.
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 data = (seed >> 33) % 8 + 1;
                 empty = 3 * data;
@@ -104,7 +104,7 @@ impl Published {
         self.made("zst", |raw, to| format!("zstd -q -f -T0 {raw} -o {to}"))
     }
 
-    /// What bmaptool wants beside it; made from a file with holes.
+    /// The map that bmaptool needs; made from a file with holes.
     pub fn bmap(&self) -> PathBuf {
         self.made("bmap", |raw, to| {
             format!(
@@ -114,7 +114,7 @@ impl Published {
         })
     }
 
-    /// A file beside the image, made by a command where it is not there.
+    /// A file next to the image, made by a command if it does not exist.
     fn made(&self, kind: &str, command: impl Fn(&str, &str) -> String) -> PathBuf {
         let path = PathBuf::from(format!("{}.{kind}", self.raw.display()));
         if !path.exists() {
@@ -133,7 +133,7 @@ impl Published {
         String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
     }
 
-    /// Fills `block` with something that is nowhere in the image at `offset`, and holds no zeros.
+    /// Fills `block` with bytes that differ from the image at `offset` and contain no zeros.
     pub fn something_else(&self, block: &mut [u8], offset: u64) {
         let pool = File::open(&self.pool).unwrap();
         pool.read_exact_at(block, (offset + POOL / 2 + PAGE as u64) % (POOL - block.len() as u64)).unwrap();
@@ -143,7 +143,7 @@ impl Published {
     }
 }
 
-/// Reads, from the beginning again at the end.
+/// Reads; at the end it continues from the beginning.
 fn read_round(pool: &mut File, block: &mut [u8]) {
     if pool.read_exact(block).is_err() {
         pool.seek(SeekFrom::Start(0)).unwrap();
@@ -151,7 +151,7 @@ fn read_round(pool: &mut File, block: &mut [u8]) {
     }
 }
 
-/// Files of this system one after the other, without pages of zeros.
+/// The concatenated files of this system, without pages of zeros.
 fn make_pool(path: &Path) {
     eprintln!("making {}", path.display());
     let mut to = BufWriter::new(File::create(path).unwrap());

@@ -1,11 +1,11 @@
-//! `make bench`: Abide beside the tools that are used for the same today, on the same bytes.
+//! `make bench`: compares Abide with other tools on the same bytes.
 //!
-//! The target is a loop device with direct I/O over a file; before each run it is filled anew and
-//! the caches are dropped; the clock stops when a flush after the command's end has returned.
-//! The tools take turns, so that a slow minute of the machine hits all of them. Needs root.
+//! The target is a loop device with direct I/O on a file. Before each run it is filled again and the caches
+//! are dropped; the time ends when a flush after the command's end has returned. The tools take turns, so
+//! that a slow minute of the machine affects all of them. Needs root.
 //!
 //! `ABIDE_BENCH` selects the cases (`full-sparse-1G`, …; a part of the name does), `ABIDE_BENCH_RUNS` says how
-//! often (5; those without a promise once), `ABIDE_BENCH_TOOLS` restricts the tools. Results stay in
+//! often (5; those without a limit once), `ABIDE_BENCH_TOOLS` restricts the tools. Results stay in
 //! `target/bench/results` and are merged by case, so that a long bench can be run in parts.
 
 #![allow(missing_docs, unused_crate_dependencies)]
@@ -15,8 +15,8 @@ mod case;
 mod image;
 mod measure;
 mod plot;
-mod report;
 mod results;
+mod tables;
 mod target;
 mod tools;
 mod updaters;
@@ -51,13 +51,13 @@ fn main() {
         results.save(&dir().join("results"));
     }
     let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/explanation");
-    let (text, plot) = (report::markdown(&results), plot::svg(&results));
+    let (text, plot) = (tables::markdown(&results), plot::svg(&results));
     println!("{text}");
     std::fs::write(docs.join("bench.md"), text).unwrap();
     std::fs::write(docs.join("bench.svg"), plot).unwrap();
 }
 
-/// Runs every tool of a case in turn, as often as is wanted.
+/// Runs the tools of a case in turn, as often as requested.
 fn bench(case: &Case, results: &mut Results) {
     let published = Published::make(&dir(), case);
     let target = Target::new(&dir(), published.disk_len);

@@ -1,4 +1,4 @@
-//! Running a command and knowing what it took.
+//! Runs a command and measures it.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -8,11 +8,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 use crate::results::Run;
 use crate::target::Target;
 
-/// Seconds after which a command is taken for hung.
+/// Seconds after which a command counts as hung.
 const LIMIT: &str = "300";
 
-/// Runs `command` in a shell and prints what all its processes took. In a process of its own,
-/// since the kernel adds up what all children took.
+/// Runs `command` in a shell and prints what all its processes used. In a process of its own, since the
+/// kernel adds up the usage of all children.
 pub fn inside(command: &str) {
     let status =
         Command::new("timeout").args([LIMIT, "sh", "-c", command]).stdout(Stdio::null()).status().unwrap();

@@ -1,4 +1,4 @@
-//! What was measured, kept from one run of the bench to the next.
+//! The measurements, kept from one run of the bench to the next.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,11 @@ use crate::case::{CASES, Case};
 pub struct Run {
     /// Until everything was durable.
     pub seconds: f64,
-    /// Bytes that the target counts; ranges that it was told to make zeros are among them.
+    /// Bytes that the target counts, including ranges that it was told to zero.
     pub written: u64,
-    /// Bytes that the processes gave to the kernel for any disk, temporary files included.
+    /// Bytes that the processes passed to the kernel for any disk, temporary files included.
     pub sent: u64,
-    /// That the command asked for.
+    /// Flushes requested by the command.
     pub flushes: u64,
     /// Seconds, of all processes.
     pub cpu: f64,
@@ -59,7 +59,7 @@ impl Results {
         fs::write(path, text).unwrap();
     }
 
-    /// Forgets what an earlier bench found.
+    /// Deletes the results of an earlier bench.
     pub fn begin(&mut self, case: &Case) {
         self.0.remove(&case.name());
     }
@@ -91,7 +91,7 @@ impl Results {
     }
 }
 
-/// Of each number by itself; of the memory the largest.
+/// The median of each number; of the memory the maximum.
 fn median(runs: &[Run]) -> Run {
     fn middle<T: PartialOrd + Copy>(runs: &[Run], of: impl Fn(&Run) -> T) -> T {
         let mut all: Vec<T> = runs.iter().map(of).collect();

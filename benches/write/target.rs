@@ -21,7 +21,7 @@ pub struct Target {
     len: u64,
 }
 
-/// What the kernel has counted for a device.
+/// The kernel's counters of a device.
 #[derive(Debug, Clone, Copy)]
 pub struct Counters {
     pub written: u64,
@@ -42,7 +42,7 @@ impl Target {
         Self { device, file, len }
     }
 
-    /// Puts the former content there, durable, and empties all caches.
+    /// Writes the former content, durably, and drops all caches.
     pub fn fill(&self, published: &Published, change: Change, offset: u64) {
         let device = DirectFile::open(&self.device).unwrap();
         let image = File::open(&published.raw).unwrap();
@@ -91,8 +91,8 @@ impl Drop for Target {
     }
 }
 
-/// Changes three in a hundred of the bytes, whole pages as an updated file system has them. Where most
-/// is empty they are in what is not, since that is what an update changes.
+/// Changes 3 % of the bytes, in whole pages as in an updated file system; only in what is not empty, since
+/// that is what an update changes.
 fn alter(bytes: &mut [u8]) {
     for part in bytes.chunks_mut(MIB as usize) {
         let is_empty = |part: &[u8]| part.iter().all(|b| *b == 0);

@@ -1,4 +1,4 @@
-//! Abide and its peers, each as it is used by hand.
+//! Abide and the other tools, each as it is used by hand.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,7 +37,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Every tool, and how often it is run where that is not as often as possible.
+/// Every tool, and how often it is run at most.
 const TOOLS: [(&str, usize); 14] = [
     ("dd", usize::MAX),
     ("dd direct", usize::MAX),
@@ -56,7 +56,7 @@ const TOOLS: [(&str, usize); 14] = [
 ];
 
 impl Tool {
-    /// Those that are installed and wanted for this case. What was not asked for prepares nothing.
+    /// The tools that are installed and selected for this case. The others prepare nothing.
     pub fn all(dir: &Path, image: &Published, target: &Target, case: &Case) -> Vec<Self> {
         let wanted = std::env::var("ABIDE_BENCH_TOOLS").unwrap_or_default();
         let is_wanted = |name: &str| {
@@ -89,15 +89,15 @@ impl Tool {
     }
 }
 
-/// What writes everything each time takes as long as for a full write; and how the cost grows with the
-/// size, some tell.
+/// A tool that writes everything each time takes as long as for a full write; a few show how the cost grows
+/// with the size.
 fn takes_part(name: &str, case: &Case) -> bool {
     let among = |names: &[&str]| names.contains(&name);
-    let has_promise = TOOLS.iter().any(|(tool, runs)| *tool == name && *runs > 1);
+    let has_limit = TOOLS.iter().any(|(tool, runs)| *tool == name && *runs > 1);
     match (case.change, case.size_name().as_str()) {
-        (Change::Full, "1G") => has_promise || !case.dense,
+        (Change::Full, "1G") => has_limit || !case.dense,
         (Change::Full, "8G") => among(&["dd direct", "zstd | dd", "Abide plain", "Abide zst"]),
-        (Change::Full, _) => has_promise,
+        (Change::Full, _) => has_limit,
         _ => among(&["dd direct", "Abide plain", "Abide zst"]),
     }
 }

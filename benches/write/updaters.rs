@@ -1,4 +1,4 @@
-//! Updaters with bundles of their own: signed, as they want it.
+//! Updaters with their own signed bundles.
 
 use std::fs;
 use std::path::Path;
@@ -54,7 +54,7 @@ pub fn rauc(dir: &Path, image: &Published, target: &Target) -> Option<String> {
     })
 }
 
-/// A signed package that holds the image packed with zstd.
+/// A signed package with the image packed by zstd.
 pub fn swupdate(dir: &Path, image: &Published, target: &Target) -> Option<String> {
     let stem = image.raw.file_stem()?.to_str()?;
     let (dir, zst) = (dir.join("swupdate"), image.zst());

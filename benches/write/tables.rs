@@ -1,26 +1,26 @@
-//! The tables, and whether what is promised is held.
+//! The tables, and whether the limits are met.
 
 use crate::case::Case;
 use crate::results::{Results, Run};
 
-/// Abide must take at most so much of the time of a peer.
-struct Promise {
+/// The upper bound of Abide's time, as a fraction of another tool's.
+struct Limit {
     abide: &'static str,
     peer: &'static str,
     at_most: f64,
 }
 
-const PROMISES: [Promise; 7] = [
-    Promise { abide: "Abide gz", peer: "EMT's sequence", at_most: 0.25 },
-    Promise { abide: "Abide gz", peer: "igzip | dd", at_most: 0.75 },
-    Promise { abide: "Abide gz", peer: "igzip | dd direct", at_most: 1.0 },
-    Promise { abide: "Abide zst", peer: "zstd | dd", at_most: 0.65 },
-    Promise { abide: "Abide zst", peer: "zstd | dd direct", at_most: 1.2 },
-    Promise { abide: "Abide plain", peer: "dd", at_most: 0.9 },
-    Promise { abide: "Abide plain", peer: "dd direct", at_most: 2.0 },
+const LIMITS: [Limit; 7] = [
+    Limit { abide: "Abide gz", peer: "EMT's sequence", at_most: 0.25 },
+    Limit { abide: "Abide gz", peer: "igzip | dd", at_most: 0.75 },
+    Limit { abide: "Abide gz", peer: "igzip | dd direct", at_most: 1.0 },
+    Limit { abide: "Abide zst", peer: "zstd | dd", at_most: 0.65 },
+    Limit { abide: "Abide zst", peer: "zstd | dd direct", at_most: 1.2 },
+    Limit { abide: "Abide plain", peer: "dd", at_most: 0.9 },
+    Limit { abide: "Abide plain", peer: "dd direct", at_most: 2.0 },
 ];
 
-/// On an image without zeros a third more is allowed.
+/// On an image without zeros, a third more is allowed.
 const DENSE: f64 = 4.0 / 3.0;
 
 pub fn markdown(results: &Results) -> String {
@@ -94,30 +94,29 @@ fn ratios(results: &Results) -> String {
         "\n## Beside other tools, full write, 1G\n\n| | against | at most | sparse | at most | dense |\n\
          | --- | --- | ---: | ---: | ---: | ---: |\n",
     );
-    for promise in &PROMISES {
-        let ratio = |case: &str, limit: f64| {
-            let (Some(abide), Some(peer)) =
-                (results.get(case, promise.abide), results.get(case, promise.peer))
+    for limit in &LIMITS {
+        let ratio = |case: &str, at_most: f64| {
+            let (Some(abide), Some(peer)) = (results.get(case, limit.abide), results.get(case, limit.peer))
             else {
                 return "not measured".to_owned();
             };
             let ratio = abide.seconds / peer.seconds;
-            format!("{ratio:.2}{}", if ratio <= limit { "" } else { " (**missed**)" })
+            format!("{ratio:.2}{}", if ratio <= at_most { "" } else { " (**missed**)" })
         };
         text += &format!(
             "| {} | {} | {:.2} | {} | {:.2} | {} |\n",
-            promise.abide,
-            promise.peer.replace('|', "\\|"),
-            promise.at_most,
-            ratio("full-sparse-1G", promise.at_most),
-            promise.at_most * DENSE,
-            ratio("full-dense-1G", promise.at_most * DENSE),
+            limit.abide,
+            limit.peer.replace('|', "\\|"),
+            limit.at_most,
+            ratio("full-sparse-1G", limit.at_most),
+            limit.at_most * DENSE,
+            ratio("full-dense-1G", limit.at_most * DENSE),
         );
     }
     text
 }
 
-/// What it ran on.
+/// The machine that it ran on.
 fn machine() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
@@ -137,7 +136,7 @@ fn machine() -> String {
     )
 }
 
-/// The version without what a vendor put behind it.
+/// The version without a vendor's suffix.
 fn kernel(release: &str) -> String {
     release.trim().split('-').next().unwrap_or_default().to_owned()
 }
