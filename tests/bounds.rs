@@ -164,7 +164,7 @@ fn a_signal_in_mid_write_ends_it_with_a_word_about_what_that_means() {
         drop(input);
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(signal as i32));
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains("`abide write` begins anew"), "{stderr}");
+        assert!(stderr.contains("run `abide write` again"), "{stderr}");
         tree.abide(&["apply"]).fails(5);
     }
 }

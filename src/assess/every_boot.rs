@@ -11,8 +11,8 @@ use crate::health::Assessment;
 use crate::health::MonotonicClock;
 use crate::health::runner;
 use crate::health::runner::{AssessmentEnd, Runner};
-use crate::update::every_boot::{Answer, fail, pass};
 use crate::update::rearm::{disarm, rearm};
+use crate::update::unhealthy::{Reaction, fail, pass};
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
@@ -72,15 +72,15 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
             announce(root, config, &event);
             let reason = &verdict.reason;
             match answer {
-                Answer::Reboot => {
+                Reaction::Reboot => {
                     warn!("{version} is not healthy: {reason}; rebooting once");
                     reboot::request(root, Manner::Orderly)?;
                 }
-                Answer::GoToOther(other) => {
+                Reaction::GoToOther(other) => {
                     warn!("{version} is not healthy after a reboot: {reason}; going to {other}");
                     reboot::request(root, Manner::Orderly)?;
                 }
-                Answer::Stay(why) => warn!("nothing is done about it: {why}; staying"),
+                Reaction::Stay(why) => warn!("nothing is done about it: {why}; staying"),
             }
             Err(Error::Failed(format!("the system is not healthy: {reason}")))
         }
@@ -88,12 +88,12 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
 }
 
 /// The version that runs, and what is to be done.
-fn respond(root: &Root, config: &Config, reason: &str) -> Result<(String, Answer)> {
+fn respond(root: &Root, config: &Config, reason: &str) -> Result<(String, Reaction)> {
     change(root, config, |machine| {
         let version = machine.running_entry()?.version.unwrap_or_default();
         let answer = match config.assess.every_boot {
             true => fail(machine, reason, config.assess.tries)?,
-            false => Answer::Stay("this boot has used up a try".into()),
+            false => Reaction::Stay("this boot has used up a try".into()),
         };
         Ok((version, answer))
     })

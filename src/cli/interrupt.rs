@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM while the slot is written.
 //!
-//! Every step may be cut off anywhere, so there is nothing to clean up: what is left to do is to say
-//! what that means, and to end by the signal, as the caller expects.
+//! Every step may be interrupted anywhere, so there is nothing to clean up: the process prints what the
+//! interruption means and ends by the signal, as the caller expects.
 
 use std::thread::Builder;
 
@@ -10,8 +10,8 @@ use procfs::process::Process;
 
 use abide_core::error::{Error, OrError, Result};
 
-/// From now on the process says `message` before one of these signals ends it; not those that the
-/// caller has it ignore, as `nohup` and a shell's `&` do. To be called before other threads are started.
+/// From now on the process prints `message` before one of these signals ends it, except those that it
+/// inherited as ignored (`nohup`, a shell's `&`). To be called before other threads are started.
 ///
 /// # Errors
 /// [`Error::Failed`] if the thread that waits cannot be started.
@@ -27,7 +27,7 @@ pub fn watch(message: &'static str) -> Result<()> {
         if let Ok(signal) = signals.wait() {
             crate::cli::progress::clear_line();
             log::error!("{message}");
-            // Unblocked here it does what it does to any process.
+            // Unblocked, the signal has its default effect.
             if signals.thread_unblock().is_ok() && raise(signal).is_ok() {
                 log::debug!("{signal} did not end the process");
             }

@@ -1,4 +1,4 @@
-//! How far a write has come, for people and for programs.
+//! Shows the progress of a write, as text or JSON.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const MIB: u64 = 1 << 20;
 /// How to show progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Style {
-    /// One line that changes on a terminal, a line now and then elsewhere
+    /// A line that is updated on a terminal, a new line every 15 seconds elsewhere
     Auto,
     /// One JSON object per line on standard output
     Json,
@@ -21,16 +21,16 @@ pub enum Style {
     None,
 }
 
-/// Where it goes.
+/// How and where progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Display {
     Terminal,
     Lines,
     Json,
     None,
 }
 
-impl Kind {
+impl Display {
     fn of(style: Style) -> Self {
         match style {
             Style::Json => Self::Json,
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// At most so often. What lands in a log is read later, if ever.
+    /// The shortest time between two updates; a log needs few.
     fn interval(self) -> Duration {
         match self {
             Self::Terminal => Duration::from_millis(250),
@@ -51,37 +51,37 @@ impl Kind {
     }
 }
 
-/// What was shown.
-pub struct Shown {
-    kind: Kind,
+/// The progress of a command.
+pub struct ProgressDisplay {
+    kind: Display,
     start: Instant,
     last: Option<Instant>,
-    /// When the root's first byte came, and which one that was; the rate counts from there.
+    /// When the first byte arrived, and its number; the rate counts from there.
     first: Option<(Instant, u64)>,
 }
 
-impl Shown {
+impl ProgressDisplay {
     pub fn new(style: Style) -> Self {
-        Self { kind: Kind::of(style), start: Instant::now(), last: None, first: None }
+        Self { kind: Display::of(style), start: Instant::now(), last: None, first: None }
     }
 
-    /// Since the beginning.
+    /// Seconds since the start.
     pub fn seconds(&self) -> f64 {
         self.start.elapsed().as_secs_f64()
     }
 
-    /// To be told of every step; shows some.
+    /// To be called for every step of a write; shows some of them.
     pub fn show(&mut self, progress: Progress) {
         let now = Instant::now();
         let (first, from) = *self.first.get_or_insert((now, progress.done));
         let since = match self.kind {
-            // The first line is for those who wait, not for a write that is over in a moment.
-            Kind::Lines => self.last.unwrap_or(self.start),
+            // No line at all for a write that takes less than the interval.
+            Display::Lines => self.last.unwrap_or(self.start),
             _ => self.last.unwrap_or(first),
         };
         let is_due = now.duration_since(since) >= self.kind.interval()
-            || (self.kind == Kind::Json && (self.last.is_none() || progress.done == progress.total));
-        if is_due && self.kind != Kind::None {
+            || (self.kind == Display::Json && (self.last.is_none() || progress.done == progress.total));
+        if is_due && self.kind != Display::None {
             self.last = Some(now);
             self.put(
                 progress,
@@ -102,23 +102,23 @@ impl Shown {
             )
         };
         match self.kind {
-            Kind::Terminal => print_error(&format!("\r\x1b[K{}", text())),
-            Kind::Lines => print_error(&format!("abide: written: {}\n", text().trim_start())),
-            Kind::Json => print_event(&json!({
+            Display::Terminal => print_error(&format!("\r\x1b[K{}", text())),
+            Display::Lines => print_error(&format!("abide: written: {}\n", text().trim_start())),
+            Display::Json => print_event(&json!({
                 "schema": 1, "event": "progress", "done": done, "total": total, "percent": percent,
                 "rate": pace.rate, "seconds_left": pace.seconds_left,
             })),
-            Kind::None => {}
+            Display::None => {}
         }
     }
 
-    /// To be told of every part of a file that was fetched; shows some.
+    /// To be called for every fetched part of a file; shows some of them.
     pub fn fetching(&mut self, name: &str, done: u64, total: Option<u64>) {
         let now = Instant::now();
         let is_end = total == Some(done);
         let is_due = self.last.is_none_or(|last| now.duration_since(last) >= self.kind.interval());
-        let is_shown = is_due || is_end && self.kind != Kind::Lines;
-        if self.kind == Kind::None || !is_shown {
+        let is_shown = is_due || is_end && self.kind != Display::Lines;
+        if self.kind == Display::None || !is_shown {
             return;
         }
         self.last = Some(now);
@@ -128,38 +128,38 @@ impl Shown {
             _ => format!("{name}: {} MiB", done / MIB),
         };
         match self.kind {
-            Kind::Terminal => print_error(&format!("\r\x1b[K{}", text())),
-            Kind::Lines => print_error(&format!("abide: fetched: {}\n", text())),
-            Kind::Json => print_event(&json!({
+            Display::Terminal => print_error(&format!("\r\x1b[K{}", text())),
+            Display::Lines => print_error(&format!("abide: fetched: {}\n", text())),
+            Display::Json => print_event(&json!({
                 "schema": 1, "event": "fetching", "file": name, "done": done, "total": total, "percent": percent,
             })),
-            Kind::None => {}
+            Display::None => {}
         }
     }
 
-    /// Nothing more will come.
+    /// Ends the display.
     pub fn end(&self, result: Result<&Written, &Error>) {
         match (self.kind, result) {
-            (Kind::Terminal, _) if self.last.is_some() => print_error("\r\x1b[K"),
-            (Kind::Json, Ok(written)) => print_event(&json!({
+            (Display::Terminal, _) if self.last.is_some() => print_error("\r\x1b[K"),
+            (Display::Json, Ok(written)) => print_event(&json!({
                 "schema": 1, "event": "staged", "version": written.version, "slot": written.slot.to_string(),
-                "digest": written.digest, "bytes": written.report.bytes, "written": written.report.written,
-                "zeroed": written.report.zeroed, "seconds": self.seconds(),
+                "digest": written.digest, "bytes": written.totals.bytes, "written": written.totals.written,
+                "zeroed": written.totals.zeroed, "seconds": self.seconds(),
             })),
-            (Kind::Json, Err(e)) => print_event(&json!({
+            (Display::Json, Err(e)) => print_event(&json!({
                 "schema": 1, "event": "failed", "error": e.to_string(), "exit_code": e.exit_code(),
             })),
             _ => {}
         }
     }
 
-    /// Whether the result is shown already.
+    /// Whether the result was shown as JSON.
     pub fn is_json(&self) -> bool {
-        self.kind == Kind::Json
+        self.kind == Display::Json
     }
 }
 
-/// How fast, and how long still.
+/// Rate and remaining time.
 #[derive(Debug, PartialEq, Eq)]
 struct Pace {
     /// Bytes per second.
@@ -168,7 +168,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// `done` bytes came in `time`.
+    /// `done` bytes arrived within `time`.
     fn of(progress: Progress, done: u64, time: Duration) -> Self {
         let rate = (done as f64 / time.as_secs_f64().max(0.001)) as u64;
         let left = progress.total.saturating_sub(progress.done);
@@ -185,7 +185,7 @@ fn left(seconds: Option<u64>) -> String {
     }
 }
 
-/// Makes room for another message where progress may be on the terminal.
+/// Clears the progress line on a terminal, for another message.
 pub fn clear_line() {
     if std::io::stderr().is_terminal() {
         print_error("\r\x1b[K");
@@ -194,13 +194,13 @@ pub fn clear_line() {
 
 fn print_error(text: &str) {
     let mut stderr = std::io::stderr();
-    // Progress that nobody can see is no reason to stop.
+    // A closed terminal must not stop the write.
     stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).unwrap_or_default();
 }
 
 fn print_event(event: &serde_json::Value) {
     let mut stdout = std::io::stdout();
-    // As above: who does not listen any more has no reason to have the write fail.
+    // As above: a closed pipe must not stop the write.
     writeln!(stdout, "{event}").and_then(|()| stdout.flush()).unwrap_or_default();
 }
 
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pace_tells_how_long_it_still_takes() {
+    fn the_remaining_time_follows_from_the_rate() {
         let progress = Progress { done: 300, total: 1000 };
         let pace = Pace::of(progress, 200, Duration::from_secs(2));
         assert_eq!(pace, Pace { rate: 100, seconds_left: Some(7) });

@@ -8,7 +8,7 @@ use abide_core::update::Machine;
 
 use crate::cli::Context;
 use crate::cli::interrupt;
-use crate::cli::progress::{Shown, Style};
+use crate::cli::progress::{ProgressDisplay, Style};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -73,8 +73,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         ));
     }
     interrupt::watch("interrupted; the running system is unchanged; `abide update` resumes")?;
-    let mut fetching = Shown::new(args.progress);
-    let mut writing = Shown::new(args.progress);
+    let mut fetching = ProgressDisplay::new(args.progress);
+    let mut writing = ProgressDisplay::new(args.progress);
     let result = update(&context.root, &config, mode, privileges, &mut |notice| match notice {
         Notice::Fetching(name, fetched) => fetching.fetching(name, fetched.done, fetched.total),
         Notice::Writing(progress) => writing.show(progress),

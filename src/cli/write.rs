@@ -7,7 +7,7 @@ use abide_core::state::Lock;
 
 use crate::cli::Context;
 use crate::cli::interrupt;
-use crate::cli::progress::{Shown, Style};
+use crate::cli::progress::{ProgressDisplay, Style};
 
 const MIB: u64 = 1 << 20;
 
@@ -15,10 +15,10 @@ const MIB: u64 = 1 << 20;
 pub struct Args {
     /// The image: a file, an http:// or https:// URL, - for standard input, or a folder or URL/ with SHA256SUMS
     image: String,
-    /// The SHA-256 that the published file must have
+    /// The expected SHA-256 of the published file
     #[arg(long, value_name = "HEX")]
     sha256: Option<String>,
-    /// The version to take; without it the newest one of a folder
+    /// The version to write; by default the newest in a folder
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
     /// How to show progress
@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// An image and the digest that it must have.
+    /// An image and its expected digest.
     pub(super) fn of(image: &str, sha256: Option<&str>) -> Self {
         Self {
             image: image.to_owned(),
@@ -42,8 +42,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let lock = Lock::take(&context.root)?;
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
-    interrupt::watch("interrupted; the running system is untouched, `abide write` begins anew")?;
-    let mut shown = Shown::new(args.progress);
+    interrupt::watch("interrupted; the running system is unchanged, run `abide write` again")?;
+    let mut shown = ProgressDisplay::new(args.progress);
     let wanted =
         Wanted { image: &args.image, sha256: args.sha256.as_deref(), version: args.version.as_deref() };
     let written = write(&mut machine, &wanted, &config, |p| shown.show(p));
@@ -54,8 +54,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
             "{} is staged in slot {}: {} MiB, {} of them written, verified in {:.1} s; `abide apply` makes it boot next",
             written.version,
             written.slot,
-            written.report.bytes.div_ceil(MIB),
-            written.report.written.div_ceil(MIB),
+            written.totals.bytes.div_ceil(MIB),
+            written.totals.written.div_ceil(MIB),
             shown.seconds()
         );
     }

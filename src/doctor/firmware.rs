@@ -1,7 +1,7 @@
 //! Firmware boot options that lead back to the loader.
 
 use crate::doctor::finding::Finding;
-use crate::update::firmware::Count;
+use crate::update::boot_options::Count;
 use abide_core::error::Result;
 
 /// `count` is `None` with a loader that needs but one option. `loader` is how it calls itself.

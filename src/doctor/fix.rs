@@ -1,6 +1,6 @@
 //! What can be put right from here.
 
-use crate::update::firmware;
+use crate::update::boot_options;
 use abide_core::error::Result;
 use abide_core::state::Lock;
 use abide_core::update::Machine;
@@ -19,8 +19,8 @@ pub fn fix(machine: &mut Machine, tries: u32, _lock: &Lock) -> Result<Vec<String
         done.push(format!("the EFI variable {variable} is cleared"));
     }
     // Where they cannot be read there is nothing to fix; the examination says so.
-    if firmware::count(machine, tries).is_ok()
-        && let Some(count) = firmware::add(machine, tries)?
+    if boot_options::count(machine, tries).is_ok()
+        && let Some(count) = boot_options::add(machine, tries)?
     {
         done.push(format!("{} firmware boot options lead to the boot loader now", count.have));
     }

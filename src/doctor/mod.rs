@@ -50,7 +50,7 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
             found.extend(of_machine(machine));
             let tries = config.as_ref().map_or_else(|_| Config::default().assess.tries, |c| c.assess.tries);
             let loader = machine.vars.info.as_deref().unwrap_or("systemd-boot");
-            found.extend(firmware::look(&crate::update::firmware::count(machine, tries), loader));
+            found.extend(firmware::look(&crate::update::boot_options::count(machine, tries), loader));
             if let Ok(config) = config {
                 let status = crate::update::status::FeedStatus::read(machine, config);
                 let failures = FetchState::read(root).failures;

@@ -9,7 +9,7 @@ use crate::doctor::room::Space;
 use crate::doctor::slots::mounts_of;
 use crate::systemd::unit_files;
 use crate::systemd::unit_files::UnitFile;
-use crate::update::write::{Room, SPARE};
+use crate::update::write::{EspSpace, SPARE};
 use abide_core::boot::BootPartition;
 use abide_core::disk::SlotName;
 use abide_core::root::Root;
@@ -64,7 +64,7 @@ impl Surroundings {
 
 /// Room on the ESP for the next UKI.
 pub(super) fn space(machine: &Machine) -> Option<Space> {
-    let room = Room::of(machine.dirs.esp.as_ref()).ok()?;
+    let room = EspSpace::of(machine.dirs.esp.as_ref()).ok()?;
     let largest = room.ukis.iter().filter(|(path, _)| is_uki(path)).map(|(_, len)| *len).max()?;
     let slots = machine.slots.as_ref();
     let other = machine.running_slot().ok().map(SlotName::other);

@@ -14,8 +14,8 @@ use ring::digest::{Context, SHA256};
 
 use crate::config::Download;
 use crate::image::Folder;
-use crate::image::transfer::{Place, Resumed, resume};
 use crate::image::names::SUMS;
+use crate::image::transfer::{Place, Resumed, resume};
 use crate::image::trust::VerifiedSums;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::files;

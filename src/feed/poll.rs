@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::feed::cache::Cache;
 use crate::feed::catalog::{Catalog, METADATA, MOST_METADATA};
 use crate::image::Folder;
-use crate::image::trust::{Verifier, Sums, read_sums};
+use crate::image::trust::{Sums, Verifier, read_sums};
 use abide_core::error::{Error, Result};
 use abide_core::hex;
 

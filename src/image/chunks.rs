@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::disk::direct::Block;
-use crate::image::trust::Claim;
+use crate::image::sha256::Sha256;
+use crate::image::trust::minisign::Claim;
 
 /// Bytes read at once.
 const CHUNK: usize = 512 * 1024;
@@ -56,8 +57,8 @@ pub struct Hashed(JoinHandle<StreamDigest>);
 
 /// SHA-256 of a whole source, and whether its signature is valid.
 pub struct StreamDigest {
-    /// SHA-256.
-    pub sha256: [u8; 32],
+    /// SHA-256, in lower-case hexadecimal.
+    pub sha256: String,
     /// `None` if there was no signature to check.
     pub signed: Option<bool>,
 }
@@ -116,22 +117,16 @@ fn fill(source: &mut impl Read, to: &mut [u8]) -> (usize, Option<io::Result<()>>
 }
 
 fn hash(queue: &Receiver<Chunk>, claim: Option<Claim>) -> StreamDigest {
-    // ring is linked for TLS anyway, and twice as fast as sha2 where the processor
-    // has no instructions for SHA.
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut sha256 = Sha256::default();
     let mut verifier = claim.as_ref().map(Claim::verifier);
     while let Ok(chunk) = queue.recv() {
-        context.update(&chunk);
+        sha256.update(&chunk);
         if let Some(Ok(verifier)) = &mut verifier {
             verifier.update(&chunk);
         }
     }
-    let mut sha256 = [0; 32];
-    for (to, from) in sha256.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
     let signed = verifier.map(|verifier| verifier.and_then(|mut v| v.finalize()).is_ok());
-    StreamDigest { sha256, signed }
+    StreamDigest { sha256: sha256.finish(), signed }
 }
 
 impl Hashed {
@@ -183,7 +178,7 @@ impl Read for Chunks {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use sha2::{Digest, Sha256};
+    use crate::image::sha256;
 
     #[test]
     fn what_is_read_is_what_is_hashed() {
@@ -192,7 +187,7 @@ mod tests {
         let mut read = Vec::new();
         chunks.read_to_end(&mut read).unwrap();
         assert!(read == bytes);
-        assert_eq!(hashed.finish().unwrap().sha256[..], Sha256::digest(&bytes)[..]);
+        assert_eq!(hashed.finish().unwrap().sha256, sha256::of_reader(bytes.as_slice()).unwrap().0);
     }
 
     #[test]

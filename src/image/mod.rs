@@ -12,6 +12,7 @@ mod folder;
 mod layout;
 pub mod names;
 mod open;
+pub mod sha256;
 mod source;
 mod spool;
 mod stream;

@@ -8,7 +8,6 @@ use crate::image::codec::Decoder;
 use crate::image::source::Source;
 use crate::image::trust::minisign::Claim;
 use abide_core::error::{Error, OrError, Result};
-use abide_core::hex;
 
 /// The decoded bytes of a source; reading them hashes the published ones.
 pub struct Stream {
@@ -155,7 +154,7 @@ impl Stream {
         io::copy(&mut rest, &mut io::sink()).or_image(cannot)?;
         drop(rest);
         let stream = self.hashed.finish().or_image(cannot)?;
-        let digest = hex::encode(&stream.sha256);
+        let digest = stream.sha256;
         match wanted {
             Some(wanted) if digest != wanted => Err(Error::Unverified(format!(
                 "{}: its SHA-256 is {digest}, not {wanted}; it is damaged or was replaced",

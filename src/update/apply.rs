@@ -1,7 +1,8 @@
-//! `apply`: the staged update boots next, on trial.
+//! `apply`: makes the staged update boot next, on trial.
 
 use log::{info, warn};
 
+use crate::update::boot_options;
 use abide_core::boot::esp::directory_entries;
 use abide_core::boot::{BootPartition, Entry};
 use abide_core::error::{Error, Result};
@@ -14,23 +15,23 @@ use abide_core::update::step::{STAGED_UKI, Step, perform_all};
 use crate::update::staged;
 use crate::update::switch::{Loader, Switch, demote, free_stem, plan_switch, remember_running};
 
-/// What was done.
+/// The result of `apply`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// Version on trial from the next boot.
+    /// The version on trial from the next boot.
     pub version: String,
-    /// File name of its entry.
+    /// The path of its entry.
     pub file: String,
     /// Whether the running entry was demoted for it.
     pub demoted: bool,
 }
 
-/// Makes the staged update bootable, with the configured tries. `baseline` is how the
-/// running system looks, where that is known.
+/// Makes the staged update bootable, with the configured tries. `baseline` is the baseline of the
+/// running system, if known.
 ///
 /// # Errors
 /// [`Error::Nothing`] if nothing is staged, [`Error::Refused`] if the loader would
-/// not do what is meant or the running system is itself on trial,
+/// not boot it or the running system is itself on trial,
 /// [`Error::Unverified`] if the staged UKI is no longer what was written,
 /// [`Error::Boot`] if the ESP cannot be changed.
 pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> Result<Applied> {
@@ -44,9 +45,9 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let running = machine.running_entry()?;
     let installed = find(&machine.entries, &update.entry).filter(|_| update.stage == Stage::Applied).cloned();
     let new = match installed {
-        // Cut off after the entry appeared: finish from there.
+        // Interrupted after the entry appeared: continue from there.
         Some(entry) => {
-            // One that a rollback to the other system arms was never staged.
+            // A rollback to the other system has no staged UKI.
             if update.uki.is_some() && entry.partition == BootPartition::Esp {
                 staged::verify(machine, update, &entry.path())?;
             }
@@ -62,7 +63,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
     let switch = plan_switch(loader, &machine.entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
-    crate::update::firmware::warn_if_short(machine, tries);
+    boot_options::warn_if_short(machine, tries);
     let steps = plan(&state, update, machine, &switch, &running, tries);
     perform_all(machine, &steps)?;
     info!("{} is on trial from the next boot as {}", update.version, switch.entry.name);
@@ -73,13 +74,13 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     })
 }
 
-/// A power cut in a rename that takes two writes can lose an entry, or show it twice.
+/// Warns if a rename takes two writes: a power cut between them can lose an entry, or show it twice.
 fn warn_of_two_sectors(machine: &Machine, new: &Entry) {
     let dir = new.kind.dir();
     let names = machine.dirs.esp.list(dir).unwrap_or_default();
     if !directory_entries::has_room(names.iter().map(|i| i.name.as_str()), new.name.file()) {
         warn!(
-            "{dir} on the ESP holds too many or too long names to be renamed in one write; remove what is not needed"
+            "{dir} on the ESP has too many or too long names for a rename in one write; remove files that are not needed"
         );
     }
 }
@@ -88,19 +89,19 @@ fn entry_id(stem: &str) -> String {
     format!("{stem}.efi").to_lowercase()
 }
 
-/// The update that is there to be applied.
+/// The update that can be applied.
 fn pending(state: &State) -> Result<&Update> {
     match &state.update {
         Some(update) if matches!(update.stage, Stage::Staged | Stage::Applied) => Ok(update),
         Some(update) if update.stage == Stage::Writing => Err(Error::Nothing(format!(
-            "writing {} was cut off; run `abide write` again before `abide apply`",
+            "the write of {} was interrupted; run `abide write` again before `abide apply`",
             update.version
         ))),
         _ => Err(Error::Nothing("no update is staged; `abide write IMAGE` stages one".into())),
     }
 }
 
-/// The steps in the order that makes each of them safe to be the last.
+/// The steps, in an order that is safe to be interrupted after each.
 fn plan(
     state: &State,
     update: &Update,
@@ -110,7 +111,7 @@ fn plan(
     tries: u32,
 ) -> Vec<Step> {
     let mut steps = machine.overrides_to_clear();
-    // The state before the entry: a trial that boots must find out that it is one.
+    // The state before the entry: a trial must be recognised as one when it boots.
     let mut next = remember_running(state, update.slot.other(), running);
     next.update = Some(Update {
         stage: Stage::Applied,
@@ -129,12 +130,12 @@ fn plan(
     });
     steps.push(Step::Save(Box::new(next)));
     steps.extend(install(&machine.entries, &switch.entry));
-    // Last, the switching point: only now does the loader prefer the new entry.
+    // Last, the switching point: from here on the loader prefers the new entry.
     steps.extend(demote(&machine.entries, switch));
     steps
 }
 
-/// The steps that leave exactly one form of the new entry.
+/// The steps that leave exactly one name of the new entry.
 fn install(entries: &[Entry], new: &Entry) -> Vec<Step> {
     let same: Vec<&Entry> = entries.iter().filter(|e| e.id() == new.id()).collect();
     match same.as_slice() {

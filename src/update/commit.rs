@@ -1,4 +1,4 @@
-//! `commit`: the running trial is kept.
+//! `commit`: keeps the system on trial.
 
 use abide_core::boot::{Counter, Entry};
 use abide_core::error::{Error, Result};
@@ -11,8 +11,8 @@ use abide_core::update::step::{Effects, Step, entries_after, perform_all};
 
 use crate::update::switch::{Loader, refuse_unless_next};
 
-/// Keeps the running trial: its entry loses the counter, and the state remembers it.
-/// Returns the version that was kept. Saying it again changes nothing.
+/// Commits the system on trial: its entry loses the counter, and the state records it.
+/// Returns the committed version. A repeated commit changes nothing.
 ///
 /// # Errors
 /// [`Error::Nothing`] unless the running slot is the one on trial;
@@ -20,25 +20,25 @@ use crate::update::switch::{Loader, refuse_unless_next};
 /// [`Error::Boot`] if the entry cannot be renamed.
 pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<String> {
     let state = machine.state();
-    if let Some(version) = kept_already(&state, machine) {
+    if let Some(version) = already_committed(&state, machine) {
         if let Some(baseline) = baseline {
             machine.perform(&Step::Save(Box::new(State { baseline, ..state })))?;
         }
         return Ok(version);
     }
     let update = on_trial(&state, machine)?;
-    // A default that was pinned in mid-trial would make the next boot another system's.
+    // An entry that was pinned during the trial would boot another system next.
     let mut steps = machine.pins_to_clear();
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
-    steps.extend(plan_that_lasts(loader, &state, update, &machine.entries, baseline, &machine.now)?);
+    steps.extend(plan_to_boot_next(loader, &state, update, &machine.entries, baseline, &machine.now)?);
     let version = update.version.clone();
     perform_all(machine, &steps)?;
     Ok(version)
 }
 
-/// The version of this very boot's trial, where somebody else was faster and marked it good.
-fn kept_already(state: &State, machine: &Machine) -> Option<String> {
+/// The version on trial in this boot, if its entry was already marked good by someone else.
+fn already_committed(state: &State, machine: &Machine) -> Option<String> {
     let was_trial = machine.note.as_ref().is_some_and(|note| note.kind == BootKind::Trial);
     let update = state.update.as_ref().filter(|u| was_trial && u.stage == Stage::Committed)?;
     machine.runs(update).then(|| update.version.clone())
@@ -62,12 +62,12 @@ fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
     Ok(update)
 }
 
-/// The steps of a commit after which the loader boots the update and nothing else: where the
-/// system before it would come first, it steps back, as `apply` would have had it do.
+/// The steps of a commit after which the loader boots the update: if the previous system would sort first, it
+/// is demoted, as by `apply`.
 ///
 /// # Errors
 /// [`Error::Refused`] with the model's reason, and as [`plan`].
-fn plan_that_lasts(
+fn plan_to_boot_next(
     loader: Loader<'_>,
     state: &State,
     update: &Update,
@@ -83,7 +83,7 @@ fn plan_that_lasts(
     let Some((previous, entry)) = previous.and_then(|p| Some((p, find(entries, &p.entry)?))) else {
         return Err(why);
     };
-    // Before the commit itself: cut off in between, this is what an armed downgrade looks like.
+    // Before the commit itself: interrupted in between, this looks like an applied downgrade.
     let demoted = Previous { demoted: true, ..previous.clone() };
     let update = Update { previous: Some(demoted), ..update.clone() };
     let state = State { update: Some(update.clone()), ..state.clone() };
@@ -108,7 +108,10 @@ pub fn plan(
     now: &str,
 ) -> Result<Vec<Step>> {
     let entry = find(entries, &update.entry).ok_or_else(|| {
-        Error::Boot(format!("the boot entry {} is not on the ESP any more; cannot commit it", update.entry))
+        Error::Boot(format!(
+            "the boot entry {} is no longer on the ESP; write the update again",
+            update.entry
+        ))
     })?;
     let mut steps = vec![];
     if entry.name.counter().is_some() {

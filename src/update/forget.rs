@@ -1,4 +1,4 @@
-//! `forget`: a failed image may be tried again.
+//! `forget`: allows another attempt of a failed image.
 
 use abide_core::error::{Error, Result};
 use abide_core::state::{Failure, State};
@@ -6,34 +6,34 @@ use abide_core::state::{Failure, State};
 use abide_core::update::machine::Machine;
 use abide_core::update::step::{Effects, Step};
 
-/// Which records to drop.
+/// Which records to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// Every one.
+    /// All of them.
     All,
-    /// Those of this version, or whose digest begins with this.
+    /// Those of this version, or whose digest starts with this.
     Image(String),
 }
 
-/// The shortest beginning of a digest that is taken for one.
+/// The fewest digits of a digest that are accepted.
 const MIN_DIGEST: usize = 6;
 
-/// Drops failure records and returns how many. With [`Which::All`], none is not an error.
+/// Deletes failure records and returns how many. With [`Which::All`], having none is not an error.
 ///
 /// # Errors
-/// [`Error::Nothing`] if no record fits.
+/// [`Error::Nothing`] if no record matches.
 pub fn forget(machine: &mut Machine, which: &Which) -> Result<usize> {
     let state = machine.state();
     let next = without(&state, which);
-    let dropped = state.failures.len() - next.failures.len();
-    if dropped == 0 {
+    let deleted = state.failures.len() - next.failures.len();
+    if deleted == 0 {
         return match which {
             Which::All => Ok(0),
-            Which::Image(name) => Err(Error::Nothing(format!("no failure of {name} is on record"))),
+            Which::Image(name) => Err(Error::Nothing(format!("there is no failure record of {name}"))),
         };
     }
     machine.perform(&Step::Save(Box::new(next)))?;
-    Ok(dropped)
+    Ok(deleted)
 }
 
 fn without(state: &State, which: &Which) -> State {

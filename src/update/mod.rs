@@ -1,13 +1,13 @@
-//! The life of one update, as commands change it: written, applied, committed, rolled back.
+//! The life of one update: written, applied, committed, rolled back.
 
 pub mod apply;
+pub mod boot_options;
 pub mod commit;
-pub mod every_boot;
-pub mod firmware;
 pub mod forget;
 pub mod rearm;
 pub mod rollback;
 pub mod staged;
 pub mod status;
 pub mod switch;
+pub mod unhealthy;
 pub mod write;

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use abide::update::write::{Described, Facts, Part, Plan, Room, begin, end};
+use abide::update::write::{EspSpace, ImageSummary, PartitionSummary, PlanInput, WritePlan, begin, end};
 use abide_core::boot::Volume;
 use abide_core::boot::model::uki;
 use abide_core::disk::{Role, SlotName};
@@ -68,11 +68,11 @@ fn half_write(session: &mut Session<'_>, slot: SlotName) {
     session.harvest("write: the slot is half written");
 }
 
-fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<Plan> {
+fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<WritePlan> {
     let uki = uki::read(Cursor::new(bytes)).map_err(|e| Error::Image(e.to_string()))?;
-    Facts {
-        image: Described {
-            parts: vec![Part { role: Role::Root, len: Some(1 << 20), no_auto: false }],
+    PlanInput {
+        image: ImageSummary {
+            partitions: vec![PartitionSummary { role: Role::Root, len: Some(1 << 20), no_auto: false }],
             root_arch: None,
             uki,
             uki_size: bytes.len() as u64,
@@ -83,7 +83,7 @@ fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<Plan> {
         slots: &slots(),
         running: machine.running_slot()?,
         running_entry: &machine.running_entry()?.id(),
-        room: Room::of(machine.dirs.esp.as_ref())?,
+        space: EspSpace::of(machine.dirs.esp.as_ref())?,
         image_id: None,
         no_panic: abide::config::Lacking::Warn,
         scratch: uuid::Uuid::nil(),

@@ -13,21 +13,6 @@ pub const CIRCLES: &[&str] = &[
     "src/agent/fetch.rs",
     "src/agent/mod.rs",
     "src/agent/schedule.rs",
-    "src/cli/emt/mod.rs",
-    "src/cli/emt/support.rs",
-    "src/cli/emt/tool.rs",
-    "src/cli/emt/update.rs",
-    "src/image/folder.rs",
-    "src/image/http.rs",
-    "src/image/source.rs",
-    "src/image/trust/keys.rs",
-    "src/image/trust/mod.rs",
-    "src/image/trust/openpgp.rs",
-    "src/update/write/disk_image.rs",
-    "src/update/write/opened.rs",
-    "src/update/write/parts.rs",
-    "src/update/write/plan.rs",
-    "src/update/write/set.rs",
 ];
 
 /// Imports from above or from a neighbour: the file and the one that it imports.

@@ -199,7 +199,7 @@ fn a_set_that_failed_before_is_refused_before_anything_is_fetched() {
 fn a_verity_image_needs_its_hashes_and_a_place_for_them() {
     let tree = verity_machine();
     let run = write(&tree, &Image::with_cmdline("2.0", &roothash())).fails(6);
-    assert!(run.stderr.contains("holds no verity hashes"), "{}", run.stderr);
+    assert!(run.stderr.contains("has no verity hashes"), "{}", run.stderr);
     untouched(&tree);
     let image = Image { verity: noise(40_960, 9), ..Image::with_cmdline("2.0", &roothash()) };
     let tree = machine();

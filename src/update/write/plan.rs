@@ -3,10 +3,11 @@
 use crate::boot::kernel_args::reboots_on_panic;
 use crate::config::Lacking;
 use crate::update::switch::free_stem;
-use crate::update::write::opened::Described;
-use crate::update::write::parts;
-use crate::update::write::parts::PartPlan;
-use crate::update::write::stage::Room;
+use crate::update::write::esp_space::{EspSpace, SPARE};
+use crate::update::write::native::NATIVE;
+use crate::update::write::open_image::ImageSummary;
+use crate::update::write::partitions;
+use crate::update::write::partitions::PartitionPlan;
 use abide_core::boot::Entry;
 use abide_core::boot::model::name::{EntryName, Suffix};
 use abide_core::boot::model::uki::Uki;
@@ -16,30 +17,12 @@ use abide_core::state::{Stage, State, Update};
 use abide_core::update::renames::{find, keep};
 use abide_core::update::step::Step;
 
-/// Bytes that must stay free on the ESP beside the UKI, for the state and for the
-/// FAT itself.
-pub const SPARE: u64 = 128 * 1024;
-
-/// The PE machine type and the names that stand for this machine's architecture
-/// (PE format, "Machine Types"; Discoverable Partitions Specification).
-pub const NATIVE: (u16, &str) = if cfg!(target_arch = "x86_64") {
-    (0x8664, "x86-64")
-} else if cfg!(target_arch = "aarch64") {
-    (0xaa64, "arm64")
-} else if cfg!(target_arch = "riscv64") {
-    (0x5064, "riscv64")
-} else if cfg!(target_arch = "arm") {
-    (0x01c2, "arm")
-} else {
-    (0x014c, "x86")
-};
-
-/// What the decision is made from.
+/// Everything that the plan depends on.
 #[derive(Debug)]
-pub struct Facts<'a> {
+pub struct PlanInput<'a> {
     /// The image.
-    pub image: Described,
-    /// Of the published file, where it is known beforehand.
+    pub image: ImageSummary,
+    /// Digest of the published image, if it is known beforehand.
     pub digest: Option<&'a str>,
     /// What is remembered.
     pub state: &'a State,
@@ -51,54 +34,57 @@ pub struct Facts<'a> {
     pub running: SlotName,
     /// Id of the entry of the running system.
     pub running_entry: &'a str,
-    /// On the ESP.
-    pub room: Room,
-    /// The only image that is accepted, by `IMAGE_ID` or `ID`; none: any.
+    /// The space on the ESP.
+    pub space: EspSpace,
+    /// The only accepted image, by `IMAGE_ID` or `ID`; `None`: any.
     pub image_id: Option<&'a str>,
-    /// What becomes of an image whose kernel would stand still when it panics.
+    /// What to do with an image whose kernel would hang after a panic.
     pub no_panic: Lacking,
-    /// A random UUID, for partitions that nothing is to find while they are written.
+    /// A random UUID, for partitions that must not be found while they are written.
     pub scratch: uuid::Uuid,
 }
 
-/// What is to be done before and after the slot is written.
+/// What to do before and after the slot is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct WritePlan {
     /// Makes the slot unbootable and says so in the state, in this order.
     pub clear: Vec<Step>,
     /// The update as it is remembered while it is written.
     pub update: Update,
     /// The partitions that are written.
-    pub parts: Vec<PartPlan>,
+    pub partitions: Vec<PartitionPlan>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
 
-impl Facts<'_> {
-    /// Refuses, or says what to do.
-    pub fn plan(&self) -> Result<Plan> {
+impl PlanInput<'_> {
+    /// Makes the plan.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] or [`Error::Image`] if the image does not fit the machine.
+    pub fn plan(&self) -> Result<WritePlan> {
         let target = self.slots.get(self.running.other());
         let uki = &self.image.uki;
         check_machine(uki, self.image.root_arch)?;
-        if let Some(why) = stands_still(uki).filter(|_| self.no_panic == Lacking::Refuse) {
+        if let Some(why) = hangs_on_panic(uki).filter(|_| self.no_panic == Lacking::Refuse) {
             return Err(Error::Refused(format!(
-                "[write] panic of the configuration forbids the image: {why}"
+                "[write] panic of the configuration forbids this image: {why}"
             )));
         }
         let (image_id, version) = identity(uki)?;
         if let Some(own) = self.image_id.filter(|own| *own != image_id) {
             return Err(Error::Refused(format!(
-                "the image is '{image_id}', but this machine runs '{own}'; if that is meant, set image_id in \
+                "the image is '{image_id}', but this machine runs '{own}'; if that is intended, set image_id in \
                  [trust] of the configuration"
             )));
         }
         self.state.refuse_failed(Some(&version), self.digest)?;
         let root = self.root_arg()?;
         let label = format!("{image_id}_{version}");
-        let (parts, notes) =
-            parts::plan(&self.image, &root, target, self.slots.get(self.running), &label, self.scratch)?;
-        let doomed = self.doomed(&image_id, &version)?;
-        self.check_room(&doomed)?;
+        let (partitions, notes) =
+            partitions::plan(&self.image, &root, target, self.slots.get(self.running), &label, self.scratch)?;
+        let removed = self.entries_to_remove(&image_id, &version)?;
+        self.check_space(&removed)?;
 
         let update = Update {
             image_id,
@@ -118,7 +104,7 @@ impl Facts<'_> {
             counted: false,
         };
         let warnings = warnings(uki).into_iter().chain(notes).collect();
-        Ok(Plan { clear: self.clear(&doomed, &update), parts, warnings, update })
+        Ok(WritePlan { clear: self.clear(&removed, &update), partitions, warnings, update })
     }
 
     /// The root that every profile of the UKI boots.
@@ -126,8 +112,8 @@ impl Facts<'_> {
         let uki = &self.image.uki;
         if let Some(node) = uki.main.cmdline.as_deref().and_then(RootArg::mapped) {
             return Err(Error::Refused(format!(
-                "the image boots {node}, which encryption or a verity tree made on the device would have to \
-                 provide; that is not supported: an image is written as it was published"
+                "the image boots {node}, which needs encryption or a verity tree made on the device; that is not \
+                 supported: an image is written as it was published"
             )));
         }
         let of = |cmdline: &Option<String>| cmdline.as_deref().and_then(RootArg::parse);
@@ -144,9 +130,9 @@ impl Facts<'_> {
         Ok(root)
     }
 
-    /// The entries that go: those that boot the target slot, those that the state says are its, and
+    /// The entries to remove: those that boot the target slot, those that the state records for it, and
     /// every form of the entry that the image will get; never the running one.
-    fn doomed(&self, image_id: &str, version: &str) -> Result<Vec<&Entry>> {
+    fn entries_to_remove(&self, image_id: &str, version: &str) -> Result<Vec<&Entry>> {
         let target = self.running.other();
         let known = [
             self.state.installed(target).map(|installed| installed.entry.clone()),
@@ -154,39 +140,39 @@ impl Facts<'_> {
         ];
         let id_of = |stem: &str| format!("{stem}.efi").to_lowercase();
         let new = id_of(&free_stem(image_id, version, |stem| id_of(stem) == self.running_entry)?);
-        let is_doomed = |entry: &&Entry| {
+        let is_removed = |entry: &&Entry| {
             let id = entry.id();
             let boots_target =
                 entry.options.as_deref().and_then(|o| self.slots.of_cmdline(o)) == Some(target);
             id != self.running_entry
                 && (boots_target || id == new || known.iter().flatten().any(|k| *k == id))
         };
-        Ok(self.entries.iter().filter(is_doomed).collect())
+        Ok(self.entries.iter().filter(is_removed).collect())
     }
 
-    fn check_room(&self, doomed: &[&Entry]) -> Result<()> {
+    fn check_space(&self, removed: &[&Entry]) -> Result<()> {
         let size = |entry: &&Entry| {
             let on_esp = entry.partition == abide_core::boot::BootPartition::Esp;
-            let found = self.room.ukis.iter().find(|(path, _)| on_esp && *path == entry.path());
+            let found = self.space.ukis.iter().find(|(path, _)| on_esp && *path == entry.path());
             found.map_or(0, |(_, len)| *len)
         };
-        let free = doomed.iter().map(size).fold(self.room.free, u64::saturating_add);
+        let free = removed.iter().map(size).fold(self.space.free, u64::saturating_add);
         let needed = self.image.uki_size.saturating_add(SPARE);
         if free < needed {
             return Err(Error::Refused(format!(
                 "the image's UKI needs {needed} bytes on the ESP, but even without the other slot's entry only \
-                 {free} are free; remove what does not belong there"
+                 {free} are free; remove files that are not needed from the ESP"
             )));
         }
         Ok(())
     }
 
-    fn clear(&self, doomed: &[&Entry], update: &Update) -> Vec<Step> {
-        // Where the running entry had stepped back for another system, its name comes back before
-        // that system's entry goes: one of the two must always boot, and be good.
+    fn clear(&self, removed: &[&Entry], update: &Update) -> Vec<Step> {
+        // If the running entry was demoted for another system, it gets its plain name back before that
+        // system's entry is removed: one of the two must always be bootable and good.
         let mut steps: Vec<Step> =
             find(self.entries, self.running_entry).and_then(keep).into_iter().collect();
-        steps.extend(doomed.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }));
+        steps.extend(removed.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }));
         let mut state = self.state.clone();
         state.set_installed(update.slot, None);
         state.update = Some(update.clone());
@@ -206,12 +192,12 @@ fn check_machine(uki: &Uki, root_arch: Option<&str>) -> Result<()> {
         )));
     }
     if !uki.has_linux {
-        return Err(Error::Image("the image's UKI holds no kernel, or is truncated".into()));
+        return Err(Error::Image("the image's UKI has no kernel, or is truncated".into()));
     }
     Ok(())
 }
 
-/// Image id and version, such that they can make up a file name.
+/// Image id and version; together they must be a valid file name.
 fn identity(uki: &Uki) -> Result<(String, String)> {
     let osrel = uki.main.osrel.as_ref();
     let id = osrel.and_then(|o| o.image_id.as_deref().or(o.id.as_deref()));
@@ -224,22 +210,22 @@ fn identity(uki: &Uki) -> Result<(String, String)> {
     let stem = format!("{id}_{version}");
     if stem.contains('+') || EntryName::new(&stem, None, Suffix::Efi).is_none() {
         return Err(Error::Refused(format!(
-            "'{stem}' cannot be the name of a boot entry; IMAGE_ID and IMAGE_VERSION must hold no '+' or '/'"
+            "'{stem}' cannot be the name of a boot entry; IMAGE_ID and IMAGE_VERSION must not contain '+' or '/'"
         )));
     }
     Ok((id.to_owned(), version.to_owned()))
 }
 
-/// What is missing from the UKI's command line, where its kernel would stand still when it panics.
-fn stands_still(uki: &Uki) -> Option<&'static str> {
+/// What the UKI's command line lacks, if its kernel would hang after a panic.
+fn hangs_on_panic(uki: &Uki) -> Option<&'static str> {
     (uki.main.cmdline.as_deref().and_then(reboots_on_panic) != Some(true)).then_some(
         "its UKI has no panic= on its command line: if the kernel panics before the initramfs, the \
-         machine stands still instead of falling back; add panic=10",
+         machine hangs instead of falling back; add panic=10",
     )
 }
 
 fn warnings(uki: &Uki) -> Vec<String> {
-    let mut warnings: Vec<String> = stands_still(uki).map(str::to_owned).into_iter().collect();
+    let mut warnings: Vec<String> = hangs_on_panic(uki).map(str::to_owned).into_iter().collect();
     if !uki.others.is_empty() {
         warnings.push(
             "its UKI has several profiles; systemd-boot 257 may choose another than the first".to_owned(),

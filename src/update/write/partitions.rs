@@ -1,74 +1,81 @@
-//! What becomes of the partitions of the target slot. Pure.
+//! What happens to the partitions of the target slot. Pure.
 
 use uuid::Uuid;
 
 use crate::disk::gpt::{EntryChange, MAX_LABEL, NO_AUTO, READ_ONLY};
-use crate::update::write::opened::{Described, Part};
-use crate::update::write::plan::NATIVE;
+use crate::update::write::native::NATIVE;
+use crate::update::write::open_image::{ImageSummary, PartitionSummary};
 use abide_core::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
 use abide_core::disk::{Area, Role, RootArg, Slot, is_sysupdate_root};
 use abide_core::error::{Error, Result};
 
-/// What systemd-sysupdate labels a partition that holds nothing.
+/// The label that systemd-sysupdate gives to an empty partition.
 const EMPTY: &str = "_empty";
 
 /// What happens to one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartPlan {
+pub struct PartitionPlan {
     /// What it holds.
     pub role: Role,
+    /// Bytes that the image has for it, if that is known before they are unpacked.
+    pub len: Option<u64>,
     /// Where it is.
     pub area: Area,
-    /// Before its first byte is overwritten.
+    /// The change before its first byte is overwritten.
     pub before: EntryChange,
-    /// Once everything is verified.
+    /// The change once everything is verified.
     pub after: EntryChange,
 }
 
-/// What to write where, so that `root` finds the target, and it alone; and what the user should know.
+/// The plan for each partition, after which `root` finds the target slot and nothing else; and warnings for
+/// the user.
 ///
-/// While it is written, a partition is marked so that nothing discovers it by itself, and the partitions of
-/// a verity image have the random UUID `scratch`, since their own ones are the root hash.
+/// While a partition is written it is excluded from automatic discovery, and the partitions of a verity image
+/// have the random UUID `scratch`, since their final ones are the root hash.
 pub fn plan(
-    image: &Described,
+    image: &ImageSummary,
     root: &RootArg,
     target: &Slot,
     running: &Slot,
     label: &str,
     scratch: Uuid,
-) -> Result<(Vec<PartPlan>, Vec<String>)> {
+) -> Result<(Vec<PartitionPlan>, Vec<String>)> {
     let verity = matches!(root, RootArg::RootHash(_));
-    let of_image = |role| image.parts.iter().find(|part| part.role == role);
+    let of_image = |role| image.partitions.iter().find(|partition| partition.role == role);
     if verity && of_image(Role::Verity).is_none() {
-        return Err(Error::Refused(format!("the image boots {root}, but holds no verity hashes")));
+        return Err(Error::Refused(format!("the image boots {root}, but has no verity hashes")));
     }
     let after = fit(root, target, running, label)?;
     let mut warnings = Vec::new();
-    let mut parts = Vec::new();
-    for part in &image.parts {
-        if part.role != Role::Root && !verity {
+    let mut plans = Vec::new();
+    for partition in &image.partitions {
+        if partition.role != Role::Root && !verity {
             continue;
         }
-        let Some(area) = target.area(part.role) else {
-            if part.role == Role::Verity {
+        let Some(area) = target.area(partition.role) else {
+            if partition.role == Role::Verity {
                 return Err(Error::Refused(format!(
                     "the image has dm-verity hashes, but slot {} has no partition for them; label one {}_verity",
                     target.name, target.label
                 )));
             }
-            warnings.push(format!("its {} has no place in slot {} and is left out", part.role, target.name));
+            warnings.push(format!(
+                "its {} is left out: slot {} has no partition for it",
+                partition.role, target.name
+            ));
             continue;
         };
-        check_size(part, &area, target)?;
-        let label = label_of(part.role, &area, target, label)?;
-        let own = match part.role {
+        check_size(partition, &area, target)?;
+        let label = label_of(partition.role, &area, target, label)?;
+        let own = match partition.role {
             Role::Root => after.uuid,
             Role::Verity => root.verity_uuid().and_then(|uuid| Uuid::try_parse(&uuid).ok()),
             Role::VeritySig => None,
         };
-        let hidden = Uuid::from_u128(scratch.as_u128() ^ part.role as u128);
-        parts.push(PartPlan {
-            role: part.role,
+        let hidden = Uuid::from_u128(scratch.as_u128() ^ partition.role as u128);
+        plans.push(PartitionPlan {
+            role: partition.role,
+            len: partition.len,
             before: EntryChange {
                 label: label.as_ref().filter(|_| area.label != EMPTY).map(|_| EMPTY.to_owned()),
                 uuid: (verity && own.is_some()).then_some(hidden),
@@ -78,27 +85,27 @@ pub fn plan(
             after: EntryChange {
                 label,
                 uuid: own,
-                kind: if verity { kind_of(part.role) } else { None },
-                set: if part.no_auto { NO_AUTO } else { 0 } | if verity { READ_ONLY } else { 0 },
-                clear: if part.no_auto { 0 } else { NO_AUTO },
+                kind: if verity { kind_of(partition.role) } else { None },
+                set: if partition.no_auto { NO_AUTO } else { 0 } | if verity { READ_ONLY } else { 0 },
+                clear: if partition.no_auto { 0 } else { NO_AUTO },
             },
             area,
         });
     }
-    Ok((parts, warnings))
+    Ok((plans, warnings))
 }
 
-fn check_size(part: &Part, area: &Area, target: &Slot) -> Result<()> {
-    match part.len {
+fn check_size(partition: &PartitionSummary, area: &Area, target: &Slot) -> Result<()> {
+    match partition.len {
         Some(len) if len > area.size => Err(Error::Refused(format!(
             "the image's {} takes {len} bytes, but slot {} ({}) has only {}",
-            part.role, target.name, area.node, area.size
+            partition.role, target.name, area.node, area.size
         ))),
         _ => Ok(()),
     }
 }
 
-/// The label that a partition gets, where its slot is labelled as systemd-sysupdate does it.
+/// The new label of a partition, if its slot is labelled as by systemd-sysupdate.
 fn label_of(role: Role, area: &Area, target: &Slot, label: &str) -> Result<Option<String>> {
     if !is_sysupdate_root(&target.label) {
         return Ok(None);
@@ -132,7 +139,7 @@ fn kind_of(role: Role) -> Option<Uuid> {
     kind.and_then(|kind| Uuid::try_parse(kind).ok())
 }
 
-/// What to make of the target's partition so that `root` finds it, and it alone.
+/// The change after which `root` finds the target's root partition and nothing else.
 fn fit(root: &RootArg, target: &Slot, running: &Slot, label: &str) -> Result<EntryChange> {
     if running.is(root) {
         return Err(Error::Refused(format!(
@@ -144,7 +151,7 @@ fn fit(root: &RootArg, target: &Slot, running: &Slot, label: &str) -> Result<Ent
     match root {
         RootArg::PartUuid(uuid) | RootArg::BootUuid(uuid) => {
             let uuid = uuid::Uuid::try_parse(uuid).map_err(|_| {
-                Error::Refused(format!("the image boots {root}, which is no UUID of a GPT partition"))
+                Error::Refused(format!("the image boots {root}, which is not the UUID of a GPT partition"))
             })?;
             change.uuid = Some(uuid);
         }
@@ -152,20 +159,22 @@ fn fit(root: &RootArg, target: &Slot, running: &Slot, label: &str) -> Result<Ent
         RootArg::PartLabel(wanted) if is_sysupdate_root(&target.label) && wanted == label => {}
         RootArg::PartLabel(_) => {
             return Err(Error::Refused(format!(
-                "the image boots {root}, but the slot it would be written to is labelled '{}'",
-                target.label
+                "the image boots {root}, but slot {} is labelled '{}'",
+                target.name, target.label
             )));
         }
         RootArg::Node(_) if target.is(root) => {}
         RootArg::RootHash(_) => {
             let uuid = root.partition_uuid().and_then(|uuid| uuid::Uuid::try_parse(&uuid).ok());
             change.uuid = Some(uuid.ok_or_else(|| {
-                Error::Refused(format!("the image boots {root}, which is no root hash of 128 bits or more"))
+                Error::Refused(format!(
+                    "the image boots {root}, which is not a root hash of at least 128 bits"
+                ))
             })?);
         }
         _ => {
             return Err(Error::Refused(format!(
-                "the image boots {root}, which cannot be made to mean slot {}; build it with root=PARTUUID=…",
+                "the image boots {root}, which cannot refer to slot {}; build it with root=PARTUUID=…",
                 target.name
             )));
         }

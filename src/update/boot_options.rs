@@ -1,4 +1,4 @@
-//! Enough firmware boot options for a loader that gives up on a UKI it cannot start.
+//! Firmware boot options: enough of them for a loader that exits if it cannot start a UKI.
 
 use std::io::Read;
 
@@ -23,29 +23,29 @@ const PLACES: [&str; 2] = if cfg!(target_arch = "x86_64") {
     ["EFI/systemd/systemd-bootia32.efi", "EFI/BOOT/BOOTIA32.EFI"]
 };
 
-/// What every systemd-boot carries in its section `.sdmagic`.
+/// What every systemd-boot contains in its section `.sdmagic`.
 const MAGIC: &[u8] = b"#### LoaderInfo: systemd-boot ";
-/// The largest file that is looked through for it; systemd-boot has a tenth of that.
-const MOST_BYTES: u64 = 4 << 20;
+/// The largest file that is searched for it; systemd-boot has a tenth of that size.
+const MAX_BYTES: u64 = 4 << 20;
 
-/// How many boot options lead to the loader.
+/// The number of boot options that lead to the loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// How many do.
+    /// The present number.
     pub have: usize,
-    /// One for each try, and one for the boot after them.
+    /// The number needed: one for each try, and one for the boot after them.
     pub needed: usize,
 }
 
 impl Count {
-    /// Whether these are enough.
+    /// Whether there are enough.
     #[must_use]
     pub fn is_enough(self) -> bool {
         self.have >= self.needed
     }
 }
 
-/// Counts the options; `None` with a loader that needs but one.
+/// Counts the options; `None` with a loader that needs only one.
 ///
 /// # Errors
 /// [`Error::Boot`] if the firmware does not show its options, or which ESP the loader came from.
@@ -55,11 +55,11 @@ pub fn count(machine: &Machine, tries: u32) -> Result<Option<Count>> {
     Ok(Some(Count { have: options.leading(&loader).len(), needed }))
 }
 
-/// Adds the options that are missing and returns how many there are then; `None` if none were.
-/// None that is there is changed, removed or moved before another.
+/// Adds the missing options and returns the new count; `None` if none were missing. Existing options are
+/// neither changed nor removed nor reordered.
 ///
 /// # Errors
-/// As [`count`], and [`Error::Boot`] if the firmware takes no more: everything is as it was then.
+/// As [`count`], and [`Error::Boot`] if the firmware accepts no more: nothing is changed then.
 pub fn add(machine: &Machine, tries: u32) -> Result<Option<Count>> {
     let Some(needed) = needed(machine, tries) else { return Ok(None) };
     let (options, loader) = (read(machine)?, loader_path(machine)?);
@@ -70,18 +70,18 @@ pub fn add(machine: &Machine, tries: u32) -> Result<Option<Count>> {
     carry_out(&mut machine.efi().clone(), &plan).map_err(|e| cannot(explain(&e, plan.create.len())))?;
     let have = read(machine)?.leading(&loader).len();
     if have < needed {
-        // Some firmware says yes and forgets.
+        // Some firmware accepts the options and does not store them.
         return Err(cannot(format!("the firmware shows {have} of {needed} after they were written")));
     }
     Ok(Some(Count { have, needed }))
 }
 
-/// Tells on the log if there are too few. What cannot be counted is `doctor`'s to tell.
+/// Logs a warning if there are too few. What cannot be counted is reported by `doctor`.
 pub(super) fn warn_if_short(machine: &Machine, tries: u32) {
     match count(machine, tries) {
         Ok(Some(count)) if !count.is_enough() => warn!(
             "{} of {} firmware boot options lead to the boot loader: if it cannot start the new UKI, the machine \
-             may stand still in the firmware; `abide doctor --fix` adds what is missing",
+             may hang in the firmware; `abide doctor --fix` adds the missing ones",
             count.have, count.needed
         ),
         Ok(_) => {}
@@ -95,14 +95,14 @@ fn needed(machine: &Machine, tries: u32) -> Option<usize> {
 
 fn read(machine: &Machine) -> Result<BootOptions> {
     BootOptions::read(machine.efi())
-        .or_boot(|| "the firmware's boot options cannot be read")?
-        .ok_or_else(|| Error::Boot("the firmware shows no boot options (EFI variable BootOrder)".into()))
+        .or_boot(|| "cannot read the firmware's boot options")?
+        .ok_or_else(|| Error::Boot("the firmware has no boot options (EFI variable BootOrder)".into()))
 }
 
-/// How the loader is reached: as this boot did, and by every copy of it on the ESP.
+/// The paths to the loader: the one of this boot, and every copy on the ESP.
 fn loader_path(machine: &Machine) -> Result<LoaderPath> {
     let partuuid = machine.vars.device_partuuid.clone().ok_or_else(|| {
-        Error::Boot("which ESP the loader came from is not known (EFI variable LoaderDevicePartUUID)".into())
+        Error::Boot("the ESP of the loader is unknown (EFI variable LoaderDevicePartUUID)".into())
     })?;
     let mut files: Vec<String> = machine.vars.image.iter().map(|path| fold(path)).collect();
     files.extend(PLACES.into_iter().filter(|path| is_systemd_boot(machine, path)).map(fold));
@@ -111,7 +111,7 @@ fn loader_path(machine: &Machine) -> Result<LoaderPath> {
 
 fn is_systemd_boot(machine: &Machine, path: &str) -> bool {
     let mut bytes = vec![];
-    let read = machine.dirs.esp.open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
+    let read = machine.dirs.esp.open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
     read.is_ok() && bytes.windows(MAGIC.len()).any(|window| window == MAGIC)
 }
 
@@ -132,11 +132,11 @@ fn explain(error: &efivar::Error, options: usize) -> String {
     match error {
         efivar::Error::VarUnknownError { error, .. } if error.raw_os_error() == Some(libc::ENOSPC) => {
             format!(
-                "it has no room for {options} more; everything is as it was. Remove options that nothing needs (efibootmgr), \
+                "it has no room for {options} more; nothing is changed. Remove options that are not needed (efibootmgr), \
              or the kernel's old crash dumps (dump-type0-* in /sys/firmware/efi/efivars)"
             )
         }
-        efivar::Error::VarUnknownError { var, error } => format!("{var}: {error}; everything is as it was"),
-        other => format!("{other}; everything is as it was"),
+        efivar::Error::VarUnknownError { var, error } => format!("{var}: {error}; nothing is changed"),
+        other => format!("{other}; nothing is changed"),
     }
 }

@@ -1,6 +1,6 @@
-//! A committed system that turns out not to be healthy: it reboots once, then goes to the other slot
-//! if that holds a good system, else stays and says so. Never a loop: what was done about a system is
-//! remembered until it has been healthy again.
+//! A committed system that is not healthy: it reboots once, then goes to the other slot if that holds a
+//! good system, else stays and reports it. There is no loop: what was tried for a system is remembered
+//! until it is healthy again.
 
 use abide_core::boot::Entry;
 use abide_core::error::{Error, Result};
@@ -11,18 +11,18 @@ use abide_core::update::step::{Effects, Step};
 
 use crate::update::rollback;
 
-/// What is done about it.
+/// What to do about an unhealthy system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// The machine reboots, which helps against what a reboot helps against.
+pub enum Reaction {
+    /// Reboot into the same system.
     Reboot,
     /// The system of this version, in the other slot, is on trial from the next boot.
     GoToOther(String),
-    /// Nothing is left to try; why.
+    /// Stay: nothing is left to try, for this reason.
     Stay(String),
 }
 
-/// What comes next after what was tried already.
+/// The next remedy after the last one.
 #[must_use]
 fn next(tried: Option<Remedy>) -> Option<Remedy> {
     match tried {
@@ -32,45 +32,42 @@ fn next(tried: Option<Remedy>) -> Option<Remedy> {
     }
 }
 
-/// The running system has failed its checks for `reason`: remembers that, and prepares what is to be
-/// done. The reboot is left to the caller.
+/// The running system has failed its checks for `reason`: records that and prepares the next remedy. The
+/// caller reboots.
 ///
-/// What is tried is written down before it is done. Cut off in between it is not tried again: then
-/// the machine stays up, which is the lesser evil.
+/// A remedy is recorded before it is tried. Interrupted in between it is not tried again: then the machine
+/// stays up, the lesser harm.
 ///
 /// # Errors
 /// [`Error::Boot`] if the ESP cannot be changed, and those of finding the running entry. Nothing was
-/// done then.
-pub fn fail(machine: &mut Machine, reason: &str, tries: u32) -> Result<Answer> {
+/// changed then.
+pub fn fail(machine: &mut Machine, reason: &str, tries: u32) -> Result<Reaction> {
     let entry = machine.running_entry()?;
     let mut state = machine.state();
     let tried = state.unhealthy.iter().find(|u| u.entry == entry.id()).map(|u| u.tried);
     let Some(remedy) = next(tried) else {
-        return Ok(Answer::Stay("it was left for the other system once, and runs again".into()));
+        return Ok(Reaction::Stay("it was already left for the other system once".into()));
     };
     let other = other_is_unhealthy(machine, &state, &entry);
     remember(&mut state, machine, &entry, remedy, reason);
     machine.perform(&Step::Save(Box::new(state)))?;
     match remedy {
-        Remedy::Reboot => Ok(Answer::Reboot),
-        Remedy::Leave => match other {
-            true => Ok(Answer::Stay("the other system was not healthy either".into())),
-            false => leave(machine, tries),
-        },
+        Remedy::Reboot => Ok(Reaction::Reboot),
+        Remedy::Leave if other => Ok(Reaction::Stay("the other system was not healthy either".into())),
+        Remedy::Leave => leave(machine, tries),
     }
 }
 
-fn leave(machine: &mut Machine, tries: u32) -> Result<Answer> {
+fn leave(machine: &mut Machine, tries: u32) -> Result<Reaction> {
     match rollback::rollback(machine, None, tries) {
-        Ok(rollback::RolledBack::ToOther(version)) => Ok(Answer::GoToOther(version)),
-        Ok(rollback::RolledBack::Trial(_)) => Ok(Answer::Stay("it is on trial".into())),
-        Err(Error::Nothing(why) | Error::Refused(why)) => Ok(Answer::Stay(why)),
+        Ok(rollback::RolledBack::ToOther(version)) => Ok(Reaction::GoToOther(version)),
+        Ok(rollback::RolledBack::Trial(_)) => Ok(Reaction::Stay("it is on trial".into())),
+        Err(Error::Nothing(why) | Error::Refused(why)) => Ok(Reaction::Stay(why)),
         Err(e) => Err(e),
     }
 }
 
-/// The running system is healthy: whatever was remembered against it is forgotten. Writes nothing if
-/// that is nothing.
+/// The running system is healthy: deletes what was recorded of it. Writes nothing if nothing was.
 ///
 /// # Errors
 /// As [`fail`].
@@ -97,7 +94,7 @@ fn remember(state: &mut State, machine: &Machine, entry: &Entry, tried: Remedy, 
     state.unhealthy.push(Unhealthy { entry: entry.id(), tried, reason, time: machine.now.clone() });
 }
 
-/// Systems that were overwritten are forgotten.
+/// Deletes the records of systems that were overwritten.
 fn prune(state: &mut State, entries: &[Entry]) {
     state.unhealthy.retain(|u| entries.iter().any(|e| e.id() == u.entry));
 }

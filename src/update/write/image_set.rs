@@ -1,0 +1,148 @@
+//! An image as separate files in a folder with `SHA256SUMS`: one for each partition, and the UKI.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::config::Download;
+use crate::feed::published::{ListedFile, digest};
+use crate::image::names::{Content, Name};
+use crate::image::{Folder, Source, Spool, Stream};
+use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
+use abide_core::boot::model::uki;
+use abide_core::disk::Role;
+use abide_core::error::{Error, OrError, Result};
+use abide_core::state::Uki;
+
+/// The upper bound of an unpacked UKI, in bytes.
+const MAX_UKI: u64 = 1 << 30;
+
+/// The files of one version, with the UKI verified and kept.
+pub struct ImageSet {
+    name: String,
+    folder: Folder,
+    download: Download,
+    files: BTreeMap<Content, ListedFile>,
+    uki: Option<Spool>,
+    digest: String,
+    /// The partition that is being read.
+    current: Option<(Role, Stream)>,
+}
+
+impl ImageSet {
+    /// Fetches the UKI and verifies it before anything of it is parsed.
+    pub fn open(
+        folder: Folder,
+        download: &Download,
+        files: BTreeMap<Content, ListedFile>,
+        spool_dirs: &[PathBuf],
+    ) -> Result<Self> {
+        let listed =
+            files.get(&Content::Uki).ok_or_else(|| Error::Image(format!("{folder}: lists no UKI")))?;
+        let mut stream = Stream::open(Source::open(&folder.join(&listed.name), download)?, None)?;
+        let mut spool = Spool::new(spool_dirs.to_vec());
+        let kept = spool.keep_to_end(MAX_UKI, |to| stream.fill(to));
+        if let Err(e) = kept {
+            return Err(stream.or_changed(e, Some(&listed.sha256)));
+        }
+        stream.verified(Some(&listed.sha256))?;
+        Ok(Self {
+            name: folder.join(&listed.name),
+            digest: digest(&files),
+            download: download.clone(),
+            folder,
+            files,
+            uki: Some(spool),
+            current: None,
+        })
+    }
+
+    /// The version in the UKI's os-release; empty if there is none.
+    pub fn version(&self) -> Result<String> {
+        let osrel = self.summary()?.uki.main.osrel.unwrap_or_default();
+        Ok(osrel.image_version().unwrap_or_default().to_owned())
+    }
+
+    fn kept(&self) -> Result<&Spool> {
+        self.uki.as_ref().ok_or_else(|| no_uki(&self.name))
+    }
+
+    fn roles(&self) -> impl Iterator<Item = Role> {
+        self.files.keys().filter_map(|content| match content {
+            Content::Part(role) => Some(*role),
+            Content::Disk | Content::Uki => None,
+        })
+    }
+
+    /// The size of a partition, if its file is local and not packed.
+    fn len(&self, role: Role) -> Option<u64> {
+        let listed = self.files.get(&Content::Part(role))?;
+        let is_plain = !self.folder.is_remote() && listed.name.ends_with(".raw");
+        is_plain.then(|| fs::metadata(self.folder.join(&listed.name)).ok().map(|meta| meta.len())).flatten()
+    }
+
+    fn listed(&self, role: Role) -> Result<&ListedFile> {
+        self.files
+            .get(&Content::Part(role))
+            .ok_or_else(|| Error::Image(format!("{}: has no {role}", self.folder)))
+    }
+}
+
+impl OpenImage for ImageSet {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn summary(&self) -> Result<ImageSummary> {
+        let kept = self.kept()?;
+        let uki = uki::read(kept.reader()).or_image(|| format!("{}: cannot be read as a UKI", self.name))?;
+        let root = self.files.get(&Content::Part(Role::Root));
+        Ok(ImageSummary {
+            partitions: self
+                .roles()
+                .map(|role| PartitionSummary { role, len: self.len(role), no_auto: false })
+                .collect(),
+            root_arch: root.and_then(|listed| Name::parse(&listed.name)?.arch),
+            uki,
+            uki_size: kept.size(),
+        })
+    }
+
+    fn uki(&self) -> Result<Box<dyn ReadSeek + '_>> {
+        Ok(Box::new(self.kept()?.reader()))
+    }
+
+    fn drop_uki(&mut self) {
+        self.uki = None;
+    }
+
+    fn read(&mut self, role: Role) -> Result<Fill<'_>> {
+        let listed = self.listed(role)?;
+        let source = Source::open(&self.folder.join(&listed.name), &self.download)?;
+        let (_, stream) = self.current.insert((role, Stream::open(source, None)?));
+        Ok(Box::new(move |to: &mut [u8]| stream.fill(to)))
+    }
+
+    /// The file must end here, and its digest must be the listed one.
+    fn end_partition(&mut self) -> Result<()> {
+        let Some((role, mut stream)) = self.current.take() else { return Ok(()) };
+        let sha256 = self.listed(role)?.sha256.clone();
+        match stream.fill(&mut [0]) {
+            Ok(0) => stream.verified(Some(&sha256)).map(drop),
+            Ok(_) => {
+                Err(Error::Refused(format!("{}: does not fit into its partition of the slot", stream.name())))
+            }
+            Err(e) => Err(stream.or_changed(e, Some(&sha256))),
+        }
+    }
+
+    fn finish(self: Box<Self>, _: &Uki) -> Result<String> {
+        Ok(self.digest)
+    }
+
+    fn or_changed(mut self: Box<Self>, error: Error) -> Error {
+        let Some((role, stream)) = self.current.take() else { return error };
+        let sha256 = self.listed(role).ok().map(|listed| listed.sha256.clone());
+        stream.or_changed(error, sha256.as_deref())
+    }
+}

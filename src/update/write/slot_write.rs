@@ -1,0 +1,193 @@
+//! Writes a slot.
+
+use log::{info, warn};
+
+use crate::config::Config;
+use crate::disk::direct::DirectFile;
+use crate::disk::overwrite::{Totals, overwrite};
+use crate::disk::relabel::TableEntry;
+use crate::image::sha256;
+use crate::update::write::esp_space::EspSpace;
+use crate::update::write::open::{Opened, Opening};
+use crate::update::write::open_image::OpenImage;
+use crate::update::write::partitions::PartitionPlan;
+use crate::update::write::plan::{PlanInput, WritePlan};
+use crate::update::write::staging::{begin, end};
+use abide_core::boot::Entry;
+use abide_core::boot::model::entry::EntryKind;
+use abide_core::disk::{Area, SlotName};
+use abide_core::error::{Error, Result};
+use abide_core::update::machine::Machine;
+
+/// How much of the slot is written, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Passed to the writers so far.
+    pub done: u64,
+    /// The total.
+    pub total: u64,
+}
+
+/// The result of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The staged version.
+    pub version: String,
+    /// The slot.
+    pub slot: SlotName,
+    /// SHA-256 of the published image.
+    pub digest: String,
+    /// How many bytes were written.
+    pub totals: Totals,
+}
+
+/// What to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// A path, a URL, `-`, or a folder with `SHA256SUMS`.
+    pub image: &'a str,
+    /// SHA-256 of the published file, if the user gave it.
+    pub sha256: Option<&'a str>,
+    /// The version to take from a folder, or that the image must have.
+    pub version: Option<&'a str>,
+}
+
+/// Writes an image into the slot that is not running and stages it.
+///
+/// # Errors
+/// Before anything is changed: [`Error::Refused`] if the image does not fit the machine or failed before, or the
+/// running system is on trial; [`Error::Unverified`] if it is not verified as the configuration requires.
+/// After that the slot may be incomplete, and nothing boots it: [`Error::Image`] if the image cannot be read or
+/// the slot cannot be written, [`Error::Unverified`] if a digest is wrong or something reads back differently,
+/// [`Error::Boot`] if the ESP cannot be changed.
+pub fn write(
+    machine: &mut Machine,
+    wanted: &Wanted<'_>,
+    config: &Config,
+    mut progress: impl FnMut(Progress),
+) -> Result<Written> {
+    let given = wanted.sha256.map(parse_digest).transpose()?;
+    machine.refuse_on_trial()?;
+    let state = machine.state();
+    state.refuse_failed(None, given.as_deref())?;
+    machine.slots()?;
+    let slot = machine.running_slot()?.other();
+    let running = machine.running_entry()?;
+    let image_id = config.trust.image_id.clone().or_else(|| image_id_of(&running));
+    let opening = Opening {
+        image: wanted.image,
+        sha256: given.as_deref(),
+        version: wanted.version,
+        image_id: image_id.as_deref(),
+        state: &state,
+    };
+    let Opened { mut image, digest } = opening.open(&machine.root, config)?;
+    let plan = plan(machine, config, &running, image.as_ref(), digest.as_deref(), image_id.as_deref())?;
+    if let Some(version) = wanted.version.filter(|version| *version != plan.update.version) {
+        return Err(Error::Refused(format!(
+            "{}: has version {}, not {version}",
+            image.name(),
+            plan.update.version
+        )));
+    }
+    for warning in &plan.warnings {
+        warn!("{}: {warning}", image.name());
+    }
+    let mut devices = Vec::new();
+    for partition in &plan.partitions {
+        TableEntry(&partition.area).check_change(&machine.root, &partition.after)?;
+        devices.push((partition, open_area(slot, &partition.area)?));
+    }
+
+    // From here on the slot's old content is lost.
+    let uki = begin(machine, &plan, &mut image.uki()?)?;
+    image.drop_uki();
+    for partition in &plan.partitions {
+        TableEntry(&partition.area).change(&machine.root, &partition.before)?;
+    }
+    let totals = match write_partitions(image.as_mut(), &devices, &mut progress) {
+        Ok(totals) => totals,
+        Err(e) => return Err(image.or_changed(e)),
+    };
+    drop(devices);
+    let digest = image.finish(&uki)?;
+    machine.state().refuse_failed(None, Some(&digest))?;
+    for partition in &plan.partitions {
+        TableEntry(&partition.area).change(&machine.root, &partition.after)?;
+    }
+    end(machine, &plan, uki, &digest)?;
+    info!("{totals:?}");
+    Ok(Written { version: plan.update.version, slot, digest, totals })
+}
+
+/// The image that the running system is a version of, if its entry names it.
+fn image_id_of(running: &Entry) -> Option<String> {
+    running.sort_key.clone().filter(|_| running.kind == EntryKind::Uki)
+}
+
+fn plan(
+    machine: &Machine,
+    config: &Config,
+    running: &Entry,
+    image: &dyn OpenImage,
+    digest: Option<&str>,
+    image_id: Option<&str>,
+) -> Result<WritePlan> {
+    let mut scratch = [0; 16];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut scratch)
+        .map_err(|_| Error::Failed("the kernel provides no random numbers".into()))?;
+    PlanInput {
+        image: image.summary()?,
+        digest,
+        state: &machine.state(),
+        entries: &machine.entries,
+        slots: machine.slots()?,
+        running: machine.running_slot()?,
+        running_entry: &running.id(),
+        space: EspSpace::of(machine.dirs.esp.as_ref())?,
+        image_id,
+        no_panic: config.write.no_panic,
+        scratch: uuid::Builder::from_random_bytes(scratch).into_uuid(),
+    }
+    .plan()
+}
+
+/// Writes the partitions in the order in which the image contains them.
+fn write_partitions(
+    image: &mut dyn OpenImage,
+    devices: &[(&PartitionPlan, DirectFile)],
+    progress: &mut impl FnMut(Progress),
+) -> Result<Totals> {
+    let most = |partition: &PartitionPlan| partition.len.unwrap_or(partition.area.size);
+    let total = devices.iter().map(|(partition, _)| most(partition)).sum();
+    let mut whole = Totals::default();
+    for (partition, device) in devices {
+        let before = whole.bytes;
+        let totals = overwrite(device, most(partition), image.read(partition.role)?, |done| {
+            progress(Progress { done: before + done, total });
+        })?;
+        image.end_partition()?;
+        whole.bytes += totals.bytes;
+        whole.written += totals.written;
+        whole.zeroed += totals.zeroed;
+    }
+    Ok(whole)
+}
+
+fn open_area(slot: SlotName, area: &Area) -> Result<DirectFile> {
+    DirectFile::open(&area.device).map_err(|e| {
+        let what = format!("slot {slot} ({})", area.device.display());
+        if e.raw_os_error() == Some(libc::EBUSY) {
+            Error::Refused(format!("{what} is in use; unmount it first"))
+        } else {
+            Error::Image(format!("{what}: cannot open: {e}"))
+        }
+    })
+}
+
+/// A SHA-256 as the user gives it, in lower case.
+fn parse_digest(text: &str) -> Result<String> {
+    sha256::parse(text.trim()).ok_or_else(|| {
+        Error::Usage(format!("'{}' is not a SHA-256 digest; it has 64 hexadecimal digits", text.trim()))
+    })
+}

@@ -1,0 +1,41 @@
+//! What the state and the ESP record before and after the slot is written.
+
+use std::io::Read;
+
+use crate::update::rearm::disarm;
+use crate::update::write::plan::WritePlan;
+use crate::update::write::staged_uki;
+use abide_core::boot::esp::safe_rename::discard;
+use abide_core::error::Result;
+use abide_core::state::{Stage, State, Uki, Update};
+use abide_core::update::machine::Machine;
+use abide_core::update::step::{Effects, STAGED_UKI, Step, perform_all};
+
+/// Makes the slot unbootable, records that it is being written, and stages the UKI. Only then may the slot be
+/// overwritten.
+///
+/// # Errors
+/// [`abide_core::error::Error::Boot`] if the ESP cannot be changed.
+pub fn begin(machine: &mut Machine, plan: &WritePlan, uki: &mut impl Read) -> Result<Uki> {
+    // The system that stays must not run out of tries; the one that is overwritten may.
+    if machine.state().update.is_some_and(|u| u.slot != plan.update.slot) {
+        disarm(machine)?;
+    }
+    perform_all(machine, &plan.clear)?;
+    discard(machine.dirs.esp.as_ref(), STAGED_UKI)?;
+    staged_uki::write(machine.dirs.esp.as_ref(), uki)
+}
+
+/// Records that the update can be applied. To be called once the slot is complete and durable.
+///
+/// # Errors
+/// [`abide_core::error::Error::Boot`] if the state cannot be saved.
+pub fn end(machine: &mut Machine, plan: &WritePlan, uki: Uki, digest: &str) -> Result<()> {
+    machine.perform(&Step::Save(Box::new(staged(machine.state(), &plan.update, uki, digest))))
+}
+
+fn staged(state: State, update: &Update, uki: Uki, digest: &str) -> State {
+    let update =
+        Update { stage: Stage::Staged, uki: Some(uki), digest: Some(digest.to_owned()), ..update.clone() };
+    State { update: Some(update), ..state }
+}
