@@ -69,7 +69,7 @@ fn a_machine_on_which_everything_is_right_is_ready() {
     let run = doctor(&tree).ok();
     assert_eq!(run.stdout, "{\"schema\":1,\"ready\":true,\"fixed\":[],\"findings\":[]}\n");
     let said = tree.abide(&["doctor"]).ok().stdout;
-    assert_eq!(said, "nothing found that would keep an update or a rollback from working\n");
+    assert_eq!(said, "no problem found that would prevent an update or a rollback\n");
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn people_are_told_what_why_and_what_to_do() {
     let run = tree.abide(&["doctor"]).fails(1);
     assert!(run.stdout.starts_with("error    Abide's initramfs stage did not run"), "{}", run.stdout);
     assert!(run.stdout.contains("\n  why    ") && run.stdout.contains("\n  do     "), "{}", run.stdout);
-    assert_eq!(run.stderr, "abide: one thing would keep an update or a rollback from working\n");
+    assert_eq!(run.stderr, "abide: one problem would prevent an update or a rollback\n");
 }
 
 const ESP: &str = "aaaaaaaa-0000-4000-8000-000000000001";

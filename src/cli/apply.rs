@@ -11,7 +11,7 @@ use crate::cli::Context;
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// Reboot into it at once
+    /// Reboot at once
     #[arg(long)]
     pub(super) reboot: bool,
 }
@@ -20,7 +20,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let _lock = Lock::take(&context.root)?;
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
-    // What passes right now is what the system on trial is measured by. A folder has no services.
+    // The trial is compared with the checks that pass now. A folder has no services.
     let baseline = context
         .root
         .is_live()
@@ -31,7 +31,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         applied.version,
         config.assess.tries,
         applied.file,
-        if applied.demoted { " (the running entry is demoted until then)" } else { "" }
+        if applied.demoted { " (the running entry is demoted for the trial)" } else { "" }
     );
     let update = machine.state().update;
     drop(machine);

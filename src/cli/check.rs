@@ -16,16 +16,16 @@ use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// The slowest check first
+    /// Show the slowest check first
     #[arg(long)]
     slowest: bool,
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct CheckDocument<'a> {
     schema: u32,
     healthy: bool,
     checks: &'a [CheckResult],
@@ -44,24 +44,24 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         .map(|r| r.name.as_str())
         .collect();
     if args.json {
-        let answer = Answer { schema: 1, healthy: failed.is_empty(), checks: &results };
-        println!("{}", serde_json::to_string(&answer).or_failed(|| "cannot encode the results")?);
+        let document = CheckDocument { schema: 1, healthy: failed.is_empty(), checks: &results };
+        println!("{}", serde_json::to_string(&document).or_failed(|| "cannot encode the results")?);
     } else {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         print!("{}", table(&results, colours));
     }
-    match failed.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Failed(format!("not healthy: {} failed", failed.join(", ")))),
+    if failed.is_empty() {
+        return Ok(());
     }
+    Err(Error::Failed(format!("not healthy: {} failed", failed.join(", "))))
 }
 
-/// What the last committed system was like; without an ESP to read it from, everything is required.
+/// The baseline of the last committed system. Without an ESP there is none, and every check counts.
 fn baseline(context: &Context) -> Baseline {
     match Machine::survey_boot(&context.root, Access::Read) {
         Ok(machine) => machine.state().baseline,
         Err(e) => {
-            log::info!("{e}; what had failed before is not known");
+            log::info!("{e}; earlier failures are unknown");
             Baseline::default()
         }
     }
@@ -82,7 +82,7 @@ fn table(results: &[CheckResult], colours: bool) -> String {
             _ => "33",      // yellow
         };
         let word = if colours { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
-        let wanted = if result.required { "" } else { "(wanted) " };
+        let wanted = if result.required { "" } else { "(optional) " };
         let row =
             format!("{:width$}  {word}    {:>5.1} s  {wanted}{}", result.name, result.seconds, result.reason);
         text.push_str(row.trim_end());
@@ -118,7 +118,7 @@ mod tests {
             "CHECK         RESULT     TIME  REASON\n\
              uplink        FAIL      0.2 s  no default route\n\
              app           pass      0.2 s\n\
-             orchestrator  fail      0.2 s  (wanted) status 503\n"
+             orchestrator  fail      0.2 s  (optional) status 503\n"
         );
     }
 }

@@ -18,40 +18,40 @@ pub enum Command {
     Write(write::Args),
     /// Make the staged update boot next, on trial
     Apply(apply::Args),
-    /// Follow the feed: find, fetch, write, apply and reboot, as far as it is time for that
+    /// Install updates from the feed, as policy and maintenance windows allow
     Update(update::Args),
-    /// Keep the running trial
+    /// Commit the system on trial
     Commit(commit::Args),
-    /// Give up the running trial, or go back to the other slot's good system
+    /// Give up the system on trial, or go back to the good system in the other slot
     Rollback(rollback::Args),
-    /// Drop a failure record, so that the image may be tried again
+    /// Delete a failure record, so that the image may be tried again
     Forget(forget::Args),
-    /// Run the health checks once, show each result, decide nothing
+    /// Run the health checks once and show the results
     Check(check::Args),
-    /// Find what would keep an update or a rollback from working, each with what to do
+    /// Find problems that would prevent an update or a rollback, each with its remedy
     Doctor(doctor::Args),
-    /// Show what is configured, and where each value comes from
+    /// Show the configuration in force, and where each value comes from
     Config(config::Args),
-    /// Say that the system on trial is well: the answer that a check of kind confirm waits for
+    /// Confirm that the system on trial is healthy, for a check of kind confirm
     Confirm(confirm::ConfirmArgs),
-    /// Say that it is not
+    /// Declare that the system on trial is not healthy, for a check of kind confirm
     Deny(confirm::DenyArgs),
-    /// Assess the system on trial; for its units
+    /// Assess the system on trial; run by its units
     #[command(hide = true)]
     Assess(assess::Args),
-    /// Tell what is left to be told; for its unit
+    /// Deliver the pending events; run by its unit
     #[command(hide = true)]
     Report(report::Args),
-    /// The initramfs stage; for its units
+    /// The initramfs stage; run by its units
     #[command(hide = true)]
     Initrd(initrd::Args),
 }
 
 impl Command {
-    /// Does what was asked.
+    /// Runs the command.
     ///
     /// # Errors
-    /// As the command.
+    /// Those of the command.
     pub fn run(&self, context: &Context) -> Result<()> {
         match self {
             Self::Status(args) => status::run(context, args),

@@ -20,12 +20,12 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     let baseline = Baseline::read(&context.root);
     let is_open = |u: &Update| matches!(u.stage, Stage::Applied | Stage::Testing) && machine.runs(u);
     let update = machine.state().update;
-    // Saying it again tells nobody again: what waits for a commit may be what cannot be undone.
+    // A repeated commit is not announced again: the scripts in committed.d may do what cannot be undone.
     let is_news = update.as_ref().is_some_and(is_open) || trial::is_marked(&context.root);
     if let Some(update) = update.filter(|_| is_news)
         && let Err(e) = hooks::expect_commit(&context.root, &config.scripts, &update.version)
     {
-        warn!("{e}; if the power fails now, the scripts in committed.d will not be run");
+        warn!("{e}; after a power cut now, the scripts in committed.d will not run");
     }
     let version = commit::commit(&mut machine, baseline)?;
     trial::unmark(&context.root)?;

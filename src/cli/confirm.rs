@@ -6,14 +6,14 @@ use abide_core::state::{BootKind, BootNote};
 
 use crate::cli::Context;
 
-/// `abide confirm` takes nothing.
+/// `abide confirm`
 #[derive(Debug, clap::Args)]
 pub struct ConfirmArgs {}
 
 /// `abide deny`
 #[derive(Debug, clap::Args)]
 pub struct DenyArgs {
-    /// Why; for the record
+    /// The reason, which is recorded
     #[arg(value_name = "REASON")]
     reason: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What every command is given.
+//! What every command needs.
 
 use std::path::PathBuf;
 
@@ -8,12 +8,12 @@ use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::update::Machine;
 
-/// The tree to work on and where its configuration is.
+/// The tree to work on, and its configuration file.
 #[derive(Debug)]
 pub struct Context {
     /// The running system, or the folder of `--root`.
     pub root: Root,
-    /// The file of `--config`.
+    /// The file given with `--config`.
     pub config: Option<PathBuf>,
 }
 
@@ -26,7 +26,7 @@ impl Context {
         Config::load(&self.root, self.config.as_deref())
     }
 
-    /// Surveys the machine to look at it.
+    /// Surveys the machine to read from it.
     ///
     /// # Errors
     /// As [`Machine::survey`].
@@ -34,8 +34,8 @@ impl Context {
         Machine::survey(&self.root, config.slots.as_ref(), Access::Read)
     }
 
-    /// Surveys the machine to change it, and brings in line what was left half
-    /// done. The caller holds the lock.
+    /// Surveys the machine to change it, and finishes or undoes what was interrupted. The caller holds
+    /// the lock.
     ///
     /// # Errors
     /// As [`Machine::open_to_change`].

@@ -15,16 +15,16 @@ use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Put right what can be put right from here, then look again
+    /// Repair what Abide can repair, then examine again
     #[arg(long)]
     fix: bool,
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct DoctorDocument<'a> {
     schema: u32,
     ready: bool,
     fixed: &'a [String],
@@ -46,8 +46,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let findings = examine(&context.root, &config, &machine);
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     if args.json {
-        let answer = Answer { schema: 1, ready: errors == 0, fixed: &fixed, findings: &findings };
-        println!("{}", serde_json::to_string(&answer).or_failed(|| "cannot encode the findings")?);
+        let document = DoctorDocument { schema: 1, ready: errors == 0, fixed: &fixed, findings: &findings };
+        println!("{}", serde_json::to_string(&document).or_failed(|| "cannot encode the findings")?);
     } else {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         print!("{}", text(&findings, &fixed, colours));
@@ -55,14 +55,12 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     match (trouble, errors) {
         (Some(e), _) => Err(e),
         (None, 0) => Ok(()),
-        (None, 1) => Err(Error::Failed("one thing would keep an update or a rollback from working".into())),
-        (None, n) => {
-            Err(Error::Failed(format!("{n} things would keep an update or a rollback from working")))
-        }
+        (None, 1) => Err(Error::Failed("one problem would prevent an update or a rollback".into())),
+        (None, n) => Err(Error::Failed(format!("{n} problems would prevent an update or a rollback"))),
     }
 }
 
-/// A paragraph for each finding: what, why it matters, what to do.
+/// A paragraph for each finding: the problem, its consequence, its remedy.
 fn text(findings: &[Finding], fixed: &[String], colours: bool) -> String {
     let mut text: String = fixed.iter().map(|done| format!("fixed    {done}\n")).collect();
     for finding in findings {
@@ -73,9 +71,9 @@ fn text(findings: &[Finding], fixed: &[String], colours: bool) -> String {
         text.push_str(&format!("  why    {}\n  do     {}\n", finding.cause, finding.remedy));
     }
     if findings.is_empty() {
-        text.push_str("nothing found that would keep an update or a rollback from working\n");
+        text.push_str("no problem found that would prevent an update or a rollback\n");
     } else if findings.iter().any(|f| f.fixable) {
-        text.push_str("`abide doctor --fix` puts some of this right\n");
+        text.push_str("`abide doctor --fix` repairs some of this\n");
     }
     text
 }

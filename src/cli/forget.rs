@@ -9,10 +9,10 @@ use crate::cli::Context;
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct Args {
-    /// The version, or the beginning of the digest, as `abide status` shows them
+    /// The version, or the first digits of the digest, as shown by `abide status --json`
     #[arg(value_name = "VERSION|DIGEST")]
     image: Option<String>,
-    /// Every record
+    /// All records
     #[arg(long)]
     all: bool,
 }
@@ -23,6 +23,6 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let mut machine = context.change(&config)?;
     let which = args.image.clone().map_or(Which::All, Which::Image);
     let dropped = forget(&mut machine, &which)?;
-    println!("{dropped} failure record{} dropped", if dropped == 1 { "" } else { "s" });
+    println!("{dropped} failure record{} deleted", if dropped == 1 { "" } else { "s" });
     Ok(())
 }

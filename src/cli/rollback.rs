@@ -12,7 +12,7 @@ pub struct Args {
     /// Reboot at once
     #[arg(long)]
     reboot: bool,
-    /// Why the running trial is given up; for the record
+    /// Why the trial is given up; the reason is recorded
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -26,7 +26,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let done = rollback::rollback(&mut machine, verdict, config.assess.tries)?;
     match &done {
         rollback::RolledBack::Trial(version) => {
-            println!("{version} is given up; the system before it boots next");
+            println!("{version} is given up; the previous system boots next");
         }
         rollback::RolledBack::ToOther(version) => {
             println!("{version} boots next, on trial: {} tries", config.assess.tries);

@@ -11,12 +11,12 @@ use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// How many lines of what a failed check has put out are shown: all must fit on one screen.
+/// How many lines of a failed check's output are shown: the status must fit on one screen.
 const OUTPUT_LINES: usize = 6;
 
 /// The status and what the checks of this boot said.
@@ -43,14 +43,14 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// One screen: what runs, what is beside it, what is under way, what failed, what to do.
+/// One screen: both slots, the update in flight, what failed, what to do next.
 fn text(status: &Status, checks: &[health::CheckResult]) -> String {
     let mut lines = vec![];
     let boot = match (status.boot.kind, status.boot.attempt, status.boot.attempts) {
         (BootKind::Trial, Some(n), Some(of)) => format!("on trial, try {n} of {of}"),
         (BootKind::Trial, ..) => "on trial".into(),
         (BootKind::Committed, ..) => "committed".into(),
-        (BootKind::Fallback, ..) => format!("runs again: {}", status.boot.because),
+        (BootKind::Fallback, ..) => format!("fallback: {}", status.boot.because),
         (BootKind::Unknown, ..) => format!("unknown: {}", status.boot.because),
     };
     for slot in &status.slots {
@@ -85,14 +85,14 @@ fn text(status: &Status, checks: &[health::CheckResult]) -> String {
     text
 }
 
-/// What the feed has, and why it is not here.
+/// What the feed offers, and why it is not installed yet.
 fn feed_line(feed: &FeedStatus) -> String {
     let version = feed.available.as_deref().or(feed.pinned.as_deref()).unwrap_or("-");
     let mut what = match (&feed.pinned, &feed.available, &feed.polled) {
         (Some(_), ..) => "pinned, until `abide update --unpin`".to_owned(),
         (None, Some(_), _) => "available".to_owned(),
-        (None, None, Some(at)) => format!("nothing newer; seen {at}"),
-        (None, None, None) => "not seen yet".to_owned(),
+        (None, None, Some(at)) => format!("nothing newer; polled {at}"),
+        (None, None, None) => "not polled yet".to_owned(),
     };
     if let Some(why) = feed.waiting.as_ref().filter(|_| feed.pinned.is_none()) {
         what.push_str(&format!(": {why}"));
@@ -103,24 +103,24 @@ fn feed_line(feed: &FeedStatus) -> String {
     format!("feed     {version:<12} {what}")
 }
 
-/// What was tried, how often, how far it came, why it ended, and what the checks said.
+/// What failed, how often it was tried, in which phase it failed, the reason, and the output of the checks.
 fn failure_lines(failure: &Failure, last: Option<&UpdateStatus>) -> Vec<String> {
     let of = last.filter(|u| u.version == failure.version && u.tries >= failure.attempts.max(1));
     let of = of.map(|u| format!(" of {}", u.tries)).unwrap_or_default();
     let tries = if failure.attempts == 1 && of.is_empty() { "try" } else { "tries" };
     let mut lines = vec![
         format!("failed   {:<12} after {}{of} {tries}, {}", failure.version, failure.attempts, failure.time),
-        format!("         got to: {}", phase(failure.phase)),
+        format!("         phase:  {}", phase(failure.phase)),
         format!("         reason: {}", failure.reason),
     ];
     for check in &failure.checks {
-        // Often the reason is that of the only check.
+        // The reason may already contain that of the only check.
         if !failure.reason.contains(&check.reason) {
             lines.push(format!("         check {}: {}", check.name, check.reason));
         }
         let output: Vec<&str> = check.output.lines().collect();
         if !output.is_empty() {
-            lines.push(format!("         check {} said last:", check.name));
+            lines.push(format!("         last output of check {}:", check.name));
         }
         let rest = output.len().saturating_sub(OUTPUT_LINES);
         lines.extend(output.iter().skip(rest).map(|line| format!("         | {line}")));
@@ -131,23 +131,23 @@ fn failure_lines(failure: &Failure, last: Option<&UpdateStatus>) -> Vec<String> 
 
 fn phase(phase: Phase) -> String {
     let words = match phase {
-        Phase::Loader => "the boot loader started it, and nothing was heard after that",
-        Phase::Initramfs => "its initramfs ran, but its root was not started",
+        Phase::Loader => "the boot loader started it; nothing after that is known",
+        Phase::Initramfs => "its initramfs ran, but did not switch to its root",
         Phase::SwitchRoot => "its root was mounted, but its own user space never reported",
-        Phase::Userspace => "its user space ran, but was not checked",
-        Phase::Checks => "it ran and was checked",
+        Phase::Userspace => "its user space ran, its checks did not",
+        Phase::Checks => "its checks ran",
     };
     format!("{} ({words})", phase.as_str())
 }
 
-/// What somebody who looks should do, if anything.
+/// What the user should do, if anything.
 fn advice(status: &Status) -> Option<String> {
     let running = status.slots.iter().find(|slot| slot.running).and_then(|slot| slot.version.as_deref());
     let update = status.update.as_ref();
     match status.boot.kind {
-        BootKind::Trial => Some("nothing to do: it is committed or rolled back by itself".into()),
+        BootKind::Trial => Some("nothing to do: Abide commits it or rolls it back".into()),
         BootKind::Fallback => Some(format!(
-            "{} stays; write a version in which this is repaired",
+            "{} stays; write a version that fixes this",
             running.unwrap_or("the running system")
         )),
         BootKind::Unknown => Some("reboot into a good system: `abide list` says which boots next".into()),

@@ -21,13 +21,13 @@ fn after_a_rollback_one_screen_tells_what_was_tried_why_it_failed_what_runs_and_
   slot b  2.0          failed, does not boot
 update   2.0          FAILED
 failed   2.0          after 1 of 3 tries, 2026-01-02T03:04:05Z
-         got to: checks (it ran and was checked)
+         phase:  checks (its checks ran)
          reason: check 'app': /usr/bin/app did not end within 300ms: cannot open the database
-         check app said last:
+         last output of check app:
          | reading /etc/app.conf
          | cannot open the database
          refused until `abide forget 2.0`
-next     1.0 stays; write a version in which this is repaired
+next     1.0 stays; write a version that fixes this
 "
     );
 }
@@ -44,7 +44,7 @@ fn a_kernel_that_never_reported_is_told_in_the_same_way() {
     let status = tree.abide(&["status"]).ok().stdout;
     assert!(status.contains("after 3 of 3 tries, "), "{status}");
     assert!(
-        status.contains("got to: loader (the boot loader started it, and nothing was heard after that)"),
+        status.contains("phase:  loader (the boot loader started it; nothing after that is known)"),
         "{status}"
     );
 }

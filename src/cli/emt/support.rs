@@ -1,19 +1,26 @@
-//! What both tools need: the machine as EMT lays it out, and the exit codes.
+//! What both tools need: EMT's disk layout, and the exit codes.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::cli::Context;
-use crate::cli::emt::USAGE;
 use abide_core::disk::RootArg;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
+
+/// Exit code for an invalid command line, for another running tool and for nothing to do.
+pub const USAGE: u8 = 1;
 
 const IMAGE_ID: &str = "/etc/image-id";
 const CMDLINE: &str = "/proc/cmdline";
 const BLOCK: &str = "/sys/block";
 
-/// What was being done when an error came up; it decides the exit code.
+/// Prints to stderr, as these tools do.
+pub fn print_error(tool: &str, text: &str) {
+    eprintln!("{tool}: {text}");
+}
+
+/// The step in which an error occurred; it determines the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
     /// Anything that changes nothing.
@@ -24,7 +31,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// 1 where another one is at work or there is nothing to do, else 3 for write and apply, 4 for commit.
+    /// 1 if another Abide is running or there is nothing to do, else 3 for write and apply, 4 for commit.
     pub fn exit_code(self, error: &Error) -> u8 {
         match (self, error) {
             (_, Error::Busy(_) | Error::Nothing(_) | Error::Usage(_)) | (Self::Look, _) => USAGE,
@@ -43,28 +50,17 @@ pub fn context() -> Result<Context> {
     Ok(Context { root: root.map_or_else(Root::live, Root::at), config: None })
 }
 
-/// Whether this names something on a web server.
-pub fn is_url(image: &str) -> bool {
-    let scheme = image.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    matches!(scheme.as_deref(), Some("http" | "https"))
-}
-
-/// Whether these are the 64 hexadecimal digits of a SHA-256.
-pub fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
 /// `IMAGE_UUID` of `/etc/image-id`.
 pub fn image_uuid(root: &Root) -> Result<String> {
     let text = fs::read_to_string(root.path(IMAGE_ID)).or_failed(|| format!("{IMAGE_ID}: cannot read"))?;
     text.lines()
         .find_map(|line| line.strip_prefix("IMAGE_UUID="))
         .map(|uuid| uuid.trim().trim_matches('"').to_owned())
-        .ok_or_else(|| Error::Failed(format!("{IMAGE_ID}: names no IMAGE_UUID")))
+        .ok_or_else(|| Error::Failed(format!("{IMAGE_ID}: has no IMAGE_UUID")))
 }
 
-/// EMT with full-disk encryption, or with a verity tree that is made on the device, keeps its roots
-/// in a form that writing an image as it is cannot give.
+/// Refuses EMT with full-disk encryption, or with a verity tree that is made on the device: writing an image
+/// as it was published cannot produce such a root.
 pub fn refuse_foreign_devices(root: &Root) -> Result<()> {
     let cmdline = fs::read_to_string(root.path(CMDLINE)).unwrap_or_default();
     let published_hash = matches!(RootArg::parse(&cmdline), Some(RootArg::RootHash(_)));
@@ -125,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_code_tells_nothing_to_do_from_a_failure() {
+    fn an_exit_code_distinguishes_nothing_to_do_from_a_failure() {
         assert_eq!(Job::Commit.exit_code(&Error::Nothing(String::new())), 1);
         assert_eq!(Job::Commit.exit_code(&Error::Boot(String::new())), 4);
         assert_eq!(Job::Write.exit_code(&Error::Busy(String::new())), 1);

@@ -1,8 +1,8 @@
 //! `os-update-tool.sh`: write, apply, commit, each by its flag.
 
-use crate::cli::emt::support::{Job, context, image_uuid, is_sha256, is_url, refuse_foreign_devices};
-use crate::cli::emt::{USAGE, say};
+use crate::cli::emt::support::{Job, USAGE, context, image_uuid, print_error, refuse_foreign_devices};
 use crate::cli::{Context, apply, commit, write};
+use crate::image::{sha256, url};
 use abide_core::error::{Error, Result};
 use abide_core::logger;
 use abide_core::state::Stage;
@@ -10,7 +10,7 @@ use abide_core::state::Stage;
 /// The name it is called by.
 pub const NAME: &str = "os-update-tool.sh";
 
-/// The version whose interface this is; callers look for it in the first line.
+/// The version of the tool with this interface; callers expect it in the first line.
 const INTERFACE: &str = "2.9";
 
 const HELP: &str = "\
@@ -24,11 +24,11 @@ Options:
   -a       Boot what was written next, on trial
   -c       Keep the running system, if it is the one on trial
   -h       Show this help
-  --debug  Say more
+  --debug  Increase verbosity
 
 -w, -a and -c may be combined and are done in this order.";
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Request {
     show: bool,
@@ -41,7 +41,7 @@ struct Request {
     help: bool,
 }
 
-/// Does what the flags say; returns the exit code.
+/// Runs what the flags request; returns the exit code.
 pub fn run(args: &[String]) -> u8 {
     println!("os-update-tool ver-{INTERFACE}\n");
     let request = match Request::parse(args) {
@@ -51,7 +51,7 @@ pub fn run(args: &[String]) -> u8 {
             return USAGE;
         }
         Err(why) => {
-            say(NAME, &why);
+            print_error(NAME, &why);
             println!("{HELP}");
             return USAGE;
         }
@@ -91,12 +91,12 @@ impl Request {
         if !asked {
             return Err("nothing to do: give one of -v, -w, -a, -c".into());
         }
-        if self.sha256.as_deref().is_some_and(|sha| !is_sha256(sha)) {
+        if self.sha256.as_deref().is_some_and(|sha| sha256::parse(sha).is_none()) {
             return Err("-s takes the 64 hexadecimal digits of a SHA-256".into());
         }
         if self.write && !self.show && !self.help {
             match (&self.image, &self.sha256) {
-                (Some(image), Some(_)) if is_url(image) || std::path::Path::new(image).is_file() => {}
+                (Some(image), Some(_)) if url::is_http(image) || std::path::Path::new(image).is_file() => {}
                 (Some(image), Some(_)) => return Err(format!("-u: there is no file {image}")),
                 _ => return Err("-w needs -u IMAGE and -s SHA256".into()),
             }
@@ -117,7 +117,7 @@ impl Request {
             apply::run(&context, &apply::Args::default()).map_err(|e| (Job::Apply, e))?;
         }
         if self.commit {
-            keep(&context).map_err(|e| (Job::Commit, e))?;
+            commit_trial(&context).map_err(|e| (Job::Commit, e))?;
         }
         Ok(())
     }
@@ -136,21 +136,21 @@ fn value(flag: &str, given: Option<&String>) -> std::result::Result<String, Stri
     }
 }
 
-/// `-c`: keeps the system on trial. Saying it again, or after Abide committed by itself, is no
-/// failure as long as that system runs.
-fn keep(context: &Context) -> Result<()> {
+/// `-c`: commits the system on trial. It succeeds again on the committed system, whether a user or Abide
+/// committed it.
+fn commit_trial(context: &Context) -> Result<()> {
     let machine = context.look(&context.load_config()?)?;
     let state = machine.state();
     let committed = state.update.as_ref().filter(|u| u.stage == Stage::Committed && machine.runs(u));
     if let Some(update) = committed {
-        println!("{} is committed already", update.version);
+        println!("{} is already committed", update.version);
         return Ok(());
     }
     drop(machine);
     commit::run(context, &commit::Args {})
 }
 
-/// `-v`: what runs.
+/// `-v`: shows what runs.
 fn show(context: &Context) -> Result<()> {
     let config = context.load_config()?;
     let machine = context.look(&config)?;
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_lacks_its_value_is_refused() {
+    fn an_unknown_flag_or_one_without_its_value_is_refused() {
         assert!(parse("-x").is_err());
         assert!(parse("-u").is_err());
         assert!(parse("--debug").is_err());

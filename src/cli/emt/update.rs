@@ -1,20 +1,20 @@
-//! `os-update.sh`: an image and its checksum, written, applied and booted in one go.
+//! `os-update.sh`: writes, applies and boots an image with its checksum.
 
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::cli::emt::support::{Job, context, is_sha256, is_url};
-use crate::cli::emt::{USAGE, say, tool};
+use crate::cli::emt::support::{Job, USAGE, context, print_error};
+use crate::cli::emt::tool;
 use crate::cli::{Context, apply};
-use crate::image::Source;
+use crate::image::{Source, sha256, url};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::logger;
 
 /// The name it is called by.
 pub const NAME: &str = "os-update.sh";
 
-/// Bytes; a file with a checksum in it has one line.
+/// The upper bound of a checksum file in bytes; it has one line.
 const MAX_CHECKSUM_FILE: u64 = 64 * 1024;
 
 const HELP: &str = "\
@@ -29,15 +29,15 @@ BASE_URL/edge-readonly-RELEASE.BUILD-signed.raw.gz and its checksum lies beside 
 
   -h  Show this help";
 
-/// An image and where its checksum is.
+/// An image and its checksum.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     image: String,
-    /// 64 digits, a path or a URL.
+    /// 64 digits, or the path or URL of a file.
     checksum: String,
 }
 
-/// Does what the flags say; returns the exit code.
+/// Runs what the flags request; returns the exit code.
 pub fn run(args: &[String]) -> u8 {
     let request = match Request::parse(args) {
         Ok(Some(request)) => request,
@@ -46,7 +46,7 @@ pub fn run(args: &[String]) -> u8 {
             return USAGE;
         }
         Err(why) => {
-            say(NAME, &why);
+            print_error(NAME, &why);
             println!("{HELP}");
             return USAGE;
         }
@@ -62,7 +62,7 @@ pub fn run(args: &[String]) -> u8 {
 }
 
 impl Request {
-    /// `None`: help was asked for.
+    /// `None`: help was requested.
     fn parse(args: &[String]) -> std::result::Result<Option<Self>, String> {
         let (mut image, mut checksum, mut url, mut release, mut build) = (None, None, None, None, None);
         let mut plain = Vec::new();
@@ -94,7 +94,7 @@ impl Request {
             (None, None, None, None, None, [image, checksum]) => {
                 Self { image: image.clone(), checksum: checksum.clone() }
             }
-            _ => return Err("needs an image and its checksum".into()),
+            _ => return Err("an image and its checksum are required".into()),
         };
         Ok(Some(request))
     }
@@ -113,13 +113,16 @@ impl Request {
     }
 
     fn sha256(&self, context: &Context) -> Result<String> {
-        if is_sha256(&self.checksum) {
+        if sha256::parse(&self.checksum).is_some() {
             return Ok(self.checksum.clone());
         }
-        if !is_url(&self.checksum) && !Path::new(&self.checksum).is_file() {
-            return Err(Error::Usage(format!("{}: is neither a SHA-256 nor a file with one", self.checksum)));
+        if !url::is_http(&self.checksum) && !Path::new(&self.checksum).is_file() {
+            return Err(Error::Usage(format!(
+                "{}: is neither a SHA-256 digest nor a file with one",
+                self.checksum
+            )));
         }
-        let text = if is_url(&self.checksum) {
+        let text = if url::is_http(&self.checksum) {
             let source = Source::open(&self.checksum, &context.load_config()?.download)?;
             read_text(source.reader, &self.checksum)?
         } else {
@@ -127,7 +130,8 @@ impl Request {
                 fs::File::open(&self.checksum).or_failed(|| format!("{}: cannot open", self.checksum))?;
             read_text(file, &self.checksum)?
         };
-        first_sha256(&text).ok_or_else(|| Error::Usage(format!("{}: holds no SHA-256", self.checksum)))
+        first_sha256(&text)
+            .ok_or_else(|| Error::Usage(format!("{}: contains no SHA-256 digest", self.checksum)))
     }
 }
 
@@ -137,10 +141,9 @@ fn read_text(reader: impl Read, name: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The first word of a line that is a SHA-256, as `sha256sum` writes it.
+/// The first SHA-256 at the start of a line, as `sha256sum` writes it.
 fn first_sha256(text: &str) -> Option<String> {
-    let mut words = text.lines().filter_map(|line| line.split_whitespace().next());
-    words.find(|word| is_sha256(word)).map(str::to_ascii_lowercase)
+    text.lines().filter_map(|line| line.split_whitespace().next()).find_map(sha256::parse)
 }
 
 #[cfg(test)]
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_command_line_is_refused() {
+    fn an_incomplete_command_line_is_refused() {
         for line in ["a.raw.gz", "-i a.raw.gz", "-u x", "-x", "-i", "-i a -c b c"] {
             let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
             assert!(Request::parse(&args).is_err(), "{line}");

@@ -1,0 +1,66 @@
+//! The command line: options, dispatch, exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use abide_core::error::Error;
+use abide_core::logger;
+use abide_core::root::Root;
+
+use crate::cli::command::Command;
+use crate::cli::context::Context;
+use crate::cli::emt;
+
+/// Keeps image-based Linux machines on systemd-boot bootable through every update.
+#[derive(Debug, Parser)]
+#[command(name = "abide", version, max_term_width = 80)]
+struct Cli {
+    /// Work on the tree below DIR instead of the running system (also: ABIDE_ROOT)
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Read this file instead of /etc/abide/abide.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Increase verbosity (-vv: debug)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Show errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Parses the command line, runs the command and turns its result into an exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = emt::main(&args) {
+        return code;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
+    logger::start(cli.verbose, cli.quiet);
+    let root =
+        cli.root.or_else(|| std::env::var_os("ABIDE_ROOT").filter(|r| !r.is_empty()).map(PathBuf::from));
+    let context = Context { root: root.map_or_else(Root::live, Root::at), config: cli.config };
+    match cli.command.run(&context) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            logger::error(&e);
+            ExitCode::from(e.exit_code())
+        }
+    }
+}
+
+/// Help and version go to stdout and succeed; anything else is an error of usage.
+fn usage(e: &clap::Error) -> ExitCode {
+    if e.print().is_err() {
+        return ExitCode::FAILURE;
+    }
+    if e.use_stderr() { ExitCode::from(Error::Usage(String::new()).exit_code()) } else { ExitCode::SUCCESS }
+}
