@@ -8,9 +8,9 @@ use crate::agent::source::interface::Place;
 use crate::feed::cache::Cache;
 use crate::feed::catalog::{Catalog, METADATA};
 use crate::feed::poll;
-use crate::image::transfer::{self, Resumed, resume};
 use crate::image::names::SUMS;
-use crate::image::trust::{Verifier, Sums};
+use crate::image::transfer::{self, Resumed, resume};
+use crate::image::trust::{Sums, Verifier};
 use abide_core::error::{Error, OrError, Result};
 
 /// Artifacts that are fetched with the assignment, since they are not images.
