@@ -7,7 +7,7 @@ use crate::agent::give_up::MAX_REFUSALS;
 use crate::agent::memory::Memory;
 use crate::agent::mode::Mode;
 use crate::agent::notice::Notice;
-use crate::events::{Event, Kind, announce};
+use crate::events::{Event, EventKind, publish};
 use crate::feed::cache::Cache;
 use crate::feed::memory::InstallState;
 use crate::feed::policy::Candidate;
@@ -100,7 +100,7 @@ fn write_slot(
     let wanted = Wanted { image: folder, sha256: None, version: Some(version) };
     let written = write(&mut machine, &wanted, config, |progress| notify(Notice::Writing(progress)))?;
     notify(Notice::Staged(&written));
-    announce_update(context, &machine, Kind::Staged);
+    announce_update(context, &machine, EventKind::Staged);
     Ok(())
 }
 
@@ -130,7 +130,7 @@ pub fn apply_release(
         )));
     }
     notify(Notice::Applied(&applied.version));
-    announce_update(context, &machine, Kind::Applied);
+    announce_update(context, &machine, EventKind::Applied);
     Ok(())
 }
 
@@ -154,8 +154,8 @@ fn lock(context: Context<'_>) -> Result<Lock> {
     }
 }
 
-fn announce_update(context: Context<'_>, machine: &Machine, kind: Kind) {
+fn announce_update(context: Context<'_>, machine: &Machine, kind: EventKind) {
     if let Some(update) = &machine.state().update {
-        announce(context.root, context.config, &Event::of_update(context.root, kind, update));
+        publish(context.root, context.config, &Event::of_update(context.root, kind, update));
     }
 }

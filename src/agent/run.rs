@@ -23,7 +23,7 @@ use crate::agent::timing::{poll_at, ready_since};
 use crate::agent::view::Known;
 use crate::agent::wanted::{ReleaseState, Wait, Wanted};
 use crate::config::Config;
-use crate::events::{Event, Kind, announce, write_metrics};
+use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::feed::cache::Cache;
 use crate::feed::memory::WantedRelease;
 use crate::feed::policy::Candidate;
@@ -239,8 +239,8 @@ impl Run<'_> {
             self.known.memory.install.set_waiting(wait.as_ref().map(|wait| (wait.why.as_str(), wait.until)));
         self.known.memory.install.write(root)?;
         if let Some(wait) = wait.filter(|_| is_new && self.candidate.is_some()) {
-            let event = Event::of_running(root, Kind::Deferred, &self.known.memory.install.version);
-            announce(root, config, &Event { reason: wait.why, ..event });
+            let event = Event::of_running(root, EventKind::Deferred, &self.known.memory.install.version);
+            publish(root, config, &Event { reason: wait.why, ..event });
         }
         if let Err(e) = write_metrics(root, config) {
             warn!("{e}");

@@ -1,7 +1,10 @@
-//! The assessment, beside the boot of a system on trial and of a committed one.
+//! The assessment that runs beside a boot: of a system on trial ([`trial_boot`]), and of a committed one
+//! ([`committed_boot`]). A trial that fails is rolled back in [`rollback_on_failure`].
 
-pub mod every_boot;
-mod post_mortem;
-mod progress;
-mod terminate;
+mod assessment_run;
+pub mod committed_boot;
+mod diagnosis;
+pub mod rollback_on_failure;
+mod status_reporter;
+mod stop_signal;
 pub mod trial_boot;

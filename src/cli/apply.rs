@@ -1,6 +1,6 @@
 //! `abide apply`
 
-use crate::events::{Event, Kind, announce};
+use crate::events::{Event, EventKind, publish};
 use crate::health;
 use crate::update::apply;
 use abide_core::error::Result;
@@ -36,7 +36,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let update = machine.state().update;
     drop(machine);
     if let Some(update) = &update {
-        announce(&context.root, &config, &Event::of_update(&context.root, Kind::Applied, update));
+        publish(&context.root, &config, &Event::of_update(&context.root, EventKind::Applied, update));
     }
     if args.reboot {
         reboot::request(&context.root, reboot::Manner::Orderly)?;

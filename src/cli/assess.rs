@@ -1,6 +1,6 @@
 //! `abide assess`
 
-use crate::assess::{every_boot, trial_boot};
+use crate::assess::{committed_boot, rollback_on_failure, trial_boot};
 use abide_core::error::Result;
 
 use crate::cli::Context;
@@ -20,10 +20,13 @@ pub struct Args {
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config();
-    match (args.deadline, args.failed) {
-        (true, _) => trial_boot::end_at_deadline(&context.root, config),
-        (_, true) => trial_boot::end_failed(&context.root, config),
-        _ if args.every_boot => every_boot::assess(&context.root, &config?),
-        _ => trial_boot::assess(&context.root, config),
+    if args.deadline {
+        rollback_on_failure::after_deadline(&context.root, config)
+    } else if args.failed {
+        rollback_on_failure::after_failed_unit(&context.root, config)
+    } else if args.every_boot {
+        committed_boot::assess(&context.root, &config?)
+    } else {
+        trial_boot::assess(&context.root, config)
     }
 }

@@ -2,7 +2,7 @@
 
 use log::warn;
 
-use crate::events::{Event, Kind, announce, hooks};
+use crate::events::{Event, EventKind, outcome_scripts, publish};
 use crate::update::{commit, rearm};
 use abide_core::error::Result;
 use abide_core::state::{Baseline, Lock, Stage, Update};
@@ -23,7 +23,7 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     // A repeated commit is not announced again: the scripts in committed.d may do what cannot be undone.
     let is_news = update.as_ref().is_some_and(is_open) || trial::is_marked(&context.root);
     if let Some(update) = update.filter(|_| is_news)
-        && let Err(e) = hooks::expect_commit(&context.root, &config.scripts, &update.version)
+        && let Err(e) = outcome_scripts::expect_commit(&context.root, &config.scripts, &update.version)
     {
         warn!("{e}; after a power cut now, the scripts in committed.d will not run");
     }
@@ -38,8 +38,8 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     let update = machine.state().update.filter(|_| is_news);
     drop((machine, lock));
     let Some(update) = update else { return Ok(()) };
-    let event = Event::of_update(&context.root, Kind::Committed, &update);
-    announce(&context.root, &config, &event);
-    hooks::run(&context.root, &config.scripts, &event);
-    hooks::forget_commit(&context.root)
+    let event = Event::of_update(&context.root, EventKind::Committed, &update);
+    publish(&context.root, &config, &event);
+    outcome_scripts::run(&context.root, &config.scripts, &event);
+    outcome_scripts::forget_commit(&context.root)
 }

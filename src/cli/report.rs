@@ -1,6 +1,6 @@
 //! `abide report`
 
-use crate::events::deliver;
+use crate::events::deliver_pending;
 use abide_core::error::Result;
 
 use crate::cli::Context;
@@ -9,5 +9,5 @@ use crate::cli::Context;
 pub struct Args {}
 
 pub fn run(context: &Context, _: &Args) -> Result<()> {
-    deliver::report(&context.root, &context.load_config()?)
+    deliver_pending(&context.root, &context.load_config()?)
 }

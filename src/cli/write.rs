@@ -1,6 +1,6 @@
 //! `abide write`
 
-use crate::events::{Event, Kind, announce};
+use crate::events::{Event, EventKind, publish};
 use crate::update::write::{Wanted, write};
 use abide_core::error::Result;
 use abide_core::state::Lock;
@@ -62,7 +62,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let update = machine.state().update;
     drop((machine, lock));
     if let Some(update) = &update {
-        announce(&context.root, &config, &Event::of_update(&context.root, Kind::Staged, update));
+        publish(&context.root, &config, &Event::of_update(&context.root, EventKind::Staged, update));
     }
     Ok(())
 }

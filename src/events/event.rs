@@ -13,7 +13,7 @@ use abide_core::update::clock;
 /// The kinds of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum EventKind {
     /// Written into the other slot and verified.
     Staged,
     /// Boots next, on trial.
@@ -32,7 +32,7 @@ pub enum Kind {
     Deferred,
 }
 
-impl Kind {
+impl EventKind {
     /// The word for machines.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -91,7 +91,7 @@ pub struct Event {
     /// Version of this format.
     pub schema: u32,
     /// What happened.
-    pub event: Kind,
+    pub event: EventKind,
     /// When, RFC 3339 UTC by the machine's clock.
     pub time: String,
     /// The machine's host name.
@@ -125,7 +125,7 @@ pub struct Event {
 impl Event {
     /// Something that happens to `update` now.
     #[must_use]
-    pub fn of_update(root: &Root, event: Kind, update: &Update) -> Self {
+    pub fn of_update(root: &Root, event: EventKind, update: &Update) -> Self {
         Self {
             digest: update.digest.clone(),
             previous: update.previous.as_ref().and_then(|p| p.version.clone()),
@@ -137,7 +137,7 @@ impl Event {
 
     /// Something that happens to the committed system that runs.
     #[must_use]
-    pub fn of_running(root: &Root, event: Kind, version: &str) -> Self {
+    pub fn of_running(root: &Root, event: EventKind, version: &str) -> Self {
         let (user_status, sub_status) = event.eve();
         Self {
             schema: 1,
@@ -188,17 +188,17 @@ impl Event {
         let version = &self.version;
         let previous = self.previous.as_deref().unwrap_or("the system before it");
         match self.event {
-            Kind::Staged => format!("{version} is staged"),
-            Kind::Applied => format!("{version} boots next, on trial"),
-            Kind::Testing => match (self.attempt, self.attempts) {
+            EventKind::Staged => format!("{version} is staged"),
+            EventKind::Applied => format!("{version} boots next, on trial"),
+            EventKind::Testing => match (self.attempt, self.attempts) {
                 (Some(n), Some(of)) => format!("{version} is on trial, try {n} of {of}"),
                 _ => format!("{version} is on trial"),
             },
-            Kind::Committed => format!("{version} is committed"),
-            Kind::Failed => format!("the trial of {version} has failed: {}", self.why()),
-            Kind::Unhealthy => format!("{version} is committed, but not healthy: {}", self.why()),
-            Kind::Deferred => format!("{version} is not installed yet: {}", self.why()),
-            Kind::RolledBack => format!("rolled back from {version} to {previous}: {}", self.why()),
+            EventKind::Committed => format!("{version} is committed"),
+            EventKind::Failed => format!("the trial of {version} has failed: {}", self.why()),
+            EventKind::Unhealthy => format!("{version} is committed, but not healthy: {}", self.why()),
+            EventKind::Deferred => format!("{version} is not installed yet: {}", self.why()),
+            EventKind::RolledBack => format!("rolled back from {version} to {previous}: {}", self.why()),
         }
     }
 
@@ -245,7 +245,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn event(kind: Kind) -> Event {
+    fn event(kind: EventKind) -> Event {
         let update: Update = serde_json::from_str(
             r#"{"image_id":"edge","version":"3.0","slot":"b","stage":"testing","tries":3,
                 "previous":{"slot":"a","entry":"edge_2.0.efi","version":"2.0"}}"#,
@@ -262,9 +262,10 @@ mod tests {
 
     #[test]
     fn a_rollback_is_told_in_one_sentence() {
-        let told = event(Kind::RolledBack).because(&verdict("check 'uplink': no default route"));
+        let told = event(EventKind::RolledBack).because(&verdict("check 'uplink': no default route"));
         assert_eq!(told.sentence(), "rolled back from 3.0 to 2.0: check 'uplink' failed: no default route");
-        let told = event(Kind::RolledBack).because(&verdict("3 tries used up: its kernel never reported"));
+        let told =
+            event(EventKind::RolledBack).because(&verdict("3 tries used up: its kernel never reported"));
         assert_eq!(
             told.sentence(),
             "rolled back from 3.0 to 2.0: 3 tries used up: its kernel never reported"
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_failure_has_its_fields_in_the_journal() {
-        let fields = event(Kind::Failed).because(&verdict("x")).fields();
+        let fields = event(EventKind::Failed).because(&verdict("x")).fields();
         let get = |name| fields.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
         assert_eq!(get("MESSAGE_ID"), Some("484ceb0495514f5a905caa8aff16a17e"));
         assert_eq!(get("PRIORITY"), Some("3"));

@@ -1,12 +1,18 @@
-//! What `abide status` says, in the text format of Prometheus.
+//! `abide status` as metrics, in the text format of Prometheus.
 
 use std::fmt::Write;
 
-use crate::health::{CheckResult, CheckStatus};
+use crate::config::Config;
+use crate::health::{CheckResult, CheckStatus, PublishedResults};
 use crate::update::status::Status;
+use abide_core::boot::Access;
+use abide_core::error::Result;
+use abide_core::files;
+use abide_core::root::Root;
 use abide_core::state::BootKind;
+use abide_core::update::Machine;
 
-/// The kinds of boot, all of which are named: a series that disappears raises no alarm.
+/// The kinds of boot. Each has a series: one that disappears raises no alarm.
 const BOOTS: [(BootKind, &str); 4] = [
     (BootKind::Committed, "committed"),
     (BootKind::Trial, "trial"),
@@ -14,9 +20,20 @@ const BOOTS: [(BootKind, &str); 4] = [
     (BootKind::Unknown, "unknown"),
 ];
 
-/// All metrics. Everything is a gauge.
-#[must_use]
-pub fn text(status: &Status, checks: &[CheckResult]) -> String {
+/// Writes the file for the textfile collector, where one is configured.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if it cannot be written; those of a survey.
+pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
+    let Some(file) = &config.events.metrics else { return Ok(()) };
+    let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
+    let checks = PublishedResults::read(root).map(|published| published.checks).unwrap_or_default();
+    let status = Status::read(&machine, config, None)?;
+    files::replace(&root.path(file), text(&status, &checks).as_bytes())
+}
+
+/// All metrics. Each is a gauge.
+fn text(status: &Status, checks: &[CheckResult]) -> String {
     let mut out = String::new();
     head(&mut out, "abide_boot", "What this boot is.");
     for (kind, word) in BOOTS {

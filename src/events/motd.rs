@@ -1,41 +1,33 @@
-//! A word to whoever logs in: `/run/motd.d/abide`, which pam_motd(8) shows.
-
-use std::fs;
-use std::io::ErrorKind;
+//! The message of the day: `/run/motd.d/abide`, which pam_motd(8) shows at a login.
 
 use crate::config::EventTargets;
-use crate::events::event::{Event, Kind};
-use abide_core::error::{OrError, Result};
-use abide_core::files::replace;
+use crate::events::event::{Event, EventKind};
+use abide_core::error::Result;
+use abide_core::files;
 use abide_core::root::Root;
 
 const FILE: &str = "/run/motd.d/abide";
 
-/// Says what somebody at a terminal should know; says nothing where all is well.
+/// Writes a message about an event that a person should know of; removes it after any other event.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/motd.d` cannot be written.
-pub fn update(root: &Root, to: &EventTargets, event: &Event) -> Result<()> {
+pub fn update(root: &Root, targets: &EventTargets, event: &Event) -> Result<()> {
     let path = root.path(FILE);
-    match text(event).filter(|_| to.motd) {
-        Some(text) => replace(&path, text.as_bytes()),
-        None => match fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => {
-                Err(e).or_failed(|| format!("{}: cannot remove", path.display()))
-            }
-            _ => Ok(()),
-        },
+    match text(event).filter(|_| targets.motd) {
+        Some(text) => files::replace(&path, text.as_bytes()),
+        None => files::remove(&path),
     }
 }
 
 fn text(event: &Event) -> Option<String> {
     let advice = match event.event {
-        Kind::Staged | Kind::Committed => return None,
-        Kind::Applied | Kind::Deferred => "`abide status` tells more.",
-        Kind::Testing => "It may be rolled back, with a reboot, at any time; `abide status` tells more.",
-        Kind::Failed => "The machine is about to reboot.",
-        Kind::RolledBack => "`abide status` tells what to do.",
-        Kind::Unhealthy => "`abide check` tells what is wrong now.",
+        EventKind::Staged | EventKind::Committed => return None,
+        EventKind::Applied | EventKind::Deferred => "`abide status` shows more.",
+        EventKind::Testing => "It may be rolled back, with a reboot, at any time; `abide status` shows more.",
+        EventKind::Failed => "The machine is about to reboot.",
+        EventKind::RolledBack => "`abide status` shows what to do.",
+        EventKind::Unhealthy => "`abide check` shows what is wrong now.",
     };
     Some(format!("Abide: {}.\n{advice}\n", event.sentence().trim_end_matches('.')))
 }

@@ -177,7 +177,7 @@ impl Runner {
 
     /// A handle that ends [`Runner::assess`].
     #[must_use]
-    pub fn stopper(&self) -> StopHandle {
+    pub fn stop_handle(&self) -> StopHandle {
         StopHandle(self.sender.clone())
     }
 
@@ -471,8 +471,8 @@ mod tests {
         let clock = MonotonicClock::new(&Root::live());
         let mut window = Assessment::new(LONG, clock.now() + LONG * 2, rules(&checks));
         let mut runner = Runner::new(checks, clock);
-        let stopper = runner.stopper();
-        let end = runner.assess(&mut window, move |_, _| stopper.stop());
+        let handle = runner.stop_handle();
+        let end = runner.assess(&mut window, move |_, _| handle.stop());
         assert_eq!(end, AssessmentEnd::Stopped);
     }
 

@@ -4,9 +4,9 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod announce;
 mod assess;
 mod bus;
+mod events;
 mod every_boot;
 mod greenboot;
 mod kinds;

@@ -28,7 +28,7 @@ fn a_closed_window_delays_the_reboot_but_not_the_download() {
     assert_eq!(tree.entries(), ["edge_1.0.efi"]);
     assert!(!reboots(&tree));
     let motd = fs::read_to_string(tree.path("run/motd.d/abide")).unwrap();
-    assert_eq!(motd, format!("Abide: 2.0 is not installed yet: {sentence}.\n`abide status` tells more.\n"));
+    assert_eq!(motd, format!("Abide: 2.0 is not installed yet: {sentence}.\n`abide status` shows more.\n"));
     let status = tree.abide(&["status"]).ok().stdout;
     assert!(status.contains(&format!("feed     2.0          available: {sentence}")), "{status}");
     // The download is not repeated.

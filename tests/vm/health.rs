@@ -274,7 +274,7 @@ fn a_trial_that_is_denied_is_rolled_back_and_everybody_is_told_why() {
     assert_eq!(
         edge.ok("cat /run/motd.d/abide"),
         "Abide: rolled back from 2.0 to 1.0: check 'operator' failed: denied: the printer is gone.\n\
-         `abide status` tells what to do.\n"
+         `abide status` shows what to do.\n"
     );
     let metrics = edge.ok("cat /var/lib/abide/abide.prom");
     assert!(metrics.contains("abide_boot{kind=\"fallback\"} 1\n"), "{metrics}");

@@ -1,7 +1,7 @@
 //! `kind = "system"`: systemd has finished booting, and no unit failed that had not failed before.
 //!
-//! systemd's own word for that is `running` or `degraded`. It cannot be asked for here: as long as
-//! any job is queued systemd says `starting`, and the assessment is itself such a job.
+//! systemd calls that `running` or `degraded`. That state cannot be used here: systemd says `starting` as
+//! long as any job is queued, and the assessment is such a job.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use abide_core::root::Root;
 
 const DEFAULT: &str = "default.target";
 
-/// Where a system ends that cannot go on by itself.
+/// The targets from which a system does not continue by itself.
 const DEAD_ENDS: [&str; 2] = ["emergency.target", "rescue.target"];
 
-/// What systemd says about the whole system.
+/// The state of the whole system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct SystemState {
-    /// What `default.target` stands for.
+    /// The unit that `default.target` is a link to.
     default: String,
     default_is_active: bool,
     /// One of the [`DEAD_ENDS`], if it is active.
@@ -28,7 +28,7 @@ struct SystemState {
     jobs: Vec<Job>,
 }
 
-/// The check, with what is allowed to have failed.
+/// The check, with the units that may have failed.
 #[derive(Debug)]
 pub struct SystemProbe {
     allowed: Vec<String>,
@@ -50,6 +50,14 @@ impl SystemProbe {
             Ok(state) => evaluate(&state, &self.allowed),
             Err(reason) => ProbeResult::NotYet(reason),
         }
+    }
+
+    /// The target that the system cannot leave by itself, as a reason; none if it is in no such target, or
+    /// if systemd does not answer.
+    #[must_use]
+    pub fn dead_end(&self, limit: Duration) -> Option<String> {
+        let state = gather(&Manager::new(&self.root, limit)).ok()?;
+        dead_end(&state, &self.allowed)
     }
 }
 
@@ -73,44 +81,45 @@ fn gather(systemd: &Manager) -> Result<SystemState, String> {
 }
 
 fn evaluate(state: &SystemState, allowed: &[String]) -> ProbeResult {
-    let unexpected: Vec<&str> = state
-        .failed
-        .iter()
-        .map(String::as_str)
-        .filter(|unit| !allowed.iter().any(|pattern| pattern::matches(pattern, unit)))
-        .collect();
-    let failed = (!unexpected.is_empty()).then(|| format!("failed: {}", unexpected.join(", ")));
-    // Where the default target is a dead end, someone wants it so.
-    if let Some(target) = state.dead_end.as_ref().filter(|target| **target != state.default) {
-        let why = failed.map(|f| format!("; {f}")).unwrap_or_default();
-        return ProbeResult::Failed(format!("the system fell into {target}{why}"));
+    if let Some(reason) = dead_end(state, allowed) {
+        return ProbeResult::Failed(reason);
     }
+    let failed = unexpected_failures(state, allowed);
     if !state.default_is_active {
-        let why = failed.map(|f| format!("; {f}")).unwrap_or_default();
-        return ProbeResult::NotYet(format!(
-            "{} is not reached{}{why}",
-            state.default,
-            waiting_for(&state.jobs)
-        ));
+        let why = failed.map(|failed| format!("; {failed}")).unwrap_or_default();
+        let waits = waiting_for(&state.jobs);
+        return ProbeResult::NotYet(format!("{} is not reached{waits}{why}", state.default));
     }
     match failed {
-        // The boot is over; what has failed now stays so.
+        // The boot is over: systemd starts none of these again by itself.
         Some(failed) => ProbeResult::Failed(failed),
         None => ProbeResult::Pass,
     }
 }
 
-/// The jobs that hold up the others; our own is one of those that run.
+/// The dead end that the system is in, unless it is the default target.
+fn dead_end(state: &SystemState, allowed: &[String]) -> Option<String> {
+    let target = state.dead_end.as_ref().filter(|target| **target != state.default)?;
+    let why = unexpected_failures(state, allowed).map(|failed| format!("; {failed}")).unwrap_or_default();
+    Some(format!("the system entered {target}{why}"))
+}
+
+/// `failed: a.service, b.mount`
+fn unexpected_failures(state: &SystemState, allowed: &[String]) -> Option<String> {
+    let is_allowed = |unit: &str| allowed.iter().any(|pattern| pattern::matches(pattern, unit));
+    let unexpected: Vec<&str> =
+        state.failed.iter().map(String::as_str).filter(|unit| !is_allowed(unit)).collect();
+    (!unexpected.is_empty()).then(|| format!("failed: {}", unexpected.join(", ")))
+}
+
+/// The jobs that the others wait for, without Abide's own.
 fn waiting_for(jobs: &[Job]) -> String {
     let running: Vec<&str> = jobs
         .iter()
         .filter(|job| job.is_running && job.kind != "stop" && !job.unit.starts_with("abide-"))
         .map(|job| job.unit.as_str())
         .collect();
-    match running.is_empty() {
-        true => String::new(),
-        false => format!("; still starting: {}", running.join(", ")),
-    }
+    if running.is_empty() { String::new() } else { format!("; still starting: {}", running.join(", ")) }
 }
 
 #[cfg(test)]
@@ -184,7 +193,7 @@ mod tests {
         };
         assert_eq!(
             evaluate(&state, &[]),
-            ProbeResult::Failed("the system fell into emergency.target; failed: data.mount".into())
+            ProbeResult::Failed("the system entered emergency.target; failed: data.mount".into())
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Being asked to stop, by systemd on its way down or by someone at a terminal.
+//! SIGTERM and SIGINT: systemd or a person asks the assessment to stop.
 
 use std::thread;
 
@@ -6,12 +6,13 @@ use nix::sys::signal::{SigSet, Signal};
 
 use abide_core::error::{OrError, Result};
 
-/// Calls `stop` at the first SIGTERM or SIGINT. To be called before other threads are started: they
-/// inherit that these signals wait for the one thread that takes them. Programs that are run do not.
+/// Calls `stop` at the first SIGTERM or SIGINT. Must be called before other threads are started: they
+/// inherit the blocked signals, so that only the thread of this function takes them. Child processes do
+/// not inherit them.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if no thread can be started.
-pub fn on_request(stop: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(super) fn on_stop_signal(stop: impl FnOnce() + Send + 'static) -> Result<()> {
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     signals.thread_block().or_failed(|| "cannot block signals")?;
     thread::Builder::new()

@@ -1,5 +1,5 @@
-//! What an assessment says while it goes on: to the journal what changes, to `systemctl status` and
-//! `abide status` how things stand.
+//! Shows the state of an assessment: changes in the journal, the current state in `systemctl status` and
+//! `abide status`.
 
 use log::{info, warn};
 
@@ -15,9 +15,9 @@ use abide_core::root::Root;
 /// `MESSAGE_ID` of a check that did not pass (docs/reference/events.md).
 const CHECK_FAILED: &str = "22fe5470ddb14566bdb84d76978c6c18";
 
-/// Remembers what was said last.
+/// Shows each change once.
 #[derive(Debug)]
-pub struct Progress<'a> {
+pub(super) struct StatusReporter<'a> {
     root: &'a Root,
     assess: &'a Assess,
     clock: MonotonicClock,
@@ -28,28 +28,27 @@ pub struct Progress<'a> {
     can_write: bool,
 }
 
-impl<'a> Progress<'a> {
-    /// Nothing has been said yet.
-    #[must_use]
-    pub fn new(root: &'a Root, assess: &'a Assess, clock: MonotonicClock) -> Self {
+impl<'a> StatusReporter<'a> {
+    /// Nothing has been shown yet.
+    pub(super) fn new(root: &'a Root, assess: &'a Assess, clock: MonotonicClock) -> Self {
         let (notifier, checks) = (Notifier::new(), Vec::new());
         Self { root, assess, clock, notifier, checks, was_healthy: false, written: None, can_write: true }
     }
 
-    /// Takes in how things stand now.
-    pub fn show(&mut self, standing: &AssessmentState, checks: &[CheckResult]) {
+    /// Shows the state and the results of the checks.
+    pub(super) fn show(&mut self, state: &AssessmentState, checks: &[CheckResult]) {
         self.log_checks(checks);
-        self.log_window(standing);
+        self.log_window(state);
         self.notifier.watchdog();
-        self.notifier.status(&status(standing, checks, &self.clock));
-        let report = PublishedResults::new(self.root, self.assess.deadline, standing, checks);
-        if self.written.as_ref() != Some(&report) {
-            if let Err(e) = report.write(self.root)
+        self.notifier.status(&status(state, checks, &self.clock));
+        let results = PublishedResults::new(self.root, self.assess.deadline, state, checks);
+        if self.written.as_ref() != Some(&results) {
+            if let Err(e) = results.write(self.root)
                 && std::mem::take(&mut self.can_write)
             {
                 warn!("{e}; `abide status` will not show the checks");
             }
-            self.written = Some(report);
+            self.written = Some(results);
         }
         self.checks = checks.to_vec();
     }
@@ -57,17 +56,17 @@ impl<'a> Progress<'a> {
     fn log_checks(&self, checks: &[CheckResult]) {
         for check in checks {
             let before = self.checks.iter().find(|c| c.name == check.name);
-            let is_news = before.is_none_or(|b| (b.result, &b.reason) != (check.result, &check.reason));
+            let is_new = before.is_none_or(|b| (b.result, &b.reason) != (check.result, &check.reason));
             match check.result {
-                CheckStatus::Pass if is_news => info!("check {check}"),
-                CheckStatus::Fail if is_news => self.say_failed(check),
+                CheckStatus::Pass if is_new => info!("check {check}"),
+                CheckStatus::Fail if is_new => self.log_failed(check),
                 CheckStatus::Pass | CheckStatus::Fail | CheckStatus::Pending => {}
             }
         }
     }
 
-    /// With fields, so that whoever collects journals can count by check.
-    fn say_failed(&self, check: &CheckResult) {
+    /// With fields, so that failures can be counted by check.
+    fn log_failed(&self, check: &CheckResult) {
         let fields = [
             ("MESSAGE", format!("check {check}")),
             ("MESSAGE_ID", CHECK_FAILED.to_owned()),
@@ -82,15 +81,14 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn log_window(&mut self, standing: &AssessmentState) {
-        let is_healthy =
-            matches!(standing, AssessmentState::Healthy { .. } | AssessmentState::LastRound { .. });
+    fn log_window(&mut self, state: &AssessmentState) {
+        let is_healthy = matches!(state, AssessmentState::Healthy { .. } | AssessmentState::LastRound { .. });
         match (self.was_healthy, is_healthy) {
             (false, true) => {
                 let length = format(self.assess.test_window);
                 info!("all required checks have passed; the test window of {length} begins");
             }
-            (true, false) if *standing == AssessmentState::Unhealthy => {
+            (true, false) if *state == AssessmentState::Unhealthy => {
                 warn!("the test window is broken and begins anew once all required checks have passed");
             }
             _ => {}
@@ -100,16 +98,16 @@ impl<'a> Progress<'a> {
 }
 
 /// One line for `systemctl status`.
-fn status(standing: &AssessmentState, checks: &[CheckResult], clock: &MonotonicClock) -> String {
+fn status(state: &AssessmentState, checks: &[CheckResult], clock: &MonotonicClock) -> String {
     let open = checks.iter().find(|c| c.required && c.result != CheckStatus::Pass);
-    match (standing, open) {
+    match (state, open) {
         (AssessmentState::Healthy { until }, _) => {
             let left = until.saturating_sub(clock.now()).as_secs_f64().ceil();
             format!("Testing for {left} more seconds")
         }
         (AssessmentState::Passed, _) => "The system on trial is healthy".into(),
-        (AssessmentState::Failed(failure), _) => format!("The trial has failed: {}", failure.reason),
-        // The test window may have held meanwhile: an answer is waited for until the deadline.
+        (AssessmentState::Failed(cause), _) => format!("The trial has failed: {}", cause.reason),
+        // The test window may be over: a confirmation may come until the deadline.
         (AssessmentState::Unhealthy | AssessmentState::LastRound { .. }, Some(check)) => {
             format!("Waiting for check {check}")
         }

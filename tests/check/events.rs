@@ -116,7 +116,7 @@ fn a_rollback_is_told_to_those_who_log_in() {
     assert_eq!(
         fs::read_to_string(tree.path("run/motd.d/abide")).unwrap(),
         "Abide: rolled back from 2.0 to 1.0: check 'missing' failed: cannot run /usr/bin/missing: \
-         No such file or directory (os error 2).\n`abide status` tells what to do.\n"
+         No such file or directory (os error 2).\n`abide status` shows what to do.\n"
     );
 }
 

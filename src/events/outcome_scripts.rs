@@ -1,22 +1,20 @@
-//! Scripts of the administrator that are told of the outcome of a trial.
+//! Scripts of the administrator that run on the outcome of a trial.
 //!
-//! Those for a commit are the place for what cannot be undone, so they must not be lost: a marker on
-//! the disk, set before the commit, has the next boot run them if this one does not get that far.
+//! Those for a commit may do what cannot be undone, so that they must run: a marker on the disk, written
+//! before the commit, makes the next boot run them if this one does not.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
 use crate::config::Scripts;
-use crate::events::event::{Event, Kind};
+use crate::events::event::{Event, EventKind};
 use crate::health::scripts;
 use crate::health::scripts::Script;
 use crate::systemd::child;
 use crate::systemd::child::Capture;
-use abide_core::error::{OrError, Result};
-use abide_core::files::replace;
+use abide_core::error::Result;
+use abide_core::files;
 use abide_core::root::Root;
 
 const PENDING: &str = "/var/lib/abide/commit-hooks";
@@ -24,34 +22,38 @@ const PENDING: &str = "/var/lib/abide/commit-hooks";
 /// How much of the end of a script's output is logged.
 const OUTPUT: usize = 400;
 
-/// All that a machine waits for before it reboots out of a failed trial.
+/// The time limit of all scripts together before the reboot that ends a failed trial.
 const BEFORE_REBOOT: Duration = Duration::from_secs(20);
 
-/// greenboot's folder for an outcome, where it has one, and Abide's own.
-fn folders(kind: Kind) -> &'static [&'static str] {
+/// The folders for an outcome: greenboot's, where it has one, and Abide's own.
+fn folders(kind: EventKind) -> &'static [&'static str] {
     match kind {
-        Kind::Committed => &["green.d", "committed.d"],
-        Kind::Failed => &["red.d", "failed.d"],
-        Kind::RolledBack => &["rolled-back.d"],
-        Kind::Staged | Kind::Applied | Kind::Testing | Kind::Unhealthy | Kind::Deferred => &[],
+        EventKind::Committed => &["green.d", "committed.d"],
+        EventKind::Failed => &["red.d", "failed.d"],
+        EventKind::RolledBack => &["rolled-back.d"],
+        EventKind::Staged
+        | EventKind::Applied
+        | EventKind::Testing
+        | EventKind::Unhealthy
+        | EventKind::Deferred => &[],
     }
 }
 
-fn find(root: &Root, config: &Scripts, kind: Kind) -> Vec<Script> {
+fn find(root: &Root, config: &Scripts, kind: EventKind) -> Vec<Script> {
     let folders = if config.enabled { folders(kind) } else { &[] };
     folders.iter().flat_map(|folder| scripts::find(root, folder)).collect()
 }
 
-/// Runs the scripts for `event`, one after the other, whatever becomes of each.
+/// Runs the scripts for `event`, one after the other; one that fails does not stop the others.
 pub fn run(root: &Root, config: &Scripts, event: &Event) {
     let started = Instant::now();
     for script in find(root, config, event.event).iter().filter(|s| !config.disabled.contains(&s.name)) {
         let limit = match event.event {
-            Kind::Failed => config.timeout.min(BEFORE_REBOOT.saturating_sub(started.elapsed())),
+            EventKind::Failed => config.timeout.min(BEFORE_REBOOT.saturating_sub(started.elapsed())),
             _ => config.timeout,
         };
         if limit.is_zero() {
-            warn!("no time is left for the script {}", script.name);
+            warn!("skipping the script {}: no time is left", script.name);
             continue;
         }
         run_one(root, script, event, limit);
@@ -77,33 +79,27 @@ fn run_one(root: &Root, script: &Script, event: &Event, limit: Duration) {
     }
 }
 
-/// Notes that `version` is about to be committed, where any script waits for that.
+/// Records that `version` is about to be committed, if there is a script for that.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/var/lib/abide` cannot be written.
 pub fn expect_commit(root: &Root, config: &Scripts, version: &str) -> Result<()> {
-    match find(root, config, Kind::Committed).is_empty() {
-        true => Ok(()),
-        false => replace(&root.path(PENDING), version.as_bytes()),
+    if find(root, config, EventKind::Committed).is_empty() {
+        return Ok(());
     }
+    files::replace(&root.path(PENDING), version.as_bytes())
 }
 
-/// The version whose scripts have still to run, if it was committed.
+/// The version whose scripts have not run yet, if it was committed.
 #[must_use]
-pub fn expected(root: &Root) -> Option<String> {
-    fs::read_to_string(root.path(PENDING)).ok()
+pub(super) fn expected_commit(root: &Root) -> Option<String> {
+    files::read_text(&root.path(PENDING)).ok().flatten()
 }
 
-/// The scripts for a commit have run, or there was none.
+/// Removes the record, after the scripts have run or if there was no commit.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Failed`] if the note cannot be removed.
+/// [`abide_core::error::Error::Failed`] if it cannot be removed.
 pub fn forget_commit(root: &Root) -> Result<()> {
-    let path = root.path(PENDING);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => {
-            Err(e).or_failed(|| format!("{}: cannot remove", path.display()))
-        }
-        _ => Ok(()),
-    }
+    files::remove(&root.path(PENDING))
 }

@@ -1,0 +1,105 @@
+//! The assessment of a committed system, where `every_boot` or `rearm` asks for it.
+
+use log::{info, warn};
+
+use crate::assess::assessment_run::{AssessmentRun, saved_state};
+use crate::assess::diagnosis;
+use crate::config::Config;
+use crate::events::{Event, EventKind, publish, write_metrics};
+use crate::health::runner::AssessmentEnd;
+use crate::update::rearm::{disarm, rearm};
+use crate::update::unhealthy::{Reaction, fail, pass};
+use abide_core::boot::Access;
+use abide_core::error::{Error, Result};
+use abide_core::root::Root;
+use abide_core::state::{BootKind, BootNote, Lock, Verdict};
+use abide_core::update::Machine;
+use abide_core::update::reboot;
+use abide_core::update::reboot::Manner;
+
+/// Runs the checks on a committed system: to act on a failure (`every_boot`), to give its entry its tries
+/// back (`rearm`), or both. Does nothing on any other boot, or if neither is configured.
+///
+/// # Errors
+/// [`Error::Failed`] if the system is not healthy, after the response to it; those of surveying and
+/// changing the ESP.
+pub fn assess(root: &Root, config: &Config) -> Result<()> {
+    if !config.assess.every_boot && !config.assess.rearm {
+        return stop_counting(root, config);
+    }
+    let kind = BootNote::read(root).map(|note| note.kind);
+    if !matches!(kind, Some(BootKind::Committed | BootKind::Fallback)) {
+        info!("this boot is not one of a committed system");
+        return Ok(());
+    }
+    let mut run = AssessmentRun::prepare(root, config, &saved_state(root).baseline)?;
+    let end = run.run(|_| {});
+    if let Err(e) = write_metrics(root, config) {
+        warn!("{e}");
+    }
+    match end {
+        // An orderly shutdown is no evidence against the system.
+        AssessmentEnd::Stopped if config.assess.rearm => {
+            change(root, config, |machine| rearm(machine, config.assess.tries)).map(drop)
+        }
+        AssessmentEnd::Stopped => Ok(()),
+        AssessmentEnd::Passed => {
+            info!("the system is healthy");
+            after_pass(root, config)
+        }
+        AssessmentEnd::Failed(cause) => {
+            after_failure(root, config, &diagnosis::of_checks(&cause, &run.results()))
+        }
+    }
+}
+
+fn after_pass(root: &Root, config: &Config) -> Result<()> {
+    change(root, config, |machine| {
+        pass(machine)?;
+        if config.assess.rearm {
+            rearm(machine, config.assess.tries)?;
+        }
+        Ok(())
+    })
+}
+
+fn after_failure(root: &Root, config: &Config, verdict: &Verdict) -> Result<()> {
+    let reason = &verdict.reason;
+    let (version, reaction) = respond(root, config, reason)?;
+    publish(root, config, &Event::of_running(root, EventKind::Unhealthy, &version).because(verdict));
+    match reaction {
+        Reaction::Reboot => {
+            warn!("{version} is not healthy: {reason}; rebooting once");
+            reboot::request(root, Manner::Orderly)?;
+        }
+        Reaction::GoToOther(other) => {
+            warn!("{version} is not healthy after a reboot: {reason}; going to {other}");
+            reboot::request(root, Manner::Orderly)?;
+        }
+        Reaction::Stay(why) => warn!("{version} is not healthy: {reason}; it keeps running: {why}"),
+    }
+    Err(Error::Failed(format!("the system is not healthy: {reason}")))
+}
+
+/// The version that runs, and the reaction to its failure.
+fn respond(root: &Root, config: &Config, reason: &str) -> Result<(String, Reaction)> {
+    change(root, config, |machine| {
+        let version = machine.running_entry()?.version.unwrap_or_default();
+        let reaction = if config.assess.every_boot {
+            fail(machine, reason, config.assess.tries)?
+        } else {
+            Reaction::Stay("this boot has used up a try".into())
+        };
+        Ok((version, reaction))
+    })
+}
+
+/// Takes the counter off the running entry: without the assessment nothing would give the tries back.
+fn stop_counting(root: &Root, config: &Config) -> Result<()> {
+    if BootNote::read(root).is_some_and(|note| note.counted) { change(root, config, disarm) } else { Ok(()) }
+}
+
+fn change<T>(root: &Root, config: &Config, act: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
+    let _lock = Lock::wait(root)?;
+    act(&mut Machine::survey(root, config.slots.as_ref(), Access::Write)?)
+}

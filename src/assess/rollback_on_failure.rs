@@ -1,0 +1,69 @@
+//! How a failed trial becomes a rollback. A check that failed, a configuration that cannot be read, a
+//! deadline that has passed and an assessment that died each give a verdict ([`super::diagnosis`]). With
+//! `on_failure = "rollback"` the update is given up, with `"retry"` only this try is lost; then the
+//! machine reboots.
+
+use std::fs;
+use std::time::Duration;
+
+use log::warn;
+
+use crate::assess::diagnosis;
+use crate::config::Config;
+use crate::events::{Event, EventKind, outcome_scripts, publish, run_bounded};
+use abide_core::config::OnFailure;
+use abide_core::error::Result;
+use abide_core::root::Root;
+use abide_core::state::Verdict;
+use abide_core::update::trial;
+
+/// A marker for this boot: the event of its failure was published.
+const PUBLISHED: &str = "/run/abide/failure-told";
+
+/// How long events and scripts may delay the reboot.
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// Ends the trial after its deadline; for abide-deadline.service.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if the machine cannot be rebooted.
+pub fn after_deadline(root: &Root, config: Result<Config>) -> Result<()> {
+    let config = config.unwrap_or_default();
+    let verdict = diagnosis::of_deadline(root, config.assess.deadline);
+    fail_trial(root, &config, verdict, config.assess.on_failure)
+}
+
+/// Ends the trial after the assessment, or a unit that boot-complete.target requires, has failed; for
+/// abide-rollback.service.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if the machine cannot be rebooted.
+pub fn after_failed_unit(root: &Root, config: Result<Config>) -> Result<()> {
+    let config = config.unwrap_or_default();
+    let verdict = diagnosis::of_failed_unit(root, config.assess.deadline);
+    fail_trial(root, &config, verdict, config.assess.on_failure)
+}
+
+/// Ends the trial for `verdict`: gives the update up or loses this try, publishes the event once for this
+/// boot, and reboots.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if the machine cannot be rebooted.
+pub(super) fn fail_trial(root: &Root, config: &Config, verdict: Verdict, how: OnFailure) -> Result<()> {
+    let reason = verdict.clone();
+    trial::fail_trial(root, verdict, how, |update| {
+        let marker = root.path(PUBLISHED);
+        if marker.exists() {
+            return;
+        }
+        let event = Event::of_update(root, EventKind::Failed, update).because(&reason);
+        let (root, config) = (root.clone(), config.clone());
+        run_bounded(MAX_DELAY, "publishing the failure of the trial", move || {
+            publish(&root, &config, &event);
+            outcome_scripts::run(&root, &config.scripts, &event);
+            if let Err(e) = fs::write(&marker, "") {
+                warn!("{}: cannot write: {e}", marker.display());
+            }
+        });
+    })
+}

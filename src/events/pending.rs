@@ -1,0 +1,71 @@
+//! Events that are pending after a boot: that it is a fallback, the scripts of an interrupted commit, and
+//! the events in the outbox.
+
+use std::fs;
+
+use log::warn;
+
+use crate::config::Config;
+use crate::events::event::{Event, EventKind};
+use crate::events::publish::publish;
+use crate::events::{outbox, outcome_scripts};
+use abide_core::boot::Access;
+use abide_core::error::{Error, Result};
+use abide_core::root::Root;
+use abide_core::state::{BootKind, BootNote, Stage, State};
+use abide_core::update::Machine;
+
+/// A marker for this boot: the event of its fallback was published.
+const PUBLISHED: &str = "/run/abide/fallback-told";
+
+/// Delivers all pending events.
+///
+/// # Errors
+/// [`Error::Failed`] if events still wait for the server; the unit then tries again.
+pub fn deliver_pending(root: &Root, config: &Config) -> Result<()> {
+    let state = Machine::survey_boot(root, Access::Read)?.state();
+    if BootNote::read(root).is_some_and(|note| note.kind == BootKind::Fallback)
+        && !root.path(PUBLISHED).exists()
+    {
+        if let Some(event) = fallback(root, &state) {
+            publish(root, config, &event);
+            outcome_scripts::run(root, &config.scripts, &event);
+        }
+        if let Err(e) = fs::write(root.path(PUBLISHED), "") {
+            warn!("{PUBLISHED}: cannot write: {e}");
+        }
+    }
+    finish_commit(root, config, &state)?;
+    match outbox::deliver(root, &config.events)? {
+        0 => Ok(()),
+        1 => Err(Error::Failed("1 event waits for the server".into())),
+        left => Err(Error::Failed(format!("{left} events wait for the server"))),
+    }
+}
+
+/// The event of a rollback, with its reason.
+fn fallback(root: &Root, state: &State) -> Option<Event> {
+    let update = state.update.as_ref()?;
+    let event = Event::of_update(root, EventKind::RolledBack, update);
+    let record = state.failure_of(Some(&update.version), update.digest.as_deref());
+    Some(match (record, &update.verdict) {
+        (Some(record), _) => event.with_record(record),
+        (None, Some(verdict)) => event.because(verdict),
+        (None, None) => event,
+    })
+}
+
+/// Runs the scripts of a commit that was interrupted before they had run.
+fn finish_commit(root: &Root, config: &Config, state: &State) -> Result<()> {
+    let Some(version) = outcome_scripts::expected_commit(root) else { return Ok(()) };
+    let committed = state.update.as_ref().filter(|u| u.stage == Stage::Committed && u.version == version);
+    let on_trial = state.update.as_ref().is_some_and(|u| u.version == version && u.stage < Stage::Committed);
+    if on_trial {
+        // The commit is still to come; it runs them.
+        return Ok(());
+    }
+    if let Some(update) = committed {
+        outcome_scripts::run(root, &config.scripts, &Event::of_update(root, EventKind::Committed, update));
+    }
+    outcome_scripts::forget_commit(root)
+}

@@ -1,0 +1,56 @@
+//! Publishes an event.
+
+use std::time::Duration;
+
+use log::{info, warn};
+
+use crate::config::Config;
+use crate::events::bounded::run_bounded;
+use crate::events::event::{Event, EventKind};
+use crate::events::metrics::write_metrics;
+use crate::events::{motd, outbox};
+use crate::systemd;
+use crate::systemd::journal;
+use abide_core::error::Result;
+use abide_core::root::Root;
+
+/// How long an event may delay its caller: the disk may hang.
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
+/// Delivers the events in the outbox.
+const REPORT_UNIT: &str = "abide-report.service";
+
+/// Sends feedback to hawkBit, and gives the reboot lock back.
+const UPDATE_UNIT: &str = "abide-update.service";
+
+/// Publishes `event` to everything that is configured.
+pub fn publish(root: &Root, config: &Config, event: &Event) {
+    if !journal::send(root, &event.fields()) {
+        info!("{}", event.sentence());
+    }
+    let (root, config, event) = (root.clone(), config.clone(), event.clone());
+    run_bounded(MAX_DELAY, "publishing an event", move || {
+        let targets = &config.events;
+        log_error(motd::update(&root, targets, &event));
+        log_error(write_metrics(&root, &config));
+        if targets.url.is_some() {
+            log_error(outbox::put(&root, &event));
+            systemd::start(&root, REPORT_UNIT);
+        }
+        // After a boot the unit runs anyway; a commit is news in mid-boot.
+        if event.event == EventKind::Committed && has_servers(&config) {
+            systemd::start(&root, UPDATE_UNIT);
+        }
+    });
+}
+
+/// Whether a server waits for the end of the update: the next machine may be waiting for the reboot lock.
+fn has_servers(config: &Config) -> bool {
+    config.update.hawkbit.is_some() || config.update.fleetlock.is_some()
+}
+
+fn log_error(result: Result<()>) {
+    if let Err(e) = result {
+        warn!("{e}");
+    }
+}
