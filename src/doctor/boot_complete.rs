@@ -5,7 +5,7 @@ use crate::systemd::unit_files::UnitFile;
 
 /// The units that a trial is made of, and what each is for.
 pub(super) const OWN: [(&str, &str); 6] = [
-    ("boot-complete.target", "a trial is committed once it is reached"),
+    ("boot-complete.target", "a trial is committed after it"),
     ("abide-assess.service", "it runs the health checks"),
     ("abide-commit.service", "it commits"),
     ("abide-deadline.timer", "it ends a trial that hangs"),
@@ -23,7 +23,7 @@ pub(super) fn look(own: &[UnitFile], required: &[(String, UnitFile)], kept_out: 
             let how = word(*installed)?;
             Some(
                 Finding::error("boot-complete", format!("{unit} is {how}"))
-                    .because(format!("{purpose}: without it no trial can be kept, or not be ended"))
+                    .because(format!("{purpose}; without it no trial can be committed, or none can be ended"))
                     .remedy(if *installed == UnitFile::Masked {
                         format!("systemctl unmask {unit}")
                     } else {
@@ -36,7 +36,7 @@ pub(super) fn look(own: &[UnitFile], required: &[(String, UnitFile)], kept_out: 
         let how = word(*installed)?;
         Some(
             Finding::error("boot-complete", format!("boot-complete.target requires {unit}, which is {how}"))
-                .because("the target can never be reached, so that every update is rolled back")
+                .because("the target is never reached, so every update is rolled back")
                 .remedy(format!(
                     "install {unit} in the image, or remove it from boot-complete.target.requires"
                 )),
@@ -45,7 +45,7 @@ pub(super) fn look(own: &[UnitFile], required: &[(String, UnitFile)], kept_out: 
     if !kept_out {
         found.push(
             Finding::warning("bless-boot", "systemd-bless-boot.service lacks Abide's drop-in")
-                .because("it believes LoaderBootCountPath, which after a fallback may still name the entry that failed")
+                .because("it trusts LoaderBootCountPath, which may name the failed entry after a fallback")
                 .remedy("install Abide's units in the image (`make install`)"),
         );
     }

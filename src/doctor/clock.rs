@@ -12,10 +12,10 @@ const AHEAD: i64 = 20 * YEAR;
 pub(super) fn look(now: i64, known: Option<i64>) -> Vec<Finding> {
     let Some(known) = known else { return vec![] };
     let what = if now < known - DAY {
-        format!("the clock says {}, but files of this system are from {}", date(now), date(known))
+        format!("the clock shows {}, but files of this system are from {}", date(now), date(known))
     } else if now > known + AHEAD {
         format!(
-            "the clock says {}, which is {} years after anything on this system",
+            "the clock shows {}, which is {} years after the newest file of this system",
             date(now),
             (now - known) / YEAR
         )
@@ -25,16 +25,16 @@ pub(super) fn look(now: i64, known: Option<i64>) -> Vec<Finding> {
     vec![
         Finding::warning("clock", what)
             .because(
-                "certificates are refused as not yet or no longer valid, so that an update cannot be fetched over HTTPS; \
-                 records carry wrong times (no deadline depends on it)",
+                "certificates seem expired or not yet valid, so updates cannot be fetched over HTTPS; maintenance windows \
+                 open at the wrong time; failure records have wrong times (no deadline depends on the clock)",
             )
-            .remedy("set the clock, or let a time service do it (`timedatectl status`)"),
+            .remedy("set the clock, or enable a time service (`timedatectl status`)"),
     ]
 }
 
 fn date(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds)
-        .map_or_else(|_| "a time beyond all calendars".to_owned(), |t| t.strftime("%Y-%m-%d").to_string())
+        .map_or_else(|_| "an invalid date".to_owned(), |t| t.strftime("%Y-%m-%d").to_string())
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ fn finding(whose: &str, cmdline: &str) -> Option<Finding> {
     Some(
         Finding::warning("command-line", format!("{whose} has {} on its kernel command line", words.join(" ")))
             .because(
-                "a boot that fails then waits for a person, stands still or powers off, where a trial must reboot so \
-                 that the boot loader can fall back",
+                "a failed boot then waits for a person, hangs or powers off; a trial must reboot instead, so that the boot \
+                 loader can fall back",
             )
             .remedy(format!("build the UKI without {}", words.join(" "))),
     )

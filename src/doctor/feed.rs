@@ -16,18 +16,15 @@ pub(super) fn look(feed: Option<&FeedStatus>, enabled: bool, failures: u32) -> V
                 "feed-timer",
                 format!("a feed is configured ([update]), but {TIMER} is not enabled"),
             )
-            .because("nobody looks at the feed, unless by hand: `abide update`")
+            .because("updates are installed only by hand: `abide update`")
             .remedy(format!("systemctl enable --now {TIMER}")),
         );
     }
     if let Some(error) = feed.error.as_ref().filter(|_| failures > 1) {
         found.push(
-            Finding::warning(
-                "feed",
-                format!("the feed could not be followed {failures} times in a row: {error}"),
-            )
-            .because("no update is found or fetched")
-            .remedy("put that right, then: abide update --check"),
+            Finding::warning("feed", format!("the last {failures} polls of the feed failed: {error}"))
+                .because("updates are neither found nor fetched")
+                .remedy("fix that, then run: abide update --check"),
         );
     }
     found
@@ -57,7 +54,7 @@ mod tests {
         assert!(
             look(Some(&feed), true, 2)
                 .first()
-                .is_some_and(|f| f.what.contains("2 times in a row: the server"))
+                .is_some_and(|f| f.what.contains("2 polls of the feed failed: the server"))
         );
     }
 }

@@ -7,8 +7,8 @@ use abide_core::error::Result;
 /// `count` is `None` with a loader that needs but one option. `loader` is how it calls itself.
 pub(super) fn look(count: &Result<Option<Count>>, loader: &str) -> Vec<Finding> {
     let why = format!(
-        "{loader} gives up on a UKI that it cannot start and leaves the machine to the firmware's next boot option; only \
-         where that leads to the loader again does it get to the next try, and back to the good system"
+        "if {loader} cannot start a UKI, the firmware starts its next boot option; unless that starts the loader again, \
+         there is no next try and no fallback to the good system"
     );
     match count {
         Ok(None) => vec![],
@@ -21,7 +21,7 @@ pub(super) fn look(count: &Result<Option<Count>>, loader: &str) -> Vec<Finding> 
         ],
         Err(e) => vec![
             Finding::warning("firmware-options-unknown", e.to_string())
-                .because(format!("whether enough of them lead to the loader cannot be told, and {why}"))
+                .because(format!("the number of firmware boot options that lead to the loader is unknown; {why}"))
                 .remedy("mount efivarfs at /sys/firmware/efi/efivars, or install systemd-boot 258 or later, which needs none"),
         ],
     }

@@ -22,7 +22,7 @@ pub fn fix(machine: &mut Machine, tries: u32, _lock: &Lock) -> Result<Vec<String
     if boot_options::count(machine, tries).is_ok()
         && let Some(count) = boot_options::add(machine, tries)?
     {
-        done.push(format!("{} firmware boot options lead to the boot loader now", count.have));
+        done.push(format!("{} firmware boot options now lead to the boot loader", count.have));
     }
     Ok(done)
 }

@@ -10,12 +10,12 @@ pub(super) fn look(ran: bool) -> Vec<Finding> {
     vec![
         Finding::error("initramfs-stage", "Abide's initramfs stage did not run in this boot (no /run/abide/boot.json)")
             .because(
-                "without it a trial is not assessed, not committed, and not guarded until its own user space is up; a \
-                 fallback is not recorded",
+                "without it a trial is not assessed and not committed, hangs in the initramfs do not end, and a fallback \
+                 is not recorded",
             )
             .remedy(
-                "build the initramfs of the image with the dracut module `abide` (`lsinitrd` shows whether \
-                 abide-initrd.service is in it), and look at `journalctl -b -u abide-initrd.service`",
+                "build the image's initramfs with the dracut module `abide` (`lsinitrd` must show abide-initrd.service), \
+                 and read `journalctl -b -u abide-initrd.service`",
             ),
     ]
 }

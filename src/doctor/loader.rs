@@ -11,11 +11,11 @@ pub(super) fn look(vars: &LoaderVars) -> Vec<Finding> {
     let Some(info) = &vars.info else {
         let found = if vars.unreadable {
             Finding::warning("loader-unknown", "the boot loader's EFI variables cannot be read")
-                .because("which systemd-boot it is, and what it is told, is not known; the newest is assumed")
-                .remedy("mount efivarfs at /sys/firmware/efi/efivars, and look for its errors in the kernel's log")
+                .because("the version of systemd-boot and its settings are unknown; Abide assumes the newest version")
+                .remedy("mount efivarfs at /sys/firmware/efi/efivars, and look for its errors in `journalctl -k`")
         } else {
-            Finding::error("loader-unknown", "no boot loader has said that it booted this machine")
-                .because("only systemd-boot counts tries and falls back by itself; it sets the EFI variable LoaderInfo")
+            Finding::error("loader-unknown", "the boot loader is unknown (no EFI variable LoaderInfo)")
+                .because("only systemd-boot counts tries and falls back; it sets that variable")
                 .remedy("install systemd-boot (`bootctl install`) and boot through it, with efivarfs mounted")
         };
         return vec![found];
@@ -23,22 +23,22 @@ pub(super) fn look(vars: &LoaderVars) -> Vec<Finding> {
     if !info.starts_with("systemd-boot ") {
         return vec![
             Finding::error("loader-foreign", format!("the boot loader is {info}"))
-                .because("only systemd-boot counts tries and falls back by itself")
+                .because("only systemd-boot counts tries and falls back")
                 .remedy("install systemd-boot (`bootctl install`) and let the firmware start it"),
         ];
     }
     if let Some((major, _)) = release(info).filter(|(major, _)| *major < OLDEST) {
         return vec![
             Finding::error("loader-too-old", format!("the boot loader is systemd-boot {major}"))
-                .because(format!("what versions before {OLDEST} choose was not looked into"))
+                .because(format!("Abide supports systemd-boot {OLDEST} and later"))
                 .remedy("update it with `bootctl update`"),
         ];
     }
     if vars.boot_counting() == Some(false) {
         return vec![
-            Finding::error("loader-without-counting", format!("{info} says that it does not count boots"))
-                .because("an update that does not come up would be booted for ever")
-                .remedy("install systemd-boot as systemd releases it (`bootctl install`)"),
+            Finding::error("loader-without-counting", format!("{info} reports that it does not count boots"))
+                .because("it would boot a failed update forever")
+                .remedy("install an unmodified systemd-boot (`bootctl install`)"),
         ];
     }
     vec![]

@@ -41,8 +41,8 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
     if let Err(e) = config {
         found.push(
             Finding::error("configuration", e.to_string())
-                .because("every command refuses, and a trial with this configuration fails")
-                .remedy("correct it; `abide check` reads it, too"),
+                .because("every command refuses it, and a trial with this configuration fails")
+                .remedy("correct it, and verify it with `abide config`"),
         );
     }
     match machine {
@@ -63,8 +63,8 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
         }
         Err(e) => found.push(
             Finding::error("no-esp", e.to_string())
-                .because("the boot entries and what Abide remembers are on the ESP")
-                .remedy("make the ESP that the boot loader came from readable"),
+                .because("the boot entries and Abide's state are on the ESP")
+                .remedy("make the ESP readable that the boot loader was started from"),
         ),
     }
     found.extend(of_system(&Surroundings::read(root, machine.as_ref().ok())));
@@ -91,14 +91,14 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
         }
         Err(e) => found.push(
             Finding::error("no-slots", "there are no two slots on this machine")
-                .because("an update is written into the slot that does not run")
+                .because("an update is written into the slot that is not running")
                 .remedy(e.to_string()),
         ),
     }
     if let Err(e) = running {
         found.push(
             Finding::error("running-entry", e.to_string())
-                .because("an update that fails falls back to the running system's entry; `abide apply` refuses without it")
+                .because("a failed update falls back to the entry of the running system; `abide apply` refuses without it")
                 .remedy("put the running system's UKI back into EFI/Linux on the ESP"),
         );
     }
@@ -113,8 +113,12 @@ fn of_system(around: &Surroundings) -> Vec<Finding> {
     if let Some(at) = &around.read_only_esp {
         found.push(
             Finding::error("esp-read-only", format!("the ESP is mounted read-only at {at}"))
-                .because("nothing can be applied or committed; Linux does that when it finds the file system damaged")
-                .remedy(format!("look for the reason in `journalctl -k`; then: mount -o remount,rw {at}, or fsck.vfat")),
+                .because(
+                    "nothing can be applied or committed; Linux remounts a damaged file system read-only",
+                )
+                .remedy(format!(
+                    "find the reason in `journalctl -k`, then run: mount -o remount,rw {at}, or fsck.vfat"
+                )),
         );
     }
     found

@@ -23,12 +23,12 @@ fn duplicates(entries: &[Entry]) -> Vec<Finding> {
                 .filter(|e| e.id() == *id)
                 .map(|e| format!("{} on {}", e.path(), e.partition.as_str()))
                 .collect();
-            Finding::error("duplicate-entry", format!("the boot entry {id} is there more than once: {}", places.join(", ")))
+            Finding::error("duplicate-entry", format!("the boot entry {id} exists more than once: {}", places.join(", ")))
                 .because(
-                    "which of them boots is not defined; a good system may lose its name to a counted one, and systemd \
-                     never marks the counted one as good",
+                    "which of them boots is undefined; a counted entry may replace the good one, and systemd never marks the \
+                     counted entry as good",
                 )
-                .remedy("compare them, and remove those that are not the one that runs")
+                .remedy("remove all but the one that belongs to the running system")
         })
         .collect()
 }
@@ -39,8 +39,8 @@ fn read_only(entries: &[Entry]) -> Vec<Finding> {
         .filter(|e| e.read_only && e.profile == 0)
         .map(|e| {
             Finding::error("read-only-entry", format!("{} has FAT's read-only attribute", e.path()))
-                .because("the boot loader cannot count its tries then, and boots it again and again")
-                .remedy(format!("make it writable: chmod u+w on {}", e.path()))
+                .because("the boot loader cannot count its tries, and boots it again and again")
+                .remedy(format!("make it writable: chmod u+w {}", e.path()))
         })
         .collect()
 }

@@ -4,8 +4,8 @@ use crate::doctor::finding::{Finding, Severity};
 use abide_core::boot::model::choice::{Settings, choose};
 use abide_core::boot::{Entry, Quirks};
 
-const WHY: &str = "the boot loader boots it whatever its counter says, so that an update is never tried, or \
-                   never given up";
+const WHY: &str =
+    "it overrides the counters of the boot entries, so an update is never tried, or never given up";
 
 /// `trial` says whether an update waits for its next boot or is being tested.
 pub(super) fn look(entries: &[Entry], settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> {
@@ -25,10 +25,10 @@ fn conf(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Vec<Finding>
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
         .map(|(key, value)| {
-            let found = Finding::warning("default-in-loader-conf", format!("loader.conf says `{key} {value}`"));
+            let found = Finding::warning("default-in-loader-conf", format!("loader.conf has `{key} {value}`"));
             Finding { severity, ..found }
                 .because(if decides { format!("{WHY}; `abide apply` refuses") } else { WHY.to_owned() })
-                .remedy("remove that line from loader/loader.conf on the ESP: the order of the entries decides by itself")
+                .remedy("remove that line from loader/loader.conf on the ESP; without it the order of the entries decides")
         })
         .collect()
 }
@@ -44,7 +44,7 @@ fn variables(settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> 
             let severity = if trial { Severity::Error } else { Severity::Warning };
             Finding { severity, ..found }
                 .because(WHY)
-                .remedy("run `abide doctor --fix`, or clear it with `bootctl set-default ''`; `abide apply` does, too")
+                .remedy("run `abide doctor --fix`, or clear it with `bootctl set-default ''`; `abide apply` also clears it")
                 .fixable()
         })
         .collect()

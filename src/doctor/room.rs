@@ -18,10 +18,10 @@ pub(super) struct Space {
 pub(super) fn look(space: Space) -> Vec<Finding> {
     let Space { free, largest, spare } = space;
     let needed = largest.saturating_add(spare);
-    let why = "a new UKI is written while the running system's is still there";
+    let why = "a new UKI is written beside the running system's";
     let remedy = format!(
-        "remove what does not belong on the ESP, or make it larger: it should hold two UKIs of {} MiB and some room to \
-         grow",
+        "remove files that are not needed from the ESP, or enlarge it: it needs room for two UKIs of {} MiB and their \
+         growth",
         largest.div_ceil(MIB)
     );
     let what = format!(

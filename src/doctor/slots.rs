@@ -18,15 +18,15 @@ pub(super) fn look(slots: &Slots, running: Option<SlotName>, mounted: &[String])
         );
         found.push(
             Finding::warning("slots-unequal", what)
-                .because("an image that fits the larger one may be refused every other time")
-                .remedy("make both as large as the larger one, or keep images smaller than the smaller one"),
+                .because("an image that fits only the larger slot is refused for the other one")
+                .remedy("enlarge the smaller slot, or keep images smaller than it"),
         );
     }
     let Some(running) = running else {
         found.push(
-            Finding::error("running-slot-unknown", "which slot is running cannot be told")
-                .because("the kernel's root= names neither slot; an update might overwrite what runs")
-                .remedy("name the root of each UKI as root=PARTUUID=… of its slot, or the slots under [slots] in the configuration"),
+            Finding::error("running-slot-unknown", "the running slot is unknown")
+                .because("the kernel's root= names neither slot; an update might overwrite the running system")
+                .remedy("build each UKI with root=PARTUUID=… of its slot, or name the slots in [slots] of the configuration"),
         );
         return found;
     };
@@ -35,7 +35,7 @@ pub(super) fn look(slots: &Slots, running: Option<SlotName>, mounted: &[String])
         let what = format!("slot {} ({}) is mounted at {}", other.name, other.node, mounted.join(" and "));
         found.push(
             Finding::error("slot-mounted", what)
-                .because("a file system that is in use cannot be overwritten; `abide write` refuses")
+                .because("a mounted file system cannot be overwritten; `abide write` refuses")
                 .remedy(format!("umount {}", mounted.join(" "))),
         );
     }

@@ -11,18 +11,17 @@ pub(super) fn look(identities: &[String]) -> Vec<Finding> {
         return vec![];
     }
     let what = match identities.first() {
-        None => "there is no watchdog",
-        Some(_) => "the only watchdog is the kernel's own, in software",
+        None => "there is no hardware watchdog",
+        Some(_) => "the only watchdog is the kernel's software watchdog",
     };
     vec![
         Finding::warning("no-watchdog", what)
             .because(
-                "a trial whose kernel hangs before the initramfs, or hard later on, stands still until somebody cuts the \
-                 power",
+                "if the kernel of a trial hangs, the machine hangs until it is switched off",
             )
             .remedy(
-                "enable the board's watchdog in the firmware setup, and have its driver in the image and its initramfs; one \
-                 that the firmware starts covers the kernel's start, too",
+                "enable the board's watchdog in the firmware setup, and include its driver in the image and its initramfs; \
+                 if the firmware starts it, it also covers the start of the kernel",
             ),
     ]
 }

@@ -23,19 +23,17 @@ fn nowhere(entry: &Entry, slots: &Slots, image: Option<&str>) -> Option<Finding>
     }
     let why = match (slots.a.is(&root), slots.b.is(&root)) {
         (true, false) | (false, true) => return None,
-        (true, true) => "both slots fit that",
-        (false, false) => "neither slot is that",
+        (true, true) => "both slots match",
+        (false, false) => "neither slot matches",
     };
     // Another system's entry, a rescue system for instance, may have its root anywhere.
     let severity = if entry.sort_key.as_deref() == image { Severity::Error } else { Severity::Warning };
     let found = Finding::warning("wrong-root", format!("{} boots {root}, but {why}", entry.path()));
     Some(
         Finding { severity, ..found }
-            .because(
-                "when the boot loader comes to it, the boot does not find its root, or finds the wrong one",
-            )
+            .because("if the boot loader boots it, it finds no root or the wrong one")
             .remedy(
-                "remove the entry if nothing needs it, or build the UKI with root=PARTUUID=… of its slot",
+                "remove the entry if it is not needed, or build the UKI with root=PARTUUID=… of its slot",
             ),
     )
 }
@@ -52,8 +50,8 @@ fn shared(entries: &[&Entry], slots: &Slots, slot: SlotName) -> Option<Finding> 
     }
     Some(
         Finding::error("wrong-root", format!("{} all boot slot {slot}", ids.join(", ")))
-            .because("at most one of them belongs to the system in that slot; another one's kernel would not find its modules")
-            .remedy("remove the entries that do not belong to what the slot holds"),
+            .because("at most one of them matches the system in that slot; the kernels of the others do not find their modules")
+            .remedy("remove the entries that do not match the content of the slot"),
     )
 }
 
@@ -68,7 +66,7 @@ fn not_its_own(entries: &[Entry], state: &State) -> Option<Finding> {
             "wrong-root",
             format!("{} boots {boots}, but the update was written to {written}", entry.path()),
         )
-        .because("the trial would not be recognised as one")
+        .because("Abide would not recognise the trial")
         .remedy("write the update again")
     })
 }
