@@ -22,3 +22,4 @@ pub mod secret;
 pub mod systemd;
 pub mod tls;
 pub mod update;
+pub mod uptime;

@@ -1,8 +1,9 @@
 //! What a boot is, and how a trial is given up: the floors that both of Abide's executables stand on.
 //!
-//! From the ground up, each importing only from those below it: `error`, `hex`, `sys`, `root`, `files`,
-//! `logger` → `config` → `disk`, `boot` → `state` → `update`.
+//! From the ground up, each importing only from those below it: `error`, `arch`, `hex`, `sys`, `root`, `files`,
+//! `mounts`, `logger` → `config` → `disk` → `boot` → `state` → `update`.
 
+pub mod arch;
 pub mod boot;
 pub mod config;
 pub mod disk;
@@ -10,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod hex;
 pub mod logger;
+pub mod mounts;
 pub mod root;
 pub mod state;
 pub mod sys;

@@ -1,10 +1,9 @@
 //! The time, and what identifies this machine's random times.
 
-use std::fs;
-
 use jiff::Timestamp;
 
 use crate::machine_id;
+use crate::uptime;
 use abide_core::root::Root;
 
 /// The clock of a machine.
@@ -27,7 +26,6 @@ impl Clock {
 }
 
 fn booted(root: &Root, now: Timestamp) -> Option<Timestamp> {
-    let text = fs::read_to_string(root.path("/proc/uptime")).ok()?;
-    let seconds: i64 = text.split('.').next()?.parse().ok()?;
+    let seconds = i64::try_from(uptime::read(root)?.as_secs()).ok()?;
     Timestamp::from_second(now.as_second().saturating_sub(seconds)).ok()
 }

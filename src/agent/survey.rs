@@ -6,7 +6,7 @@ use crate::agent::inhibit;
 use crate::config::Config;
 use crate::feed::memory;
 use crate::feed::policy::{RunningSystem, TrialState};
-use crate::update::write::NATIVE;
+use abide_core::arch;
 use abide_core::boot::Access;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::error::{Error, Result};
@@ -96,7 +96,7 @@ impl Survey {
     pub fn system(&self) -> RunningSystem {
         RunningSystem {
             image: self.image.clone(),
-            arch: NATIVE.1.to_owned(),
+            arch: arch::NATIVE.name.to_owned(),
             version: self.version.clone(),
             trial: self.trial.clone(),
             pinned: self.pinned,

@@ -2,6 +2,7 @@
 
 pub mod direct;
 pub mod direct_reader;
+pub mod extent;
 pub mod gpt;
 pub mod overwrite;
 pub mod relabel;

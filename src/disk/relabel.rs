@@ -1,7 +1,7 @@
 //! Giving a partition of a slot another UUID, label or type.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use gpt::partition::Partition;
@@ -10,7 +10,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::disk::gpt::{EntryChange, PartitionTable};
 use abide_core::disk::Area;
-use abide_core::disk::slot::{links, node_of};
+use abide_core::disk::block;
+use abide_core::disk::links::{links, node_of};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 
@@ -89,15 +90,12 @@ impl TableEntry<'_> {
 
     /// The disk that the partition is on, and its number there.
     fn disk(&self) -> Result<(PathBuf, u32)> {
-        let cannot = || format!("{}: cannot find its disk", self.0.device.display());
-        let number = fs::metadata(&self.0.device).or_image(cannot)?.rdev();
-        let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
-        let sys = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).or_image(cannot)?;
-        let number = fs::read_to_string(sys.join("partition")).or_image(cannot)?;
-        let number = number.trim().parse().or_image(cannot)?;
-        let disk = sys.parent().and_then(Path::file_name).ok_or_else(|| Error::Image(cannot()))?;
-        // sysfs has '!' where a device's name has '/'.
-        Ok((Path::new("/dev").join(disk.to_string_lossy().replace('!', "/")), number))
+        let root = Root::live();
+        let devno = block::devno_of(&self.0.device);
+        let partition = block::partitions(&root).into_iter().find(|p| Some(&p.devno) == devno.as_ref());
+        let cannot = || Error::Image(format!("{}: cannot find its disk", self.0.device.display()));
+        let partition = partition.ok_or_else(cannot)?;
+        Ok((block::node_of_disk(&root, &partition.disk), partition.number))
     }
 
     fn check_links(&self, root: &Root, change: &EntryChange) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Slots that cannot take an update.
 
+use procfs::process::MountInfo;
+
 use crate::doctor::finding::Finding;
 use abide_core::disk::{SlotName, Slots};
 
@@ -42,32 +44,29 @@ pub(super) fn look(slots: &Slots, running: Option<SlotName>, mounted: &[String])
     found
 }
 
-/// Where a slot is mounted, out of `/proc/self/mountinfo`: by its node or its device number.
-pub(super) fn mounts_of(mountinfo: &str, node: &str, devno: Option<&str>) -> Vec<String> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            let (fields, behind) = line.split_once(" - ")?;
-            let fields: Vec<&str> = fields.split(' ').collect();
-            let source = behind.split(' ').nth(1)?;
-            let is_it = source == node || devno.is_some_and(|devno| fields.get(2) == Some(&devno));
-            is_it.then(|| fields.get(4).map(|at| (*at).to_owned()))?
-        })
-        .collect()
+/// Where a slot is mounted: by its node or its device number.
+pub(super) fn mounts_of(mounts: &[MountInfo], node: &str, devno: Option<&str>) -> Vec<String> {
+    let is_it = |mount: &&MountInfo| {
+        mount.mount_source.as_deref() == Some(node) || devno == Some(mount.majmin.as_str())
+    };
+    mounts.iter().filter(is_it).map(|mount| mount.mount_point.display().to_string()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn a_mount_is_found_by_its_source_and_by_its_device_number() {
-        let text = "22 1 8:2 / / ro - erofs /dev/sda2 ro\n\
-                    23 22 8:3 / /mnt rw - ext4 /dev/disk/by-partlabel/rootfs_b rw\n\
-                    24 22 0:40 / /media rw - ext4 /dev/sda3 rw\n";
-        assert_eq!(mounts_of(text, "/dev/sda3", Some("8:3")), ["/mnt", "/media"]);
-        assert_eq!(mounts_of(text, "/dev/sda3", None), ["/media"]);
-        assert!(mounts_of(text, "/dev/sda4", Some("8:4")).is_empty());
-        assert!(mounts_of("rubbish\n", "/dev/sda4", None).is_empty());
+        let mounts = [
+            "22 1 8:2 / / ro - erofs /dev/sda2 ro",
+            "23 22 8:3 / /mnt rw - ext4 /dev/disk/by-partlabel/rootfs_b rw",
+            "24 22 0:40 / /media rw - ext4 /dev/sda3 rw",
+        ];
+        let mounts = mounts.map(|line| MountInfo::from_line(line).unwrap());
+        assert_eq!(mounts_of(&mounts, "/dev/sda3", Some("8:3")), ["/mnt", "/media"]);
+        assert_eq!(mounts_of(&mounts, "/dev/sda3", None), ["/media"]);
+        assert!(mounts_of(&mounts, "/dev/sda4", Some("8:4")).is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! What `doctor` reads beside the machine's boot configuration. What cannot be read is left out.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use procfs::process::MountInfo;
 
 use crate::doctor::boot_complete::OWN;
 use crate::doctor::room::Space;
@@ -12,13 +13,14 @@ use crate::systemd::unit_files::UnitFile;
 use crate::update::write::{EspSpace, SPARE};
 use abide_core::boot::BootPartition;
 use abide_core::disk::SlotName;
+use abide_core::disk::block;
+use abide_core::mounts;
 use abide_core::root::Root;
 use abide_core::state::{BootNote, State};
 use abide_core::update::Machine;
 
 const BLESSER: &str = "systemd-bless-boot.service";
 const BLESSER_DROP_IN: &str = "systemd-bless-boot.service.d/10-abide.conf";
-const MOUNTS: &str = "/proc/self/mountinfo";
 const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
 /// Files whose time is that of a build, or of the last time that the clock was known to be right
 /// (systemd-timesyncd.service(8), systemd(1)).
@@ -57,7 +59,7 @@ impl Surroundings {
             watchdogs: watchdogs(root),
             now: seconds(SystemTime::now()),
             known_past: known_past(root, machine.map(Machine::state).as_ref()),
-            read_only_esp: read_only_esp(&mountinfo(root)),
+            read_only_esp: read_only_esp(&read_mounts(root)),
         }
     }
 }
@@ -87,27 +89,24 @@ fn is_uki(path: &str) -> bool {
 pub(super) fn mounts_of_other(machine: &Machine, running: Option<SlotName>) -> Vec<String> {
     let (Some(slots), Some(running)) = (&machine.slots, running) else { return vec![] };
     let slot = slots.get(running.other());
-    let devno = fs::metadata(&slot.device).ok().filter(|m| m.file_type().is_block_device()).map(|m| {
-        let number = m.rdev();
-        format!("{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number))
-    });
-    mounts_of(&mountinfo(&machine.root), &slot.node, devno.as_deref())
+    let devno = block::devno_of(&slot.device);
+    mounts_of(&read_mounts(&machine.root), &slot.node, devno.as_deref())
 }
 
-fn mountinfo(root: &Root) -> String {
-    fs::read_to_string(root.path(MOUNTS)).unwrap_or_default()
+fn read_mounts(root: &Root) -> Vec<MountInfo> {
+    mounts::read(root).unwrap_or_else(|e| {
+        log::debug!("{e}");
+        Vec::new()
+    })
 }
 
 /// Where an ESP is mounted with a file system that as a whole is read-only.
-fn read_only_esp(mountinfo: &str) -> Option<String> {
-    mountinfo.lines().find_map(|line| {
-        let (fields, behind) = line.split_once(" - ")?;
-        let at = fields.split(' ').nth(4).filter(|at| ESP_DIRS.contains(at))?;
-        let mut behind = behind.split(' ');
-        let is_fat = behind.next() == Some("vfat");
-        let options = behind.nth(1)?;
-        (is_fat && options.split(',').any(|o| o == "ro")).then(|| at.to_owned())
-    })
+fn read_only_esp(mounts: &[MountInfo]) -> Option<String> {
+    let is_read_only = |mount: &&MountInfo| {
+        let is_esp = ESP_DIRS.iter().any(|dir| mount.mount_point.as_os_str() == *dir);
+        is_esp && mount.fs_type == "vfat" && mount.super_options.contains_key("ro")
+    };
+    mounts.iter().find(is_read_only).map(|mount| mount.mount_point.display().to_string())
 }
 
 fn watchdogs(root: &Root) -> Vec<String> {
@@ -138,12 +137,14 @@ fn seconds(time: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn an_esp_counts_as_read_only_when_its_file_system_is() {
         let line = |at: &str, mount: &str, fs: &str| {
-            format!("30 1 8:1 / {at} {mount} - vfat /dev/sda1 {fs},umask=0077\n")
+            let line = format!("30 1 8:1 / {at} {mount} - vfat /dev/sda1 {fs},umask=0077");
+            [MountInfo::from_line(&line).unwrap()]
         };
         assert_eq!(read_only_esp(&line("/efi", "rw", "ro")).as_deref(), Some("/efi"));
         assert_eq!(read_only_esp(&line("/efi", "ro", "rw")), None);

@@ -3,14 +3,14 @@
 use std::io::Cursor;
 
 use crate::disk::gpt::PartitionTable;
-use abide_core::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
+use abide_core::arch;
+use abide_core::arch::Arch;
+use abide_core::boot::esp::partitions::ESP_TYPE;
 use abide_core::error::{Error, OrError, Result};
 
 /// Bytes at the start of an image that contain its whole partition table, which takes 24 KiB with
 /// sectors of 4096 bytes.
 pub const HEAD: usize = 64 * 1024;
-
-const ESP_TYPE: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 
 /// Labels of a root whose type is not that of a root.
 const ROOT_LABELS: [&str; 4] = ["rootfs", "rootfs_a", "root", "root-a"];
@@ -169,16 +169,18 @@ fn kind_of(guid: &str) -> PartitionType {
     if guid == ESP_TYPE {
         return PartitionType::Esp;
     }
-    if VERITY_TYPES.iter().any(|(hash, _, _)| *hash == guid) {
-        return PartitionType::Verity;
-    }
-    if VERITY_TYPES.iter().any(|(_, sig, _)| *sig == guid) {
-        return PartitionType::VeritySig;
-    }
-    ROOT_TYPES
-        .iter()
-        .find(|(ty, _)| *ty == guid)
-        .map_or(PartitionType::Other, |(_, arch)| PartitionType::Root(arch))
+    let kind_for = |arch: &Arch| {
+        if guid == arch.types.root {
+            Some(PartitionType::Root(arch.name))
+        } else if arch.types.verity == Some(guid) {
+            Some(PartitionType::Verity)
+        } else if arch.types.verity_sig == Some(guid) {
+            Some(PartitionType::VeritySig)
+        } else {
+            None
+        }
+    };
+    arch::ALL.iter().find_map(kind_for).unwrap_or(PartitionType::Other)
 }
 
 #[cfg(test)]

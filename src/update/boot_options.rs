@@ -6,22 +6,10 @@ use efivar::boot::{EFIHardDrive, EFIHardDriveType};
 use log::{debug, warn};
 
 use crate::boot::firmware::{BootOptions, LoaderPath, carry_out, fold};
-use abide_core::boot::esp::partitions::extent;
+use crate::disk::extent::extent;
+use abide_core::arch::NATIVE;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::update::machine::Machine;
-
-/// Where systemd-boot is installed (bootctl(1)): its own place, and the one for removable media.
-const PLACES: [&str; 2] = if cfg!(target_arch = "x86_64") {
-    ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"]
-} else if cfg!(target_arch = "aarch64") {
-    ["EFI/systemd/systemd-bootaa64.efi", "EFI/BOOT/BOOTAA64.EFI"]
-} else if cfg!(target_arch = "riscv64") {
-    ["EFI/systemd/systemd-bootriscv64.efi", "EFI/BOOT/BOOTRISCV64.EFI"]
-} else if cfg!(target_arch = "arm") {
-    ["EFI/systemd/systemd-bootarm.efi", "EFI/BOOT/BOOTARM.EFI"]
-} else {
-    ["EFI/systemd/systemd-bootia32.efi", "EFI/BOOT/BOOTIA32.EFI"]
-};
 
 /// What every systemd-boot contains in its section `.sdmagic`.
 const MAGIC: &[u8] = b"#### LoaderInfo: systemd-boot ";
@@ -105,8 +93,14 @@ fn loader_path(machine: &Machine) -> Result<LoaderPath> {
         Error::Boot("the ESP of the loader is unknown (EFI variable LoaderDevicePartUUID)".into())
     })?;
     let mut files: Vec<String> = machine.vars.image.iter().map(|path| fold(path)).collect();
-    files.extend(PLACES.into_iter().filter(|path| is_systemd_boot(machine, path)).map(fold));
+    files.extend(places().into_iter().filter(|path| is_systemd_boot(machine, path)).map(|path| fold(&path)));
     Ok(LoaderPath { partuuid, files })
+}
+
+/// Where systemd-boot is installed (bootctl(1)): its own place, and the one for removable media.
+fn places() -> [String; 2] {
+    let (lower, upper) = (NATIVE.efi, NATIVE.efi.to_ascii_uppercase());
+    [format!("EFI/systemd/systemd-boot{lower}.efi"), format!("EFI/BOOT/BOOT{upper}.EFI")]
 }
 
 fn is_systemd_boot(machine: &Machine, path: &str) -> bool {

@@ -126,8 +126,7 @@ impl Tree {
         let dirs = BootDirs::find(&root, &vars, Access::Write).unwrap();
         let quirks = vars.quirks();
         let conf = abide_core::boot::esp::entries::loader_conf(&dirs, quirks.single_quotes).unwrap();
-        let next =
-            boot(&dirs.entries(&quirks).unwrap(), &Settings::new(conf, &vars), &quirks).expect("an entry");
+        let next = boot(&dirs.entries(&quirks).unwrap(), &vars.settings(conf), &quirks).expect("an entry");
         let was = &next.choice.entry;
         let now = next.entries.iter().find(|e| e.id() == was.id()).unwrap();
         let folder = match was.partition {

@@ -1,14 +1,20 @@
-//! Block devices: which partitions are the two slots, and which of them runs.
+//! Disks: which partitions are the two slots, and which of the slots runs.
 
 pub mod area;
-pub mod partitions;
+pub mod block;
+pub mod gpt;
+mod labelled;
+pub mod links;
 mod root_arg;
 mod running;
 pub mod slot;
 pub mod slot_name;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use area::{Area, Role};
-pub use partitions::is_sysupdate_root;
+pub use labelled::is_sysupdate_root;
 pub use root_arg::RootArg;
 pub use slot::{Slot, Slots};
 pub use slot_name::SlotName;

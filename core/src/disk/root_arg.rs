@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::disk::links::udev_decoded;
+
 /// The device that a command line names as the root of the system.
 ///
 /// The spellings are those of `systemd-fstab-generator(8)` and of the kernel
@@ -40,10 +42,11 @@ impl fmt::Display for RootArg {
             Self::RootHash(v) => ("roothash=", v),
             Self::Node(v) | Self::Other(v) => return write!(f, "\"root={v}\""),
         };
-        // No UUID has blanks; but whoever wrote this may have forgotten to close a quote.
-        match value.contains(|c: char| c.is_whitespace() || c == '\0') {
-            true => write!(f, "\"{key}{value}\""),
-            false => write!(f, "{key}{value}"),
+        // No UUID has blanks, but a command line with an unclosed quote can yield one that does.
+        if value.contains(|c: char| c.is_whitespace() || c == '\0') {
+            write!(f, "\"{key}{value}\"")
+        } else {
+            write!(f, "{key}{value}")
         }
     }
 }
@@ -150,28 +153,6 @@ fn uuid_of_half(hex: &str) -> Option<String> {
     }
     let part = |from, to| hex.get(from..to).unwrap_or_default();
     Some(format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)))
-}
-
-/// Undoes udev's escapes of link names (`\x20` for a blank).
-pub(super) fn udev_decoded(name: &str) -> String {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name;
-    while let Some(at) = rest.find("\\x") {
-        let (before, after) = rest.split_at(at);
-        bytes.extend_from_slice(before.as_bytes());
-        match after.get(2..4).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(4..).unwrap_or_default();
-            }
-            None => {
-                bytes.extend_from_slice(b"\\x");
-                rest = after.get(2..).unwrap_or_default();
-            }
-        }
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

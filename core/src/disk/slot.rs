@@ -1,18 +1,16 @@
 //! The two slots of the machine, as they are found on its disk.
 
-use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::disk::partitions;
-use crate::disk::partitions::Partition;
-use crate::disk::root_arg::{RootArg, udev_decoded};
-use crate::disk::{Area, Role, SlotName};
-use crate::error::{Error, OrError, Result};
+use crate::disk::area::{Area, Role};
+use crate::disk::block::size_of;
+use crate::disk::labelled;
+use crate::disk::labelled::LabelledPartition;
+use crate::disk::links::{links, udev_decoded};
+use crate::disk::root_arg::RootArg;
+use crate::disk::slot_name::SlotName;
+use crate::error::{Error, Result};
 use crate::root::Root;
-
-/// Bytes in the unit in which the kernel counts sizes, whatever the disk's own sector.
-const KERNEL_SECTOR: u64 = 512;
 
 /// A partition that holds, or will hold, the root of one copy of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +56,8 @@ impl Slot {
         }
     }
 
-    fn new(root: &Root, name: SlotName, partition: Partition) -> Result<Self> {
-        let Partition { label, node, .. } = partition;
+    fn new(root: &Root, name: SlotName, partition: LabelledPartition) -> Result<Self> {
+        let LabelledPartition { label, node, .. } = partition;
         let device = root.path(&node);
         let alias = |dir| -> Result<Option<String>> {
             Ok(links(root, dir)?.into_iter().find(|(_, to)| *to == node).map(|(name, _)| name))
@@ -78,9 +76,9 @@ impl Slot {
         })
     }
 
-    fn with(mut self, root: &Root, beside: partitions::Beside) -> Result<Self> {
-        let area = |partition: Option<Partition>| -> Result<Option<Area>> {
-            let Some(Partition { label, node, .. }) = partition else { return Ok(None) };
+    fn with(mut self, root: &Root, beside: labelled::Beside) -> Result<Self> {
+        let area = |partition: Option<LabelledPartition>| -> Result<Option<Area>> {
+            let Some(LabelledPartition { label, node, .. }) = partition else { return Ok(None) };
             let device = root.path(&node);
             Ok(Some(Area { size: size_of(root, &device)?, device, node, label }))
         };
@@ -124,14 +122,14 @@ impl Slots {
     /// # Errors
     /// [`Error::Failed`] if there are no two slots, or if it is not clear which ones they are.
     pub fn find(root: &Root, labels: Option<(&str, &str)>) -> Result<Self> {
-        let (a, b) = partitions::find(root, labels)?;
+        let (a, b) = labelled::find(root, labels)?;
         if a.node == b.node {
             return Err(Error::Failed(format!(
                 "slots a and b are the same partition {}; name two in [slots] of the configuration",
                 a.node
             )));
         }
-        let (beside_a, beside_b) = partitions::beside(root, &a, &b)?;
+        let (beside_a, beside_b) = labelled::beside(root, &a, &b)?;
         let (a, b) = (Slot::new(root, SlotName::A, a)?, Slot::new(root, SlotName::B, b)?);
         let (a, b) = (a.with(root, beside_a)?, b.with(root, beside_b)?);
         Ok(Self { a, b })
@@ -159,55 +157,17 @@ impl Slots {
     }
 }
 
-/// The links in a folder below `/dev/disk`, each with the node it leads to, by name.
-/// A folder that is not there has none.
-pub fn links(root: &Root, dir: &str) -> Result<Vec<(String, String)>> {
-    let real = root.path(dir);
-    let entries = match fs::read_dir(&real) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::Failed(format!("{}: cannot read: {e}", real.display()))),
-    };
-    let mut links = Vec::new();
-    for entry in entries {
-        let entry = entry.or_failed(|| format!("{}: cannot read", real.display()))?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let node = node_of(root, &format!("{dir}/{name}"))?;
-        links.push((name, node));
-    }
-    links.sort();
-    Ok(links)
-}
-
-/// The node that a path leads to, as the tree's own path (`/dev/sda2`).
-pub fn node_of(root: &Root, path: &str) -> Result<String> {
-    let real = root.resolve(path)?;
-    let inside = real.strip_prefix(root.path("/")).unwrap_or(&real);
-    Ok(Path::new("/").join(inside).to_string_lossy().into_owned())
-}
-
-/// The size of a block device or of a plain file, in bytes.
-fn size_of(root: &Root, device: &Path) -> Result<u64> {
-    let meta = fs::metadata(device).or_failed(|| format!("{}: cannot read", device.display()))?;
-    if !meta.file_type().is_block_device() {
-        return Ok(meta.len());
-    }
-    let (major, minor) = (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev()));
-    let path = root.path(format!("/sys/dev/block/{major}:{minor}/size"));
-    let text = fs::read_to_string(&path).or_failed(|| format!("{}: cannot read", path.display()))?;
-    let sectors: u64 = text.trim().parse().or_failed(|| format!("{}: not a number", path.display()))?;
-    Ok(sectors.saturating_mul(KERNEL_SECTOR))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
-    struct Tree(tempfile::TempDir);
+    use super::*;
 
-    impl Tree {
+    struct FakeTree(tempfile::TempDir);
+
+    impl FakeTree {
         fn new() -> Self {
             Self(tempfile::tempdir().unwrap())
         }
@@ -246,7 +206,7 @@ mod tests {
             ("my_os_1.0-rc1", "my_os_2.0"),
         ];
         for (a, b) in pairs {
-            let tree = Tree::new().partition("sda2", 8, a, Some("AA")).partition("sda10", 16, b, None);
+            let tree = FakeTree::new().partition("sda2", 8, a, Some("AA")).partition("sda10", 16, b, None);
             let slots = tree.find().unwrap();
             assert_eq!((slots.a.label.as_str(), slots.b.label.as_str()), (a, b));
             assert_eq!((slots.a.size, slots.b.size), (8, 16));
@@ -258,7 +218,7 @@ mod tests {
 
     #[test]
     fn other_partitions_are_not_taken_for_slots() {
-        let tree = Tree::new()
+        let tree = FakeTree::new()
             .partition("sda1", 1, "esp", None)
             .partition("sda2", 1, "edge_1.0", None)
             .partition("sda3", 1, "edge_verity_1.0", None)
@@ -268,7 +228,7 @@ mod tests {
 
     #[test]
     fn three_versioned_partitions_are_one_too_many() {
-        let tree = Tree::new()
+        let tree = FakeTree::new()
             .partition("sda1", 1, "edge_1.0", None)
             .partition("sda2", 1, "edge_2.0", None)
             .partition("sda3", 1, "data_1", None);
@@ -277,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_configuration_names_slots_by_label_or_by_device() {
-        let tree = Tree::new().partition("sda2", 1, "left", None).partition("sda3", 1, "right", None);
+        let tree = FakeTree::new().partition("sda2", 1, "left", None).partition("sda3", 1, "right", None);
         let slots = Slots::find(&tree.root(), Some(("right", "/dev/sda2"))).unwrap();
         assert_eq!((slots.a.node.as_str(), slots.b.node.as_str()), ("/dev/sda3", "/dev/sda2"));
         assert_eq!(slots.b.label, "left");
@@ -287,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_command_line_tells_the_slot() {
-        let tree = Tree::new().partition("sda2", 1, "rootfs_a", Some("AA")).partition(
+        let tree = FakeTree::new().partition("sda2", 1, "rootfs_a", Some("AA")).partition(
             "sda3",
             1,
             "rootfs_b",
@@ -310,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_root_that_could_be_both_slots_is_neither() {
-        let tree = Tree::new().partition("sda2", 1, "rootfs_a", None).partition("sda3", 1, "rootfs_b", None);
+        let tree =
+            FakeTree::new().partition("sda2", 1, "rootfs_a", None).partition("sda3", 1, "rootfs_b", None);
         let mut slots = tree.find().unwrap();
         slots.a.fs_uuid = Some("1".into());
         slots.b.fs_uuid = Some("1".into());

@@ -132,7 +132,7 @@ impl Machine {
         Ok(Self {
             root: root.clone(),
             entries: dirs.entries(&quirks)?,
-            settings: Settings::new(entries::loader_conf(&dirs, quirks.single_quotes)?, &vars),
+            settings: vars.settings(entries::loader_conf(&dirs, quirks.single_quotes)?),
             quirks,
             vars,
             cmdline,

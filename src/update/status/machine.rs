@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::update::status::feed::FeedStatus;
 use crate::update::status::slot::SlotStatus;
 use crate::update::status::update::UpdateStatus;
+use crate::uptime;
 use abide_core::disk::SlotName;
 use abide_core::error::Result;
 use abide_core::state::{BootKind, BootNote, Failure, Stage, State};
@@ -87,8 +88,10 @@ impl Status {
                 kind: note.kind,
                 attempt: note.attempt,
                 attempts: note.attempts,
-                deadline_in: on_trial
-                    .then(|| config.assess.deadline.as_secs().saturating_sub(uptime(machine).unwrap_or(0))),
+                deadline_in: on_trial.then(|| {
+                    let passed = uptime::read(&machine.root).unwrap_or_default().as_secs();
+                    config.assess.deadline.as_secs().saturating_sub(passed)
+                }),
                 because: note.because,
             },
             slots: machine.slots.iter().flat_map(|_| SlotName::ALL).map(slot).collect(),
@@ -110,9 +113,4 @@ fn reconciled(steps: &[Step]) -> Option<State> {
 /// The note of the initramfs stage records what the boot was; a commit since then ends the trial.
 fn still_holds(note: &BootNote, state: &State) -> bool {
     note.kind != BootKind::Trial || state.update.as_ref().is_some_and(|u| u.stage == Stage::Testing)
-}
-
-fn uptime(machine: &Machine) -> Option<u64> {
-    let text = std::fs::read_to_string(machine.root.path("/proc/uptime")).ok()?;
-    text.split('.').next()?.parse().ok()
 }

@@ -8,7 +8,6 @@
 mod disk_image;
 mod esp_space;
 mod image_set;
-mod native;
 mod open;
 mod open_image;
 mod partitions;
@@ -18,7 +17,6 @@ mod staged_uki;
 mod staging;
 
 pub use esp_space::{EspSpace, SPARE};
-pub use native::NATIVE;
 pub use open_image::{ImageSummary, PartitionSummary};
 pub use partitions::PartitionPlan;
 pub use plan::{PlanInput, WritePlan};

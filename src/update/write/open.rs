@@ -9,8 +9,8 @@ use crate::image::Folder;
 use crate::image::trust::{Expected, Verifier};
 use crate::update::write::disk_image::DiskImage;
 use crate::update::write::image_set::ImageSet;
-use crate::update::write::native::NATIVE;
 use crate::update::write::open_image::OpenImage;
+use abide_core::arch::NATIVE;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::State;
@@ -72,7 +72,7 @@ impl Opening<'_> {
         }
         let sums = verifier.sums(&folder)?;
         let (version, choice) =
-            published::choose(&sums, &folder.to_string(), self.image_id, NATIVE.1, self.version)?;
+            published::choose(&sums, &folder.to_string(), self.image_id, NATIVE.name, self.version)?;
         self.state.refuse_failed(Some(&version), None)?;
         match choice {
             ReleaseFiles::Disk(file) => {

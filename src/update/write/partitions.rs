@@ -3,9 +3,8 @@
 use uuid::Uuid;
 
 use crate::disk::gpt::{EntryChange, MAX_LABEL, NO_AUTO, READ_ONLY};
-use crate::update::write::native::NATIVE;
 use crate::update::write::open_image::{ImageSummary, PartitionSummary};
-use abide_core::disk::partitions::{ROOT_TYPES, VERITY_TYPES};
+use abide_core::arch::NATIVE;
 use abide_core::disk::{Area, Role, RootArg, Slot, is_sysupdate_root};
 use abide_core::error::{Error, Result};
 
@@ -129,12 +128,10 @@ fn label_of(role: Role, area: &Area, target: &Slot, label: &str) -> Result<Optio
 
 /// The type of such a partition on this machine.
 fn kind_of(role: Role) -> Option<Uuid> {
-    let (_, arch) = NATIVE;
-    let verity = VERITY_TYPES.iter().find(|(_, _, its)| *its == arch);
     let kind = match role {
-        Role::Root => ROOT_TYPES.iter().find(|(_, its)| *its == arch).map(|(kind, _)| *kind),
-        Role::Verity => verity.map(|(kind, _, _)| *kind),
-        Role::VeritySig => verity.map(|(_, kind, _)| *kind),
+        Role::Root => Some(NATIVE.types.root),
+        Role::Verity => NATIVE.types.verity,
+        Role::VeritySig => NATIVE.types.verity_sig,
     };
     kind.and_then(|kind| Uuid::try_parse(kind).ok())
 }

@@ -4,10 +4,10 @@ use crate::boot::kernel_args::reboots_on_panic;
 use crate::config::Lacking;
 use crate::update::switch::free_stem;
 use crate::update::write::esp_space::{EspSpace, SPARE};
-use crate::update::write::native::NATIVE;
 use crate::update::write::open_image::ImageSummary;
 use crate::update::write::partitions;
 use crate::update::write::partitions::PartitionPlan;
+use abide_core::arch::{Arch, NATIVE};
 use abide_core::boot::Entry;
 use abide_core::boot::model::name::{EntryName, Suffix};
 use abide_core::boot::model::uki::Uki;
@@ -182,7 +182,7 @@ impl PlanInput<'_> {
 }
 
 fn check_machine(uki: &Uki, root_arch: Option<&str>) -> Result<()> {
-    let (machine, name) = NATIVE;
+    let Arch { machine, name, .. } = NATIVE;
     if uki.machine != machine || root_arch.is_some_and(|arch| arch != name) {
         return Err(Error::Refused(format!(
             "the image is for another architecture (its UKI's machine type is {:#06x}, its root is for {}); \

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use abide_core::boot::efi::loader_vars::{decode_text, encode_text};
+use abide_core::boot::efi::efivars::{decode_text, encode_text};
 use abide_core::boot::esp::entries;
 use abide_core::boot::esp::fat::FatVolume;
 use abide_core::boot::model::choice;
@@ -126,7 +126,7 @@ pub fn differences(tree: &Tree, decision: &Decision) -> (Vec<String>, usize) {
     let (_kept, before) =
         open(&create(&tree.esp, tree.xbootldr.as_deref()).unwrap(), tree.xbootldr.is_some());
     let all = before.entries(&quirks).unwrap();
-    let settings = Settings::new(entries::loader_conf(&before, quirks.single_quotes).unwrap(), &vars);
+    let settings = vars.settings(entries::loader_conf(&before, quirks.single_quotes).unwrap());
     let boot = choice::boot(&all, &settings, &quirks);
 
     let mut found = Vec::new();

@@ -10,10 +10,11 @@ use std::time::Duration;
 use efivar::efi::{Variable, VariableFlags};
 use efivar::{VarEnumerator, VarManager, VarReader, VarWriter};
 
-use crate::boot::efi::loader_vars::{LOADER_GUID, encode_text};
 use crate::root::Root;
 use crate::sys;
 
+/// The vendor GUID of the Boot Loader Interface.
+const LOADER_GUID: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// Where efivarfs is mounted.
 const DIR: &str = "/sys/firmware/efi/efivars";
 /// The largest variable that is read; the loader's own are far smaller.
@@ -191,13 +192,29 @@ impl VarWriter for EfiVars {
 
 impl VarManager for EfiVars {}
 
+/// UTF-16LE up to the first NUL; what is no text becomes U+FFFD.
+#[must_use]
+pub fn decode_text(bytes: &[u8]) -> String {
+    let units: Vec<u16> = units(bytes).take_while(|u| *u != 0).collect();
+    String::from_utf16_lossy(&units)
+}
+
+/// UTF-16LE with the NUL at its end, as the loader writes and wants its texts.
+#[must_use]
+pub fn encode_text(text: &str) -> Vec<u8> {
+    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+}
+
+pub(super) fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    bytes.chunks_exact(2).filter_map(|c| c.first_chunk::<2>().map(|c| u16::from_le_bytes(*c)))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use efivar::boot::{BootVarReader, BootVarWriter};
 
     use super::*;
-    use crate::boot::efi::loader_vars::{LoaderVars, decode_text};
 
     fn tree() -> (tempfile::TempDir, EfiVars) {
         let dir = tempfile::tempdir().unwrap();
@@ -262,44 +279,6 @@ mod tests {
         assert_eq!(result.unwrap(), 3);
         let error = retry(|| Err::<(), _>(io::ErrorKind::Interrupted.into())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
-    }
-
-    #[test]
-    fn the_loaders_variables_are_read_in_their_encodings() {
-        let (_dir, vars) = tree();
-        let set = |name: &str, data: &[u8]| {
-            fs::write(file(&vars, name), [&[6, 0, 0, 0], data].concat()).unwrap();
-        };
-        set("LoaderInfo", &encode_text("systemd-boot 257.13-1~deb13u1"));
-        set("LoaderFeatures", &0x10_u64.to_le_bytes());
-        set("LoaderEntrySelected", &encode_text("edge_2.0.efi"));
-        set("LoaderBootCountPath", &encode_text("\\EFI\\Linux\\edge_2.0+2-1.efi"));
-        set("LoaderDevicePartUUID", &encode_text("AAAAAAAA-0000-4000-8000-00000000000B"));
-        set("LoaderEntries", &[encode_text("edge_2.0.efi"), encode_text("auto-reboot")].concat());
-        let it = LoaderVars::read(&vars);
-        assert_eq!(it.boot_counting(), Some(true));
-        assert_eq!(it.boot_count_path.as_deref(), Some("EFI/Linux/edge_2.0+2-1.efi"));
-        assert_eq!(it.device_partuuid.as_deref(), Some("aaaaaaaa-0000-4000-8000-00000000000b"));
-        assert_eq!(it.entries, ["edge_2.0.efi", "auto-reboot"]);
-        assert_eq!(it.selected.as_deref(), Some("edge_2.0.efi"));
-        assert_eq!((it.oneshot, it.unreadable), (None, false));
-    }
-
-    #[test]
-    fn an_unreadable_variable_is_none_and_the_others_are_read() {
-        let (_dir, vars) = tree();
-        fs::create_dir(file(&vars, "LoaderInfo")).unwrap();
-        vars.write_loader("LoaderEntryOneShot", "x").unwrap();
-        let it = LoaderVars::read(&vars);
-        assert!(it.unreadable && it.info.is_none());
-        assert_eq!(it.oneshot.as_deref(), Some("x"));
-    }
-
-    #[test]
-    fn without_efi_there_are_no_variables_and_that_is_no_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let it = LoaderVars::read(&EfiVars::new(&Root::at(dir.path())));
-        assert_eq!(it, LoaderVars::default());
     }
 
     #[test]

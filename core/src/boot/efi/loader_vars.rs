@@ -2,11 +2,10 @@
 
 use log::warn;
 
-use crate::boot::efi::efivars::EfiVars;
+use crate::boot::efi::efivars::{EfiVars, decode_text, units};
+use crate::boot::model::choice::Settings;
+use crate::boot::model::loader_conf::LoaderConf;
 use crate::boot::model::quirks::Quirks;
-
-/// The vendor GUID of the Boot Loader Interface.
-pub const LOADER_GUID: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// Bit of `LoaderFeatures`: the loader counts boots.
 const FEATURE_BOOT_COUNTING: u64 = 1 << 4;
@@ -98,6 +97,18 @@ impl LoaderVars {
         Self { device_partuuid, ..Self::default() }
     }
 
+    /// What will steer the loader's choice at the next boot.
+    #[must_use]
+    pub fn settings(&self, conf: LoaderConf) -> Settings {
+        Settings {
+            conf,
+            oneshot: self.oneshot.clone(),
+            preferred: self.preferred.clone(),
+            default: self.default.clone(),
+            last_booted: self.last_booted.clone(),
+        }
+    }
+
     /// Whether the loader counts boots; `None` if it does not say.
     #[must_use]
     pub fn boot_counting(&self) -> Option<bool> {
@@ -111,24 +122,68 @@ impl LoaderVars {
     }
 }
 
-/// UTF-16LE up to the first NUL; what is no text becomes U+FFFD.
-#[must_use]
-pub fn decode_text(bytes: &[u8]) -> String {
-    let units: Vec<u16> = units(bytes).take_while(|u| *u != 0).collect();
-    String::from_utf16_lossy(&units)
-}
-
-/// UTF-16LE with the NUL at its end, as the loader writes and wants its texts.
-#[must_use]
-pub fn encode_text(text: &str) -> Vec<u8> {
-    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
-}
-
 fn decode_list(bytes: &[u8]) -> Vec<String> {
     let units: Vec<u16> = units(bytes).collect();
     units.split(|u| *u == 0).filter(|part| !part.is_empty()).map(String::from_utf16_lossy).collect()
 }
 
-fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
-    bytes.chunks_exact(2).filter_map(|c| c.first_chunk::<2>().map(|c| u16::from_le_bytes(*c)))
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::boot::efi::efivars::encode_text;
+    use crate::root::Root;
+
+    fn tree() -> (tempfile::TempDir, EfiVars) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("sys/firmware/efi/efivars")).unwrap();
+        let vars = EfiVars::new(&Root::at(dir.path()));
+        (dir, vars)
+    }
+
+    fn file(dir: &tempfile::TempDir, name: &str) -> PathBuf {
+        let guid = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+        dir.path().join(format!("sys/firmware/efi/efivars/{name}-{guid}"))
+    }
+
+    #[test]
+    fn the_loaders_variables_are_read_in_their_encodings() {
+        let (dir, vars) = tree();
+        let set = |name: &str, data: &[u8]| {
+            fs::write(file(&dir, name), [&[6, 0, 0, 0], data].concat()).unwrap();
+        };
+        set("LoaderInfo", &encode_text("systemd-boot 257.13-1~deb13u1"));
+        set("LoaderFeatures", &0x10_u64.to_le_bytes());
+        set("LoaderEntrySelected", &encode_text("edge_2.0.efi"));
+        set("LoaderBootCountPath", &encode_text("\\EFI\\Linux\\edge_2.0+2-1.efi"));
+        set("LoaderDevicePartUUID", &encode_text("AAAAAAAA-0000-4000-8000-00000000000B"));
+        set("LoaderEntries", &[encode_text("edge_2.0.efi"), encode_text("auto-reboot")].concat());
+        let it = LoaderVars::read(&vars);
+        assert_eq!(it.boot_counting(), Some(true));
+        assert_eq!(it.boot_count_path.as_deref(), Some("EFI/Linux/edge_2.0+2-1.efi"));
+        assert_eq!(it.device_partuuid.as_deref(), Some("aaaaaaaa-0000-4000-8000-00000000000b"));
+        assert_eq!(it.entries, ["edge_2.0.efi", "auto-reboot"]);
+        assert_eq!(it.selected.as_deref(), Some("edge_2.0.efi"));
+        assert_eq!((it.oneshot, it.unreadable), (None, false));
+    }
+
+    #[test]
+    fn an_unreadable_variable_is_none_and_the_others_are_read() {
+        let (dir, vars) = tree();
+        fs::create_dir(file(&dir, "LoaderInfo")).unwrap();
+        vars.write_loader("LoaderEntryOneShot", "x").unwrap();
+        let it = LoaderVars::read(&vars);
+        assert!(it.unreadable && it.info.is_none());
+        assert_eq!(it.oneshot.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn without_efi_there_are_no_variables_and_that_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let it = LoaderVars::read(&EfiVars::new(&Root::at(dir.path())));
+        assert_eq!(it, LoaderVars::default());
+    }
 }

@@ -1,14 +1,11 @@
-//! The boot partitions: finding them, and changing their entries so that a power
-//! cut between any two steps leaves every entry either as it was or as it will be.
+//! The boot partitions, and changes to their entries: a power cut between any two steps leaves every
+//! entry either as it was or as it will be.
 
-use crate::boot::efi::loader_vars::LoaderVars;
 use crate::boot::esp::volume::{Item, Volume};
-use crate::boot::esp::{entries, locate, padding, safe_rename};
+use crate::boot::esp::{padding, safe_rename};
 use crate::boot::model::entry::{BootPartition, CONF_DIR, Entry, UKI_DIR};
 use crate::boot::model::name::EntryName;
-use crate::boot::model::quirks::Quirks;
 use crate::error::{Error, OrError, Result};
-use crate::root::Root;
 
 /// Whether the ESP is opened to be changed. Mounting vfat writable marks it
 /// dirty, so that reading should not.
@@ -36,18 +33,6 @@ pub struct BootDirs {
 }
 
 impl BootDirs {
-    /// Finds the ESP and XBOOTLDR of `root`.
-    ///
-    /// Live, only the ESP that `LoaderDevicePartUUID` names counts; where it is not
-    /// mounted, it is mounted privately for as long as this value lives. In a tree,
-    /// it is whichever of `efi`, `boot/efi` and `boot` holds `EFI`.
-    ///
-    /// # Errors
-    /// [`Error::Boot`] if there is no ESP or it cannot be mounted.
-    pub fn find(root: &Root, vars: &LoaderVars, access: Access) -> Result<Self> {
-        locate::find(root, vars, access)
-    }
-
     /// The volume of one partition.
     ///
     /// # Errors
@@ -60,16 +45,6 @@ impl BootDirs {
                 self.xbootldr.as_deref().ok_or_else(missing)
             }
         }
-    }
-
-    /// All entries of both types on both partitions as this version of the loader reads them, in
-    /// the order in which it comes across them (not the order of the menu).
-    ///
-    /// # Errors
-    /// [`Error::Boot`] if a folder cannot be read; an entry that cannot be read is
-    /// left out, as the loader does, and logged.
-    pub fn entries(&self, quirks: &Quirks) -> Result<Vec<Entry>> {
-        entries::read(self, quirks)
     }
 
     /// Renames an entry's file as [`safe_rename::rename`] does.

@@ -18,20 +18,27 @@ use crate::error::{Error, OrError, Result};
 /// The largest text file that is read; the loader has no limit, but no reason for more.
 const MOST_BYTES: u64 = 256 << 10;
 
-/// All entries as this version of the loader reads them, in the order in which the loader comes across them: ESP before
-/// XBOOTLDR, Type #2 before Type #1 (`config_load_all_entries`).
-pub(super) fn read(dirs: &BootDirs, quirks: &Quirks) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for partition in [BootPartition::Esp, BootPartition::Xbootldr] {
-        let Ok(volume) = dirs.volume(partition) else { continue };
-        for (item, name) in files(volume, partition, UKI_DIR, Suffix::Efi)? {
-            entries.extend(read_uki(volume, partition, &item, &name, quirks));
+impl BootDirs {
+    /// All entries of both types on both partitions as this version of the loader reads them, in the order in which
+    /// it finds them (not the order of the menu): ESP before XBOOTLDR, Type #2 before Type #1
+    /// (`config_load_all_entries`).
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if a directory cannot be read; an entry that cannot be read is left out, as the loader does,
+    /// and logged.
+    pub fn entries(&self, quirks: &Quirks) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for partition in [BootPartition::Esp, BootPartition::Xbootldr] {
+            let Ok(volume) = self.volume(partition) else { continue };
+            for (item, name) in files(volume, partition, UKI_DIR, Suffix::Efi)? {
+                entries.extend(read_uki(volume, partition, &item, &name, quirks));
+            }
+            for (item, name) in files(volume, partition, CONF_DIR, Suffix::Conf)? {
+                entries.extend(read_conf(volume, partition, &item, &name, quirks));
+            }
         }
-        for (item, name) in files(volume, partition, CONF_DIR, Suffix::Conf)? {
-            entries.extend(read_conf(volume, partition, &item, &name, quirks));
-        }
+        Ok(entries)
     }
-    Ok(entries)
 }
 
 /// `loader.conf` of the ESP. It is empty where there is none.

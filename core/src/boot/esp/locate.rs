@@ -1,32 +1,48 @@
-//! Where the boot partitions are.
+//! Finding the boot partitions.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use log::{debug, info, warn};
-use procfs::process::{MountInfo, Process};
+use procfs::process::MountInfo;
 
 use crate::boot::efi::loader_vars::LoaderVars;
 use crate::boot::esp::directory_end;
 use crate::boot::esp::dirs::{Access, BootDirs};
 use crate::boot::esp::fat::FatVolume;
 use crate::boot::esp::partitions;
-use crate::boot::esp::partitions::{ESP_TYPE, Part, XBOOTLDR_TYPE};
+use crate::boot::esp::partitions::{ESP_TYPE, TypedPartition, XBOOTLDR_TYPE};
 use crate::boot::esp::volume::{DirVolume, Volume};
 use crate::boot::model::entry::{CONF_DIR, UKI_DIR};
+use crate::disk::block;
+use crate::disk::block::Partition;
 use crate::error::{Error, OrError, Result};
+use crate::mounts;
 use crate::root::Root;
 use crate::sys;
 
 /// Where an ESP may be in a tree, in order (`--root`; also where systemd mounts it).
 const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
 
-pub(super) fn find(root: &Root, vars: &LoaderVars, access: Access) -> Result<BootDirs> {
-    if root.is_live() { find_live(root, vars, access) } else { find_in_tree(root) }
+impl BootDirs {
+    /// Finds the ESP and XBOOTLDR of `root`.
+    ///
+    /// Live, only the ESP that `LoaderDevicePartUUID` names counts; where it is not
+    /// mounted, it is mounted privately for as long as this value lives. In a tree,
+    /// it is whichever of `efi`, `boot/efi` and `boot` holds `EFI`.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if there is no ESP or it cannot be mounted.
+    pub fn find(root: &Root, vars: &LoaderVars, access: Access) -> Result<Self> {
+        if root.is_live() { find_live(root, vars, access) } else { find_in_tree(root) }
+    }
 }
 
 fn find_in_tree(root: &Root) -> Result<BootDirs> {
     let holds = |at: &str, what: &str| DirVolume::new(root.path(at)).path(what).is_dir();
     let Some(esp) = ESP_DIRS.into_iter().find(|dir| holds(dir, "EFI")) else {
         return Err(Error::Boot(format!(
-            "no ESP: none of {} holds a folder EFI",
+            "no ESP: none of {} holds a directory EFI",
             ESP_DIRS.map(|dir| root.path(dir).display().to_string()).join(", ")
         )));
     };
@@ -37,15 +53,19 @@ fn find_in_tree(root: &Root) -> Result<BootDirs> {
 }
 
 fn find_live(root: &Root, vars: &LoaderVars, access: Access) -> Result<BootDirs> {
-    let parts = partitions::list(root);
-    let mounts = mounts();
-    let esp = find_esp(root, &parts, vars.device_partuuid.as_deref(), &mounts)?;
+    let partitions = partitions::list(root);
+    let mounts = mounts::read(root).unwrap_or_else(|e| {
+        warn!("{e}");
+        Vec::new()
+    });
+    let esp = find_esp(root, &partitions, vars.device_partuuid.as_deref(), &mounts)?;
     // The loader takes the XBOOTLDR of its own disk (`partition_open`, 252 to 262).
-    let xbootldr = parts.iter().find(|p| p.disk == esp.disk && p.kind == XBOOTLDR_TYPE);
-    let xbootldr = xbootldr.map(|part| volume(root, part, &mounts, access)).transpose();
+    let is_xbootldr = |p: &&TypedPartition| p.partition.disk == esp.partition.disk && p.kind == XBOOTLDR_TYPE;
+    let xbootldr = partitions.iter().find(is_xbootldr);
+    let xbootldr = xbootldr.map(|partition| volume(root, partition, &mounts, access)).transpose();
     let xbootldr = xbootldr.unwrap_or_else(|e| {
-        // It may be of a kind that the firmware cannot read either.
-        warn!("XBOOTLDR is left out: {e}");
+        // It may hold a file system that the firmware cannot read either.
+        warn!("ignoring XBOOTLDR: {e}");
         None
     });
     Ok(BootDirs { esp: volume(root, esp, &mounts, access)?, xbootldr })
@@ -55,63 +75,65 @@ fn find_live(root: &Root, vars: &LoaderVars, access: Access) -> Result<BootDirs>
 /// on the disk of the root file system.
 fn find_esp<'p>(
     root: &Root,
-    parts: &'p [Part],
+    partitions: &'p [TypedPartition],
     partuuid: Option<&str>,
     mounts: &[MountInfo],
-) -> Result<&'p Part> {
+) -> Result<&'p TypedPartition> {
     if let Some(uuid) = partuuid {
-        return parts.iter().find(|p| p.uuid == uuid).ok_or_else(|| {
-            Error::Boot(format!("no partition {uuid}: the ESP that LoaderDevicePartUUID names is not there"))
+        return partitions.iter().find(|p| p.uuid == uuid).ok_or_else(|| {
+            Error::Boot(format!("no partition {uuid}: the ESP that LoaderDevicePartUUID names is missing"))
         });
     }
-    let esps: Vec<&Part> = parts.iter().filter(|p| p.kind == ESP_TYPE).collect();
+    let esps: Vec<&TypedPartition> = partitions.iter().filter(|p| p.kind == ESP_TYPE).collect();
     let found = match esps.as_slice() {
         [] => return Err(Error::Boot("no ESP: no disk has a partition of that type".into())),
         [only] => *only,
-        several => {
-            let disks: Vec<String> = ["/sysroot", "/usr", "/"]
-                .iter()
-                .filter_map(|at| mounts.iter().rfind(|m| m.mount_point.as_os_str() == *at))
-                .filter_map(|m| partitions::disk_of(root, &m.majmin))
-                .collect();
-            let on_disk = disks.iter().find_map(|d| several.iter().find(|p| p.disk == *d));
-            *on_disk.ok_or_else(|| {
-                let names: Vec<&str> = several.iter().map(|p| p.name.as_str()).collect();
-                Error::Boot(format!(
-                    "which ESP is it: {}? LoaderDevicePartUUID does not tell",
-                    names.join(", ")
-                ))
-            })?
-        }
+        several => on_root_disk(root, partitions, several, mounts).ok_or_else(|| {
+            let nodes: Vec<&str> = several.iter().map(|p| p.partition.node.as_str()).collect();
+            Error::Boot(format!(
+                "cannot tell which ESP the loader came from ({}): LoaderDevicePartUUID is not set",
+                nodes.join(", ")
+            ))
+        })?,
     };
-    info!("LoaderDevicePartUUID does not name the ESP; taking /dev/{}", found.name);
+    info!("LoaderDevicePartUUID does not name the ESP; using {}", found.partition.node);
     Ok(found)
 }
 
-/// All mounts, or none where procfs does not tell.
-fn mounts() -> Vec<MountInfo> {
-    match Process::myself().and_then(|me| me.mountinfo()) {
-        Ok(mounts) => mounts.0,
-        Err(e) => {
-            warn!("/proc/self/mountinfo: cannot read: {e}");
-            Vec::new()
-        }
-    }
+/// The ESP on the disk of the root file system.
+fn on_root_disk<'p>(
+    root: &Root,
+    partitions: &[TypedPartition],
+    esps: &[&'p TypedPartition],
+    mounts: &[MountInfo],
+) -> Option<&'p TypedPartition> {
+    ["/sysroot", "/usr", "/"].into_iter().filter_map(|at| mounts::at(mounts, at)).find_map(|mount| {
+        let below = block::below(root, &mount.majmin);
+        let disk = &partitions.iter().find(|p| below.contains(&p.partition.devno))?.partition.disk;
+        esps.iter().find(|p| p.partition.disk == *disk).copied()
+    })
 }
 
 /// Uses the mount that is there, else makes a private one.
-fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Result<Box<dyn Volume>> {
+fn volume(
+    root: &Root,
+    partition: &TypedPartition,
+    mounts: &[MountInfo],
+    access: Access,
+) -> Result<Box<dyn Volume>> {
+    let Partition { node: name, devno, .. } = &partition.partition;
+    let node = root.path(name);
     let mut read_only = None;
-    for mount in mounts.iter().filter(|m| m.majmin == part.devno && m.root == "/") {
+    for mount in mounts.iter().filter(|m| m.majmin == *devno && m.root == "/") {
         // Another file system may be mounted over it.
-        let on_top = nix::sys::stat::stat(&mount.mount_point).is_ok_and(|s| devno(s.st_dev) == part.devno);
+        let on_top = fs::metadata(&mount.mount_point).is_ok_and(|meta| block::devno(meta.dev()) == *devno);
         if !on_top {
             continue;
         }
         let writable = !mount.mount_options.contains_key("ro") && !mount.super_options.contains_key("ro");
         if writable || access != Access::Write {
-            debug!("/dev/{} is mounted at {}", part.name, mount.mount_point.display());
-            return Ok(Box::new(DirVolume::new(&mount.mount_point).on(part.node(root))));
+            debug!("{name} is mounted at {}", mount.mount_point.display());
+            return Ok(Box::new(DirVolume::new(&mount.mount_point).on(node)));
         }
         if mount.super_options.contains_key("ro") {
             read_only = Some(mount.mount_point.clone());
@@ -124,7 +146,6 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
             at.display()
         )));
     }
-    let node = part.node(root);
     if access == Access::Glance {
         let fat = FatVolume::open(&node).or_boot(|| format!("{}: cannot read as FAT", node.display()))?;
         return Ok(Box::new(fat));
@@ -132,62 +153,65 @@ fn volume(root: &Root, part: &Part, mounts: &[MountInfo], access: Access) -> Res
     if access == Access::Write
         && let Err(e) = directory_end::clear(&node, &[UKI_DIR, CONF_DIR])
     {
-        warn!("{}: cannot keep its folders short: {e}", node.display());
+        warn!("{}: cannot shorten its directories: {e}", node.display());
     }
     let mount = sys::mount_vfat(&node, access == Access::Read)
         .or_boot(|| format!("{}: cannot mount as vfat", node.display()))?;
-    debug!("/dev/{} is mounted privately", part.name);
+    debug!("{name} is mounted privately");
     Ok(Box::new(DirVolume::of_mount(mount).on(node)))
-}
-
-fn devno(dev: u64) -> String {
-    format!("{}:{}", nix::sys::stat::major(dev), nix::sys::stat::minor(dev))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::boot::esp::partitions::tests::fake_disk;
+    use crate::disk::tests::FakeDisks;
 
     const A: &str = "aaaaaaaa-0000-4000-8000-000000000001";
     const B: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 
-    fn two_disks() -> (tempfile::TempDir, Vec<Part>) {
-        let dir = tempfile::tempdir().unwrap();
-        fake_disk(dir.path(), "sda", 8, &[(ESP_TYPE, A)]);
-        fake_disk(dir.path(), "sdb", 9, &[(ESP_TYPE, B), (XBOOTLDR_TYPE, XBOOTLDR_TYPE)]);
-        let parts = partitions::list(&Root::at(dir.path()));
-        (dir, parts)
+    fn two_disks() -> (Root, FakeDisks, Vec<TypedPartition>) {
+        let disks = FakeDisks::new()
+            .disk("sda", &[(ESP_TYPE, A)])
+            .disk("sdb", &[(ESP_TYPE, B), (XBOOTLDR_TYPE, XBOOTLDR_TYPE)]);
+        let partitions = partitions::list(&disks.root());
+        (disks.root(), disks, partitions)
+    }
+
+    fn node(found: Result<&TypedPartition>) -> Option<&str> {
+        found.ok().map(|found| found.partition.node.as_str())
     }
 
     #[test]
     fn of_two_esps_only_the_one_that_the_loader_names_counts() {
-        let (dir, parts) = two_disks();
-        let found = find_esp(&Root::at(dir.path()), &parts, Some(B), &[]).unwrap();
-        assert_eq!(found.name, "sdb1");
+        let (root, _disks, partitions) = two_disks();
+        assert_eq!(node(find_esp(&root, &partitions, Some(B), &[])), Some("/dev/sdb1"));
     }
 
     #[test]
-    fn an_esp_that_is_named_and_not_there_is_an_error_although_another_is() {
-        let (dir, parts) = two_disks();
-        assert!(find_esp(&Root::at(dir.path()), &parts, Some(ESP_TYPE), &[]).is_err());
+    fn an_esp_that_is_named_and_missing_is_an_error_although_another_is_there() {
+        let (root, _disks, partitions) = two_disks();
+        assert!(find_esp(&root, &partitions, Some(ESP_TYPE), &[]).is_err());
     }
 
     #[test]
-    fn without_the_variable_two_esps_are_not_guessed_between() {
-        let (dir, parts) = two_disks();
-        assert!(find_esp(&Root::at(dir.path()), &parts, None, &[]).is_err());
-        let one: Vec<Part> = parts.into_iter().filter(|p| p.disk == "sdb").collect();
-        assert_eq!(find_esp(&Root::at(dir.path()), &one, None, &[]).unwrap().name, "sdb1");
+    fn without_the_variable_the_esp_on_the_disk_of_the_root_is_taken() {
+        let (root, disks, partitions) = two_disks();
+        assert!(find_esp(&root, &partitions, None, &[]).is_err());
+        let disks = disks.mapped("254:0", "sdb", 2);
+        let mount = MountInfo::from_line("22 1 254:0 / / ro - ext4 /dev/mapper/root ro").unwrap();
+        assert_eq!(node(find_esp(&root, &partitions, None, &[mount])), Some("/dev/sdb1"));
+        drop(disks);
+        let one: Vec<_> = partitions.into_iter().filter(|p| p.partition.disk == "sdb").collect();
+        assert_eq!(node(find_esp(&root, &one, None, &[])), Some("/dev/sdb1"));
     }
 
     #[test]
-    fn in_a_tree_the_esp_is_the_folder_that_holds_efi_in_any_case() {
+    fn in_a_tree_the_esp_is_the_directory_that_holds_efi_in_any_case() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("boot/efi/efi/linux")).unwrap();
         std::fs::write(dir.path().join("boot/efi/efi/linux/a.efi"), "x").unwrap();
-        let dirs = find(&Root::at(dir.path()), &LoaderVars::default(), Access::Read).unwrap();
+        let dirs = BootDirs::find(&Root::at(dir.path()), &LoaderVars::default(), Access::Read).unwrap();
         assert_eq!(dirs.esp.list("EFI/Linux").unwrap().len(), 1);
         assert!(dirs.xbootldr.is_none());
     }
@@ -196,7 +220,7 @@ mod tests {
     fn in_a_tree_boot_beside_an_esp_is_xbootldr() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("efi/EFI")).unwrap();
-        let find = || find(&Root::at(dir.path()), &LoaderVars::default(), Access::Read).unwrap();
+        let find = || BootDirs::find(&Root::at(dir.path()), &LoaderVars::default(), Access::Read).unwrap();
         assert!(find().xbootldr.is_none());
         std::fs::create_dir_all(dir.path().join("boot/loader/entries")).unwrap();
         assert!(find().xbootldr.is_some());
@@ -205,6 +229,6 @@ mod tests {
     #[test]
     fn a_tree_without_an_esp_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(find(&Root::at(dir.path()), &LoaderVars::default(), Access::Read).is_err());
+        assert!(BootDirs::find(&Root::at(dir.path()), &LoaderVars::default(), Access::Read).is_err());
     }
 }

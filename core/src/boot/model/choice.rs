@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-use crate::boot::efi::loader_vars::LoaderVars;
 use crate::boot::model::entry::{Entry, EntryState};
 use crate::boot::model::glob;
 use crate::boot::model::loader_conf::LoaderConf;
@@ -27,20 +26,6 @@ pub struct Settings {
     pub default: Option<String>,
     /// `LoaderEntryLastBooted`, which stands for `@saved`.
     pub last_booted: Option<String>,
-}
-
-impl Settings {
-    /// What the loader will read at the next boot.
-    #[must_use]
-    pub fn new(conf: LoaderConf, vars: &LoaderVars) -> Self {
-        Self {
-            conf,
-            oneshot: vars.oneshot.clone(),
-            preferred: vars.preferred.clone(),
-            default: vars.default.clone(),
-            last_booted: vars.last_booted.clone(),
-        }
-    }
 }
 
 /// Why an entry is the one that boots.

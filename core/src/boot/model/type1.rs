@@ -1,8 +1,8 @@
 //! Type #1 entries: the text files in `loader/entries/`.
 
+use crate::arch;
 use crate::boot::model::conf_file;
 use crate::boot::model::entry::Starts;
-use crate::boot::model::name::ends_with_no_case;
 use crate::boot::model::quirks::Quirks;
 
 /// What a Type #1 file says, as far as it matters here.
@@ -75,7 +75,8 @@ pub fn parse(text: &str, quirks: &Quirks) -> Option<Type1> {
                 });
                 continue;
             }
-            "architecture" if !value.eq_ignore_ascii_case(ARCHITECTURE) => return None,
+            // `EFI_MACHINE_TYPE_NAME` of this machine's loader.
+            "architecture" if !value.eq_ignore_ascii_case(arch::NATIVE.efi) => return None,
             "linux" => Starts::Linux,
             "efi" => Starts::Efi,
             "uki" if quirks.conf_uki => Starts::Uki,
@@ -96,24 +97,6 @@ pub fn parse(text: &str, quirks: &Quirks) -> Option<Type1> {
 fn path(value: &str) -> String {
     value.split(['/', '\\']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
-
-/// Whether the loader reads a file of this name as a Type #1 entry.
-#[must_use]
-pub fn is_conf(file: &str) -> bool {
-    ends_with_no_case(file, ".conf")
-}
-
-/// `EFI_MACHINE_TYPE_NAME` of this machine's loader.
-#[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: &str = "x64";
-#[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: &str = "aa64";
-#[cfg(target_arch = "x86")]
-const ARCHITECTURE: &str = "ia32";
-#[cfg(target_arch = "riscv64")]
-const ARCHITECTURE: &str = "riscv64";
-#[cfg(target_arch = "arm")]
-const ARCHITECTURE: &str = "arm";
 
 #[cfg(test)]
 mod tests {
@@ -161,7 +144,7 @@ mod tests {
     #[test]
     fn an_entry_for_another_architecture_is_not_shown() {
         assert_eq!(newest("linux /a\narchitecture vax\n"), None);
-        assert!(newest(&format!("linux /a\narchitecture {}\n", ARCHITECTURE.to_uppercase())).is_some());
+        assert!(newest(&format!("linux /a\narchitecture {}\n", arch::NATIVE.efi.to_uppercase())).is_some());
     }
 
     #[test]

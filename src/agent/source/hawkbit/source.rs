@@ -25,7 +25,7 @@ use crate::feed::cache::Cache;
 use crate::feed::catalog::Catalog;
 use crate::feed::policy::{Decision, Ruling, Why, decide};
 use crate::feed::poll;
-use crate::update::write::NATIVE;
+use abide_core::arch;
 use abide_core::error::{Error, Result};
 use abide_core::state::Stage;
 
@@ -63,7 +63,7 @@ impl<'a> HawkbitSource<'a> {
             ("abide".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
             ("image".to_owned(), survey.image.clone()),
             ("version".to_owned(), survey.version.clone()),
-            ("arch".to_owned(), NATIVE.1.to_owned()),
+            ("arch".to_owned(), arch::NATIVE.name.to_owned()),
         ]);
         attributes.extend(self.settings.attributes.clone());
         if url.is_some() || attributes != self.ledger.attributes {
