@@ -155,18 +155,18 @@ fn a_file_that_was_named_and_is_not_there_is_an_error() {
 #[test]
 fn every_mistake_in_a_check_is_told_with_its_line() {
     for (keys, problem) in [
-        ("kind = 'unit'", "f:1: [[check]]: a check of kind unit needs units = [\"NAME.service\"]"),
+        ("kind = 'unit'", "f:1: [[check]]: needs units = [\"app.service\"]"),
         ("kind = 'unit'\nunits = 'app'", "f:4: units: 'app' is not the name of a unit"),
         ("kind = 'untit'", "f:3: kind: 'untit' is not known; did you mean 'unit'?"),
         ("kind = 'network'\nconnect = 'host'", "f:4: connect: 'host' is not HOST:PORT"),
-        ("kind = 'command'", "f:1: [[check]]: a check of kind command needs command"),
+        ("kind = 'command'", "f:1: [[check]]: needs command"),
         ("kind = 'system'\ntimeout = 'infinity'", "f:4: timeout: must be a span of time that ends"),
-        ("kind = 'system'\ntimeout = 0", "f:4: timeout: must be longer than nothing"),
+        ("kind = 'system'\ntimeout = 0", "f:4: timeout: must be more than 0"),
         ("kind = 'system'\ninterval = '1ms'", "f:4: interval: must be at least 100ms"),
         ("kind = 'system'\nunits = 'a.service'", "f:4: unknown key 'units' in [[check]]"),
-        ("kind = 'http'", "f:1: [[check]]: "),
+        ("kind = 'http'", "f:1: [[check]]: needs url"),
         ("kind = 'http'\nurl = 'http://x'\nmethod = 'PUT'", "f:5: method: 'PUT' is not known"),
-        ("kind = 'process'", "f:1: [[check]]: a check of kind process needs program"),
+        ("kind = 'process'", "f:1: [[check]]: needs program"),
         ("kind = 'file'", "f:1: [[check]]: needs path"),
         ("kind = 'file'\npath = 'x'", "f:4: path: 'x' is not an absolute path"),
         ("kind = 'mount'\npath = '/x'\nwritable = 1", "f:5: writable: must be true or false"),
@@ -177,7 +177,7 @@ fn every_mistake_in_a_check_is_told_with_its_line() {
         ("kind = 'kernel'\ntaints = 'dye'", "f:4: taints: 'dye' is not known; did you mean 'die'?"),
         ("kind = 'clock'\nmax_error = 'soon'", "f:4: max_error: must be"),
         ("kind = 'confirm'\nsilence = 'confirm'", "f:4: silence: needs wait"),
-        ("", "f:1: [[check]]: has no kind"),
+        ("", "f:1: [[check]]: needs kind = \"system\""),
     ] {
         let error = Config::parse("f", &format!("[[check]]\nname = 'x'\n{keys}\n")).unwrap_err().to_string();
         assert!(error.starts_with(problem), "{keys}: {error}");
@@ -225,7 +225,7 @@ fn every_example_in_the_documentation_is_understood() {
     assert!(count >= 3);
 }
 
-/// `| `key` | `"default"` | …`
+/// `| `key` | type | `"default"` | …`
 fn documented(page: &str, heading: &str) -> Vec<(String, String)> {
     let section = page.split(heading).nth(1).unwrap();
     let section = section.split("\n#").next().unwrap();
@@ -234,7 +234,7 @@ fn documented(page: &str, heading: &str) -> Vec<(String, String)> {
         .filter_map(|line| {
             let mut cells = line.trim_matches('|').split('|').map(str::trim);
             let key = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
-            Some((key.to_owned(), cells.next()?.trim_matches('`').to_owned()))
+            Some((key.to_owned(), cells.nth(1)?.trim_matches('`').to_owned()))
         })
         .collect()
 }

@@ -3,21 +3,27 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use abide_core::config::assess::Assess;
+use abide_core::config::duration::format;
+use abide_core::config::form::{Count, Flag, Optional, Rule, Span, Word, Words};
+use abide_core::config::section::{Form, Section, Settings};
+use abide_core::config::setting::{Nested, Setting};
+use abide_core::config::table::{settings, table_of};
+use abide_core::config::tree::{Node, Table, Value};
+use abide_core::error::{Error, Result};
+
+use crate::config::forms::{Limit, open_tables, tables};
 use crate::config::kinds::{
     ClockCheck, CommandCheck, ConfirmCheck, DiskCheck, FileCheck, HttpCheck, KernelCheck, MountCheck,
     NetworkCheck, ProcessCheck, SystemCheck, UnitCheck,
 };
-use abide_core::config::assess::Assess;
-use abide_core::config::duration::format;
-use abide_core::config::section::Section;
-use abide_core::error::{Error, Result};
 
 /// One health check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckConfig {
-    /// How messages, records and later files call it; unique.
+    /// The name in messages, records and later files; unique.
     pub name: String,
-    /// Whether it decides; a check that does not is reported only.
+    /// Whether it decides. A check that does not is only reported.
     pub required: bool,
     /// How long one run may take. A command that takes longer has failed for good.
     pub timeout: Duration,
@@ -25,56 +31,149 @@ pub struct CheckConfig {
     pub interval: Duration,
     /// How long after the start of the assessment the first run starts.
     pub start_delay: Duration,
-    /// How many failed runs in a row are overlooked.
+    /// How many failed runs in a row are tolerated.
     pub failures_allowed: u32,
-    /// Decides only if it passed on the last committed boot.
+    /// Whether it decides only if it passed on the last committed boot.
     pub only_if_passed_before: bool,
-    /// Never runs at the same time as others of which this is said: they take turns, in their order.
+    /// Whether it runs one after the other with all others that have this set, in their order.
     pub in_order: bool,
     /// What is checked.
     pub kind: CheckKind,
 }
 
-/// The kinds of check, with what each is told.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CheckKind {
-    /// systemd has finished booting, and no unit failed that had not failed before.
-    System(SystemCheck),
-    /// Named units are active, or finished.
-    Unit(UnitCheck),
-    /// Interface, address, route, gateway, names and connections.
-    Network(NetworkCheck),
-    /// A program exits with status 0.
-    Command(CommandCheck),
-    /// A server gives the right answer.
-    Http(HttpCheck),
-    /// A process runs.
-    Process(ProcessCheck),
-    /// A file is as it should be.
-    File(FileCheck),
-    /// A file system is mounted.
-    Mount(MountCheck),
-    /// A file system has room and can be written.
-    Disk(DiskCheck),
-    /// The kernel has not crashed, and nothing has locked up.
-    Kernel(KernelCheck),
-    /// The clock is synchronised.
-    Clock(ClockCheck),
-    /// Somebody says that all is well.
-    Confirm(ConfirmCheck),
+settings! {
+    /// What a check is.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Identity {
+        /// The name in messages and failure records. Every check needs its own.
+        name: Printable, example "system";
+        /// What is checked.
+        kind: Word<Kind>, example "system";
+    }
 }
 
-/// More often than this nothing is checked.
-pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-
-impl CheckKind {
-    fn default_timeout(&self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Network(_) => 5,
-            Self::Command(_) => 30,
-            _ => 10,
-        })
+settings! {
+    /// When a check runs, and what its result is worth.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Rules {
+        /// `false` removes the check, as if it were not written.
+        enabled: Flag = true;
+        /// `false`: the check is reported, and decides nothing.
+        required: Flag = true;
+        /// How long one run may take.
+        timeout: Optional<Limit> = None,
+            otherwise "`\"5s\"` for `network`, `\"30s\"` for `command`, else `\"10s\"`", example "10s";
+        /// The time from the start of one run to the start of the next.
+        interval: Span<SHORTEST_INTERVAL> = Duration::from_secs(10);
+        /// How long after the start of the assessment the first run starts.
+        start_delay: Span = Duration::ZERO;
+        /// How many failed runs in a row are tolerated, once the check has passed.
+        failures_allowed: Count<0, 1000> = 0;
+        /// Whether the check decides only if it passed on the last committed system.
+        only_if_passed_before: Flag = false;
     }
+}
+
+/// The shortest interval between two runs of a check, in milliseconds.
+pub(super) const SHORTEST_INTERVAL: u64 = 100;
+
+/// A text that can be shown in one line.
+#[derive(Debug)]
+struct Printable;
+
+impl Rule for Printable {
+    const NAME: &'static str = "text";
+
+    fn problem(text: &str) -> Option<String> {
+        let is_printable = !text.is_empty() && !text.chars().any(char::is_control);
+        (!is_printable).then(|| "must be a text that can be printed".into())
+    }
+}
+
+/// A check as it is written, even if it is not enabled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WrittenCheck {
+    name: String,
+    rules: Rules,
+    kind: CheckKind,
+}
+
+/// A kind of check.
+#[derive(Debug)]
+pub struct Kind {
+    word: &'static str,
+    keys: &'static [Setting],
+    read: fn(&mut Section<'_>) -> Result<CheckKind>,
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+/// Defines [`CheckKind`], one line a kind: its variant, its settings, its word, the seconds that a run may take.
+macro_rules! kinds {
+    ($($(#[$doc:meta])+ $variant:ident($check:ty) = $word:literal, $seconds:literal;)+) => {
+        /// The kinds of check, each with its own settings.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum CheckKind {
+            $($(#[$doc])+ $variant($check),)+
+        }
+
+        impl Words for Kind {
+            type Value = &'static Self;
+            const WORDS: &'static [(&'static str, &'static Self)] = &[$(($word, &Self {
+                word: $word,
+                keys: <$check>::KEYS,
+                read: |section| <$check>::read(section).map(CheckKind::$variant),
+            }),)+];
+        }
+
+        #[cfg(test)]
+        const TIMEOUTS: &[(&str, u64)] = &[$(($word, $seconds),)+];
+
+        impl CheckKind {
+            fn default_timeout(&self) -> Duration {
+                Duration::from_secs(match self { $(Self::$variant(_) => $seconds,)+ })
+            }
+
+            fn word(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $word,)+ }
+            }
+
+            fn write(&self) -> Table {
+                match self { $(Self::$variant(check) => check.write(),)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// systemd has finished booting, and no unit has failed that had not failed before.
+    System(SystemCheck) = "system", 10;
+    /// Named units are active, or have finished.
+    Unit(UnitCheck) = "unit", 10;
+    /// Interface, address, route, gateway, names and connections.
+    Network(NetworkCheck) = "network", 5;
+    /// A program exits with status 0.
+    Command(CommandCheck) = "command", 30;
+    /// A server gives the right answer.
+    Http(HttpCheck) = "http", 10;
+    /// A process runs.
+    Process(ProcessCheck) = "process", 10;
+    /// A file is as it should be.
+    File(FileCheck) = "file", 10;
+    /// A file system is mounted.
+    Mount(MountCheck) = "mount", 10;
+    /// A file system has room and can be written.
+    Disk(DiskCheck) = "disk", 10;
+    /// The kernel has not crashed, and nothing has locked up.
+    Kernel(KernelCheck) = "kernel", 10;
+    /// The clock is synchronised.
+    Clock(ClockCheck) = "clock", 10;
+    /// Somebody says that all is well.
+    Confirm(ConfirmCheck) = "confirm", 10;
 }
 
 impl Default for CheckConfig {
@@ -88,14 +187,18 @@ impl CheckConfig {
     /// A required check with every limit at its default.
     #[must_use]
     pub fn new(name: &str, kind: CheckKind) -> Self {
+        Self::of(name.to_owned(), Rules::default(), kind)
+    }
+
+    fn of(name: String, rules: Rules, kind: CheckKind) -> Self {
         Self {
-            name: name.to_owned(),
-            required: true,
-            timeout: kind.default_timeout(),
-            interval: Duration::from_secs(10),
-            start_delay: Duration::ZERO,
-            failures_allowed: 0,
-            only_if_passed_before: false,
+            name,
+            required: rules.required,
+            timeout: rules.timeout.unwrap_or(kind.default_timeout()),
+            interval: rules.interval,
+            start_delay: rules.start_delay,
+            failures_allowed: rules.failures_allowed,
+            only_if_passed_before: rules.only_if_passed_before,
             in_order: false,
             kind,
         }
@@ -107,87 +210,97 @@ impl CheckConfig {
             CheckKind::Confirm(ConfirmCheck { wait: Some(wait), .. }) => *wait,
             _ => Duration::ZERO,
         };
-        match self.required && self.start_delay + wait >= assess.deadline {
-            true => Err(Error::Usage(std::format!(
+        if self.required && self.start_delay + wait >= assess.deadline {
+            return Err(Error::Usage(format!(
                 "configuration: check '{}': waits until the deadline of {} or longer",
                 self.name,
                 format(assess.deadline)
-            ))),
-            false => Ok(()),
+            )));
         }
-    }
-
-    /// `None` for a check that is switched off by `enabled = false`.
-    fn read(section: &mut Section<'_>) -> Result<Option<Self>> {
-        let Some(name) = section.text("name")? else {
-            return Err(section.error("has no name; each check needs one, for messages and records"));
-        };
-        if name.is_empty() || name.chars().any(char::is_control) {
-            return Err(section.error_at("name", "must be a text that can be printed"));
-        }
-        let enabled = section.flag("enabled")?.unwrap_or(true);
-        let kind = read_kind(section)?;
-        let default = Self::new(&name, kind);
-        let check = Self {
-            required: section.flag("required")?.unwrap_or(default.required),
-            timeout: section.duration("timeout")?.unwrap_or(default.timeout),
-            interval: section.duration("interval")?.unwrap_or(default.interval),
-            start_delay: section.duration("start_delay")?.unwrap_or(default.start_delay),
-            failures_allowed: section.count("failures_allowed", 0..=1000)?.unwrap_or(0),
-            only_if_passed_before: section.flag("only_if_passed_before")?.unwrap_or(false),
-            ..default
-        };
-        if check.timeout.is_zero() {
-            return Err(section.error_at("timeout", "must be longer than nothing"));
-        }
-        if check.interval < SHORTEST_INTERVAL {
-            return Err(section.error_at("interval", "must be at least 100ms"));
-        }
-        Ok(enabled.then_some(check))
+        Ok(())
     }
 }
 
-/// Reads the keys of one kind.
-type Read = fn(&mut Section<'_>) -> Result<CheckKind>;
-
-/// The kinds, by the word in the configuration.
-const KINDS: [(&str, Read); 12] = [
-    ("system", |s| SystemCheck::read(s).map(CheckKind::System)),
-    ("unit", |s| UnitCheck::read(s).map(CheckKind::Unit)),
-    ("network", |s| NetworkCheck::read(s).map(CheckKind::Network)),
-    ("command", |s| CommandCheck::read(s).map(CheckKind::Command)),
-    ("http", |s| HttpCheck::read(s).map(CheckKind::Http)),
-    ("process", |s| ProcessCheck::read(s).map(CheckKind::Process)),
-    ("file", |s| FileCheck::read(s).map(CheckKind::File)),
-    ("mount", |s| MountCheck::read(s).map(CheckKind::Mount)),
-    ("disk", |s| DiskCheck::read(s).map(CheckKind::Disk)),
-    ("kernel", |s| KernelCheck::read(s).map(CheckKind::Kernel)),
-    ("clock", |s| ClockCheck::read(s).map(CheckKind::Clock)),
-    ("confirm", |s| ConfirmCheck::read(s).map(CheckKind::Confirm)),
-];
-
-fn read_kind(section: &mut Section<'_>) -> Result<CheckKind> {
-    match section.word("kind", &KINDS)? {
-        Some(read) => read(section),
-        None => Err(section.error("has no kind")),
+impl Default for WrittenCheck {
+    /// As [`CheckConfig::default`].
+    fn default() -> Self {
+        let CheckConfig { name, kind, .. } = CheckConfig::default();
+        Self { name, rules: Rules::default(), kind }
     }
 }
 
-/// All `[[check]]` of the file, or the one that stands for none.
-pub(super) fn read_all(top: &mut Section<'_>) -> Result<Vec<CheckConfig>> {
-    let configured = top.has("check");
-    let mut names = BTreeSet::new();
-    let checks = top.tables("check", |section| {
-        let check = CheckConfig::read(section)?;
-        if let Some(check) = &check
-            && !names.insert(check.name.clone())
-        {
-            return Err(section.error_at("name", "is the name of another check as well"));
-        }
-        Ok(check)
-    })?;
-    if !configured {
-        return Ok(vec![CheckConfig::default()]);
+impl WrittenCheck {
+    /// The check, if it is enabled.
+    pub(super) fn enabled(self) -> Option<CheckConfig> {
+        self.rules.enabled.then(|| CheckConfig::of(self.name, self.rules, self.kind))
     }
-    Ok(checks.into_iter().flatten().collect())
+
+    fn read(section: &mut Section<'_>) -> Result<Self> {
+        let Identity { name, kind } = Identity::read(section)?;
+        let rules = Rules::read(section)?;
+        let kind = (kind.read)(section)?;
+        section.finish()?;
+        Ok(Self { name, rules, kind })
+    }
+
+    fn write(&self) -> Table {
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        let mut table = table_of([("name", text(&self.name)), ("kind", text(self.kind.word()))]);
+        let timeout = self.rules.timeout.unwrap_or(self.kind.default_timeout());
+        table.extend(Rules { timeout: Some(timeout), ..self.rules.clone() }.write());
+        table.extend(self.kind.write());
+        table
+    }
+}
+
+/// All `[[check]]` of a configuration.
+#[derive(Debug)]
+pub struct Checks;
+
+impl Form for Checks {
+    type Value = Vec<WrittenCheck>;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Self::Value> {
+        let mut names = BTreeSet::new();
+        open_tables(section, key, node, |table| {
+            let check = WrittenCheck::read(table)?;
+            if check.rules.enabled && !names.insert(check.name.clone()) {
+                return Err(table.error_at("name", "is the name of another check as well"));
+            }
+            Ok(check)
+        })
+    }
+
+    fn write(value: &Self::Value) -> Option<Value> {
+        tables(value.iter().map(WrittenCheck::write))
+    }
+
+    fn described() -> String {
+        "tables".into()
+    }
+
+    fn table() -> Option<Nested> {
+        Some(Nested { keys: [Identity::KEYS, Rules::KEYS].concat(), repeated: true })
+    }
+}
+
+/// The kinds of check, each with the keys that only it has.
+#[must_use]
+pub fn kinds() -> Vec<(&'static str, &'static [Setting])> {
+    Kind::WORDS.iter().map(|(word, kind)| (*word, kind.keys)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_timeouts_are_those_of_the_kinds() {
+        let said = Rules::KEYS.iter().find(|setting| setting.key == "timeout").and_then(|s| s.otherwise);
+        let of = |seconds: u64| format!("`\"{seconds}s\"`");
+        for (word, seconds) in TIMEOUTS {
+            let (own, other) = (format!("{} for `{word}`", of(*seconds)), format!("else {}", of(*seconds)));
+            assert!(said.is_some_and(|said| said.contains(&own) || said.ends_with(&other)), "{word}");
+        }
+    }
 }

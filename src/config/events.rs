@@ -1,42 +1,33 @@
-//! `[report]`: where events are sent.
+//! `[report]`: where events are sent, beside the journal.
 
+use abide_core::config::form::{Flag, Optional};
 use abide_core::config::section::Section;
+use abide_core::config::table::settings;
 use abide_core::error::Result;
 
-/// Where each change of state is told, beside the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventTargets {
-    /// A server that each is posted to.
-    pub url: Option<String>,
-    /// A file of PEM certificates that the server is checked against instead of the system's.
-    pub ca: Option<String>,
-    /// A file for the textfile collector of Prometheus' node exporter.
-    pub metrics: Option<String>,
-    /// Whether those who log in are told.
-    pub motd: bool,
-}
+use crate::config::forms::{AbsolutePath, Url};
 
-impl Default for EventTargets {
-    fn default() -> Self {
-        Self { url: None, ca: None, metrics: None, motd: true }
+settings! {
+    /// Where events are sent, beside the journal.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct EventTargets checked by ends_in_prom {
+        /// A server that each event is posted to.
+        pub url: Optional<Url> = None, example "https://reports.example/abide";
+        /// A file of PEM certificates to check the server against.
+        pub ca: Optional<AbsolutePath> = None, otherwise "the system's", example "/etc/abide/ca.pem";
+        /// A file for the textfile collector of Prometheus' node exporter. Its name ends in `.prom`.
+        pub metrics: Optional<AbsolutePath> = None,
+            example "/var/lib/prometheus/node-exporter/abide.prom";
+        /// Whether `/run/motd.d/abide` shows the state of an update at login.
+        pub motd: Flag = true;
     }
 }
 
 impl EventTargets {
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let report = Self {
-            url: section.text("url")?,
-            ca: section.path("ca")?,
-            metrics: section.path("metrics")?,
-            motd: section.flag("motd")?.unwrap_or(true),
-        };
-        let is_web = |url: &str| url.starts_with("http://") || url.starts_with("https://");
-        if report.url.as_deref().is_some_and(|url| !is_web(url)) {
-            return Err(section.error_at("url", "must begin with http:// or https://"));
-        }
-        if report.metrics.as_deref().is_some_and(|file| !file.ends_with(".prom")) {
+    fn ends_in_prom(&self, section: &Section<'_>) -> Result<()> {
+        if self.metrics.as_deref().is_some_and(|file| !file.ends_with(".prom")) {
             return Err(section.error_at("metrics", "must end in .prom: the collector reads no other files"));
         }
-        Ok(report)
+        Ok(())
     }
 }

@@ -3,9 +3,13 @@
 pub mod check;
 pub mod download;
 pub mod events;
+pub mod forms;
 pub mod kinds;
+#[cfg(test)]
+mod reference;
 pub mod scripts;
 pub mod show;
+mod size;
 pub mod trust;
 pub mod update;
 pub mod write;
@@ -20,11 +24,36 @@ pub use trust::{Policy, Trust};
 pub use update::Update;
 pub use write::{Lacking, WriteRules};
 
-use abide_core::config::section::Section;
+use abide_core::config::form::Sub;
+use abide_core::config::section::{Section, Settings};
+use abide_core::config::table::settings;
 use abide_core::config::tree::Tree;
 use abide_core::config::{Assess, BootConfig, SlotLabels, load_tree};
 use abide_core::error::Result;
 use abide_core::root::Root;
+
+use check::{Checks, WrittenCheck};
+
+settings! {
+    /// The tables of the configuration beside those of [`BootConfig`].
+    #[derive(Debug, Clone, PartialEq)]
+    struct Tables {
+        /// What a healthy system is.
+        checks as "check": Checks = vec![WrittenCheck::default()];
+        /// How images are fetched from web servers.
+        download: Sub<Download> = Download::default();
+        /// Where events are sent, beside the journal.
+        events as "report": Sub<EventTargets> = EventTargets::default();
+        /// Folders of scripts that check a system, or run after the outcome.
+        scripts: Sub<Scripts> = Scripts::default();
+        /// What an image must be verified by.
+        trust: Sub<Trust> = Trust::default();
+        /// Which updates the machine installs by itself, and when.
+        update: Sub<Update> = Update::default();
+        /// Which images are written.
+        write: Sub<WriteRules> = WriteRules::default();
+    }
+}
 
 /// Everything that can be configured, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,9 +70,9 @@ pub struct Config {
     pub scripts: Scripts,
     /// `[slots]`: the partition labels of the two roots; `None` leaves finding them to Abide.
     pub slots: Option<SlotLabels>,
-    /// `[trust]`: what an image must be vouched for by.
+    /// `[trust]`: what an image must be verified by.
     pub trust: Trust,
-    /// `[update]`: what the machine follows by itself, and when.
+    /// `[update]`: which updates the machine installs by itself, and when.
     pub update: Update,
     /// `[write]`: which images are written.
     pub write: WriteRules,
@@ -52,17 +81,7 @@ pub struct Config {
 impl Default for Config {
     /// What is in force where nothing is configured.
     fn default() -> Self {
-        Self {
-            assess: Assess::default(),
-            checks: vec![CheckConfig::default()],
-            download: Download::default(),
-            events: EventTargets::default(),
-            scripts: Scripts::default(),
-            slots: None,
-            trust: Trust::default(),
-            update: Update::default(),
-            write: WriteRules::default(),
-        }
+        Self::of(BootConfig::default(), Tables::default())
     }
 }
 
@@ -71,7 +90,7 @@ impl Config {
     /// it is a path as the user typed it and is not looked up below `root`.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a file that cannot be read or understood, with file and line.
+    /// [`abide_core::error::Error::Usage`] for a file that cannot be read or understood, with file and line.
     pub fn load(root: &Root, main: Option<&Path>) -> Result<Self> {
         let mut config = Self::from_tree(&load_tree(root, main)?)?;
         config.update.use_zoneinfo(root);
@@ -87,25 +106,29 @@ impl Config {
     }
 
     fn from_tree(tree: &Tree) -> Result<Self> {
-        let mut top = Section::top(tree);
-        let BootConfig { assess, slots } = BootConfig::read(&mut top)?;
-        let config = Self {
-            checks: check::read_all(&mut top)?,
-            download: top.table("download", Download::read)?,
-            events: top.table("report", EventTargets::read)?,
-            scripts: top.table("scripts", Scripts::read)?,
-            slots,
-            trust: top.table("trust", Trust::read)?,
-            update: top.table("update", |update| Update::read(update, &assess))?,
-            write: top.table("write", WriteRules::read)?,
-            assess,
-        };
-        top.finish()?;
+        let (boot, tables) = read(tree)?;
+        tables.update.has_room(tree, &boot.assess)?;
+        let config = Self::of(boot, tables);
         for check in &config.checks {
             check.fits(&config.assess)?;
         }
         Ok(config)
     }
+
+    fn of(boot: BootConfig, tables: Tables) -> Self {
+        let BootConfig { assess, slots } = boot;
+        let Tables { checks, download, events, scripts, trust, update, write } = tables;
+        let checks = checks.into_iter().filter_map(WrittenCheck::enabled).collect();
+        Self { assess, checks, download, events, scripts, slots, trust, update, write }
+    }
+}
+
+/// The tables of the configuration.
+fn read(tree: &Tree) -> Result<(BootConfig, Tables)> {
+    let mut top = Section::top(tree);
+    let tables = (BootConfig::read(&mut top)?, Tables::read(&mut top)?);
+    top.finish()?;
+    Ok(tables)
 }
 
 #[cfg(test)]

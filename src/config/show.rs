@@ -1,85 +1,14 @@
-//! What is in force, and where each value comes from: the defaults written as a configuration, below
-//! the files that were read.
+//! The configuration in force: what was read, written as one file, with the place that each value comes from.
 
 use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
 
-use abide_core::config::tree::{DEFAULT, Node, Origin, Table, Tree, Value};
+use abide_core::config::section::Settings;
+use abide_core::config::tree::{Node, Table, Tree, Value};
 use abide_core::error::Result;
 
-/// Every key that has a default. (A test compares it with the defaults in force.)
-const DEFAULTS: &str = r#"
-[assess]
-test_window = "10min"
-deadline = "20min"
-on_failure = "rollback"
-tries = 3
-every_boot = false
-rearm = false
-[download]
-give_up_after = "5min"
-[report]
-motd = true
-[scripts]
-enabled = true
-timeout = "5min"
-interval = "30s"
-disabled = []
-[update]
-interval = "1h"
-jitter = "1h"
-target = "latest"
-channel = "stable"
-retry_failed = "never"
-retry_failed_max = "2w"
-download_spread = "1h"
-[update.inhibit]
-systemd = true
-files = []
-locks = []
-longest = "1w"
-[write]
-panic = "warn"
-"#;
-
-/// What the parts of `[update]` have that are not there unless they are written.
-const PARTS_OF_UPDATE: [(&str, &str); 3] = [
-    ("window", "days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']\ntime_zone = 'UTC'"),
-    ("hawkbit", "tenant = 'DEFAULT'\npart = 'os'\nconfirm = 'policy'\nforced = 'window'"),
-    ("fleetlock", "group = 'default'\npatience = '1d'\nif_away = 'stay'"),
-];
-
-/// What every check has.
-const CHECK: &str = r#"
-enabled = true
-required = true
-timeout = "10s"
-interval = "10s"
-start_delay = "0s"
-failures_allowed = 0
-only_if_passed_before = false
-"#;
-
-/// What each kind of check has beside that, or instead.
-const KINDS: [(&str, &str); 12] = [
-    ("system", "allow_failed = []"),
-    ("unit", "restarts_allowed = 0"),
-    (
-        "network",
-        "timeout = '5s'\ninterfaces = []\nneed = 'any'\nfamily = 'any'\ndefault_route = true\n\
-         gateway = true\nresolve = []\nconnect = []",
-    ),
-    ("command", "timeout = '30s'"),
-    ("http", "method = 'GET'"),
-    ("process", ""),
-    ("file", "exists = true\nnewer_than_boot = false"),
-    ("mount", "writable = false"),
-    ("disk", "writable = true"),
-    ("kernel", "taints = ['machine-check', 'bad-page', 'die', 'lockup']\nlog = true"),
-    ("clock", ""),
-    ("confirm", "silence = 'deny'"),
-];
+use crate::config;
 
 /// The keys of a check that are shown first.
 const FIRST: [&str; 2] = ["name", "kind"];
@@ -99,81 +28,37 @@ struct Setting<'t> {
 /// `written` with the defaults below it.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Usage`] never, for a configuration that was read without one.
+/// [`abide_core::error::Error::Usage`] with file and line for a value that cannot be.
 pub fn in_force(written: Tree) -> Result<Tree> {
-    let mut text = String::new();
-    if !written.table.contains_key("check") {
-        text.push_str("[[check]]\nname = 'system'\nkind = 'system'\n");
-    }
-    let mut all = Tree::parse(DEFAULT, &(DEFAULTS.to_owned() + &text))?;
-    let mut below = vec![];
-    for check in elements(&written, "check").chain(elements(&all, "check")) {
-        below.push(Node { value: Value::Table(defaults_of(check)?), origin: Origin::default() });
-    }
-    if !below.is_empty() {
-        let node = Node { value: Value::List(below), origin: Origin::default() };
-        let mut checks = Tree { table: Table::from([("check".to_owned(), node)]) };
-        checks.merge(all);
-        all = checks;
-    }
-    all.merge(written);
-    if let Some(Node { value: Value::Table(update), .. }) = all.table.get_mut("update") {
-        fill_update(update)?;
-    }
-    Ok(all)
+    let (boot, tables) = config::read(&written)?;
+    let mut table = boot.write();
+    table.extend(tables.write());
+    overlay(&mut table, written.table);
+    Ok(Tree { table })
 }
 
-/// The defaults of what is part of `[update]`, and the one that follows another key.
-fn fill_update(update: &mut Table) -> Result<()> {
-    let interval = update.get("interval").map(|node| node.value.clone());
-    if let (Some(jitter), Some(interval)) = (update.get_mut("jitter"), interval)
-        && jitter.origin.to_string() == DEFAULT
-    {
-        jitter.value = interval;
-    }
-    for (part, defaults) in PARTS_OF_UPDATE {
-        let defaults = Tree::parse(DEFAULT, defaults)?.table;
-        match update.get_mut(part).map(|node| &mut node.value) {
-            Some(Value::Table(table)) => fill(table, &defaults),
-            Some(Value::List(list)) => list.iter_mut().for_each(|element| {
-                if let Value::Table(table) = &mut element.value {
-                    fill(table, &defaults);
-                }
-            }),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn fill(table: &mut Table, defaults: &Table) {
-    for (key, node) in defaults {
-        // A window on single days alone opens on no others.
-        if !(key == "days" && table.contains_key("dates")) {
-            table.entry(key.clone()).or_insert_with(|| node.clone());
+/// Puts the values as they were written in the place of those that were read, with their origins.
+fn overlay(read: &mut Table, written: Table) {
+    for (key, node) in written {
+        match read.get_mut(&key).map(|node| &mut node.value) {
+            Some(value) if is_part(value) => overlay_part(value, node.value),
+            _ => {
+                read.insert(key, node);
+            }
         }
     }
 }
 
-fn defaults_of(check: &Table) -> Result<Table> {
-    let kind = check.get("kind").and_then(text_of).unwrap_or_default();
-    let own = KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, text)| text);
-    let mut tree = Tree::parse(DEFAULT, CHECK)?;
-    tree.merge(Tree::parse(DEFAULT, own)?);
-    // Only where there is a route has it a gateway.
-    if check.get("default_route").is_some_and(|node| node.value == Value::Boolean(false)) {
-        tree.table.remove("gateway");
+fn overlay_part(read: &mut Value, written: Value) {
+    match (read, written) {
+        (Value::Table(read), Value::Table(written)) => overlay(read, written),
+        (Value::List(read), Value::List(written)) => {
+            for (read, written) in read.iter_mut().zip(written) {
+                overlay_part(&mut read.value, written.value);
+            }
+        }
+        _ => {}
     }
-    tree.table.extend(check.get("name").map(|name| ("name".to_owned(), name.clone())));
-    Ok(tree.table)
-}
-
-fn elements<'t>(tree: &'t Tree, key: &str) -> impl Iterator<Item = &'t Table> {
-    let list = match tree.table.get(key).map(|node| &node.value) {
-        Some(Value::List(list)) => list.as_slice(),
-        _ => &[],
-    };
-    list.iter().filter_map(|node| if let Value::Table(table) = &node.value { Some(table) } else { None })
 }
 
 fn text_of(node: &Node) -> Option<&str> {
@@ -183,10 +68,10 @@ fn text_of(node: &Node) -> Option<&str> {
 /// As TOML has it: in quotes, if it is not bare.
 fn key(key: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    match !key.is_empty() && key.chars().all(is_bare) {
-        true => key.to_owned(),
-        false => literal(&Value::Text(key.to_owned())),
+    if !key.is_empty() && key.chars().all(is_bare) {
+        return key.to_owned();
     }
+    literal(&Value::Text(key.to_owned()))
 }
 
 /// As TOML, with the file and line of each value in a comment.
@@ -291,7 +176,7 @@ fn value(value: &Value) -> Json {
 }
 
 /// A value as TOML writes it.
-fn literal(value: &Value) -> String {
+pub(super) fn literal(value: &Value) -> String {
     match value {
         Value::Text(text) => toml::Value::String(text.clone()).to_string(),
         Value::Integer(n) => n.to_string(),
@@ -385,49 +270,5 @@ mod tests {
         let text = shown(windows);
         assert!(text.contains("\n[[update.window]]\nname = \"night\" "), "{text}");
         assert!(text.contains("\n[update.inhibit]\n"), "{text}");
-    }
-
-    /// A new key, or a new table, must be listed here or have its default above.
-    #[test]
-    fn no_key_is_left_out() {
-        let window = "start = '02:00'\nlength = '1h'\n";
-        // Table, the keys that it must have, those without a default, and the tables in it.
-        let tables = [
-            ("[assess]", "", "", ""),
-            ("[download]", "", "rate_limit ca", ""),
-            ("[report]", "", "url ca metrics", ""),
-            ("[scripts]", "", "", ""),
-            ("[trust]", "", "policy image_id", ""),
-            ("[slots]", "a = 'x'\nb = 'y'\n", "a b", ""),
-            ("[update]", "", "feed min_version floor rate_limit", "inhibit window hawkbit fleetlock"),
-            ("[update.inhibit]", "", "", ""),
-            ("[[update.window]]", window, "name dates start length latest_start", ""),
-            ("[update.hawkbit]", "url = 'http://h'\n", "url id token gateway_token ca attributes", ""),
-            ("[update.fleetlock]", "url = 'http://f'\n", "url id ca", ""),
-            ("[write]", "", "", ""),
-        ];
-        let known = |text: &str| -> Vec<String> {
-            let error = Config::parse("f", text).unwrap_err().to_string();
-            let list = error.split("known are: ").nth(1).unwrap_or_else(|| panic!("{error}"));
-            list.split(", ").map(str::to_owned).collect()
-        };
-        let top: Vec<String> =
-            known("no_such_table_at_all = 1").into_iter().filter(|table| table != "check").collect();
-        let listed = |name: &str| tables.iter().any(|(t, ..)| t.trim_matches(['[', ']']) == name);
-        assert!(top.iter().all(|table| listed(table)), "{top:?}");
-        for (table, needed, optional, parts) in tables {
-            let text = format!("{table}\n{needed}");
-            let defaults = shown(&text);
-            let own = defaults.split("\n\n").find(|part| part.starts_with(table)).unwrap_or_default();
-            for key in known(&format!("{text}no_such_key_at_all = 1\n")) {
-                let has_default = own.lines().any(|line| line.starts_with(&format!("{key} = ")));
-                let is = |list: &str| list.split(' ').any(|o| o == key);
-                let name = table.trim_matches(['[', ']']);
-                assert!(
-                    has_default || is(optional) || is(parts) && listed(&format!("{name}.{key}")),
-                    "{table} {key}"
-                );
-            }
-        }
     }
 }

@@ -1,9 +1,9 @@
-//! `[trust]`: what an image must be vouched for by.
+//! `[trust]`: what an image must be verified by.
 
-use abide_core::config::section::Section;
-use abide_core::error::Result;
+use abide_core::config::form::{Optional, Text, Word, Words};
+use abide_core::config::table::settings;
 
-/// What is asked of an image before it may become an update.
+/// What an image must be verified by before it may become an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// A signature of one of the installed keys.
@@ -14,19 +14,22 @@ pub enum Policy {
     None,
 }
 
-/// Whom to trust.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trust {
-    /// None where nothing is configured: [`Policy::Signature`] once a key is installed.
-    pub policy: Option<Policy>,
-    /// The `IMAGE_ID` (else `ID`) that images must have; none: that of the running system.
-    pub image_id: Option<String>,
+impl Words for Policy {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("signature", Self::Signature), ("digest", Self::Digest), ("none", Self::None)];
 }
 
-impl Trust {
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let words = [("signature", Policy::Signature), ("digest", Policy::Digest), ("none", Policy::None)];
-        Ok(Self { policy: section.word("policy", &words)?, image_id: section.text("image_id")? })
+settings! {
+    /// What an image must be verified by.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Trust {
+        /// What an image must be verified by. `"signature"`: an installed key. `"digest"`: a digest that is given,
+        /// or published beside the image. `"none"`: nothing.
+        pub policy: Optional<Word<Policy>> = None,
+            otherwise "`\"signature\"` if a key is installed", example "signature";
+        /// The `IMAGE_ID` (else `ID`) that an image must have. Another one is refused.
+        pub image_id: Optional<Text> = None, otherwise "the running system's", example "edge";
     }
 }
 

@@ -1,29 +1,29 @@
 //! `[write]`: which images are written.
 
-use abide_core::config::section::Section;
-use abide_core::error::Result;
+use abide_core::config::form::{Word, Words};
+use abide_core::config::table::settings;
 
 /// What becomes of an image that lacks something without which it may not come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lacking {
     /// It is written, with a warning.
-    #[default]
     Warn,
     /// It is refused.
     Refuse,
 }
 
-/// The rules for images beside those that always hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct WriteRules {
-    /// `panic`: a kernel that would stand still when it panics, since its UKI has no `panic=`.
-    pub no_panic: Lacking,
+impl Words for Lacking {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] = &[("warn", Self::Warn), ("require", Self::Refuse)];
 }
 
-impl WriteRules {
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let words = [("warn", Lacking::Warn), ("require", Lacking::Refuse)];
-        Ok(Self { no_panic: section.word("panic", &words)?.unwrap_or_default() })
+settings! {
+    /// The rules for images beside those that always hold.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct WriteRules {
+        /// What happens to an image whose UKI has no `panic=` on its command line, so that a kernel that panics
+        /// before the initramfs hangs. `"warn"`: it is written, with a warning. `"require"`: it is refused.
+        pub no_panic as "panic": Word<Lacking> = Lacking::Warn;
     }
 }
 

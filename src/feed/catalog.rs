@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::forms::{List, open_tables};
 use crate::image::names::Name;
 use crate::image::trust::Sums;
 use abide_core::boot::model::version::compare;
+use abide_core::config::form::{Count, Text};
 use abide_core::config::section::Section;
 use abide_core::config::tree::Tree;
 
@@ -167,18 +169,19 @@ fn read_metadata(bytes: &[u8]) -> Result<Vec<NamedTerms>, String> {
     let read = || {
         let tree = Tree::parse(METADATA, text)?;
         let mut top = Section::top(&tree);
-        let format = top.count("format", 0..=u32::MAX)?;
+        let format = top.read::<Count<0, { u32::MAX }>>("format")?;
         if format != Some(FORMAT) {
             return Err(top.error_at("format", "is not 1; a newer version of Abide may support it"));
         }
-        top.open_tables("release", |release| {
-            let version = release.text("version")?.ok_or_else(|| release.error("needs version = \"1.2\""))?;
+        let Some(releases) = top.get("release") else { return Ok(vec![]) };
+        open_tables(&top, "release", releases, |release| {
+            let version = release.need::<Text>("version", "\"1.2\"")?;
             let terms = Terms {
-                requires: release.text("requires")?,
-                min_version: release.text("min_version")?,
-                channels: release.texts("channels")?.unwrap_or_default(),
+                requires: release.read::<Text>("requires")?,
+                min_version: release.read::<Text>("min_version")?,
+                channels: release.read::<List<Text>>("channels")?.unwrap_or_default(),
             };
-            Ok(NamedTerms { image: release.text("image")?, version, terms })
+            Ok(NamedTerms { image: release.read::<Text>("image")?, version, terms })
         })
     };
     read().map_err(|e| format!("cannot use its metadata: {e}"))

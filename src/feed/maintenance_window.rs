@@ -72,8 +72,8 @@ fn of_window(window: &MaintenanceWindow, now: Timestamp) -> impl Iterator<Item =
     let today = now.to_zoned(window.zone.rules().clone()).date();
     let before = i64::try_from(window.length.as_secs() / 86_400).unwrap_or(0) + 2;
     let near = (-before..=AHEAD).filter_map(move |days| today.checked_add(days.days()).ok());
-    let far = window.days.dates().iter().copied().filter(move |date| *date > today);
-    near.chain(far).filter(|date| window.days.has(*date)).filter_map(|date| opening(window, date))
+    let far = window.dates.iter().copied().filter(move |date| *date > today);
+    near.chain(far).filter(|date| window.opens_on(*date)).filter_map(|date| opening(window, date))
 }
 
 /// The opening of `window` on `date`; none outside the supported range of time.

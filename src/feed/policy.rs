@@ -279,8 +279,8 @@ impl<'a> Selection<'a> {
 
     fn may_be_tried(&self, release: &Release) -> Result<(), Why> {
         let next_attempt = |failed: &FailedImage| {
-            let rule = self.rules.retry_failed.as_ref()?;
-            Some(backoff::until(rule, failed.time?, failed.times, self.now))
+            let rule = self.rules.retry()?;
+            Some(backoff::until(&rule, failed.time?, failed.times, self.now))
         };
         // Of several records the one with the latest next attempt counts; none means never.
         let mut latest = None;

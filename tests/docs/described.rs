@@ -208,14 +208,3 @@ fn every_target_of_make_that_a_page_names_exists() {
         }
     }
 }
-
-#[test]
-fn the_example_configuration_changes_nothing_and_its_keys_are_known() {
-    let text = page("packaging/abide.toml.example");
-    assert_eq!(Config::parse("example", &text).unwrap(), Config::default());
-    let uncommented = |line: &str| line.strip_prefix('#').filter(|l| !l.starts_with(' ')).map(str::to_owned);
-    let shown: Vec<String> = text.lines().filter_map(uncommented).collect();
-    let shown = Config::parse("example", &shown.join("\n")).unwrap();
-    assert_eq!((shown.assess, shown.checks.len()), (Config::default().assess, 3));
-    assert!(shown.slots.is_some());
-}

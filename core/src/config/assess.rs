@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::config::duration;
+use crate::config::form::{Count, Flag, Span, Word, Words};
 use crate::config::section::Section;
+use crate::config::table::settings;
 use crate::error::Result;
 
-/// What a trial that fails its checks does.
+/// What happens when a trial fails its checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
     /// Mark the new system bad and reboot into the old one, whatever tries are left.
@@ -15,62 +17,49 @@ pub enum OnFailure {
     Retry,
 }
 
-/// The limits of a trial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assess {
-    /// The new system must stay healthy for this long, without a break.
-    pub test_window: Duration,
-    /// An uncommitted trial boot has failed after this long, counted from the start of the kernel.
-    pub deadline: Duration,
-    /// What then happens.
-    pub on_failure: OnFailure,
-    /// How often the loader tries a new system, 1 to 9: one digit, so that the file name of the
-    /// boot entry keeps its length while it is counted down.
-    pub tries: u32,
-    /// Whether committed systems are checked at every boot, too.
-    pub every_boot: bool,
-    /// Whether the loader goes on counting a committed system's boots, which get their tries back
-    /// whenever it was healthy.
-    pub rearm: bool,
+impl Words for OnFailure {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] = &[("rollback", Self::Rollback), ("retry", Self::Retry)];
 }
 
-impl Default for Assess {
-    fn default() -> Self {
-        Self {
-            test_window: Duration::from_secs(10 * 60),
-            deadline: Duration::from_secs(20 * 60),
-            on_failure: OnFailure::Rollback,
-            tries: 3,
-            every_boot: false,
-            rearm: false,
-        }
+settings! {
+    /// The limits of a trial.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Assess checked by fits {
+        /// How long the new system must stay healthy without a break before it is committed.
+        pub test_window: Span = Duration::from_secs(10 * 60);
+        /// An uncommitted trial has failed this long after the start of the kernel, whatever else happens. Must be
+        /// longer than the test window.
+        pub deadline: Span = Duration::from_secs(20 * 60);
+        /// What happens when a trial fails its checks. `"rollback"`: mark the new system bad and reboot into the
+        /// old one at once. `"retry"`: reboot and use up the tries first.
+        pub on_failure: Word<OnFailure> = OnFailure::Rollback;
+        /// How often the boot loader tries a new system.
+        // One digit, so that the file name of the boot entry keeps its length while it is counted down.
+        pub tries: Count<1, 9> = 3;
+        /// Whether committed systems are checked at every boot, too. Needs
+        /// `systemctl enable abide-every-boot.service`.
+        pub every_boot: Flag = false;
+        /// Whether the boot loader keeps counting the boots of a committed system, so that one that crashes later
+        /// falls back, too.
+        pub rearm: Flag = false;
     }
 }
 
 impl Assess {
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let default = Self::default();
-        let words = [("rollback", OnFailure::Rollback), ("retry", OnFailure::Retry)];
-        let assess = Self {
-            test_window: section.duration("test_window")?.unwrap_or(default.test_window),
-            deadline: section.duration("deadline")?.unwrap_or(default.deadline),
-            on_failure: section.word("on_failure", &words)?.unwrap_or(default.on_failure),
-            tries: section.count("tries", 1..=9)?.unwrap_or(default.tries),
-            every_boot: section.flag("every_boot")?.unwrap_or(default.every_boot),
-            rearm: section.flag("rearm")?.unwrap_or(default.rearm),
-        };
-        if assess.deadline <= assess.test_window {
-            let key = if section.has("deadline") { "deadline" } else { "test_window" };
-            return Err(section.error_at(
-                key,
-                &format!(
-                    "the deadline ({}) leaves no room for the test window ({}): no update could be committed",
-                    duration::format(assess.deadline),
-                    duration::format(assess.test_window)
-                ),
-            ));
+    fn fits(&self, section: &Section<'_>) -> Result<()> {
+        if self.deadline > self.test_window {
+            return Ok(());
         }
-        Ok(assess)
+        let key = if section.has("deadline") { "deadline" } else { "test_window" };
+        Err(section.error_at(
+            key,
+            &format!(
+                "the deadline ({}) leaves no room for the test window ({}): no update could be committed",
+                duration::format(self.deadline),
+                duration::format(self.test_window)
+            ),
+        ))
     }
 }
 
@@ -78,10 +67,12 @@ impl Assess {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::BootConfig;
+    use crate::config::section::Settings;
     use crate::config::tree::Tree;
 
     fn read(text: &str) -> Result<Assess> {
-        Section::top(&Tree::parse("f", text)?).table("assess", Assess::read)
+        BootConfig::read(&mut Section::top(&Tree::parse("f", text)?)).map(|config| config.assess)
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The configuration as files and trees, and the part of it that a boot needs.
 //!
-//! Files are read into trees ([`tree`]) in which each value remembers where it was written, the
-//! trees are merged by a pure function, and what comes out is read once, by a reader that knows
-//! exactly the keys that are asked for ([`section`]). So an unknown key is an error with a place.
+//! Files are read into trees ([`tree`]) whose values keep the file and line that they come from. A pure function
+//! merges the trees, and the tables of settings ([`table`]) read the result. So an unknown key is an error with a
+//! place.
 
 pub mod assess;
 pub mod duration;
 pub mod files;
+pub mod form;
 pub mod section;
-pub mod size;
+pub mod setting;
 pub mod slots;
+pub mod table;
 pub mod tree;
 
 use std::fs;
@@ -20,37 +22,30 @@ pub use slots::SlotLabels;
 
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
-use section::Section;
+use form::{Optional, Sub};
+use section::{Section, Settings};
+use table::settings;
 use tree::Tree;
 
-/// What the stages of a boot go by, with the defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BootConfig {
-    /// `[assess]`: how long a new system is tried, and what happens if it fails.
-    pub assess: Assess,
-    /// `[slots]`: the partition labels of the two roots; `None` leaves finding them to Abide.
-    pub slots: Option<SlotLabels>,
+settings! {
+    /// What the stages of a boot need, with the defaults filled in.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct BootConfig {
+        /// How long a new system is tried, and what happens if it fails.
+        pub assess: Sub<Assess> = Assess::default();
+        /// The partition labels of the two roots, where Abide does not find them by itself.
+        pub slots: Optional<Sub<SlotLabels>> = None;
+    }
 }
 
 impl BootConfig {
-    /// Reads `[assess]` and `[slots]` from the configuration of `root` and does not look at other keys: a
-    /// boot must not end because a check is misspelt.
+    /// Reads `[assess]` and `[slots]` from the configuration of `root` and ignores other keys: a boot
+    /// must not fail because a check is misspelt.
     ///
     /// # Errors
     /// [`Error::Usage`] for a file that cannot be read or understood, with file and line.
     pub fn load(root: &Root) -> Result<Self> {
         Self::read(&mut Section::top(&load_tree(root, None)?))
-    }
-
-    /// Reads the two tables of `top`.
-    ///
-    /// # Errors
-    /// As [`BootConfig::load`].
-    pub fn read(top: &mut Section<'_>) -> Result<Self> {
-        Ok(Self {
-            assess: top.table("assess", Assess::read)?,
-            slots: top.optional_table("slots", SlotLabels::read)?,
-        })
     }
 }
 

@@ -1,24 +1,26 @@
-//! `[slots]`: which partitions hold the two roots, where their labels do not say so by themselves.
+//! `[slots]`: which partitions hold the two roots, where Abide does not find them by their labels.
 
+use crate::config::form::Text;
 use crate::config::section::Section;
+use crate::config::table::settings;
 use crate::error::Result;
 
-/// The partition labels of the roots of the slots `a` and `b`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlotLabels {
-    /// The label of slot `a`'s root.
-    pub a: String,
-    /// The label of slot `b`'s root.
-    pub b: String,
+settings! {
+    /// The partition labels of the two roots.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SlotLabels checked by differ {
+        /// The partition label of slot a's root.
+        pub a: Text, example "system-left";
+        /// The partition label of slot b's root.
+        pub b: Text, example "system-right";
+    }
 }
 
 impl SlotLabels {
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let (a, b) = (section.text("a")?, section.text("b")?);
-        match (a, b) {
-            (Some(a), Some(b)) if a != b => Ok(Self { a, b }),
-            (Some(_), Some(_)) => Err(section.error("a and b are the same partition label")),
-            _ => Err(section.error("needs both a and b, the partition labels of the two roots")),
+    fn differ(&self, section: &Section<'_>) -> Result<()> {
+        if self.a == self.b {
+            return Err(section.error("a and b are the same partition label"));
         }
+        Ok(())
     }
 }

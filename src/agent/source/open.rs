@@ -5,6 +5,7 @@ use crate::agent::source::feed::FeedSource;
 use crate::agent::source::hawkbit::HawkbitSource;
 use crate::agent::source::interface::Source;
 use crate::config::Config;
+use crate::config::update::Token;
 use crate::feed::cache::Cache;
 use abide_core::error::Result;
 
@@ -23,5 +24,5 @@ pub fn open<'a>(context: Context<'a>, cache: &Cache) -> Result<Option<Box<dyn So
 
 /// The file with the token that authenticates the machine to its source.
 pub fn token(config: &Config) -> Option<&str> {
-    config.update.hawkbit.as_ref()?.token.as_ref().map(|token| token.file())
+    config.update.hawkbit.as_ref()?.token().map(Token::file)
 }

@@ -1,30 +1,45 @@
 //! `kind = "command"`: a program exits with status 0.
 
-use abide_core::config::section::Section;
+use abide_core::config::form::Text;
+use abide_core::config::section::{Form, Section, wrong};
+use abide_core::config::table::settings;
+use abide_core::config::tree::{Node, Value};
 use abide_core::error::Result;
 
-/// `kind = "command"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandCheck {
-    /// The program and its arguments.
-    pub command: Vec<String>,
+use crate::config::forms::List;
+
+settings! {
+    /// `kind = "command"`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CommandCheck {
+        /// The program and its arguments as a list, or a text for `/bin/sh -c`.
+        pub command: CommandLine, example ["/usr/bin/app", "--self-test"];
+    }
 }
 
-impl CommandCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let is_list = section.is_list("command");
-        let command = match section.texts("command")? {
-            Some(words) if is_list => words,
-            Some(mut line) => {
-                let mut shell = vec!["/bin/sh".to_owned(), "-c".to_owned()];
-                shell.append(&mut line);
-                shell
-            }
-            None => Vec::new(),
-        };
-        match command.first() {
-            Some(program) if !program.is_empty() => Ok(Self { command }),
-            _ => Err(section.error("a check of kind command needs command = [\"/path/to/program\"]")),
+/// A program and its arguments, or a text for the shell.
+#[derive(Debug)]
+pub struct CommandLine;
+
+impl Form for CommandLine {
+    type Value = Vec<String>;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Vec<String>> {
+        let words = List::<Text>::read(section, key, node)?;
+        if words.first().is_none_or(String::is_empty) {
+            return Err(wrong(node, key, "a program, such as [\"/path/to/program\"]"));
         }
+        if let Value::List(_) = node.value {
+            return Ok(words);
+        }
+        Ok(["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(words).collect())
+    }
+
+    fn write(value: &Vec<String>) -> Option<Value> {
+        List::<Text>::write(value)
+    }
+
+    fn described() -> String {
+        "list of texts, or text".into()
     }
 }

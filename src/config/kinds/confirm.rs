@@ -1,29 +1,35 @@
 //! `kind = "confirm"`: somebody says that all is well.
 
-use std::time::Duration;
-
+use abide_core::config::form::{Optional, Span, Word, Words};
 use abide_core::config::section::Section;
+use abide_core::config::table::settings;
 use abide_core::error::Result;
 
-/// `kind = "confirm"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfirmCheck {
-    /// How long an answer is waited for, from the start of the assessment; `None`: until the deadline.
-    pub wait: Option<Duration>,
-    /// Whether silence is consent.
-    pub silence_confirms: bool,
+settings! {
+    /// `kind = "confirm"`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ConfirmCheck checked by ends {
+        /// How long to wait for an answer, from the start of the assessment.
+        pub wait: Optional<Span> = None, otherwise "until the deadline", example "15min";
+        /// What no answer within `wait` means. `"confirm"` needs `wait`.
+        pub silence_confirms as "silence": Word<Silence> = false;
+    }
+}
+
+/// What no answer means: whether it confirms.
+#[derive(Debug)]
+pub struct Silence;
+
+impl Words for Silence {
+    type Value = bool;
+    const WORDS: &'static [(&'static str, bool)] = &[("deny", false), ("confirm", true)];
 }
 
 impl ConfirmCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let words = [("deny", false), ("confirm", true)];
-        let check = Self {
-            wait: section.duration("wait")?,
-            silence_confirms: section.word("silence", &words)?.unwrap_or(false),
-        };
-        match check.silence_confirms && check.wait.is_none() {
-            true => Err(section.error_at("silence", "needs wait: how long an answer is waited for")),
-            false => Ok(check),
+    fn ends(&self, section: &Section<'_>) -> Result<()> {
+        if self.silence_confirms && self.wait.is_none() {
+            return Err(section.error_at("silence", "needs wait: how long to wait for an answer"));
         }
+        Ok(())
     }
 }

@@ -1,32 +1,32 @@
 //! `kind = "file"`: a file is as it should be.
 
+use abide_core::config::form::{Flag, Optional, Text};
 use abide_core::config::section::Section;
+use abide_core::config::table::settings;
 use abide_core::error::Result;
 
-/// `kind = "file"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileCheck {
-    /// Absolute path of the file or folder.
-    pub path: String,
-    /// Whether it must be there, or must not.
-    pub exists: bool,
-    /// Whether it must have been written since the start of the kernel.
-    pub newer_than_boot: bool,
-    /// A text that it must contain.
-    pub contains: Option<String>,
+use crate::config::forms::AbsolutePath;
+
+settings! {
+    /// `kind = "file"`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct FileCheck checked by can_be {
+        /// The file or folder.
+        pub path: AbsolutePath, example "/data/ready";
+        /// Whether it must exist, or must not.
+        pub exists: Flag = true;
+        /// Whether it must have been written since the start of the kernel.
+        pub newer_than_boot: Flag = false;
+        /// A text that it must contain.
+        pub contains: Optional<Text> = None, example "ok";
+    }
 }
 
 impl FileCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let check = Self {
-            path: section.needed_path("path")?,
-            exists: section.flag("exists")?.unwrap_or(true),
-            newer_than_boot: section.flag("newer_than_boot")?.unwrap_or(false),
-            contains: section.text("contains")?,
-        };
-        match !check.exists && (check.newer_than_boot || check.contains.is_some()) {
-            true => Err(section.error_at("exists", "a file that must not exist can have no other property")),
-            false => Ok(check),
+    fn can_be(&self, section: &Section<'_>) -> Result<()> {
+        if !self.exists && (self.newer_than_boot || self.contains.is_some()) {
+            return Err(section.error_at("exists", "a file that must not exist can have no other property"));
         }
+        Ok(())
     }
 }

@@ -1,26 +1,32 @@
 //! `kind = "http"`: a server gives the right answer.
 
+use abide_core::config::form::{Count, Optional, Text, Word, Words};
 use abide_core::config::section::Section;
+use abide_core::config::table::settings;
 use abide_core::error::Result;
 
-/// `kind = "http"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpCheck {
-    /// `http://` or `https://`
-    pub url: String,
-    /// The method.
-    pub method: Method,
-    /// What is sent along with POST.
-    pub body: Option<String>,
-    /// The status codes that pass; empty means any of 200 to 299.
-    pub status: Vec<u16>,
-    /// A shell pattern that some line of the answer must match.
-    pub matches: Option<String>,
-    /// A file of certificates in PEM that are trusted, instead of the system's.
-    pub ca: Option<String>,
+use crate::config::forms::{AbsolutePath, OptionalList, Pattern, Url};
+
+settings! {
+    /// `kind = "http"`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct HttpCheck checked by posts {
+        /// What is asked for.
+        pub url: Url, example "https://orchestrator.example/healthz";
+        /// The HTTP method.
+        pub method: Word<Method> = Method::Get;
+        /// What is posted. Needs `method = "POST"`.
+        pub body: Optional<Text> = None;
+        /// The status codes that pass.
+        pub status: OptionalList<Count<100, 599>> = vec![], otherwise "any of 200 to 299", example [200, 401];
+        /// A pattern that some line of the answer (its first MiB) must match.
+        pub matches: Optional<Pattern> = None, example "*ready*";
+        /// A file of PEM certificates to check the server against.
+        pub ca: Optional<AbsolutePath> = None, otherwise "the system's", example "/etc/abide/ca.pem";
+    }
 }
 
-/// How the server is asked.
+/// An HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// GET
@@ -29,24 +35,16 @@ pub enum Method {
     Post,
 }
 
+impl Words for Method {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] = &[("GET", Self::Get), ("POST", Self::Post)];
+}
+
 impl HttpCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let url = section.text("url")?.unwrap_or_default();
-        if !["http://", "https://"].iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) {
-            return Err(section.error("a check of kind http needs url = \"http://…\" or \"https://…\""));
+    fn posts(&self, section: &Section<'_>) -> Result<()> {
+        if self.body.is_some() && self.method == Method::Get {
+            return Err(section.error_at("body", "needs method = \"POST\""));
         }
-        let methods = [("GET", Method::Get), ("POST", Method::Post)];
-        let check = Self {
-            url,
-            method: section.word("method", &methods)?.unwrap_or(Method::Get),
-            body: section.text("body")?,
-            status: section.numbers("status", 100..=599)?.unwrap_or_default(),
-            matches: section.text("matches")?,
-            ca: section.path("ca")?,
-        };
-        match check.body.is_some() && check.method == Method::Get {
-            true => Err(section.error_at("body", "needs method = \"POST\"")),
-            false => Ok(check),
-        }
+        Ok(())
     }
 }

@@ -1,15 +1,19 @@
 //! `kind = "kernel"`: the kernel has not crashed, and nothing has locked up.
 
-use abide_core::config::section::Section;
-use abide_core::error::Result;
+use abide_core::config::form::{Flag, Word, Words};
+use abide_core::config::table::settings;
 
-/// `kind = "kernel"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelCheck {
-    /// The taints that fail.
-    pub taints: Vec<Taint>,
-    /// Whether the kernel's log is searched for crashes and lockups.
-    pub log: bool,
+use crate::config::forms::List;
+
+settings! {
+    /// `kind = "kernel"`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct KernelCheck {
+        /// The taints of the kernel that fail.
+        pub taints: List<Word<Taint>> = vec![Taint::MachineCheck, Taint::BadPage, Taint::Die, Taint::Lockup];
+        /// Whether the kernel's log is searched for crashes, lockups and hung tasks.
+        pub log: Flag = true;
+    }
 }
 
 /// What may have tainted the kernel (Linux, Documentation/admin-guide/tainted-kernels.rst).
@@ -31,22 +35,15 @@ pub enum Taint {
     Lockup,
 }
 
-impl KernelCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let words = [
-            ("machine-check", Taint::MachineCheck),
-            ("bad-page", Taint::BadPage),
-            ("die", Taint::Die),
-            ("warn", Taint::Warn),
-            ("out-of-tree", Taint::OutOfTree),
-            ("unsigned", Taint::Unsigned),
-            ("lockup", Taint::Lockup),
-        ];
-        Ok(Self {
-            taints: section
-                .words("taints", &words)?
-                .unwrap_or_else(|| vec![Taint::MachineCheck, Taint::BadPage, Taint::Die, Taint::Lockup]),
-            log: section.flag("log")?.unwrap_or(true),
-        })
-    }
+impl Words for Taint {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("machine-check", Self::MachineCheck),
+        ("bad-page", Self::BadPage),
+        ("die", Self::Die),
+        ("warn", Self::Warn),
+        ("out-of-tree", Self::OutOfTree),
+        ("unsigned", Self::Unsigned),
+        ("lockup", Self::Lockup),
+    ];
 }

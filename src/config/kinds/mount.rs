@@ -1,25 +1,19 @@
 //! `kind = "mount"`: a file system is mounted.
 
-use abide_core::config::section::Section;
-use abide_core::error::Result;
+use abide_core::config::form::{Flag, Optional, Text};
+use abide_core::config::table::settings;
 
-/// `kind = "mount"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountCheck {
-    /// Absolute path of the mount point.
-    pub path: String,
-    /// The type of the file system.
-    pub fs_type: Option<String>,
-    /// Whether it must be mounted for writing.
-    pub writable: bool,
-}
+use crate::config::forms::AbsolutePath;
 
-impl MountCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        Ok(Self {
-            path: section.needed_path("path")?,
-            fs_type: section.text("type")?,
-            writable: section.flag("writable")?.unwrap_or(false),
-        })
+settings! {
+    /// `kind = "mount"`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct MountCheck {
+        /// The mount point.
+        pub path: AbsolutePath, example "/data";
+        /// The type of the file system.
+        pub fs_type as "type": Optional<Text> = None, otherwise "any", example "ext4";
+        /// Whether both the mount and the file system must be writable.
+        pub writable: Flag = false;
     }
 }

@@ -1,26 +1,42 @@
-//! The kind that looks at the network.
+//! `kind = "network"`: interface, address, route, gateway, names and connections.
 
+use abide_core::config::form::{Flag, Optional, Rule, Text, Word, Words};
 use abide_core::config::section::Section;
+use abide_core::config::table::settings;
 use abide_core::error::Result;
 
-/// `kind = "network"`. Without any key of its own: some interface other than the loopback is up
-/// with a carrier and an address, there is a default route, and its gateway answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkCheck {
-    /// Names of interfaces, as shell patterns; empty means any but the loopback.
-    pub interfaces: Vec<String>,
-    /// Whether all of [`NetworkCheck::interfaces`] must be usable, or any of them.
-    pub all_interfaces: bool,
-    /// The kinds of address that are needed.
-    pub family: Family,
-    /// Whether a default route is needed.
-    pub default_route: bool,
-    /// Whether the gateway of the default route must answer.
-    pub gateway: bool,
-    /// Names that must resolve.
-    pub resolve: Vec<String>,
-    /// `HOST:PORT`s that must accept a connection.
-    pub connect: Vec<String>,
+use crate::config::forms::{List, Pattern};
+
+settings! {
+    /// `kind = "network"`. By default some interface other than the loopback is up with a carrier and an address,
+    /// there is a default route, and its gateway answers.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct NetworkCheck checked by has_gateway {
+        /// The names of interfaces. An empty list means any interface but the loopback.
+        pub interfaces: List<Pattern> = vec![];
+        /// `"any"`: one usable interface is enough. `"all"`: each pattern must have an interface, and all of these
+        /// must be usable.
+        pub all_interfaces as "need": Word<Need> = false;
+        /// The addresses that an interface needs. Link-local ones do not count.
+        pub family: Word<Family> = Family::Any;
+        /// Whether there must be a default route through a usable interface.
+        pub default_route: Flag = true;
+        /// Whether the gateway of the default route must answer an ICMP echo or, for IPv4, ARP.
+        pub gateway: Optional<Flag> = default_route.then_some(true), otherwise "as `default_route`", example true;
+        /// Names that must resolve.
+        pub resolve: List<Text> = vec![];
+        /// Addresses that must accept a TCP connection. An IPv6 address stands in brackets.
+        pub connect: List<HostAndPort> = vec![];
+    }
+}
+
+/// Whether all interfaces are needed.
+#[derive(Debug)]
+pub struct Need;
+
+impl Words for Need {
+    type Value = bool;
+    const WORDS: &'static [(&'static str, bool)] = &[("any", false), ("all", true)];
 }
 
 /// Which addresses an interface must have. Link-local ones do not count.
@@ -36,31 +52,31 @@ pub enum Family {
     Both,
 }
 
-impl NetworkCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let families =
-            [("any", Family::Any), ("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6), ("both", Family::Both)];
-        let check = Self {
-            interfaces: section.texts("interfaces")?.unwrap_or_default(),
-            all_interfaces: section.word("need", &[("any", false), ("all", true)])?.unwrap_or(false),
-            family: section.word("family", &families)?.unwrap_or(Family::Any),
-            default_route: section.flag("default_route")?.unwrap_or(true),
-            gateway: section.flag("gateway")?.unwrap_or(true),
-            resolve: section.texts("resolve")?.unwrap_or_default(),
-            connect: section.texts("connect")?.unwrap_or_default(),
-        };
-        if let Some(target) = check.connect.iter().find(|target| !is_host_and_port(target)) {
-            return Err(section.error_at("connect", &format!("'{target}' is not HOST:PORT")));
-        }
-        if check.gateway && !check.default_route && section.has("gateway") {
-            return Err(section.error_at("gateway", "needs default_route = true: it is that route's gateway"));
-        }
-        Ok(Self { gateway: check.gateway && check.default_route, ..check })
+impl Words for Family {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("any", Self::Any), ("ipv4", Self::Ipv4), ("ipv6", Self::Ipv6), ("both", Self::Both)];
+}
+
+/// `HOST:PORT`
+#[derive(Debug)]
+pub struct HostAndPort;
+
+impl Rule for HostAndPort {
+    const NAME: &'static str = "`HOST:PORT`";
+
+    fn problem(text: &str) -> Option<String> {
+        let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+        let fits = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port));
+        (!fits).then(|| format!("'{text}' is not HOST:PORT"))
     }
 }
 
-fn is_host_and_port(target: &str) -> bool {
-    target
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+impl NetworkCheck {
+    fn has_gateway(&self, section: &Section<'_>) -> Result<()> {
+        if self.gateway == Some(true) && !self.default_route {
+            return Err(section.error_at("gateway", "needs default_route = true: it is that route's gateway"));
+        }
+        Ok(())
+    }
 }

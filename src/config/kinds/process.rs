@@ -1,7 +1,13 @@
-//! `kind = "process"`: a process runs.
+//! `kind = "process"`: a process runs, within its memory.
 
-use abide_core::config::section::Section;
+use abide_core::config::form::Optional;
+use abide_core::config::section::{Section, Settings};
+use abide_core::config::setting::Setting;
+use abide_core::config::table::settings;
+use abide_core::config::tree::Table;
 use abide_core::error::Result;
+
+use crate::config::forms::{AbsolutePath, NotEmpty, Size};
 
 /// `kind = "process"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,21 +23,42 @@ pub struct ProcessCheck {
 pub enum Which {
     /// By the name of its program.
     Program(String),
-    /// By the process id in a file.
+    /// By the process ID in a file.
     Pidfile(String),
 }
 
-impl ProcessCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let which = match (section.text("program")?, section.path("pidfile")?) {
-            (Some(program), None) if !program.is_empty() => Which::Program(program),
+settings! {
+    struct Keys {
+        /// The name of the program. Either this or `pidfile` is needed.
+        program: Optional<NotEmpty> = None, example "app";
+        /// A file that holds the process ID, instead of `program`.
+        pidfile: Optional<AbsolutePath> = None;
+        /// How much resident memory all instances together may use.
+        memory_max: Optional<Size> = None, otherwise "no limit", example "512M";
+    }
+}
+
+impl Settings for ProcessCheck {
+    const KEYS: &'static [Setting] = Keys::KEYS;
+
+    fn read(section: &mut Section<'_>) -> Result<Self> {
+        let Keys { program, pidfile, memory_max } = Keys::read(section)?;
+        let which = match (program, pidfile) {
+            (Some(program), None) => Which::Program(program),
             (None, Some(file)) => Which::Pidfile(file),
-            _ => {
-                return Err(
-                    section.error("a check of kind process needs program = \"NAME\" or pidfile = \"/FILE\"")
-                );
+            (None, None) => return Err(section.error("needs program = \"NAME\" or pidfile = \"/FILE\"")),
+            (Some(_), Some(_)) => {
+                return Err(section.error_at("pidfile", "program is there, too; use one of them"));
             }
         };
-        Ok(Self { which, memory_max: section.size("memory_max")? })
+        Ok(Self { which, memory_max })
+    }
+
+    fn write(&self) -> Table {
+        let (program, pidfile) = match self.which.clone() {
+            Which::Program(name) => (Some(name), None),
+            Which::Pidfile(file) => (None, Some(file)),
+        };
+        Keys { program, pidfile, memory_max: self.memory_max }.write()
     }
 }

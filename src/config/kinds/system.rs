@@ -1,17 +1,14 @@
-//! `kind = "system"`: systemd has finished booting, and no unit failed that had not failed before.
+//! `kind = "system"`: systemd has finished booting, and no unit has failed that had not failed before.
 
-use abide_core::config::section::Section;
-use abide_core::error::Result;
+use abide_core::config::table::settings;
 
-/// `kind = "system"`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SystemCheck {
-    /// Units that may fail, as shell patterns, beside those that had failed before the update.
-    pub allow_failed: Vec<String>,
-}
+use crate::config::forms::{List, Pattern};
 
-impl SystemCheck {
-    pub(in crate::config) fn read(section: &mut Section<'_>) -> Result<Self> {
-        Ok(Self { allow_failed: section.texts("allow_failed")?.unwrap_or_default() })
+settings! {
+    /// `kind = "system"`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SystemCheck {
+        /// Units that may fail, beside those that had already failed on the last committed system.
+        pub allow_failed: List<Pattern> = vec![];
     }
 }

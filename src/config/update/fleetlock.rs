@@ -1,61 +1,65 @@
-//! `[update.fleetlock]`: a FleetLock server where machines queue for their reboot.
+//! `[update.fleetlock]`: a FleetLock server that grants reboots one after the other.
 
 use std::time::Duration;
 
-use abide_core::config::section::Section;
-use abide_core::error::Result;
+use abide_core::config::form::{Optional, Rule, Span, Word, Words};
+use abide_core::config::table::settings;
 
-/// How the server is reached, and what is done without it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FleetLock {
-    /// The base that `/v1/pre-reboot` is appended to.
-    pub url: String,
-    /// The group of machines that this one queues with.
-    pub group: String,
-    /// By what the server knows the machine; none: derived from the machine id.
-    pub id: Option<String>,
-    /// A file of PEM certificates that the server is checked against instead of the system's.
-    pub ca: Option<String>,
-    /// How long a server that does not answer is asked again before [`FleetLock::if_away`] counts.
-    pub patience: Duration,
-    /// What is done then.
-    pub if_away: IfAway,
+use crate::config::forms::{AbsolutePath, NotEmpty, Url};
+
+settings! {
+    /// How the server is reached, and what happens without it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct FleetLock {
+        /// The base URL of the server: the part before `/v1/pre-reboot`.
+        pub url: Url, example "https://fleetlock.example";
+        /// The group of machines that share one reboot lock. Letters, digits, `.` and `-`.
+        pub group: Group = "default".into();
+        /// The ID of the machine at the server.
+        pub id: Optional<NotEmpty> = None, otherwise "derived from the machine ID", example "node-1";
+        /// A file of PEM certificates to check the server against.
+        pub ca: Optional<AbsolutePath> = None, otherwise "the system's", example "/etc/abide/ca.pem";
+        /// How long to wait for an unresponsive server before `if_away` applies.
+        pub patience: Span = Duration::from_secs(24 * 60 * 60);
+        /// What happens after `patience`. `"stay"`: keep running, and reboot when the server is back. `"reboot"`:
+        /// reboot without the lock.
+        pub if_away: Word<IfAway> = IfAway::Stay;
+    }
 }
 
-/// What is done about a server that does not answer.
+/// The name of a group.
+#[derive(Debug)]
+pub struct Group;
+
+impl Rule for Group {
+    const NAME: &'static str = "text";
+
+    fn problem(text: &str) -> Option<String> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        let is_name = !text.is_empty() && text.chars().all(fits);
+        (!is_name).then(|| "must be of letters, digits, '.' and '-'".into())
+    }
+}
+
+/// What happens while the server does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfAway {
-    /// The update fails, and is taken again when the server is back.
+    /// The update fails, and is tried again when the server is back.
     Stay,
-    /// The machine is rebooted without its turn.
+    /// The machine reboots without the lock.
     Reboot,
 }
 
-impl FleetLock {
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let group = section.text("group")?.unwrap_or_else(|| "default".into());
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
-        if group.is_empty() || !group.chars().all(fits) {
-            return Err(section.error_at("group", "must be of letters, digits, '.' and '-'"));
-        }
-        let fleetlock = Self {
-            url: section.needed_url("url")?,
-            group,
-            id: section.text("id")?,
-            ca: section.path("ca")?,
-            patience: section.duration("patience")?.unwrap_or(Duration::from_secs(24 * 60 * 60)),
-            if_away: section
-                .word("if_away", &[("stay", IfAway::Stay), ("reboot", IfAway::Reboot)])?
-                .unwrap_or(IfAway::Stay),
-        };
-        section.not_empty("id")?;
-        Ok(fleetlock)
-    }
+impl Words for IfAway {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] = &[("stay", Self::Stay), ("reboot", Self::Reboot)];
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use abide_core::error::Result;
+
     use super::*;
     use crate::config::Config;
 

@@ -2,52 +2,77 @@
 
 use std::collections::BTreeMap;
 
+use abide_core::config::form::{Optional, Rule, Word, Words};
 use abide_core::config::section::Section;
+use abide_core::config::table::settings;
 use abide_core::error::Result;
 
-/// How the server is reached, and what is done about what it says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HawkBit {
-    /// The server, without the tenant's path.
-    pub url: String,
-    /// hawkBit's tenant.
-    pub tenant: String,
-    /// By what the server knows the machine, its controller id; none: derived from the machine id.
-    pub id: Option<String>,
-    /// The file of the token that the machine proves itself with; none: by nothing.
-    pub token: Option<Token>,
-    /// A file of PEM certificates that the server is checked against instead of the system's.
-    pub ca: Option<String>,
-    /// The type of the software module that holds the image.
-    pub part: String,
-    /// What is answered where somebody is to agree to an action.
-    pub confirm: Confirm,
-    /// What the server's "now" is worth.
-    pub forced: Forced,
-    /// What the server is told about the machine, beside what Abide knows.
-    pub attributes: BTreeMap<String, String>,
+use crate::config::forms::{AbsolutePath, NotEmpty, TextsByName, Url};
+
+settings! {
+    /// How the server is reached, and how its actions are carried out.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct HawkBit checked by has_one_token {
+        /// The URL of the server, without the path of the tenant.
+        pub url: ServerUrl, example "https://hawkbit.example";
+        /// The tenant at hawkBit.
+        pub tenant: NotEmpty = "DEFAULT".into();
+        /// The controller ID of the machine.
+        pub id: Optional<NotEmpty> = None, otherwise "derived from the machine ID", example "node-1";
+        /// A file with the machine's own token (`TargetToken`): one line, readable by its owner only.
+        pub target_token as "token": Optional<AbsolutePath> = None, example "/etc/abide/hawkbit-token";
+        /// A file with the token of a gateway (`GatewayToken`), instead of `token`.
+        pub gateway_token: Optional<AbsolutePath> = None;
+        /// A file of PEM certificates to check the server against.
+        pub ca: Optional<AbsolutePath> = None, otherwise "the system's", example "/etc/abide/ca.pem";
+        /// The type of the software module that holds the image.
+        pub part: NotEmpty = "os".into();
+        /// Who confirms an action that needs confirmation. `"policy"`: the machine, by its policy. `"server"`:
+        /// somebody at the server.
+        pub confirm: Word<Confirm> = Confirm::Policy;
+        /// When a forced action is carried out. `"window"`: in a maintenance window, when nothing inhibits the
+        /// reboot, as any other action. `"now"`: at once.
+        pub forced: Word<Forced> = Forced::Window;
+        /// Attributes of the machine to send to the server, beside those that Abide knows.
+        pub attributes: TextsByName = BTreeMap::new(), example { site = "north" };
+    }
+}
+
+/// The URL of a server, without user and password.
+#[derive(Debug)]
+pub struct ServerUrl;
+
+impl Rule for ServerUrl {
+    const NAME: &'static str = Url::NAME;
+
+    fn problem(text: &str) -> Option<String> {
+        if text.contains('@') {
+            return Some("must be without a name or a password; see token".into());
+        }
+        Url::problem(text)
+    }
 }
 
 /// A file that holds a token, by the kind of token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Token {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token<'t> {
     /// This machine's own.
-    Target(String),
+    Target(&'t str),
     /// That of all machines behind one gateway.
-    Gateway(String),
+    Gateway(&'t str),
 }
 
-impl Token {
+impl<'t> Token<'t> {
     /// The file.
     #[must_use]
-    pub fn file(&self) -> &str {
+    pub fn file(self) -> &'t str {
         match self {
             Self::Target(file) | Self::Gateway(file) => file,
         }
     }
 }
 
-/// Who agrees to an action that asks for it.
+/// Who confirms an action that needs confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirm {
     /// The machine, by its policy.
@@ -56,47 +81,38 @@ pub enum Confirm {
     Server,
 }
 
-/// Whether an action that the server wants done now waits for the machine's own windows.
+impl Words for Confirm {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] = &[("policy", Self::Policy), ("server", Self::Server)];
+}
+
+/// When a forced action is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forced {
-    /// It does, as any other.
+    /// In a maintenance window, when nothing inhibits the reboot.
     Window,
-    /// It does not, nor for what holds off a reboot.
+    /// At once.
     Now,
 }
 
+impl Words for Forced {
+    type Value = Self;
+    const WORDS: &'static [(&'static str, Self)] = &[("window", Self::Window), ("now", Self::Now)];
+}
+
 impl HawkBit {
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let token = match (section.path("token")?, section.path("gateway_token")?) {
-            (Some(_), Some(_)) => {
-                return Err(section.error_at("gateway_token", "token is there, too; only one can be sent"));
-            }
-            (Some(file), None) => Some(Token::Target(file)),
-            (None, Some(file)) => Some(Token::Gateway(file)),
-            (None, None) => None,
-        };
-        let hawkbit = Self {
-            url: section.needed_url("url")?,
-            tenant: section.text("tenant")?.unwrap_or_else(|| "DEFAULT".into()),
-            id: section.text("id")?,
-            token,
-            ca: section.path("ca")?,
-            part: section.text("part")?.unwrap_or_else(|| "os".into()),
-            confirm: section
-                .word("confirm", &[("policy", Confirm::Policy), ("server", Confirm::Server)])?
-                .unwrap_or(Confirm::Policy),
-            forced: section
-                .word("forced", &[("window", Forced::Window), ("now", Forced::Now)])?
-                .unwrap_or(Forced::Window),
-            attributes: section.named_texts("attributes")?,
-        };
-        for key in ["tenant", "id", "part"] {
-            section.not_empty(key)?;
+    /// The token that the machine authenticates with; `None`: without one.
+    #[must_use]
+    pub fn token(&self) -> Option<Token<'_>> {
+        let target = self.target_token.as_deref().map(Token::Target);
+        target.or_else(|| self.gateway_token.as_deref().map(Token::Gateway))
+    }
+
+    fn has_one_token(&self, section: &Section<'_>) -> Result<()> {
+        if self.target_token.is_some() && self.gateway_token.is_some() {
+            return Err(section.error_at("gateway_token", "token is there, too; only one can be sent"));
         }
-        match hawkbit.url.contains('@') {
-            true => Err(section.error_at("url", "must be without a name or a password; see token")),
-            false => Ok(hawkbit),
-        }
+        Ok(())
     }
 }
 
@@ -119,7 +135,8 @@ mod tests {
             url: "https://h/x".into(),
             tenant: "T".into(),
             id: Some("node-1".into()),
-            token: Some(Token::Target("/etc/token".into())),
+            target_token: Some("/etc/token".into()),
+            gateway_token: None,
             ca: Some("/etc/ca.pem".into()),
             part: "firmware".into(),
             confirm: Confirm::Server,
@@ -128,7 +145,7 @@ mod tests {
         };
         assert_eq!(hawkbit(keys).unwrap(), read);
         let gateway = hawkbit("url = 'https://h'\ngateway_token = '/etc/token'\n").unwrap();
-        assert_eq!(gateway.token, Some(Token::Gateway("/etc/token".into())));
+        assert_eq!(gateway.token(), Some(Token::Gateway("/etc/token")));
     }
 
     #[test]

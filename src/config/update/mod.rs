@@ -1,4 +1,4 @@
-//! `[update]`: what a machine follows by itself, and when.
+//! `[update]`: which updates a machine installs by itself, and when.
 
 pub mod fleetlock;
 pub mod hawkbit;
@@ -9,65 +9,143 @@ use std::time::Duration;
 
 pub use fleetlock::{FleetLock, IfAway};
 pub use hawkbit::{Confirm, Forced, HawkBit, Token};
-pub use maintenance_window::{Days, MaintenanceWindow};
+pub use maintenance_window::MaintenanceWindow;
 pub use zone::Zone;
 
 use abide_core::config::assess::Assess;
 use abide_core::config::duration;
-use abide_core::config::section::Section;
+use abide_core::config::form::{Flag, Optional, Span, Sub};
+use abide_core::config::section::{Form, Section};
+use abide_core::config::table::settings;
+use abide_core::config::tree::{Node, Tree, Value};
 use abide_core::error::Result;
 use abide_core::root::Root;
 
-const MINUTE: Duration = Duration::from_secs(60);
+use crate::config::forms::{AbsolutePath, Folder, List, NotEmpty, Rate, Tables};
+
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is followed, and by which rules.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Update {
-    /// The folder that is followed: a path, or the URL of one; none: no feed.
-    pub feed: Option<String>,
-    /// From one look at the feed to the next; at least a minute.
-    pub interval: Duration,
-    /// Over how much of the interval the looks of all machines are spread, each at its own moment;
-    /// not more than the interval.
-    pub jitter: Duration,
-    /// Which version is wanted.
-    pub target: Target,
-    /// Releases for other channels only are passed over.
-    pub channel: String,
-    /// Older releases are never taken.
-    pub min_version: Option<String>,
-    /// Below this version no downgrade goes, targeted or not.
-    pub floor: Option<String>,
-    /// Whether an image that failed is tried again.
-    pub retry_failed: Option<RetryFailed>,
-    /// Over how long the downloads of all machines are spread once a release is found; less where
-    /// a window opens before that.
-    pub download_spread: Duration,
-    /// Bytes per second at most while it downloads by itself; none: as `[download]` says.
-    pub rate_limit: Option<u64>,
-    /// How what runs on the machine may hold off the reboot.
-    pub inhibit: Inhibit,
-    /// `[[update.window]]`: when the machine may be rebooted; none: always.
-    pub windows: Vec<MaintenanceWindow>,
-    /// `[update.hawkbit]`: the server that decides instead of a feed.
-    pub hawkbit: Option<HawkBit>,
-    /// `[update.fleetlock]`: the server where machines queue for their reboot.
-    pub fleetlock: Option<FleetLock>,
+settings! {
+    /// Which updates the machine installs by itself, and when.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Update checked by is_possible {
+        /// The feed: the path or the URL of a folder of images.
+        pub feed: Optional<Folder> = None, otherwise "no feed", example "https://images.example/edge";
+        /// How often to poll the feed.
+        pub interval: Span<60_000> = HOUR;
+        /// The part of the interval over which the polls of all machines are spread, each at its own moment. `0`: all
+        /// poll at its beginning. Not longer than the interval.
+        pub jitter: Span = interval, otherwise "the interval", example "1h";
+        /// The wanted version, newer or older than the one that runs. `"latest"`: the newest that the policy allows.
+        pub target: TargetVersion = Target::Latest;
+        /// The channel of this machine. Releases for other channels only are skipped.
+        pub channel: NotEmpty = "stable".into();
+        /// Lowest version that an update may install.
+        pub min_version: Optional<NotEmpty> = None, example "1.0";
+        /// Lowest version that a downgrade may install, even as a target.
+        pub floor: Optional<NotEmpty> = None, example "1.0";
+        /// How long after a failure the same image is tried again. The delay doubles with each failure.
+        pub retry_failed: RetryDelay = None;
+        /// Upper bound of the retry delay.
+        pub retry_failed_max: Span = 14 * DAY;
+        /// The time over which the downloads of all machines are spread once they have found a release; less if a
+        /// window opens before that.
+        pub download_spread: Span = HOUR;
+        /// How many bytes per second an automatic download may take.
+        pub rate_limit: Optional<Rate> = None, otherwise "that of `[download]`", example "1M";
+        /// What inhibits the reboot.
+        pub inhibit: Sub<Inhibit> = Inhibit::default();
+        /// When the machine may reboot for an update; without any, always.
+        pub windows as "window": Tables<MaintenanceWindow> = vec![];
+        /// An Eclipse hawkBit server that decides what is installed, instead of a feed.
+        pub hawkbit: Optional<Sub<HawkBit>> = None;
+        /// A FleetLock server that grants reboots one after the other.
+        pub fleetlock: Optional<Sub<FleetLock>> = None;
+    }
 }
 
-/// The version that is wanted.
+settings! {
+    /// What inhibits the reboot.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Inhibit {
+        /// Whether systemd's inhibitor locks inhibit the reboot (`systemd-inhibit --what=shutdown --mode=block`).
+        pub systemd: Flag = true;
+        /// Files that inhibit the reboot while they exist.
+        pub files: List<AbsolutePath> = vec![];
+        /// Files that inhibit the reboot while a process holds a lock on them (flock(1)).
+        pub locks: List<AbsolutePath> = vec![];
+        /// The longest time that an update is inhibited. After that it is installed all the same.
+        pub longest: Span = 7 * DAY;
+    }
+}
+
+/// The wanted version.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Target {
-    /// The newest that this machine may have.
+    /// The newest that the policy allows.
     #[default]
     Latest,
-    /// This one, be it older or newer than what runs.
+    /// This one, newer or older than the one that runs.
     Version(String),
 }
 
-/// How long an image that failed is left alone. The time doubles with every failure.
+/// A version, or `"latest"`.
+#[derive(Debug)]
+pub struct TargetVersion;
+
+impl TargetVersion {
+    const LATEST: &'static str = "latest";
+}
+
+impl Form for TargetVersion {
+    type Value = Target;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Target> {
+        let version = NotEmpty::read(section, key, node)?;
+        Ok(if version == Self::LATEST { Target::Latest } else { Target::Version(version) })
+    }
+
+    fn write(value: &Target) -> Option<Value> {
+        Some(Value::Text(match value {
+            Target::Latest => Self::LATEST.into(),
+            Target::Version(version) => version.clone(),
+        }))
+    }
+
+    fn described() -> String {
+        format!("`\"{}\"` or a version", Self::LATEST)
+    }
+}
+
+/// A span of time, or `"never"`.
+#[derive(Debug)]
+pub struct RetryDelay;
+
+impl RetryDelay {
+    const NEVER: &'static str = "never";
+}
+
+impl Form for RetryDelay {
+    type Value = Option<Duration>;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Option<Duration>> {
+        if node.value == Value::Text(Self::NEVER.into()) {
+            return Ok(None);
+        }
+        Span::<60_000>::read(section, key, node).map(Some)
+    }
+
+    fn write(value: &Option<Duration>) -> Option<Value> {
+        value.map_or(Some(Value::Text(Self::NEVER.into())), |span| Span::<0>::write(&span))
+    }
+
+    fn described() -> String {
+        format!("`\"{}\"` or {}", Self::NEVER, Span::<60_000>::described())
+    }
+}
+
+/// How long an image that failed is not tried again. The time doubles with every failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryFailed {
     /// After the first failure.
@@ -76,99 +154,13 @@ pub struct RetryFailed {
     pub most: Duration,
 }
 
-/// What may hold off the reboot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inhibit {
-    /// Whether systemd's inhibitor locks (`shutdown`, mode `block`) do.
-    pub systemd: bool,
-    /// Files that do while they are there.
-    pub files: Vec<String>,
-    /// Files that do while a running program holds a lock on them.
-    pub locks: Vec<String>,
-    /// After holding off for this long they are not asked any more.
-    pub longest: Duration,
-}
-
-impl Default for Inhibit {
-    fn default() -> Self {
-        Self { systemd: true, files: vec![], locks: vec![], longest: 7 * DAY }
-    }
-}
-
-impl Default for Update {
-    fn default() -> Self {
-        Self {
-            feed: None,
-            interval: HOUR,
-            jitter: HOUR,
-            target: Target::Latest,
-            channel: "stable".into(),
-            min_version: None,
-            floor: None,
-            retry_failed: None,
-            download_spread: HOUR,
-            rate_limit: None,
-            inhibit: Inhibit::default(),
-            windows: vec![],
-            hawkbit: None,
-            fleetlock: None,
-        }
-    }
-}
-
 impl Update {
-    /// `assess` tells how long a trial takes, for which each window must have room.
-    pub(super) fn read(section: &mut Section<'_>, assess: &Assess) -> Result<Self> {
-        let default = Self::default();
-        let interval = section.duration("interval")?.unwrap_or(default.interval);
-        let update = Self {
-            feed: section.text("feed")?,
-            interval,
-            jitter: section.duration("jitter")?.unwrap_or(interval),
-            target: match section.text("target")?.as_deref() {
-                None | Some("latest") => Target::Latest,
-                Some(version) => Target::Version(version.to_owned()),
-            },
-            channel: section.text("channel")?.unwrap_or(default.channel),
-            min_version: section.text("min_version")?,
-            floor: section.text("floor")?,
-            retry_failed: RetryFailed::read(section)?,
-            download_spread: section.duration("download_spread")?.unwrap_or(default.download_spread),
-            rate_limit: section.size("rate_limit")?,
-            inhibit: section.table("inhibit", Inhibit::read)?,
-            windows: section
-                .tables("window", |window| MaintenanceWindow::read(window, assess.test_window))?,
-            hawkbit: section.optional_table("hawkbit", HawkBit::read)?,
-            fleetlock: section.optional_table("fleetlock", FleetLock::read)?,
-        };
-        update.judge(section)?;
-        Ok(update)
-    }
-
-    /// What cannot be meant.
-    fn judge(&self, section: &Section<'_>) -> Result<()> {
-        let is_folder = |feed: &str| ["/", "http://", "https://"].iter().any(|start| feed.starts_with(start));
-        if self.feed.as_deref().is_some_and(|feed| !is_folder(feed)) {
-            return Err(
-                section.error_at("feed", "must be an absolute path, or begin with http:// or https://")
-            );
-        }
-        if self.interval < MINUTE {
-            return Err(section.error_at("interval", "must be at least 1min"));
-        }
+    fn is_possible(&self, section: &Section<'_>) -> Result<()> {
         if self.jitter > self.interval {
             let interval = duration::format(self.interval);
             return Err(
                 section.error_at("jitter", &format!("must not be longer than the interval ({interval})"))
             );
-        }
-        if self.rate_limit == Some(0) {
-            return Err(
-                section.error_at("rate_limit", "nothing would ever arrive; leave it out for no limit")
-            );
-        }
-        for key in ["target", "channel", "min_version", "floor"] {
-            section.not_empty(key)?;
         }
         if self.feed.is_some() && self.hawkbit.is_some() {
             return Err(
@@ -178,48 +170,37 @@ impl Update {
         Ok(())
     }
 
+    /// Checks that a trial fits into each window; `written` is what was read.
+    pub(super) fn has_room(&self, written: &Tree, assess: &Assess) -> Result<()> {
+        let update = written.table.get("update").map(|node| &node.value);
+        let windows = if let Some(Value::Table(update)) = update { update.get("window") } else { None };
+        let Some(Value::List(windows)) = windows.map(|node| &node.value) else { return Ok(()) };
+        for (window, node) in self.windows.iter().zip(windows) {
+            let section = Section::of(node, "[[update.window]]".into())?;
+            window.has_room(&section, assess.test_window)?;
+        }
+        Ok(())
+    }
+
+    /// When an image that failed is tried again; `None`: never.
+    #[must_use]
+    pub fn retry(&self) -> Option<RetryFailed> {
+        let first = self.retry_failed?;
+        Some(RetryFailed { first, most: self.retry_failed_max.max(first) })
+    }
+
     /// Takes the rules of the time zones from the system below `root` where it has them: they may be newer
-    /// than those that are built in.
+    /// than the built-in ones.
     pub(super) fn use_zoneinfo(&mut self, root: &Root) {
         for window in &mut self.windows {
             window.zone.use_zoneinfo(root);
         }
     }
-}
 
-impl Update {
-    /// Where updates come from: the server that orders them, or the folder that is followed.
+    /// Where updates come from: the server that decides, or the feed.
     #[must_use]
     pub fn source(&self) -> Option<&str> {
         self.hawkbit.as_ref().map(|hawkbit| hawkbit.url.as_str()).or(self.feed.as_deref())
-    }
-}
-
-impl RetryFailed {
-    fn read(section: &mut Section<'_>) -> Result<Option<Self>> {
-        let never = section.is_text("retry_failed", "never");
-        let first = match never {
-            true => section.text("retry_failed")?.and(None),
-            false => section.duration("retry_failed")?,
-        };
-        let most = section.duration("retry_failed_max")?.unwrap_or(14 * DAY);
-        let Some(first) = first else { return Ok(None) };
-        if first < MINUTE {
-            return Err(section.error_at("retry_failed", "must be at least 1min, or \"never\""));
-        }
-        Ok(Some(Self { first, most: most.max(first) }))
-    }
-}
-
-impl Inhibit {
-    fn read(section: &mut Section<'_>) -> Result<Self> {
-        let default = Self::default();
-        Ok(Self {
-            systemd: section.flag("systemd")?.unwrap_or(default.systemd),
-            files: section.paths("files")?.unwrap_or_default(),
-            locks: section.paths("locks")?.unwrap_or_default(),
-            longest: section.duration("longest")?.unwrap_or(default.longest),
-        })
     }
 }
 
@@ -253,7 +234,8 @@ mod tests {
                 channel: "beta".into(),
                 min_version: Some("1.1".into()),
                 floor: Some("1.0".into()),
-                retry_failed: Some(RetryFailed { first: 8 * HOUR, most: 7 * DAY }),
+                retry_failed: Some(8 * HOUR),
+                retry_failed_max: 7 * DAY,
                 download_spread: 2 * HOUR,
                 rate_limit: Some(1 << 20),
                 inhibit: Inhibit {
@@ -269,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_jitter_is_the_whole_interval_unless_it_is_said() {
-        assert_eq!(update("[update]\ninterval = '10min'\n").jitter, 10 * MINUTE);
+        assert_eq!(update("[update]\ninterval = '10min'\n").jitter, HOUR / 6);
     }
 
     #[test]
@@ -279,7 +261,7 @@ mod tests {
             ("interval = '5s'", "f:2: interval: must be at least 1min"),
             ("jitter = '2h'", "f:2: jitter: must not be longer than the interval (1h)"),
             ("target = ''", "f:2: target: must not be empty"),
-            ("rate_limit = 0", "f:2: rate_limit: nothing would ever arrive"),
+            ("rate_limit = 0", "f:2: rate_limit: must be more than 0"),
             ("retry_failed = '1s'", "f:2: retry_failed: must be at least 1min"),
             ("inhibit = { files = 'run/busy' }", "f:2: files: 'run/busy' is not an absolute path"),
             ("feed = '/srv'\nhawkbit = { url = 'https://h' }", "f:2: feed: [update.hawkbit] is configured"),
@@ -304,10 +286,10 @@ mod tests {
 
     #[test]
     fn failed_images_are_tried_again_only_where_that_is_said() {
-        assert_eq!(update("[update]\nretry_failed = 'never'\n").retry_failed, None);
-        let retry = update("[update]\nretry_failed = '8h'\n").retry_failed;
+        assert_eq!(update("[update]\nretry_failed = 'never'\n").retry(), None);
+        let retry = update("[update]\nretry_failed = '8h'\n").retry();
         assert_eq!(retry, Some(RetryFailed { first: 8 * HOUR, most: 14 * DAY }));
-        let retry = update("[update]\nretry_failed = '3w'\n").retry_failed;
+        let retry = update("[update]\nretry_failed = '3w'\n").retry();
         assert_eq!(retry, Some(RetryFailed { first: 21 * DAY, most: 21 * DAY }));
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::update::RetryFailed;
 use crate::feed::catalog::Terms;
 use crate::feed::published::{ListedFile, ReleaseFiles};
 
@@ -159,8 +158,7 @@ fn a_failed_image_is_recognized_by_its_digest_under_another_version() {
 
 #[test]
 fn a_failed_version_is_retried_after_its_back_off_where_configured() {
-    let retry_failed = Some(RetryFailed { first: 8 * HOUR, most: 14 * 24 * HOUR });
-    let rules = Rules { retry_failed, ..Rules::default() };
+    let rules = Rules { retry_failed: Some(8 * HOUR), ..Rules::default() };
     let all = catalog(&["4.0"]);
     let after =
         |failed: FailedImage| said(&RunningSystem { failed: vec![failed], ..system("3.0") }, &rules, &all);
@@ -279,7 +277,8 @@ prop_compose! {
             channel: if beta { "beta".into() } else { "stable".into() },
             min_version,
             floor,
-            retry_failed: retry.then_some(RetryFailed { first: 8 * HOUR, most: 80 * HOUR }),
+            retry_failed: retry.then_some(8 * HOUR),
+            retry_failed_max: 80 * HOUR,
             ..Rules::default()
         }
     }
@@ -314,7 +313,7 @@ proptest! {
         prop_assert!(at_least(&candidate.release.terms.min_version, &system.version));
         prop_assert!(at_least(&candidate.release.terms.requires, &system.version));
         for failed in system.failed.iter().filter(|f| f.version == version) {
-            let rule = rules.retry_failed.unwrap();
+            let rule = rules.retry().unwrap();
             prop_assert!(failed.time.unwrap() + backoff::wait(&rule, failed.times) <= now());
         }
         match &candidate.towards {

@@ -62,7 +62,7 @@ impl HttpProbe {
 fn evaluate(config: &HttpCheck, status: u16, body: &str) -> Result<(), String> {
     let passes = match config.status.is_empty() {
         true => (200..300).contains(&status),
-        false => config.status.contains(&status),
+        false => config.status.contains(&status.into()),
     };
     match (passes, status) {
         (true, _) => {}

@@ -57,8 +57,8 @@ impl DdiClient {
         let ca = config.ca.as_deref().map(Path::new);
         let agent =
             http::agent(root, ca, Timeout::Total(TIMEOUT), Redirects::Ignore).map_err(Error::Usage)?;
-        let read = |file: &String| Secret::read(root, Path::new(file));
-        let token = match &config.token {
+        let read = |file: &str| Secret::read(root, Path::new(file));
+        let token = match config.token() {
             None => None,
             Some(Token::Target(file)) => Some(read(file)?.header("TargetToken")),
             Some(Token::Gateway(file)) => Some(read(file)?.header("GatewayToken")),

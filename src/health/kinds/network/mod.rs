@@ -41,7 +41,7 @@ impl NetworkProbe {
         let usable = usable(&self.config, &state)?;
         if self.config.default_route {
             let routes = default_routes(&state, &usable)?;
-            if self.config.gateway {
+            if self.config.gateway == Some(true) {
                 ask_gateways(&self.root, &routes, end)?;
             }
         }

@@ -1,0 +1,297 @@
+//! Forms of values beside those of the core: sizes, paths, URLs, lists, tables by the number.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use abide_core::config::form::{Rule, Span, Text};
+use abide_core::config::section::{Form, Section, Settings, wrong};
+use abide_core::config::setting::Nested;
+use abide_core::config::tree::{Node, Origin, Table, Value};
+use abide_core::error::Result;
+
+use crate::config::size;
+
+/// A text that is not empty.
+#[derive(Debug)]
+pub struct NotEmpty;
+
+impl Rule for NotEmpty {
+    const NAME: &'static str = "text";
+
+    fn problem(text: &str) -> Option<String> {
+        text.is_empty().then(|| "must not be empty".into())
+    }
+}
+
+/// A pattern as the shell has it: `*`, `?`, `[…]`.
+#[derive(Debug)]
+pub struct Pattern;
+
+impl Rule for Pattern {
+    const NAME: &'static str = "pattern";
+
+    fn problem(_: &str) -> Option<String> {
+        None
+    }
+}
+
+/// An absolute path.
+#[derive(Debug)]
+pub struct AbsolutePath;
+
+impl Rule for AbsolutePath {
+    const NAME: &'static str = "path";
+
+    fn problem(text: &str) -> Option<String> {
+        (!text.starts_with('/')).then(|| format!("'{text}' is not an absolute path"))
+    }
+}
+
+/// The URL of a web server.
+#[derive(Debug)]
+pub struct Url;
+
+impl Rule for Url {
+    const NAME: &'static str = "URL";
+
+    fn problem(text: &str) -> Option<String> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        match rest {
+            None => Some("must begin with http:// or https://".into()),
+            Some("") => Some("must name a server".into()),
+            Some(_) => None,
+        }
+    }
+}
+
+/// A folder: an absolute path, or the URL of one.
+#[derive(Debug)]
+pub struct Folder;
+
+impl Rule for Folder {
+    const NAME: &'static str = "path or URL";
+
+    fn problem(text: &str) -> Option<String> {
+        let problem = AbsolutePath::problem(text).and_then(|_| Url::problem(text));
+        problem.map(|_| "must be an absolute path, or begin with http:// or https://".into())
+    }
+}
+
+/// An absolute path, for what takes a `PathBuf`.
+#[derive(Debug)]
+pub struct FilePath;
+
+impl Form for FilePath {
+    type Value = PathBuf;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<PathBuf> {
+        AbsolutePath::read(section, key, node).map(PathBuf::from)
+    }
+
+    fn write(value: &PathBuf) -> Option<Value> {
+        Some(Value::Text(value.display().to_string()))
+    }
+
+    fn described() -> String {
+        AbsolutePath::described()
+    }
+}
+
+/// A span of time that is more than nothing.
+#[derive(Debug)]
+pub struct Limit;
+
+impl Form for Limit {
+    type Value = Duration;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Duration> {
+        let span = Span::<0>::read(section, key, node)?;
+        if span.is_zero() { Err(wrong(node, key, "more than 0")) } else { Ok(span) }
+    }
+
+    fn write(value: &Duration) -> Option<Value> {
+        Span::<0>::write(value)
+    }
+
+    fn described() -> String {
+        "time, more than 0".into()
+    }
+}
+
+/// A number of bytes, or of other things, with systemd's suffixes.
+#[derive(Debug)]
+pub struct Size;
+
+impl Form for Size {
+    type Value = u64;
+
+    fn read(_: &Section<'_>, key: &str, node: &Node) -> Result<u64> {
+        match &node.value {
+            Value::Text(text) => size::parse(text).map_err(|problem| wrong(node, key, &problem)),
+            Value::Integer(n) => {
+                u64::try_from(*n).map_err(|_| wrong(node, key, "a size, not a negative number"))
+            }
+            _ => Err(wrong(node, key, "a size in quotes, such as \"512M\"")),
+        }
+    }
+
+    fn write(value: &u64) -> Option<Value> {
+        i64::try_from(*value).ok().map(Value::Integer)
+    }
+
+    fn described() -> String {
+        "size".into()
+    }
+}
+
+/// Bytes per second.
+#[derive(Debug)]
+pub struct Rate;
+
+impl Form for Rate {
+    type Value = u64;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<u64> {
+        let rate = Size::read(section, key, node)?;
+        if rate == 0 {
+            return Err(wrong(node, key, "more than 0; leave it out for no limit"));
+        }
+        Ok(rate)
+    }
+
+    fn write(value: &u64) -> Option<Value> {
+        Size::write(value)
+    }
+
+    fn described() -> String {
+        "size, more than 0".into()
+    }
+}
+
+/// A list; a single value is a list of one.
+#[derive(Debug)]
+pub struct List<F>(PhantomData<F>);
+
+impl<F: Form> Form for List<F> {
+    type Value = Vec<F::Value>;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Self::Value> {
+        match &node.value {
+            Value::List(list) => list.iter().map(|element| F::read(section, key, element)).collect(),
+            _ => F::read(section, key, node).map(|value| vec![value]),
+        }
+    }
+
+    fn write(value: &Self::Value) -> Option<Value> {
+        Some(list(value.iter().filter_map(F::write)))
+    }
+
+    fn described() -> String {
+        format!("list of {}", F::described_many())
+    }
+}
+
+/// A list that is not empty, or is left out.
+#[derive(Debug)]
+pub struct OptionalList<F>(PhantomData<F>);
+
+impl<F: Form> Form for OptionalList<F> {
+    type Value = Vec<F::Value>;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Self::Value> {
+        List::<F>::read(section, key, node)
+    }
+
+    fn write(value: &Self::Value) -> Option<Value> {
+        List::<F>::write(value).filter(|_| !value.is_empty())
+    }
+
+    fn described() -> String {
+        List::<F>::described()
+    }
+}
+
+/// Texts by names that are the user's own: `{ site = "north" }`.
+#[derive(Debug)]
+pub struct TextsByName;
+
+impl Form for TextsByName {
+    type Value = BTreeMap<String, String>;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Self::Value> {
+        let Value::Table(table) = &node.value else {
+            return Err(wrong(node, key, "a table of texts, { name = \"text\" }"));
+        };
+        table.iter().map(|(name, node)| Ok((name.clone(), Text::read(section, name, node)?))).collect()
+    }
+
+    fn write(value: &Self::Value) -> Option<Value> {
+        let texts = value.iter().map(|(name, text)| (name.clone(), node(Value::Text(text.clone()))));
+        (!value.is_empty()).then(|| Value::Table(texts.collect()))
+    }
+
+    fn described() -> String {
+        "table of texts".into()
+    }
+}
+
+/// Any number of tables: `[[table]]`.
+#[derive(Debug)]
+pub struct Tables<T>(PhantomData<T>);
+
+impl<T: Settings> Form for Tables<T> {
+    type Value = Vec<T>;
+
+    fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Vec<T>> {
+        open_tables(section, key, node, |table| {
+            let value = T::read(table)?;
+            table.finish()?;
+            Ok(value)
+        })
+    }
+
+    fn write(value: &Vec<T>) -> Option<Value> {
+        tables(value.iter().map(T::write))
+    }
+
+    fn described() -> String {
+        "tables".into()
+    }
+
+    fn table() -> Option<Nested> {
+        Some(Nested { keys: T::KEYS.to_vec(), repeated: true })
+    }
+}
+
+/// Reads each table of the list at `key` (`[[key]]`) and accepts keys that are not known: others publish them.
+///
+/// # Errors
+/// Those of `read`, and [`abide_core::error::Error::Usage`] if it is not a list of tables.
+pub fn open_tables<T>(
+    section: &Section<'_>,
+    key: &str,
+    node: &Node,
+    mut read: impl FnMut(&mut Section<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let name = format!("[[{}]]", section.below(key));
+    let Value::List(list) = &node.value else {
+        return Err(wrong(node, key, &format!("written as {name}")));
+    };
+    list.iter().map(|element| read(&mut Section::of(element, name.clone())?)).collect()
+}
+
+/// A list of tables as it is written; `None` for an empty one.
+pub fn tables(tables: impl Iterator<Item = Table>) -> Option<Value> {
+    let list: Vec<Node> = tables.map(|table| node(Value::Table(table))).collect();
+    (!list.is_empty()).then_some(Value::List(list))
+}
+
+fn list(values: impl Iterator<Item = Value>) -> Value {
+    Value::List(values.map(node).collect())
+}
+
+fn node(value: Value) -> Node {
+    Node { value, origin: Origin::default() }
+}
