@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use abide_core::boot::model::choice::{Settings, boot};
+use abide_core::boot::model::choice::boot;
 use abide_core::boot::{Access, BootDirs, BootPartition, EfiVars, LoaderVars};
 use abide_core::disk::RootArg;
 use abide_core::root::Root;
