@@ -347,7 +347,7 @@ fn too_few_firmware_boot_options_are_an_error_that_can_be_put_right() {
     let said = tree.abide(&["apply"]).ok().stderr;
     assert!(said.contains("1 of 4 firmware boot options"), "{said}");
     let run = tree.abide(&["doctor", "--json", "--fix"]).ok();
-    assert_eq!(run.json()["fixed"][0], "4 firmware boot options lead to the boot loader now");
+    assert_eq!(run.json()["fixed"][0], "4 firmware boot options now lead to the boot loader");
     let order = tree.path("sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c");
     assert_eq!(fs::read(order).unwrap(), [7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 3, 0, 7, 0]);
     let said = tree.abide(&["apply"]).ok().stderr;

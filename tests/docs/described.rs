@@ -21,7 +21,9 @@ fn every_command_and_every_option_is_described() {
         let section = section(&text, &format!("## {name}\n"));
         let general = self::section(&text, "## Options of every command\n");
         let help = Tree::running("1.0").abide(&[&name, "--help"]).ok().stdout;
-        for option in help.split([' ', ',', '\n']).filter(|word| word.starts_with("--")) {
+        // `  -v, --verbose...  Text` or, in the long form, the option alone.
+        let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
+        for option in lines.flat_map(str::split_whitespace).filter(|word| word.starts_with("--")) {
             let option = option.trim_end_matches("...");
             let described = section.contains(option) || general.contains(option);
             assert!(described, "{COMMANDS}: no {option} of `{name}`");
