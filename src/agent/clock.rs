@@ -11,7 +11,7 @@ use abide_core::root::Root;
 pub struct Clock {
     /// The current time.
     pub now: Timestamp,
-    /// When this boot began, where the kernel tells it.
+    /// When this boot began, where the kernel provides that.
     pub booted: Option<Timestamp>,
     /// The machine id, from which the machine's random times are derived.
     pub machine_id: String,

@@ -24,7 +24,7 @@ pub struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    /// Fetches a release from its source, and tells the source.
+    /// Fetches a release from its source, and reports that to the source.
     ///
     /// # Errors
     /// If a file cannot be fetched or verified.

@@ -86,9 +86,9 @@ pub fn after(state: &LockState, digest: &str, reply: &LockReply, config: &FleetL
                 }
                 (true, IfAway::Reboot) => LockState { granted: true, ..next },
                 (true, IfAway::Stay) => {
-                    let timeout = duration::format(config.patience);
+                    let patience = duration::format(config.patience);
                     let why =
-                        format!("No reboot lock: no reply from the FleetLock server for {timeout}: {why}");
+                        format!("No reboot lock: no reply from the FleetLock server for {patience}: {why}");
                     LockState { why: Some(why), given_up: true, ..next }
                 }
             }

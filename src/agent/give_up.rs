@@ -34,3 +34,46 @@ pub fn given_up(
         Wait::defer(why, None)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::catalog::Terms;
+    use crate::feed::published::{ListedFile, ReleaseFiles};
+
+    fn release() -> Release {
+        Release {
+            image: "edge".into(),
+            version: "2.0".into(),
+            arch: None,
+            files: ReleaseFiles::Disk(ListedFile { name: "edge_2.0.raw".into(), sha256: "d2".into() }),
+            digest: "d2".into(),
+            terms: Terms::default(),
+        }
+    }
+
+    fn why(mode: Mode, install: &InstallState, applied: bool) -> Option<String> {
+        let waiting = InSlot { version: "2.0".into(), digest: "d2".into(), applied };
+        given_up(mode, install, Some(&waiting), &release()).map(|wait| wait.why)
+    }
+
+    #[test]
+    fn an_image_that_could_not_be_written_is_given_up_with_the_reason() {
+        let state = InstallState { digest: "d2".into(), refused: MAX_REFUSALS, ..InstallState::default() };
+        assert_eq!(why(Mode::Scheduled, &state, false).as_deref(), Some("it could not be written"));
+        let known = InstallState { waiting: Some("no root=".into()), ..state.clone() };
+        assert_eq!(why(Mode::Scheduled, &known, false).as_deref(), Some("no root="));
+        // An operator may try it again, and another image is not concerned.
+        assert_eq!(why(Mode::Update, &state, false), None);
+        assert_eq!(why(Mode::Scheduled, &InstallState { digest: "other".into(), ..state }, false), None);
+    }
+
+    #[test]
+    fn an_update_that_the_boot_loader_does_not_boot_is_given_up() {
+        let state = |reboots| InstallState { digest: "d2".into(), reboots, ..InstallState::default() };
+        assert_eq!(why(Mode::Scheduled, &state(MAX_REBOOTS - 1), true), None);
+        assert_eq!(why(Mode::Scheduled, &state(MAX_REBOOTS), false), None);
+        let why = why(Mode::Scheduled, &state(MAX_REBOOTS), true).unwrap_or_default();
+        assert!(why.contains("the boot loader keeps booting another entry"), "{why}");
+    }
+}

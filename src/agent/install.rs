@@ -21,14 +21,14 @@ use abide_core::update::reboot;
 use abide_core::update::step::{Effects, Step};
 
 /// Where an image is installed from.
-pub enum From<'a> {
+pub enum Origin<'a> {
     /// The cache.
     Cache(&'a Cache),
     /// A folder of this machine.
     Folder(String),
 }
 
-impl From<'_> {
+impl Origin<'_> {
     fn path(&self) -> String {
         match self {
             Self::Cache(cache) => cache.dir().to_string_lossy().into_owned(),
@@ -51,7 +51,7 @@ impl From<'_> {
 /// Those of [`write`].
 pub fn write_release(
     context: Context<'_>,
-    from: &From<'_>,
+    from: &Origin<'_>,
     memory: &mut Memory,
     candidate: &Candidate,
     notify: &mut dyn FnMut(Notice<'_>),

@@ -73,9 +73,9 @@ pub fn run(
         lock => lock.transpose()?,
     };
     source.load();
-    let judge = Verifier::new(root, &config.trust)?;
+    let verifier = Verifier::new(root, &config.trust)?;
     let memory = Memory::read(root);
-    let known = Known { context, cache, judge, memory };
+    let known = Known { context, cache, verifier, memory };
     let mut run = Run { source, known, polled: false, candidate: None, notify };
     let end = run.begin().and_then(|()| run.steps());
     if let Ok(End::Wait(wait)) = &end {
@@ -130,8 +130,8 @@ impl Run<'_> {
             }
             NextStep::Write(candidate) => {
                 let from = match self.source.local_folder() {
-                    Some(folder) => install::From::Folder(folder),
-                    None => install::From::Cache(&self.known.cache),
+                    Some(folder) => install::Origin::Folder(folder),
+                    None => install::Origin::Cache(&self.known.cache),
                 };
                 write_release(self.known.context, &from, &mut self.known.memory, &candidate, self.notify)?;
             }

@@ -17,7 +17,7 @@ pub struct Known<'a> {
     /// What is fetched.
     pub cache: Cache,
     /// What verifies it.
-    pub judge: Verifier,
+    pub verifier: Verifier,
     /// What is remembered.
     pub memory: Memory,
 }
@@ -25,8 +25,8 @@ pub struct Known<'a> {
 impl Known<'_> {
     /// The view before a step.
     pub fn view<'v>(&'v self, survey: &'v Survey, clock: &'v Clock, polled: bool) -> View<'v> {
-        let Self { context, cache, judge, memory } = self;
-        View { context: *context, survey, memory, cache, judge, clock, polled }
+        let Self { context, cache, verifier, memory } = self;
+        View { context: *context, survey, memory, cache, verifier, clock, polled }
     }
 }
 
@@ -42,7 +42,7 @@ pub struct View<'a> {
     /// What is fetched.
     pub cache: &'a Cache,
     /// What verifies it.
-    pub judge: &'a Verifier,
+    pub verifier: &'a Verifier,
     /// The time.
     pub clock: &'a Clock,
     /// Whether this run has polled the source.

@@ -3,23 +3,23 @@
 //! It has the layout of the published folder, so the same code reads both. Its content is untrusted: the
 //! part that installs from it verifies the list's signature and every digest again.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use log::{info, warn};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use ring::digest::{Context, SHA256};
 
 use crate::config::Download;
+use crate::feed::partial_file::PartialFile;
 use crate::image::Folder;
 use crate::image::names::SUMS;
+use crate::image::sha256;
 use crate::image::transfer::{Place, Resumed, resume};
 use crate::image::trust::VerifiedSums;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::files;
-use abide_core::hex;
 use abide_core::root::Root;
 
 /// The folder. Its owner is the user of the unit that fetches.
@@ -149,9 +149,9 @@ impl Cache {
         mut progress: impl FnMut(Fetched),
     ) -> Result<()> {
         let mut file = PartialFile::open(self.dir.join(format!("{sha256}.{PARTIAL}")))?;
-        let resumed = file.len > 0;
+        let resumed = file.len() > 0;
         if resumed {
-            info!("{name}: resuming at byte {}", file.len);
+            info!("{name}: resuming at byte {}", file.len());
         }
         if file.sha256() != sha256 {
             self.complete(&mut file, from, download, &mut progress)?;
@@ -163,10 +163,10 @@ impl Cache {
             self.complete(&mut file, from, download, &mut progress)?;
         }
         if file.sha256() != sha256 {
+            let found = file.sha256();
             file.remove()?;
             return Err(Error::Unverified(format!(
-                "{name}: its SHA-256 is {}, not the one in {SUMS}: it was damaged or exchanged",
-                file.sha256()
+                "{name}: its SHA-256 is {found}, not the one in {SUMS}: it was damaged or exchanged"
             )));
         }
         file.rename_to(&self.dir.join(name))
@@ -180,7 +180,7 @@ impl Cache {
         download: &Download,
         progress: &mut impl FnMut(Fetched),
     ) -> Result<()> {
-        let mut answer = resume(from, download, file.len)?;
+        let mut answer = resume(from, download, file.len())?;
         if matches!(answer, Resumed::Shorter) {
             file.restart()?;
             answer = resume(from, download, 0)?;
@@ -204,13 +204,13 @@ impl Cache {
         progress: &mut impl FnMut(Fetched),
     ) -> Result<()> {
         let mut block = vec![0; CHUNK];
-        let mut next_check = file.len;
+        let mut next_check = file.len();
         loop {
-            if file.len >= next_check {
-                let needed = total.map_or(SYNC_EVERY, |total| total.saturating_sub(file.len));
+            if file.len() >= next_check {
+                let needed = total.map_or(SYNC_EVERY, |total| total.saturating_sub(file.len()));
                 self.check_free_space(needed)?;
                 file.sync()?;
-                next_check = file.len + SYNC_EVERY;
+                next_check = file.len() + SYNC_EVERY;
             }
             let count = match from.read(&mut block) {
                 Ok(count) => count,
@@ -219,7 +219,7 @@ impl Cache {
             };
             let Some(bytes) = block.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
             file.append(bytes)?;
-            progress(Fetched { done: file.len, total });
+            progress(Fetched { done: file.len(), total });
         }
     }
 
@@ -275,70 +275,5 @@ fn is_payload(name: &str) -> bool {
 }
 
 fn hash_of(path: &Path) -> std::io::Result<String> {
-    let (context, _) = hash(&mut File::open(path)?)?;
-    Ok(hex::encode(context.finish().as_ref()))
-}
-
-/// The hash of a file and its length.
-fn hash(file: &mut File) -> std::io::Result<(Context, u64)> {
-    let (mut context, mut len) = (Context::new(&SHA256), 0);
-    let mut block = vec![0; CHUNK];
-    loop {
-        let count = file.read(&mut block)?;
-        let Some(bytes) = block.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        context.update(bytes);
-        len += bytes.len() as u64;
-    }
-    Ok((context, len))
-}
-
-/// An incomplete file.
-struct PartialFile {
-    path: PathBuf,
-    file: File,
-    len: u64,
-    context: Context,
-}
-
-impl PartialFile {
-    fn open(path: PathBuf) -> Result<Self> {
-        let cannot = || format!("{}: cannot open", path.display());
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.read(true).write(true).create(true).truncate(false).open(&path).or_failed(cannot)?;
-        let (context, len) = hash(&mut file).or_failed(|| format!("{}: cannot read", path.display()))?;
-        Ok(Self { file, len, context, path })
-    }
-
-    fn sha256(&self) -> String {
-        hex::encode(self.context.clone().finish().as_ref())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).or_failed(|| format!("{}: cannot write", self.path.display()))?;
-        self.context.update(bytes);
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.file.sync_data().or_failed(|| format!("{}: cannot flush", self.path.display()))
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        let again = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
-        again.or_failed(|| format!("{}: cannot truncate", self.path.display()))?;
-        (self.len, self.context) = (0, Context::new(&SHA256));
-        Ok(())
-    }
-
-    fn remove(&self) -> Result<()> {
-        fs::remove_file(&self.path).or_failed(|| format!("{}: cannot remove", self.path.display()))
-    }
-
-    fn rename_to(&self, to: &Path) -> Result<()> {
-        let cannot = || format!("{}: cannot rename to {}", self.path.display(), to.display());
-        self.file.sync_all().and_then(|()| fs::rename(&self.path, to)).or_failed(cannot)?;
-        files::sync_dir(to.parent().unwrap_or(Path::new("/"))).or_failed(cannot)
-    }
+    Ok(sha256::of_reader(File::open(path)?)?.0)
 }

@@ -19,7 +19,7 @@ use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles};
 pub const METADATA: &str = "feed.toml";
 
 /// The largest metadata file that is read.
-pub const MOST_METADATA: u64 = 1 << 20;
+pub const MAX_METADATA: u64 = 1 << 20;
 
 /// The supported format of [`METADATA`].
 const FORMAT: u32 = 1;

@@ -7,18 +7,18 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 
 /// A number derived from the words: a machine's id, and what is spread, such as `"poll"` or the digest of an
 /// image.
 #[must_use]
 pub fn seed(words: &[&str]) -> u64 {
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     for word in words {
-        hash.update((word.len() as u64).to_le_bytes());
-        hash.update(word);
+        hash.update(&(word.len() as u64).to_le_bytes());
+        hash.update(word.as_bytes());
     }
-    hash.finalize().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+    hash.finish().as_ref().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
 /// A duration between 0 and `span`, evenly distributed over all seeds.

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod jitter;
 pub mod maintenance_window;
 pub mod memory;
+mod partial_file;
 pub mod policy;
 pub mod poll;
 pub mod published;

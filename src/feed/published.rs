@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 use crate::image::names::{Content, Name};
+use crate::image::sha256;
 use crate::image::trust::Sums;
 use abide_core::boot::model::version;
 use abide_core::disk::Role;
 use abide_core::error::{Error, Result};
-use abide_core::hex;
 
 /// A file in the list of digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +111,7 @@ pub fn digest(files: &FilesByContent) -> String {
     let mut lines: Vec<(&str, &str)> = files.values().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
     lines.sort_unstable();
     let text: String = lines.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect();
-    hex::encode(&Sha256::digest(text))
+    sha256::of_bytes(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -49,9 +49,9 @@ impl Source for FeedSource<'_> {
 
     fn poll(&mut self, view: &View<'_>) -> Result<()> {
         if self.folder.is_remote() {
-            poll::poll(&self.folder, view.cache, view.judge).map(drop)
+            poll::poll(&self.folder, view.cache, view.verifier).map(drop)
         } else {
-            poll::read(&self.folder, view.judge).map(drop)
+            poll::read(&self.folder, view.verifier).map(drop)
         }
     }
 
@@ -59,7 +59,7 @@ impl Source for FeedSource<'_> {
         let Some(folder) = self.last_read(view) else {
             return Ok(Wanted::Nothing(Wait::idle("The feed was not polled yet")));
         };
-        let catalog = match poll::read(&folder, view.judge) {
+        let catalog = match poll::read(&folder, view.verifier) {
             Ok(catalog) => catalog,
             // The poll that comes first fetches a new list.
             Err(e) if self.context.privileges.network && !view.polled => {

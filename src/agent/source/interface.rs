@@ -56,7 +56,7 @@ pub trait Source {
     /// If the source does not offer the file, or the token cannot be read.
     fn place(&self, file: &str) -> Result<Place>;
 
-    /// Tells the source how far the update has come. A message that cannot be delivered now is delivered later.
+    /// Reports to the source how far the update has come. What cannot be delivered now is delivered later.
     ///
     /// # Errors
     /// If the message cannot be stored, or the token cannot be read.
@@ -80,7 +80,7 @@ pub struct Demands {
     pub reboot_now: bool,
 }
 
-/// What a source is told.
+/// How far an update has come, for its source.
 #[derive(Debug, Clone, Copy)]
 pub enum News<'a> {
     /// The state of the machine when a run begins.

@@ -55,7 +55,7 @@ fn now() -> Timestamp {
 }
 
 /// The decision in a line: `take 2.0`, `wait: why`.
-fn said(system: &RunningSystem, rules: &Rules, catalog: &Catalog) -> String {
+fn ruling_of(system: &RunningSystem, rules: &Rules, catalog: &Catalog) -> String {
     let decision = decide(system, rules, catalog, now());
     let passed: String =
         decision.passed_over.iter().map(|p| format!(" | {}: {}", p.version, p.why)).collect();
@@ -78,10 +78,10 @@ fn said(system: &RunningSystem, rules: &Rules, catalog: &Catalog) -> String {
 fn the_newest_release_is_taken_and_nothing_older() {
     let rules = Rules::default();
     let all = catalog(&["1.0", "1.9", "1.10", "1.11~rc1"]);
-    assert_eq!(said(&system("1.0"), &rules, &all), "take 1.11~rc1");
-    assert_eq!(said(&system("1.11~rc1"), &rules, &all), "up to date");
-    assert_eq!(said(&system("2.0"), &rules, &all), "up to date");
-    assert_eq!(said(&system("1.0"), &rules, &Catalog::default()), "up to date");
+    assert_eq!(ruling_of(&system("1.0"), &rules, &all), "take 1.11~rc1");
+    assert_eq!(ruling_of(&system("1.11~rc1"), &rules, &all), "up to date");
+    assert_eq!(ruling_of(&system("2.0"), &rules, &all), "up to date");
+    assert_eq!(ruling_of(&system("1.0"), &rules, &Catalog::default()), "up to date");
 }
 
 #[test]
@@ -90,9 +90,9 @@ fn releases_of_another_image_or_architecture_are_ignored() {
     let arm = Release { arch: Some("arm64"), ..release("2.0", Terms::default()) };
     let any = Release { arch: None, ..release("1.5", Terms::default()) };
     let all = Catalog::of(vec![other, arm, any]);
-    assert_eq!(said(&system("1.0"), &Rules::default(), &all), "take 1.5");
+    assert_eq!(ruling_of(&system("1.0"), &Rules::default(), &all), "take 1.5");
     assert_eq!(
-        said(&system("1.0"), &target("2.0"), &all),
+        ruling_of(&system("1.0"), &target("2.0"), &all),
         "refuse: The feed has no edge 2.0 for this machine"
     );
 }
@@ -103,20 +103,20 @@ fn a_release_for_other_channels_is_passed_over() {
     let both = Terms { channels: vec!["beta".into(), "stable".into()], ..Terms::default() };
     let all = Catalog::of(vec![release("1.1", both), release("1.2", beta)]);
     let of = |channel: &str| Rules { channel: channel.into(), ..Rules::default() };
-    assert_eq!(said(&system("1.0"), &of("beta"), &all), "take 1.2");
-    assert_eq!(said(&system("1.0"), &of("stable"), &all), "take 1.1 | 1.2: it is for the channel beta");
+    assert_eq!(ruling_of(&system("1.0"), &of("beta"), &all), "take 1.2");
+    assert_eq!(ruling_of(&system("1.0"), &of("stable"), &all), "take 1.1 | 1.2: it is for the channel beta");
     assert_eq!(
-        said(&system("1.0"), &of("lts"), &all),
+        ruling_of(&system("1.0"), &of("lts"), &all),
         "up to date | 1.2: it is for the channel beta | 1.1: it is for the channel beta, stable"
     );
     // Channels do not apply to a target.
-    assert_eq!(said(&system("1.0"), &target("1.2"), &all), "take 1.2");
+    assert_eq!(ruling_of(&system("1.0"), &target("1.2"), &all), "take 1.2");
 }
 
 #[test]
 fn nothing_is_taken_while_the_running_system_is_not_known_to_be_good() {
     let all = catalog(&["2.0"]);
-    let with = |trial| said(&RunningSystem { trial, ..system("1.0") }, &Rules::default(), &all);
+    let with = |trial| ruling_of(&RunningSystem { trial, ..system("1.0") }, &Rules::default(), &all);
     assert_eq!(
         with(TrialState::OnTrial),
         "wait: Waiting for current image to finish testing before updating again"
@@ -131,20 +131,23 @@ fn nothing_is_taken_while_the_running_system_is_not_known_to_be_good() {
 fn a_pinned_machine_takes_nothing_not_even_its_target() {
     let pinned = RunningSystem { pinned: true, ..system("1.0") };
     let expected = "wait: Pinned to 1.0 by `abide update --pin`";
-    assert_eq!(said(&pinned, &Rules::default(), &catalog(&["2.0"])), expected);
-    assert_eq!(said(&pinned, &target("2.0"), &catalog(&["2.0"])), expected);
+    assert_eq!(ruling_of(&pinned, &Rules::default(), &catalog(&["2.0"])), expected);
+    assert_eq!(ruling_of(&pinned, &target("2.0"), &catalog(&["2.0"])), expected);
 }
 
 #[test]
 fn a_failed_version_is_never_taken_again_and_a_newer_one_is() {
     let system = RunningSystem { failed: vec![failed("4.0", "2025-01-01T00:00:00Z", 1)], ..system("3.0") };
     let why = "4.0: it failed here; `abide forget` allows another attempt";
-    assert_eq!(said(&system, &Rules::default(), &catalog(&["3.0", "4.0"])), format!("up to date | {why}"));
-    assert_eq!(said(&system, &Rules::default(), &catalog(&["3.0", "4.0", "4.1"])), "take 4.1");
-    assert_eq!(said(&system, &Rules::default(), &catalog(&["3.9", "4.0"])), format!("take 3.9 | {why}"));
+    assert_eq!(
+        ruling_of(&system, &Rules::default(), &catalog(&["3.0", "4.0"])),
+        format!("up to date | {why}")
+    );
+    assert_eq!(ruling_of(&system, &Rules::default(), &catalog(&["3.0", "4.0", "4.1"])), "take 4.1");
+    assert_eq!(ruling_of(&system, &Rules::default(), &catalog(&["3.9", "4.0"])), format!("take 3.9 | {why}"));
     let refused =
         "refuse: Cannot install the target 4.0: it failed here; `abide forget` allows another attempt";
-    assert!(said(&system, &target("4.0"), &catalog(&["4.0"])).starts_with(refused));
+    assert!(ruling_of(&system, &target("4.0"), &catalog(&["4.0"])).starts_with(refused));
 }
 
 #[test]
@@ -152,16 +155,17 @@ fn a_failed_image_is_recognized_by_its_digest_under_another_version() {
     let same =
         FailedImage { digest: Some("DIGEST OF 4.1".into()), ..failed("4.0", "2025-01-01T00:00:00Z", 1) };
     let system = RunningSystem { failed: vec![same], ..system("3.0") };
-    let said = said(&system, &Rules::default(), &catalog(&["4.1"]));
-    assert!(said.starts_with("up to date | 4.1: it failed here"), "{said}");
+    let ruling = ruling_of(&system, &Rules::default(), &catalog(&["4.1"]));
+    assert!(ruling.starts_with("up to date | 4.1: it failed here"), "{ruling}");
 }
 
 #[test]
 fn a_failed_version_is_retried_after_its_back_off_where_configured() {
     let rules = Rules { retry_failed: Some(8 * HOUR), ..Rules::default() };
     let all = catalog(&["4.0"]);
-    let after =
-        |failed: FailedImage| said(&RunningSystem { failed: vec![failed], ..system("3.0") }, &rules, &all);
+    let after = |failed: FailedImage| {
+        ruling_of(&RunningSystem { failed: vec![failed], ..system("3.0") }, &rules, &all)
+    };
     let why = "4.0: it failed here; next attempt from";
     assert_eq!(
         after(failed("4.0", "2026-02-28T20:00:00Z", 1)),
@@ -180,27 +184,28 @@ fn releases_below_min_version_are_never_taken() {
     let min = |rules: Rules| Rules { min_version: Some("2.0".into()), ..rules };
     let all = catalog(&["1.5"]);
     assert_eq!(
-        said(&system("1.0"), &min(Rules::default()), &all),
+        ruling_of(&system("1.0"), &min(Rules::default()), &all),
         "up to date | 1.5: it is older than min_version, 2.0"
     );
     assert!(
-        said(&system("1.0"), &min(target("1.5")), &all).starts_with("refuse: Cannot install the target 1.5")
+        ruling_of(&system("1.0"), &min(target("1.5")), &all)
+            .starts_with("refuse: Cannot install the target 1.5")
     );
-    assert_eq!(said(&system("1.0"), &min(Rules::default()), &catalog(&["2.0"])), "take 2.0");
+    assert_eq!(ruling_of(&system("1.0"), &min(Rules::default()), &catalog(&["2.0"])), "take 2.0");
 }
 
 #[test]
 fn a_downgrade_goes_to_a_target_only_and_never_below_the_floor() {
     let all = catalog(&["1.0", "2.0"]);
-    assert_eq!(said(&system("3.0"), &Rules::default(), &all), "up to date");
-    assert_eq!(said(&system("3.0"), &target("2.0"), &all), "take 2.0 (downgrade)");
+    assert_eq!(ruling_of(&system("3.0"), &Rules::default(), &all), "up to date");
+    assert_eq!(ruling_of(&system("3.0"), &target("2.0"), &all), "take 2.0 (downgrade)");
     let floor = Rules { floor: Some("2.0".into()), ..target("1.0") };
     assert!(
-        said(&system("3.0"), &floor, &all)
+        ruling_of(&system("3.0"), &floor, &all)
             .starts_with("refuse: Cannot install the target 1.0: it is older than the floor, 2.0")
     );
     assert_eq!(
-        said(&system("3.0"), &Rules { floor: Some("2.0".into()), ..target("2.0") }, &all),
+        ruling_of(&system("3.0"), &Rules { floor: Some("2.0".into()), ..target("2.0") }, &all),
         "take 2.0 (downgrade)"
     );
 }
@@ -213,30 +218,30 @@ fn checkpoints_are_installed_one_after_the_other() {
         release("2.0", requires("1.5")),
         release("3.0", requires("2.0")),
     ]);
-    assert_eq!(said(&system("1.0"), &Rules::default(), &all), "take 1.2 towards 3.0");
-    assert_eq!(said(&system("1.2"), &Rules::default(), &all), "take 1.5 towards 3.0");
-    assert_eq!(said(&system("1.7"), &Rules::default(), &all), "take 2.0 towards 3.0");
-    assert_eq!(said(&system("2.0"), &Rules::default(), &all), "take 3.0");
-    assert_eq!(said(&system("1.0"), &target("2.0"), &all), "take 1.2 towards 2.0");
+    assert_eq!(ruling_of(&system("1.0"), &Rules::default(), &all), "take 1.2 towards 3.0");
+    assert_eq!(ruling_of(&system("1.2"), &Rules::default(), &all), "take 1.5 towards 3.0");
+    assert_eq!(ruling_of(&system("1.7"), &Rules::default(), &all), "take 2.0 towards 3.0");
+    assert_eq!(ruling_of(&system("2.0"), &Rules::default(), &all), "take 3.0");
+    assert_eq!(ruling_of(&system("1.0"), &target("2.0"), &all), "take 1.2 towards 2.0");
 }
 
 #[test]
 fn a_checkpoint_that_is_not_available_is_named() {
     let all = Catalog::of(vec![release("1.1", Terms::default()), release("2.0", requires("1.5"))]);
     let why = "2.0: it requires 1.5 first, which is not available";
-    assert_eq!(said(&system("1.1"), &Rules::default(), &all), format!("refuse: {why} | {why}"));
-    assert_eq!(said(&system("1.0"), &Rules::default(), &all), format!("take 1.1 | {why}"));
+    assert_eq!(ruling_of(&system("1.1"), &Rules::default(), &all), format!("refuse: {why} | {why}"));
+    assert_eq!(ruling_of(&system("1.0"), &Rules::default(), &all), format!("take 1.1 | {why}"));
     // A checkpoint that failed on this machine is not available either.
     let all = Catalog::of(vec![release("1.5", Terms::default()), release("2.0", requires("1.5"))]);
     let system = RunningSystem { failed: vec![failed("1.5", "2025-01-01T00:00:00Z", 1)], ..system("1.0") };
-    assert!(said(&system, &Rules::default(), &all).starts_with(&format!("refuse: {why}")));
+    assert!(ruling_of(&system, &Rules::default(), &all).starts_with(&format!("refuse: {why}")));
 }
 
 #[test]
 fn a_release_that_requires_itself_or_a_newer_one_is_refused() {
     let all = Catalog::of(vec![release("2.0", requires("2.0")), release("3.0", requires("4.0"))]);
-    let said = said(&system("1.0"), &Rules::default(), &all);
-    assert!(said.starts_with("refuse: 3.0: it requires 4.0 first"), "{said}");
+    let ruling = ruling_of(&system("1.0"), &Rules::default(), &all);
+    assert!(ruling.starts_with("refuse: 3.0: it requires 4.0 first"), "{ruling}");
 }
 
 #[test]
@@ -244,10 +249,10 @@ fn a_release_for_newer_systems_is_passed_over() {
     let min = Terms { min_version: Some("1.5".into()), ..Terms::default() };
     let all = Catalog::of(vec![release("1.2", Terms::default()), release("2.0", min)]);
     assert_eq!(
-        said(&system("1.0"), &Rules::default(), &all),
+        ruling_of(&system("1.0"), &Rules::default(), &all),
         "take 1.2 | 2.0: it is for systems of version 1.5 or newer"
     );
-    assert_eq!(said(&system("1.5"), &Rules::default(), &all), "take 2.0");
+    assert_eq!(ruling_of(&system("1.5"), &Rules::default(), &all), "take 2.0");
 }
 
 const VERSIONS: [&str; 8] = ["1.0", "1.1", "1.5", "2.0~rc1", "2.0", "2.1", "3.0", "10.0"];

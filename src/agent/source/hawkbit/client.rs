@@ -12,8 +12,8 @@ use ureq::http::header::{ACCEPT, AUTHORIZATION};
 use crate::agent::source::hawkbit::ddi;
 use crate::agent::source::hawkbit::ddi::{Deployment, PollReply};
 use crate::agent::source::hawkbit::endpoint::Endpoint;
+use crate::agent::source::hawkbit::feedback::Feedback;
 use crate::agent::source::hawkbit::ledger::Ledger;
-use crate::agent::source::hawkbit::message::Message;
 use crate::config::update::{HawkBit, Token};
 use crate::http;
 use crate::http::{Redirects, Timeout};
@@ -135,33 +135,33 @@ impl DdiClient {
         }
     }
 
-    /// Sends the waiting messages in order; `save` is called after each, so that none is sent twice.
+    /// Sends the waiting feedback in order; `save` is called after each, so that nothing is sent twice.
     ///
     /// # Errors
-    /// As [`DdiClient::poll`]; the messages that were not sent stay in `ledger`.
+    /// As [`DdiClient::poll`]; what was not sent stays in `ledger`.
     pub fn deliver(&self, ledger: &mut Ledger, save: impl Fn(&Ledger) -> Result<()>) -> Result<()> {
-        while let Some(message) = ledger.waiting.first().cloned() {
-            self.send_message(&message, ledger)?;
+        while let Some(feedback) = ledger.waiting.first().cloned() {
+            self.send_feedback(&feedback, ledger)?;
             save(ledger)?;
         }
         Ok(())
     }
 
-    fn send_message(&self, message: &Message, ledger: &mut Ledger) -> Result<()> {
-        let action = &message.action;
-        let url = self.endpoint.below(&format!("{}/{action}/feedback", message.resource()));
-        let reply = self.send("POST", &url, &message.body())?;
+    fn send_feedback(&self, feedback: &Feedback, ledger: &mut Ledger) -> Result<()> {
+        let action = &feedback.action;
+        let url = self.endpoint.below(&format!("{}/{action}/feedback", feedback.resource()));
+        let reply = self.send("POST", &url, &feedback.body())?;
         match reply.status {
             404 | 410 => {
-                info!("hawkBit has closed action {action}; its messages are dropped");
+                info!("hawkBit has closed action {action}; its feedback is dropped");
                 ledger.drop_action(action);
             }
             // The server would refuse it the next time, too.
             400 | 422 => {
                 warn!(
-                    "{url}: status {}; the server refuses this message, it is dropped: {}",
+                    "{url}: status {}; the server refuses this feedback; dropped: {}",
                     reply.status,
-                    message.body()
+                    feedback.body()
                 );
                 ledger.waiting.remove(0);
             }
@@ -249,8 +249,8 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::agent::source::hawkbit::feedback::{Finished, Milestone};
     use crate::agent::source::hawkbit::ledger::tests::ledger;
-    use crate::agent::source::hawkbit::message::{Finished, Milestone};
     use crate::config::Config;
 
     /// A server with these answers, one for each request; sends the requests to the channel.
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_were_not_delivered_are_sent_again_in_order() {
+    fn undelivered_feedback_is_sent_again_in_order() {
         let (url, asked) = server(&["200 OK", "503 No", "200 OK", "410 Gone"]);
         let client = client(&url);
         let mut ledger = ledger();

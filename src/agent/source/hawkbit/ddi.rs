@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::source::hawkbit::endpoint::Endpoint;
+use crate::image::sha256;
 
 /// The most artifacts that a deployment may have.
 const MAX_ARTIFACTS: usize = 1000;
@@ -271,17 +272,13 @@ impl ArtifactJson {
         if name.is_empty() || !is_plain {
             return Err(format!("'{}' is not a valid file name", name.escape_debug()));
         }
-        let sha256 = self.hashes.sha256.map(|hex| hex.to_ascii_lowercase()).filter(|hex| is_sha256(hex));
+        let sha256 = self.hashes.sha256.as_deref().and_then(sha256::parse);
         let sha256 = sha256.ok_or_else(|| format!("{name} has no SHA-256"))?;
         let link = self.links.download.or(self.links.download_http);
         let url = link.map(|link| link.href).filter(|url| is_web(url));
         let url = url.ok_or_else(|| format!("{name} cannot be downloaded by http or https"))?;
         Ok(Artifact { name, size: self.size, sha256, url })
     }
-}
-
-fn is_sha256(hex: &str) -> bool {
-    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn is_web(url: &str) -> bool {
@@ -341,10 +338,10 @@ mod tests {
     #[test]
     fn a_deployment_is_parsed() {
         let keys = r#"deployment":{"download":"forced","update":"skip","maintenanceWindow":"unavailable""#;
-        let said = deployment("1", keys, "edge_2.0.raw").unwrap();
-        assert_eq!((said.download, said.update), (Handling::Forced, Handling::Skip));
-        assert_eq!(said.window, Some(ServerWindow::Unavailable));
-        let chunk = said.part("os").unwrap();
+        let parsed = deployment("1", keys, "edge_2.0.raw").unwrap();
+        assert_eq!((parsed.download, parsed.update), (Handling::Forced, Handling::Skip));
+        assert_eq!(parsed.window, Some(ServerWindow::Unavailable));
+        let chunk = parsed.part("os").unwrap();
         assert_eq!((chunk.name.as_str(), chunk.version.as_str()), ("edge", "2.0"));
         let artifact = Artifact {
             name: "edge_2.0.raw".into(),
@@ -353,7 +350,7 @@ mod tests {
             url: "http://h/a".into(),
         };
         assert_eq!(chunk.artifacts, [artifact]);
-        assert_eq!(said.part("app"), None);
+        assert_eq!(parsed.part("app"), None);
         let confirmation = r#"confirmation":{"download":"attempt","update":"attempt""#;
         assert_eq!(deployment("7", confirmation, "edge_2.0.raw").unwrap().action, "7");
     }

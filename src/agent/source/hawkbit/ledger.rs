@@ -1,14 +1,14 @@
-//! What is remembered of the server: the current action, and the messages that are not delivered yet.
+//! What is remembered of the server: the current action, and the feedback that is not delivered yet.
 //!
 //! Both are in one file that is replaced as a whole, so that a power cut never separates a decision from its
-//! message. It preserves the action's id over the reboot into the new system.
+//! feedback. It preserves the action's id over the reboot into the new system.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::agent::source::hawkbit::ddi::{Handling, ServerWindow};
-use crate::agent::source::hawkbit::message::{About, Execution, Finished, Message, Milestone};
+use crate::agent::source::hawkbit::feedback::{About, Execution, Feedback, Finished, Milestone};
 use crate::feed::memory::{read_or_default, write_changed};
 use abide_core::error::Result;
 use abide_core::root::Root;
@@ -16,7 +16,7 @@ use abide_core::root::Root;
 /// In the cache, so that the unprivileged part can write it.
 const FILE: &str = "/var/lib/abide/feed/hawkbit.json";
 
-/// The most messages that wait. Beyond that the oldest that do not close an action are dropped.
+/// The most items of feedback that wait. Beyond that the oldest that does not close an action is dropped.
 const MAX_WAITING: usize = 64;
 
 /// What is remembered.
@@ -26,8 +26,8 @@ pub struct Ledger {
     /// The current action.
     #[serde(rename = "task")]
     pub action: Option<Action>,
-    /// Messages that are not delivered yet, oldest first.
-    pub waiting: Vec<Message>,
+    /// Feedback that is not delivered yet, oldest first.
+    pub waiting: Vec<Feedback>,
     /// The attributes that were sent last.
     pub attributes: BTreeMap<String, String>,
     /// After how many seconds the server wants to be polled again.
@@ -101,7 +101,7 @@ impl Ledger {
         write_changed(&root.path(FILE), self)
     }
 
-    /// Queues the message that the action has reached a milestone, unless that milestone or a later one was
+    /// Queues the feedback that the action has reached a milestone, unless that milestone or a later one was
     /// reported. [`Milestone::Closed`] finishes the action.
     pub fn reached(&mut self, milestone: Milestone, now_ms: i64, finished: Finished, details: Vec<String>) {
         let Some(current) = &mut self.action else { return };
@@ -120,10 +120,10 @@ impl Ledger {
         if milestone == Milestone::Closed {
             self.action = None;
         }
-        self.queue(Message { action, about: About::Deployment, time: now_ms, execution, finished, details });
+        self.queue(Feedback { action, about: About::Deployment, time: now_ms, execution, finished, details });
     }
 
-    /// Queues the message that the action waits, unless this reason was reported last. An update that boots next or
+    /// Queues the feedback that the action waits, unless this reason was reported last. An update that boots next or
     /// is on trial does not wait.
     pub fn waits(&mut self, why: &str, now_ms: i64) {
         let Some(current) = &mut self.action else { return };
@@ -133,7 +133,7 @@ impl Ledger {
         }
         current.waits = Some(why.to_owned());
         let (action, details) = (current.id.clone(), vec![why.to_owned()]);
-        self.queue(Message {
+        self.queue(Feedback {
             action,
             about: About::Deployment,
             time: now_ms,
@@ -143,18 +143,18 @@ impl Ledger {
         });
     }
 
-    /// Queues a message.
-    pub fn queue(&mut self, message: Message) {
-        self.waiting.push(message);
+    /// Queues feedback.
+    pub fn queue(&mut self, feedback: Feedback) {
+        self.waiting.push(feedback);
         while self.waiting.len() > MAX_WAITING {
             let droppable = self.waiting.iter().position(|m| !m.closes()).unwrap_or(0);
             self.waiting.remove(droppable);
         }
     }
 
-    /// Drops an action and its messages.
+    /// Drops an action and its feedback.
     pub fn drop_action(&mut self, action: &str) {
-        self.waiting.retain(|message| message.action != action);
+        self.waiting.retain(|feedback| feedback.action != action);
         if self.action.as_ref().is_some_and(|current| current.id == action) {
             self.action = None;
         }
@@ -202,11 +202,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_finished_action_leaves_its_closing_message() {
+    fn a_finished_action_leaves_its_closing_feedback() {
         let mut ledger = ledger();
         ledger.reached(Milestone::Closed, 1, Finished::Success, vec![]);
         assert_eq!(ledger.action, None);
-        assert!(ledger.waiting.iter().all(Message::closes));
+        assert!(ledger.waiting.iter().all(Feedback::closes));
         ledger.reached(Milestone::Closed, 1, Finished::Success, vec![]);
         assert_eq!(ledger.waiting.len(), 1);
     }
@@ -222,7 +222,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn closing_messages_are_never_dropped() {
+    fn closing_feedback_is_never_dropped() {
         let mut ledger = ledger();
         ledger.reached(Milestone::Closed, 0, Finished::Failure, vec![]);
         for number in 0..100 {

@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use log::{info, warn};
 
 use crate::agent::context::Context;
+use crate::agent::source::hawkbit::assignment;
 use crate::agent::source::hawkbit::client::DdiClient;
 use crate::agent::source::hawkbit::ddi::{ActionLink, Artifact, Deployment, Handling};
-use crate::agent::source::hawkbit::follow::{UpdateState, cancel, follow};
+use crate::agent::source::hawkbit::feedback::{Finished, Milestone};
 use crate::agent::source::hawkbit::ledger::{Action, ActionFile, DeniedAction, Ledger};
-use crate::agent::source::hawkbit::message::{Finished, Milestone};
-use crate::agent::source::hawkbit::offer;
+use crate::agent::source::hawkbit::progress::{UpdateState, answer_cancellation, queue_progress};
 use crate::agent::source::interface::{Demands, News, Place, Source};
 use crate::agent::survey::Survey;
 use crate::agent::view::View;
@@ -50,11 +50,11 @@ impl<'a> HawkbitSource<'a> {
         DdiClient::new(self.context.root, self.settings)
     }
 
-    /// Delivers the waiting messages, as far as the server takes them now.
+    /// Delivers the waiting feedback, as far as the server takes them now.
     fn deliver(&mut self, client: &DdiClient) {
         let root = self.context.root;
         if let Err(e) = client.deliver(&mut self.ledger, |ledger| ledger.write(root)) {
-            warn!("{e}; {} messages to hawkBit wait", self.ledger.waiting.len());
+            warn!("{e}; {} items of feedback for hawkBit wait", self.ledger.waiting.len());
         }
     }
 
@@ -101,7 +101,12 @@ impl<'a> HawkbitSource<'a> {
             return Ok(false);
         }
         // This machine has closed it, but could not deliver that yet.
-        if self.ledger.waiting.iter().any(|message| message.action == deployment.action && message.closes()) {
+        if self
+            .ledger
+            .waiting
+            .iter()
+            .any(|feedback| feedback.action == deployment.action && feedback.closes())
+        {
             return Ok(false);
         }
         let action = self.action(&deployment, url, view.survey);
@@ -110,7 +115,8 @@ impl<'a> HawkbitSource<'a> {
         let accepted = format!("{} will be installed", action.version);
         self.ledger.action = Some(action);
         self.reached(Milestone::Accepted, Finished::None, vec![accepted]);
-        let stored = offer::store(&self.cache, view.judge, &deployment, &self.settings.part, &metadata);
+        let stored =
+            assignment::store(&self.cache, view.verifier, &deployment, &self.settings.part, &metadata);
         if let Err(e) = stored {
             self.close(Finished::Failure, e.to_string());
         }
@@ -138,9 +144,10 @@ impl<'a> HawkbitSource<'a> {
     }
 
     /// The list of digests and its signature, where they are among the artifacts.
-    fn fetch_metadata(&self, client: &DdiClient, action: &Action) -> Result<offer::Metadata> {
-        let files = offer::METADATA_FILES.iter().filter_map(|name| Some((*name, action.files.get(*name)?)));
-        files.map(|(name, file)| Ok((name, offer::fetch(&self.place_at(&file.url, client))?))).collect()
+    fn fetch_metadata(&self, client: &DdiClient, action: &Action) -> Result<assignment::Metadata> {
+        let files =
+            assignment::METADATA_FILES.iter().filter_map(|name| Some((*name, action.files.get(*name)?)));
+        files.map(|(name, file)| Ok((name, assignment::fetch(&self.place_at(&file.url, client))?))).collect()
     }
 
     /// Confirms or denies an action.
@@ -168,7 +175,7 @@ impl<'a> HawkbitSource<'a> {
     fn would_take(&self, deployment: &Deployment, view: &View<'_>) -> std::result::Result<(), String> {
         let chunk =
             deployment.part(&self.settings.part).ok_or("it has no software module for this machine")?;
-        let catalog = offer::catalog(chunk)?;
+        let catalog = assignment::catalog(chunk)?;
         match self.decision(view.survey, &catalog, &chunk.version, Timestamp::now()).ruling {
             Ruling::Refuse { why } => Err(why),
             _ => Ok(()),
@@ -188,7 +195,7 @@ impl<'a> HawkbitSource<'a> {
         let install = &view.memory.install;
         let begun = digest.is_some_and(|digest| install.digest == digest && install.begun) || in_flight;
         info!("hawkBit cancels action {id}: {}", if begun { "too late" } else { "done" });
-        cancel(&mut self.ledger, &id, begun, now_ms());
+        answer_cancellation(&mut self.ledger, &id, begun, now_ms());
         Ok(true)
     }
 
@@ -259,7 +266,7 @@ impl<'a> HawkbitSource<'a> {
     fn catch_up(&mut self, survey: &Survey) -> Result<()> {
         let state =
             UpdateState { update: survey.update.as_ref(), failures: &survey.failures, now_ms: now_ms() };
-        follow(&mut self.ledger, state);
+        queue_progress(&mut self.ledger, state);
         self.save()?;
         if !self.ledger.waiting.is_empty() {
             let client = self.client()?;
@@ -325,7 +332,7 @@ impl Source for HawkbitSource<'_> {
                 "The assignment is not in the cache; waiting for the next poll",
             )));
         };
-        let catalog = match poll::read(&folder, view.judge) {
+        let catalog = match poll::read(&folder, view.verifier) {
             Ok(catalog) => catalog,
             Err(e) => return Ok(Wanted::Ended(Ending::Refused(e.to_string()))),
         };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The longest line that is sent, in bytes: hawkBit keeps 512 characters of each.
 const MAX_LINE: usize = 500;
 
-/// The most lines of a message.
+/// The most lines of one feedback.
 const MAX_LINES: usize = 20;
 
 /// How far an action has come. Each is reported once, and none after a later one.
@@ -28,9 +28,9 @@ pub enum Milestone {
     Closed,
 }
 
-/// A message about an action.
+/// Feedback about an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
+pub struct Feedback {
     /// The action.
     pub action: String,
     /// The resource of the action that it goes to.
@@ -45,7 +45,7 @@ pub struct Message {
     pub details: Vec<String>,
 }
 
-/// The resource of an action that a message goes to.
+/// The resource of an action that feedback goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum About {
@@ -85,7 +85,7 @@ pub enum Finished {
     None,
 }
 
-impl Message {
+impl Feedback {
     /// The name of the resource that it goes to, below the machine's.
     #[must_use]
     pub fn resource(&self) -> &'static str {
@@ -138,8 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_has_the_form_of_the_protocol() {
-        let message = Message {
+    fn feedback_has_the_form_of_the_protocol() {
+        let feedback = Feedback {
             action: "8".into(),
             about: About::Deployment,
             time: 1_627_997_501_890,
@@ -148,8 +148,8 @@ mod tests {
             details: vec!["why".into()],
         };
         let expected = r#"{"id":"8","status":{"details":["why"],"execution":"closed","result":{"finished":"failure"}},"timestamp":1627997501890}"#;
-        assert_eq!(message.body().to_string(), expected);
-        assert_eq!(message.resource(), "deploymentBase");
+        assert_eq!(feedback.body().to_string(), expected);
+        assert_eq!(feedback.resource(), "deploymentBase");
     }
 
     #[test]

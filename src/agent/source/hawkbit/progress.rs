@@ -1,10 +1,10 @@
 //! What to report about an action, from the state of its update on this machine. Pure.
 //!
-//! Messages follow from the state, not from the steps that led to it, so a power cut or a reboot loses none.
+//! The feedback follows from the state, not from the steps that led to it, so a power cut or a reboot loses nothing.
 //! Success is reported after the commit, not before.
 
+use crate::agent::source::hawkbit::feedback::{About, Execution, Feedback, Finished, Milestone};
 use crate::agent::source::hawkbit::ledger::Ledger;
-use crate::agent::source::hawkbit::message::{About, Execution, Finished, Message, Milestone};
 use abide_core::state::{Failure, Stage, Update};
 
 /// The state of the updates on this machine.
@@ -18,8 +18,8 @@ pub struct UpdateState<'a> {
     pub now_ms: i64,
 }
 
-/// Queues the message about how far the action has come.
-pub fn follow(ledger: &mut Ledger, state: UpdateState<'_>) {
+/// Queues the feedback about how far the action has come.
+pub fn queue_progress(ledger: &mut Ledger, state: UpdateState<'_>) {
     let Some(action) = &ledger.action else { return };
     let is_it = |update: &&Update| action.digest.is_some() && update.digest == action.digest;
     let Some(update) = state.update.filter(is_it) else { return };
@@ -72,7 +72,7 @@ fn failed(update: &Update, failures: &[Failure]) -> Vec<String> {
 
 /// Answers a cancellation. `begun`: the update boots next or is on trial; then the cancellation is refused, and the
 /// health checks decide.
-pub fn cancel(ledger: &mut Ledger, action: &str, begun: bool, now_ms: i64) {
+pub fn answer_cancellation(ledger: &mut Ledger, action: &str, begun: bool, now_ms: i64) {
     let is_ours = ledger.action.as_ref().is_some_and(|current| current.id == action);
     let (execution, finished, details) = if is_ours && begun {
         let why = "too late to cancel: it boots next or is on trial; its health checks decide";
@@ -83,7 +83,7 @@ pub fn cancel(ledger: &mut Ledger, action: &str, begun: bool, now_ms: i64) {
     if is_ours && !begun {
         ledger.drop_action(action);
     }
-    ledger.queue(Message {
+    ledger.queue(Feedback {
         action: action.to_owned(),
         about: About::Cancel,
         time: now_ms,
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn see(ledger: &mut Ledger, update: &Update, failures: &[Failure]) {
-        follow(ledger, UpdateState { update: Some(update), failures, now_ms: 7 });
+        queue_progress(ledger, UpdateState { update: Some(update), failures, now_ms: 7 });
     }
 
     #[test]
@@ -137,15 +137,15 @@ mod tests {
         )
         .unwrap();
         see(&mut ledger, &update("failed", ""), &[failure]);
-        let message = ledger.waiting.first().unwrap();
-        assert_eq!((message.execution, message.finished), (Execution::Closed, Finished::Failure));
+        let feedback = ledger.waiting.first().unwrap();
+        assert_eq!((feedback.execution, feedback.finished), (Execution::Closed, Finished::Failure));
         let expected = [
             "2.0 was rolled back, back to 1.0: check 'app' failed",
             "phase: checks",
             "check app: app.service: failed",
             "  no such file",
         ];
-        assert_eq!(message.details, expected);
+        assert_eq!(feedback.details, expected);
     }
 
     #[test]
@@ -173,16 +173,16 @@ mod tests {
     fn a_cancellation_is_accepted_until_the_update_boots_next() {
         let mut early = ledger();
         early.waits("window", 1);
-        cancel(&mut early, "8", false, 2);
+        answer_cancellation(&mut early, "8", false, 2);
         assert_eq!(early.action, None);
         assert_eq!(queued(&early), [(Execution::Closed, Finished::Success)]);
         assert_eq!(early.waiting.first().unwrap().about, About::Cancel);
         let mut late = ledger();
-        cancel(&mut late, "8", true, 2);
+        answer_cancellation(&mut late, "8", true, 2);
         assert!(late.action.is_some());
         assert_eq!(queued(&late), [(Execution::Rejected, Finished::None)]);
         // An unknown action is canceled.
-        cancel(&mut late, "9", true, 3);
+        answer_cancellation(&mut late, "9", true, 3);
         assert_eq!(queued(&late).last(), Some(&(Execution::Closed, Finished::Success)));
         assert!(late.action.is_some());
     }

@@ -45,7 +45,7 @@ pub fn fetch(place: &Place) -> Result<Vec<u8>> {
 /// [`Error::Image`] if it has no such module; those of verifying a folder.
 pub fn store(
     cache: &Cache,
-    judge: &Verifier,
+    verifier: &Verifier,
     deployment: &Deployment,
     part: &str,
     metadata: &Metadata,
@@ -63,7 +63,7 @@ pub fn store(
         cache.store(SUMS, sums(chunk).as_bytes())?;
     }
     let folder = cache.folder().ok_or_else(|| Error::Failed("cannot read the cache".into()))?;
-    poll::read(&folder, judge).map(drop)
+    poll::read(&folder, verifier).map(drop)
 }
 
 /// The releases of a software module, from hawkBit's own digests; not verified.
