@@ -23,7 +23,7 @@ fn an_update_that_is_committed_stays() {
 }
 
 #[test]
-fn an_update_whose_kernel_never_reports_uses_up_its_tries_and_is_refused_from_then_on() {
+fn an_update_whose_kernel_never_reports_uses_its_tries_and_is_refused() {
     let mut tree = Tree::running("1.0");
     tree.stage("2.0", "b");
     tree.abide(&["apply"]).ok();
@@ -108,7 +108,7 @@ fn a_committed_downgrade_stays_and_the_newer_system_is_kept_in_reserve() {
 }
 
 #[test]
-fn a_reinstall_of_the_running_version_gets_an_id_of_its_own_that_sorts_first() {
+fn a_reinstall_of_the_running_version_gets_an_own_id_that_sorts_first() {
     let mut tree = Tree::running("2.0");
     tree.stage("2.0", "b");
     tree.abide(&["apply"]).ok();
@@ -269,7 +269,7 @@ fn both_good() -> Tree {
 }
 
 #[test]
-fn a_second_name_that_a_cut_has_left_does_not_keep_a_rollback_from_being_repeated() {
+fn a_second_name_left_by_a_power_cut_does_not_block_a_rollback() {
     let mut tree = both_good();
     // The commit of 1.0, back then, was cut off between the two writes of its rename.
     std::fs::copy(tree.entry("edge_1.0.efi"), tree.entry("edge_1.0+2-1.efi")).unwrap();
@@ -299,7 +299,7 @@ fn a_name_that_a_cut_has_left_without_bytes_is_not_taken_for_the_entry() {
 }
 
 #[test]
-fn an_apply_whose_rename_left_a_name_without_bytes_is_finished_by_saying_it_again() {
+fn an_apply_whose_rename_left_an_empty_file_is_finished_by_the_next_one() {
     let mut tree = Tree::running("1.0");
     tree.stage("2.0", "b");
     std::fs::write(tree.entry("edge_2.0+3-0.efi"), "").unwrap();
@@ -308,7 +308,7 @@ fn an_apply_whose_rename_left_a_name_without_bytes_is_finished_by_saying_it_agai
 }
 
 #[test]
-fn an_entry_whose_removal_was_cut_off_between_its_names_stays_whole_until_it_is_removed_again() {
+fn an_entry_that_was_half_removed_stays_whole_until_it_is_removed() {
     let tree = both_good();
     std::fs::copy(tree.entry("edge_1.0.efi"), tree.entry("removed.tmp")).unwrap();
     tree.abide(&["rollback"]).ok();

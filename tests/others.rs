@@ -35,7 +35,7 @@ fn no_failures(tree: &Tree) {
 // systemd-bless-boot
 
 #[test]
-fn a_trial_that_systemd_bless_boot_has_marked_good_is_committed_in_this_boot_too() {
+fn a_trial_that_systemd_bless_boot_marks_good_is_committed() {
     let tree = on_trial("1.0");
     rename(&tree, "edge_2.0+2-1.efi", "edge_2.0.efi");
     tree.abide(&["commit"]).ok();
@@ -44,7 +44,7 @@ fn a_trial_that_systemd_bless_boot_has_marked_good_is_committed_in_this_boot_too
 }
 
 #[test]
-fn a_trial_that_systemd_bless_boot_has_marked_bad_is_a_failed_one_at_the_next_boot() {
+fn a_trial_that_systemd_bless_boot_marks_bad_has_failed_at_the_next_boot() {
     let mut tree = on_trial("1.0");
     rename(&tree, "edge_2.0+2-1.efi", "edge_2.0+0-1.efi");
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
@@ -53,7 +53,7 @@ fn a_trial_that_systemd_bless_boot_has_marked_bad_is_a_failed_one_at_the_next_bo
 }
 
 #[test]
-fn a_failed_update_that_systemd_bless_boot_blessed_by_a_stale_path_never_runs_as_good() {
+fn a_failed_update_blessed_by_a_stale_path_never_runs_as_good() {
     let mut tree = armed("1.0");
     for _ in 0..3 {
         tree.boot();
@@ -71,7 +71,7 @@ fn a_failed_update_that_systemd_bless_boot_blessed_by_a_stale_path_never_runs_as
 // An administrator
 
 #[test]
-fn an_entry_on_trial_that_an_administrator_gave_more_tries_goes_on_until_our_own_count_ends_it() {
+fn tries_that_an_administrator_adds_do_not_outlast_the_own_count() {
     let mut tree = on_trial("1.0");
     rename(&tree, "edge_2.0+2-1.efi", "edge_2.0+9-0.efi");
     for attempt in [2, 3] {
@@ -123,7 +123,7 @@ fn the_old_systems_entry_that_was_removed_makes_apply_refuse() {
 }
 
 #[test]
-fn a_demoted_entry_that_an_administrator_gave_its_name_back_is_still_the_one_to_fall_back_to() {
+fn a_demoted_entry_with_its_name_given_back_is_still_the_fallback() {
     let mut tree = armed("3.0");
     assert_eq!(tree.entries(), ["edge_2.0+3-0.efi", "edge_3.0+0-0.efi"]);
     rename(&tree, "edge_3.0+0-0.efi", "edge_3.0.efi");
@@ -135,7 +135,7 @@ fn a_demoted_entry_that_an_administrator_gave_its_name_back_is_still_the_one_to_
 }
 
 #[test]
-fn another_image_that_was_put_beside_is_left_alone_and_makes_apply_refuse_if_it_would_boot_instead() {
+fn apply_refuses_where_a_foreign_entry_would_boot_and_leaves_it_alone() {
     let tree = Tree::running("1.0");
     fs::write(tree.entry("edge_9.0.efi"), uki("edge", "9.0", &cmdline("a"))).unwrap();
     tree.stage("2.0", "b");
@@ -145,7 +145,7 @@ fn another_image_that_was_put_beside_is_left_alone_and_makes_apply_refuse_if_it_
 }
 
 #[test]
-fn a_downgrade_whose_apply_was_cut_off_and_that_was_chosen_by_hand_stays_once_it_is_committed() {
+fn a_downgrade_with_half_an_apply_stays_once_it_is_committed() {
     let mut tree = armed("3.0");
     rename(&tree, "edge_3.0+0-0.efi", "edge_3.0.efi");
     tree.set_variable("LoaderEntryOneShot", "edge_2.0.efi");
@@ -160,7 +160,7 @@ fn a_downgrade_whose_apply_was_cut_off_and_that_was_chosen_by_hand_stays_once_it
 // bootctl set-default, set-oneshot, loader.conf
 
 #[test]
-fn a_default_pinned_in_mid_trial_does_not_make_the_commit_a_commit_to_another_system() {
+fn a_default_pinned_during_a_trial_does_not_misdirect_the_commit() {
     let mut tree = on_trial("1.0");
     tree.set_variable("LoaderEntryDefault", "edge_1.0.efi");
     tree.abide(&["commit"]).ok();
@@ -168,7 +168,7 @@ fn a_default_pinned_in_mid_trial_does_not_make_the_commit_a_commit_to_another_sy
 }
 
 #[test]
-fn a_default_in_loader_conf_in_mid_trial_makes_commit_refuse_before_it_changes_anything() {
+fn commit_refuses_before_any_change_where_loader_conf_pins_a_default() {
     let tree = on_trial("1.0");
     fs::write(tree.path("efi/loader/loader.conf"), "default edge_1.0.efi\n").unwrap();
     let said = tree.abide(&["commit"]).fails(6).stderr;
@@ -186,7 +186,7 @@ fn a_default_that_pins_the_trial_does_not_outlive_its_rollback() {
 }
 
 #[test]
-fn a_default_that_pins_a_trial_which_was_given_up_is_cleared_by_the_boot_that_finds_out() {
+fn a_default_that_pins_a_failed_trial_is_cleared_on_the_next_boot() {
     let mut tree = on_trial("1.0");
     tree.abide(&["rollback"]).ok();
     tree.set_variable("LoaderEntryDefault", "edge_2.0.efi");
@@ -252,7 +252,7 @@ fn a_soft_reboot_in_mid_trial_is_the_same_try() {
 }
 
 #[test]
-fn a_count_path_of_the_failed_entry_beside_the_old_system_does_not_hide_the_fallback() {
+fn a_stale_boot_count_path_does_not_hide_the_fallback() {
     let mut tree = armed("1.0");
     for _ in 0..3 {
         tree.boot();
@@ -283,7 +283,7 @@ fn a_system_whose_entry_is_on_xbootldr_is_updated_and_falls_back() {
 }
 
 #[test]
-fn a_downgrade_of_a_system_on_xbootldr_demotes_it_there_and_brings_its_name_back() {
+fn a_downgrade_on_xbootldr_demotes_there_and_restores_the_name() {
     let mut tree = Tree::running("3.0");
     let there = |tree: &Tree, name: &str| tree.path("boot/EFI/Linux").join(name).exists();
     fs::create_dir_all(tree.path("boot/EFI/Linux")).unwrap();
@@ -313,7 +313,7 @@ fn a_vanished_esp_stops_no_boot_and_every_command_says_what_is_missing() {
 }
 
 #[test]
-fn two_damaged_generations_in_mid_trial_leave_a_boot_that_goes_on_and_a_loader_that_falls_back() {
+fn a_trial_without_state_goes_on_and_the_loader_still_falls_back() {
     let mut tree = armed("1.0");
     for generation in ["state.0", "state.1"] {
         fs::write(tree.path("efi/EFI/abide").join(generation), vec![0xff; 16 * 1024]).unwrap();

@@ -190,7 +190,7 @@ fn a_generation_in_a_format_of_the_future_leaves_the_other() {
 }
 
 #[test]
-fn the_newest_generation_is_kept_until_another_is_durable_even_if_its_size_is_odd() {
+fn the_newest_generation_is_kept_until_another_one_is_durable() {
     let (dir, esp) = esp();
     Store::open(&esp).save(&esp, &failed("1.0")).unwrap();
     let newest = dir.path().join("EFI/abide/state.0");

@@ -32,7 +32,7 @@ fn a_committed_boot_is_not_assessed() {
 }
 
 #[test]
-fn a_check_that_fails_for_good_rolls_back_with_its_name_and_reason_in_the_record() {
+fn a_check_that_fails_for_good_rolls_back_and_is_on_record() {
     let mut tree = on_trial();
     configure(&tree, &(SHORT.to_owned() + &command("missing", "")));
     let run = tree.abide(&["assess"]).fails(1);
@@ -155,7 +155,7 @@ fn a_committed_system_is_not_ended_by_a_late_deadline() {
 }
 
 #[test]
-fn a_check_that_flaps_across_the_window_is_never_committed_unless_it_may_fail() {
+fn a_required_check_that_flaps_during_the_window_blocks_the_commit() {
     for (allowed, code) in [(0, 1), (1, 0)] {
         let tree = on_trial();
         let runs = tree.path("runs").display().to_string();

@@ -193,7 +193,7 @@ fn systemd_is_asked_over_its_own_socket_or_the_bus() {
 }
 
 #[test]
-fn a_systemd_that_takes_the_question_and_does_not_answer_is_given_up_at_the_timeout() {
+fn a_systemd_that_does_not_answer_is_given_up_at_the_timeout() {
     for kind in [UNIT, SYSTEM] {
         let found = asked_among(&[(PRIVATE, Manner::Silent)], kind, "1s", "exec sleep 60");
         assert_eq!(found["reason"], "systemd did not answer for 0.5s", "{found}");
@@ -210,7 +210,7 @@ fn where_a_socket_is_of_no_use_systemctl_is_asked() {
 }
 
 #[test]
-fn a_systemd_that_is_silent_on_its_own_socket_is_not_waited_for_a_second_time_on_the_bus() {
+fn a_systemd_that_is_silent_on_its_socket_is_not_asked_on_the_bus() {
     let sockets = [(PRIVATE, Manner::Deaf), (BUS, Manner::Answers("failed", &[]))];
     let found = asked_among(&sockets, UNIT, "8s", MASKED);
     assert_eq!(found["reason"], "app.service is masked", "{found}");

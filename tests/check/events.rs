@@ -215,7 +215,7 @@ fn scripts_for_a_commit_do_not_run_if_it_never_happened() {
 }
 
 #[test]
-fn scripts_are_told_of_a_failure_before_the_reboot_and_of_the_rollback_after_it() {
+fn scripts_get_the_failure_before_the_reboot_and_the_rollback_after_it() {
     let mut tree = on_trial();
     booted(&tree, &[]);
     configure(&tree, &(SHORT.to_owned() + &command("missing", "")));

@@ -43,7 +43,7 @@ fn without_the_key_nothing_is_checked() {
 }
 
 #[test]
-fn a_sick_committed_system_reboots_once_and_is_forgiven_when_it_is_healthy_then() {
+fn a_sick_committed_system_reboots_once_and_is_forgiven_if_healthy_then() {
     let mut tree = updated();
     assert_eq!(run(&tree, true), 1);
     assert!(reboots(&tree));

@@ -50,7 +50,7 @@ fn checking_changes_nothing() {
 }
 
 #[test]
-fn the_slowest_check_comes_first_on_request_and_there_are_no_colours_in_a_file() {
+fn the_slowest_check_comes_first_on_request_without_colours_in_a_file() {
     let tree = Tree::running("1.0");
     program(&tree, "usr/bin/quick", "exit 0");
     program(&tree, "usr/bin/slow", "sleep 0.5");

@@ -37,7 +37,7 @@ fn scripts_run_in_the_order_of_their_names_and_never_side_by_side() {
 }
 
 #[test]
-fn a_required_script_that_fails_keeps_the_system_from_being_healthy_and_a_wanted_one_does_not() {
+fn a_required_script_that_fails_is_unhealthy_and_a_wanted_one_is_not() {
     let tree = Tree::running("1.0");
     healthy(&tree, "");
     program(&tree, "etc/greenboot/check/wanted.d/platform.sh", "echo nobody there; exit 1");

@@ -3,7 +3,7 @@
 use crate::{SHORT, booted, command, configure, on_trial, program};
 
 #[test]
-fn after_a_rollback_one_screen_tells_what_was_tried_why_it_failed_what_runs_and_what_to_do() {
+fn after_a_rollback_the_status_shows_what_failed_why_and_what_to_do() {
     let mut tree = on_trial();
     booted(&tree, &[]);
     program(&tree, "usr/bin/uplink", "exit 0");

@@ -87,14 +87,14 @@ fn rearmed(name: &'static str, start: &'static str, goals: &[Goal]) -> Life {
 }
 
 #[test]
-fn a_committed_system_that_gets_its_tries_back_is_never_left_while_it_is_healthy() {
+fn a_healthy_system_that_gets_its_tries_back_keeps_running() {
     explore(&rearmed("rearmed upgrades", "1.0", &[Update("2.0", Good), Update("3.0", Good)]));
     let goals = [Update("2.0", Good), Rollback("3.0"), Update("4.0", Sick)];
     explore(&Life { disturbances: 1, ..rearmed("rearmed downgrade", "3.0", &goals) });
 }
 
 #[test]
-fn a_committed_system_that_breaks_later_is_left_for_the_other_one_whatever_is_cut() {
+fn a_committed_system_that_breaks_later_falls_back_at_any_power_cut() {
     let goals = [Update("2.0", Good), Break("2.0", DiesInInitramfs)];
     explore(&rearmed("rearmed, then broken", "3.0", &goals));
     for start in ["1.0", "3.0"] {

@@ -65,12 +65,12 @@ fn a_broken_uki_falls_back(edge: &mut Edge) {
 }
 
 #[test]
-fn systemd_boot_257_falls_back_from_a_broken_uki_once_doctor_has_added_boot_options() {
+fn systemd_boot_257_with_boot_options_falls_back_from_a_broken_uki() {
     a_broken_uki_falls_back(&mut Edge::running("firmware-options", "2.0"));
 }
 
 #[test]
-fn so_does_252() {
+fn systemd_boot_252_with_boot_options_falls_back_from_a_broken_uki() {
     let edge = Edge::running("firmware-options-252", "2.0");
     let machine = edge.vm.cut_power().unwrap();
     let esp = machine.esp().unwrap();

@@ -39,7 +39,7 @@ fn is_wanted() -> bool {
 }
 
 #[test]
-fn a_rollout_ends_well_over_a_power_cut_and_a_bad_image_ends_with_its_reason() {
+fn a_rollout_survives_a_power_cut_and_a_bad_image_reports_its_reason() {
     if !is_wanted() {
         return skipped(STORY, "ABIDE_FLEET=all has them");
     }

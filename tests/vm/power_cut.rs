@@ -19,7 +19,7 @@ fn the_old_system_boots_and_the_update_goes_through(machine: Machine) {
 }
 
 #[test]
-fn a_power_cut_in_the_middle_of_write_leaves_the_running_system_and_nothing_else_bootable() {
+fn a_power_cut_during_write_leaves_only_the_running_system_bootable() {
     let mut edge = Edge::running("power-cut-write", "1.0");
     let command = edge.write_command("2.0", "ok");
     edge.server.stall_after(20 << 20);
@@ -31,7 +31,7 @@ fn a_power_cut_in_the_middle_of_write_leaves_the_running_system_and_nothing_else
 }
 
 #[test]
-fn a_power_cut_during_apply_leaves_a_machine_that_boots_the_old_or_the_whole_new_system() {
+fn a_power_cut_during_apply_leaves_the_old_or_the_whole_new_system() {
     let mut last = None;
     // How long after its start `apply` is interrupted; it takes about a second.
     for milliseconds in [0, 100, 200, 400, 800] {

@@ -50,7 +50,7 @@ fn root(edge: &mut Edge) -> String {
 }
 
 #[test]
-fn a_verity_image_is_installed_and_commits_and_one_flipped_byte_later_ends_on_the_good_system() {
+fn a_verity_image_commits_and_with_one_flipped_byte_falls_back() {
     let (folder, keyring) = publish("2.0");
     let at = of_os_release(&folder);
     let mut edge = Edge::running("verity", "1.0");

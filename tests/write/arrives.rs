@@ -78,7 +78,7 @@ fn emt_images_name_their_root_by_boot_uuid() {
 }
 
 #[test]
-fn a_slot_labelled_as_by_systemd_sysupdate_gets_the_label_of_its_new_content() {
+fn a_slot_with_a_label_of_sysupdate_gets_the_label_of_its_new_content() {
     let tree = machine();
     for (old, new) in [("rootfs_a", "edge_1.0"), ("rootfs_b", "edge_0.9")] {
         let labels = tree.path("dev/disk/by-partlabel");

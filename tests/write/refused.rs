@@ -132,7 +132,7 @@ fn a_uki_without_panic_is_warned_about() {
 }
 
 #[test]
-fn a_uki_without_panic_is_refused_where_the_configuration_says_so_before_anything_is_changed() {
+fn a_uki_without_panic_is_refused_where_the_configuration_asks_for_it() {
     let tree = machine();
     let before = fs::read(tree.path("dev/sda3")).unwrap();
     fs::create_dir_all(tree.path("etc/abide/abide.d")).unwrap();

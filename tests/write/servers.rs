@@ -90,7 +90,7 @@ fn range(first: usize, last: usize, len: &str, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_server_may_answer_when_it_is_asked_to_go_on_leads_to_the_whole_image() {
+fn any_answer_to_a_range_request_leads_to_the_whole_image() {
     type Then = fn(&Asked, &[u8]) -> Vec<u8>;
     let answers: [Then; 3] = [
         |asked, file| range(asked.start(), file.len() - 1, &file.len().to_string(), &file[asked.start()..]),

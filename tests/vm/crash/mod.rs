@@ -34,7 +34,7 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn every_disk_that_a_power_cut_may_leave_keeps_its_promises_and_the_machine_boots_from_it() {
+fn every_disk_after_a_power_cut_keeps_its_promises_and_boots() {
     let seed = seed();
     let began = Instant::now();
     let recording = life::record("crash-life");
@@ -53,7 +53,7 @@ fn every_disk_that_a_power_cut_may_leave_keeps_its_promises_and_the_machine_boot
 }
 
 #[test]
-fn no_cut_leaves_an_entry_without_its_counter_where_a_sector_ends_in_its_name() {
+fn no_cut_drops_a_counter_where_a_sector_ends_within_the_name() {
     let seed = seed();
     for renamer in [Renamer::Apply, Renamer::FirstTry, Renamer::SecondTry] {
         let recording = life::record_at_a_sectors_end("crash-sector", renamer);
