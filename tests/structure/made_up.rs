@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::floors::House;
+use crate::lexer::tokens;
 use crate::source::Source;
 use crate::tree::Tree;
 use crate::{circles, rules};
@@ -157,6 +158,13 @@ fn a_dependency_that_only_tests_use_is_found() {
     let manifest =
         "[dependencies]\nserde-json = \"1\"\ntempfile = \"3\"\n\n[dev-dependencies]\nproptest = \"1\"\n";
     assert_eq!(rules::unused(manifest, &tree, &["made"]), ["tempfile"]);
+}
+
+#[test]
+fn the_names_of_tests_are_read_in_modules_and_in_macros() {
+    let text =
+        "#[test] fn a() {} mod m { #[test] #[ignore] pub fn b() {} fn no() {} } m! { #[test] fn c() {} }";
+    assert_eq!(rules::tests(&tokens(text).unwrap()), ["a", "b", "c"]);
 }
 
 #[test]

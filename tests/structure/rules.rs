@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::lexer::{Token, tokens};
 use crate::source::Source;
 use crate::tree::{File, Tree};
 use crate::{SHIPPED, none, rust_files, top};
@@ -55,6 +56,43 @@ fn no_file_is_long_unsafe_switched_or_out_of_place() {
             assert!(lines <= MAX_LINES, "{} has {lines} lines, {MAX_LINES} is the limit", path.display());
         }
     }
+}
+
+/// The most characters of a test's name.
+const MAX_NAME: usize = 72;
+
+/// The names of the tests among these tokens.
+pub fn tests(tokens: &[Token]) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            Token::Group('[', words) if matches!(words.as_slice(), [word] if word.word() == "test") => {
+                is_test = true
+            }
+            Token::Group(_, inside) => names.extend(tests(inside)),
+            Token::Word(word, _) if word == "fn" && is_test => {
+                names.extend(tokens.get(at + 1).map(Token::word));
+                is_test = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+#[test]
+fn a_tests_name_has_at_most_72_characters() {
+    let mut wrong = Vec::new();
+    for folder in ["fuzz", "qemu/src", "tests"] {
+        for path in rust_files(&top().join(folder)) {
+            let tokens = tokens(&fs::read_to_string(&path).unwrap()).unwrap();
+            let long = tests(&tokens).into_iter().filter(|name| name.len() > MAX_NAME);
+            wrong
+                .extend(long.map(|name| format!("{}: {name} has {} characters", path.display(), name.len())));
+        }
+    }
+    none(&wrong);
 }
 
 /// The one file of the tests that starts programs.
