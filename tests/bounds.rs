@@ -88,10 +88,7 @@ fn control_group() -> Option<Vec<PathBuf>> {
 #[test]
 fn it_runs_in_a_control_group_of_128_mb_and_a_fifth_of_a_processor() {
     let Some(groups) = control_group() else {
-        return skipped(
-            "a write in a small control group",
-            "no control groups are to be had, which takes root",
-        );
+        return skipped("a write in a small control group", "no control groups: they need root");
     };
     let tree = Tree::running("1.0");
     let path = image(&tree, 256 * MIB);

@@ -106,7 +106,7 @@ fn a_default_in_a_variable_is_a_warning_that_can_be_put_right() {
 }
 
 #[test]
-fn a_one_shot_is_left_to_whoever_set_it() {
+fn a_one_shot_that_somebody_set_is_left_alone() {
     let tree = healthy();
     tree.set_variable("LoaderEntryOneShot", "edge_1.0.efi");
     tree.abide(&["doctor", "--fix"]).ok();

@@ -225,7 +225,7 @@ fn a_one_shot_to_the_old_system_in_mid_trial_costs_nothing() {
 // kexec and soft-reboot
 
 #[test]
-fn a_count_path_left_by_a_kexec_into_the_old_system_is_not_believed() {
+fn a_count_path_left_by_a_kexec_into_the_old_system_is_ignored() {
     let tree = on_trial("1.0");
     // kexec: the old system's kernel and root, the variables of the boot before.
     fs::write(tree.path("proc/cmdline"), cmdline("a")).unwrap();

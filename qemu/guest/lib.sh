@@ -2,7 +2,7 @@
 # the script at the first error.
 # shellcheck shell=bash
 set -euo pipefail
-# The same images for everybody.
+# The images do not depend on the builder's locale, time zone and umask.
 export LC_ALL=C.UTF-8 TZ=UTC
 umask 022
 

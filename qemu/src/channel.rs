@@ -43,7 +43,7 @@ impl Channel {
     pub fn accept(self, limit: Duration, timeline: &Arc<Timeline>) -> Result<UnixStream> {
         let name = self.name.clone();
         let (sender, accepted) = channel();
-        // Two threads, whoever is first; nobody listens to the second one.
+        // Two threads race; the result of the second one is dropped.
         let (ended, timeline) = (sender.clone(), Arc::clone(timeline));
         std::thread::spawn(move || {
             let exited = |event: &Event| (*event == Event::Exited).then_some(());

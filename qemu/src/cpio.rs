@@ -1,6 +1,6 @@
 //! Archives in the "newc" format, as the kernel unpacks them into the initramfs.
 
-/// An initramfs in the making.
+/// An initramfs under construction.
 #[derive(Debug, Default)]
 pub struct Archive {
     bytes: Vec<u8>,

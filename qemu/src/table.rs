@@ -82,10 +82,10 @@ mod tests {
         let first = whole.first().unwrap();
         assert_eq!((whole.len(), first.start, first.count), (1, 2048, 8192));
         assert_eq!(first.uuid.len(), 36);
-        let rubbish = disk.intern(&[0xff; 512]);
-        disk.set(2, &rubbish);
+        let undefined = disk.intern(&[0xff; 512]);
+        disk.set(2, &undefined);
         assert_eq!(partitions(&disk).unwrap(), whole);
-        disk.set(disk.count() - 1, &rubbish);
+        disk.set(disk.count() - 1, &undefined);
         assert_eq!(partitions(&disk), None);
     }
 }

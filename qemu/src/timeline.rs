@@ -53,7 +53,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Adds an event and wakes whoever waits.
+    /// Adds an event and wakes the threads that wait.
     pub fn push(&self, event: Event) {
         self.lock().push(event);
         self.changed.notify_all();

@@ -26,7 +26,7 @@ pub enum Release {
     Bookworm,
     /// Debian 13: systemd 257.
     Trixie,
-    /// Debian 14 in the making: systemd 262 or later.
+    /// Debian 14 (unreleased): systemd 262 or later.
     Forky,
 }
 

@@ -15,7 +15,7 @@ const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
 
-/// The longest write that is believed, in sectors.
+/// The longest write that is accepted, in sectors.
 const MOST_SECTORS: u64 = 1 << 17;
 
 /// One entry of the log.
@@ -239,7 +239,7 @@ mod tests {
         counted_first.as_file().set_len(2 * SECTOR as u64).unwrap();
         let mut follower = Follower::open(counted_first.path()).unwrap();
         assert!(follower.step().unwrap().is_some() && follower.step().unwrap().is_none());
-        let rubbish = log(&[(5, 1 << 40, DISCARD)]);
-        assert!(read(rubbish.path(), &Sectors::zeros(1)).is_err());
+        let undefined = log(&[(5, 1 << 40, DISCARD)]);
+        assert!(read(undefined.path(), &Sectors::zeros(1)).is_err());
     }
 }

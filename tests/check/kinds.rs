@@ -204,7 +204,7 @@ fn a_server_that_recovers_passes_and_one_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn a_server_is_believed_by_the_given_certificate_and_no_other() {
+fn a_server_is_trusted_by_the_given_certificate_only() {
     let server = HttpsServer::new(&[("healthz", b"ready\n")]);
     let ask = |keys: &str| {
         let url = server.url("healthz");

@@ -39,7 +39,7 @@ struct Group {
     bad: u32,
 }
 
-/// What becomes of the nodes when something was reported.
+/// What the nodes do when something was reported.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
     None,

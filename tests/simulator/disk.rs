@@ -452,7 +452,7 @@ impl Disk {
 }
 
 /// A number that equal disks share. The generations of the state count by their order, not by
-/// their sequence numbers, which grow for ever.
+/// their sequence numbers, which only grow.
 pub fn key_of(image: &Image) -> u64 {
     let mut hasher = DefaultHasher::new();
     image.names.hash(&mut hasher);

@@ -10,7 +10,7 @@ use super::mutation::Mutation;
 use super::session::{Hand, Rules, power_on};
 use super::world::{Goal, Version, World};
 
-/// A machine that runs one version from the start, and what is to become of it.
+/// A machine that runs one version at the start, and the goals of its life.
 #[derive(Debug, Clone)]
 pub struct Life {
     pub name: &'static str,

@@ -28,7 +28,7 @@ pub fn tries() -> u32 {
     u32::from(disturbances() + 1).max(3)
 }
 
-/// What becomes of a trial.
+/// How a trial ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Quality {
     /// It is healthy.

@@ -16,7 +16,7 @@ use crate::process::downloader;
 /// How long the server may take to start. It takes some ten seconds where nothing else runs.
 const START: Duration = Duration::from_secs(400);
 
-/// How long it may take to do what it does by and by.
+/// The longest that its background tasks may take.
 const SOON: Duration = Duration::from_secs(120);
 
 /// The token of all machines of these tests.
@@ -259,7 +259,7 @@ impl HawkBit {
 /// admin:admin
 const ADMIN: &str = "Basic YWRtaW46YWRtaW4=";
 
-/// Waits for what comes by and by.
+/// Waits for a result of the server's background tasks.
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {

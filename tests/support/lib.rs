@@ -1,5 +1,5 @@
 //! What the tests share: machines that are folders, images, servers, and programs that see nothing of the
-//! environment of whoever runs the tests.
+//! caller's environment.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

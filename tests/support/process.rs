@@ -4,11 +4,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What the programs of tests see of the environment: where programs are, and where temporary files go.
+/// What the programs that tests start see of the caller's environment.
 const KEPT: [&str; 2] = ["PATH", "TMPDIR"];
 
-/// A program that sees nothing else of the environment of whoever runs the tests: no proxy, no language, no
-/// time zone, no home.
+/// A program that sees nothing else of the caller's environment: no proxy, locale, time zone or home.
 pub fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     command.env_clear();
@@ -16,8 +15,7 @@ pub fn program(name: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A program that fetches something: it may need the proxies, the home and the caches of whoever runs the
-/// tests.
+/// A program that downloads: it keeps the caller's environment, for proxies, home and caches.
 pub fn downloader(name: impl AsRef<OsStr>) -> Command {
     Command::new(name)
 }

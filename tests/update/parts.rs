@@ -155,12 +155,12 @@ fn losing_the_memory_of_the_agent_repeats_work_only() {
     let tree = machine(&feed);
     feed.publish("2.0", "b");
     feed.configure(&tree, "download_spread = 0");
-    for rubbish in ["", "{\"tried\":", "null"] {
+    for undefined in ["", "{\"tried\":", "null"] {
         for part in ["--survey", "--fetch", "--install"] {
             tree.abide(&["update", part]).ok();
             fs::create_dir_all(tree.path("var/lib/abide/feed")).unwrap();
             for file in ["feed/feed.json", "update.json"] {
-                fs::write(tree.path("var/lib/abide").join(file), rubbish).unwrap();
+                fs::write(tree.path("var/lib/abide").join(file), undefined).unwrap();
             }
         }
     }

@@ -58,7 +58,7 @@ fn a_broken_uki_falls_back(edge: &mut Edge) {
     assert_eq!(failure["attempts"], 3, "{failure:#}");
     assert_eq!(failure["phase"], "loader", "{failure:#}");
     assert_eq!(edge.status()["boot"]["kind"], "fallback");
-    // Whoever believed the loader's LoaderBootCountPath would have blessed the broken one.
+    // The stale LoaderBootCountPath names the broken one: to follow it would bless that.
     let names =
         edge.ok("mkdir -p /run/esp && mount -o ro /dev/disk/by-partlabel/esp /run/esp && ls /run/esp/EFI/Linux; umount /run/esp");
     assert!(names.contains("edge_3.0+0-3.efi") && names.contains("edge_2.0.efi"), "{names}");

@@ -70,7 +70,7 @@ fn a_trial_is_committed_on_evidence_and_not_a_moment_before() {
     // A unit that fails for good does not wait for the window.
     edge.vm.send("systemctl kill --signal=KILL edge-app.service").unwrap();
 
-    // A controller that says "not now" for ever.
+    // A controller that always says "not now".
     assert_eq!(edge.next_boot().version, "2.0", "the next try");
     wait_for_event(&mut edge, &controller, "failed 2.0 check 'app': edge-app.service failed");
     wait_for_checks(&mut edge);

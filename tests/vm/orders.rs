@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::edge::{Edge, image_path};
 
-/// For whoever reads that it was left out.
+/// What the message about a skipped test names.
 const STORY: &str = "machines under hawkBit";
 
 fn upload(hawkbit: &HawkBit, version: &str, variant: &str) -> Uploaded {
@@ -32,7 +32,7 @@ fn machine(hawkbit: &HawkBit, name: &str) -> Edge {
     edge
 }
 
-/// Two machines beside a server take too long for every day: `ABIDE_FLEET=all`. What the machines say to the server
+/// Two machines and a server take too long for the daily run: `ABIDE_FLEET=all`. What the machines say to the server
 /// is tried on trees every day (`tests/servers`).
 fn is_wanted() -> bool {
     std::env::var("ABIDE_FLEET").is_ok_and(|wanted| wanted == "all")

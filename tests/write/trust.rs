@@ -211,7 +211,7 @@ fn what_is_not_signed_by_an_installed_key_is_refused() {
     unverified(&tree, &image, "is not signed");
     fs::write(publisher.path("out/SHA256SUMS.gpg"), "").unwrap();
     unverified(&tree, &image, "is empty");
-    fs::write(publisher.path("out/SHA256SUMS.gpg"), "rubbish").unwrap();
+    fs::write(publisher.path("out/SHA256SUMS.gpg"), "undefined data").unwrap();
     unverified(&tree, &image, "cannot be read as an OpenPGP signature");
     publisher.sign("theirs", &[]);
     unverified(&tree, &image, "is not installed");

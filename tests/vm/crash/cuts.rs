@@ -28,7 +28,7 @@ const CUTS_PER_JOB: u64 = 2;
 enum Job {
     /// This version, kept.
     Update(Version),
-    /// This version tried, found wanting by the operator, and then forgotten.
+    /// This version tried, rejected by the operator, and then forgotten.
     Reject(Version),
     /// Back to the version in the other slot.
     Rollback(Version),

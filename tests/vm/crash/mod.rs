@@ -86,7 +86,7 @@ fn the_folder_stays_short(recording: &Recording) {
     assert_eq!(behind, 0, "of {} sectors of {UKI_DIR} the last {behind} hold no name", used.len());
 }
 
-/// The judge of the judge: what is left out must be noticed, or be shown to be harmless.
+/// The checker is mutation-tested: an fsync that is left out must be noticed, or be shown to be harmless.
 fn an_fsync_that_is_left_out_is_noticed(recording: &Recording, judge: &Judge, seed: u64) {
     let all = fsync::of_the_entries_folder(recording);
     let (mut noticed, mut harmless, mut commands, mut missed) = (0, 0, BTreeSet::new(), Vec::new());

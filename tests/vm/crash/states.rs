@@ -14,7 +14,7 @@ use super::life::Recording;
 
 /// Up to so many unflushed writes every subset of them is tried.
 const ALL_SUBSETS: usize = 8;
-/// Of more, so many subsets for each prefix, and so many where the machine had come to rest.
+/// Of more, so many subsets for each prefix, and so many where the machine was idle.
 const SAMPLES: u64 = 3;
 const SAMPLES_AT_REST: u64 = 24;
 

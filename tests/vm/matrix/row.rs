@@ -20,7 +20,7 @@ pub struct Row {
     pub start: Start,
     /// A fragment of configuration, there before the update is applied.
     pub settings: &'static str,
-    /// What happens from there until the machine has come to rest.
+    /// What happens from there until the machine is stable again.
     pub story: fn(Edge) -> Edge,
     /// How things must stand then.
     pub end: End,

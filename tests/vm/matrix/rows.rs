@@ -94,7 +94,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "initrd-hang",
-        what: "the initramfs waits for ever",
+        what: "the initramfs hangs",
         daily: false,
         start: Image(NEW, "initrd-hang"),
         settings: "",
@@ -130,7 +130,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "committed-damaged",
-        what: "the root of the running, committed system is damaged, with nothing on trial: its emergency shell comes as ever, and it is not rebooted",
+        what: "the root of the running, committed system is damaged, with nothing on trial: its emergency shell starts as usual, and it is not rebooted",
         daily: false,
         start: Staged,
         settings: "",
@@ -211,7 +211,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "hang",
-        what: "a unit blocks the boot for ever",
+        what: "a unit blocks the boot and never ends",
         daily: false,
         start: Image(NEW, "hang"),
         settings: SHORT,
@@ -229,7 +229,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "flapping-unit",
-        what: "a required unit fails and starts again, for ever",
+        what: "a required unit fails and is restarted, again and again",
         daily: false,
         start: Image(NEW, "flapping-unit"),
         settings: SHORT,
@@ -292,7 +292,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "clock-jumps",
-        what: "the clock jumps forth by ten years and back by thirty",
+        what: "the clock jumps forward by ten years and back by thirty",
         daily: true,
         start: Trial,
         settings: "",

@@ -1,4 +1,4 @@
-//! How systems are made bad, and what happens to them until the machine has come to rest.
+//! How systems are made bad, and what happens until the machine is stable again.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -148,7 +148,7 @@ pub fn assess_is_killed(mut edge: Edge) -> Edge {
     edge
 }
 
-/// The assessment is stopped for ever: only the deadline's own timer is left.
+/// The assessment is stopped and never continues: only the deadline's own timer is left.
 pub fn assess_is_frozen(mut edge: Edge) -> Edge {
     edge.vm.send("systemctl kill -s STOP abide-assess.service").unwrap();
     edge.next_boot_of(OLD);
@@ -162,7 +162,7 @@ pub fn cable_is_pulled(mut edge: Edge) -> Edge {
     edge
 }
 
-/// The clock jumps forth by ten years in the middle of the window, then back by thirty.
+/// The clock jumps forward by ten years during the window, then back by thirty.
 pub fn clock_jumps(mut edge: Edge) -> Edge {
     edge.ok("date -s '+10 years'");
     edge.ok("date -s '-30 years'");
@@ -219,7 +219,7 @@ pub fn uki_header_is_bad(mut edge: Edge) -> Edge {
     nothing_is_blessed(falls_back(edge))
 }
 
-/// The UKI is no PE file any more: the loader does not even show it.
+/// The UKI is not a PE file any more: the loader does not show it.
 pub fn uki_is_no_pe(mut edge: Edge) -> Edge {
     let patch = format!(
         "at=$(od -An -tu4 -j60 -N4 {ENTRY}); printf XX | dd of={ENTRY} bs=1 seek=$((at)) conv=notrunc status=none"

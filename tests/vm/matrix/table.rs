@@ -18,7 +18,7 @@ const END: &str = "<!-- end of the table -->";
 const HEAD: &str = "| row | what is bad | seconds | boots | how it ended, and what is on record |\n\
                     | --- | --- | ---: | ---: | --- |\n";
 
-/// One row, for whoever watches.
+/// One row, as progress.
 pub fn line(outcome: &Outcome) -> String {
     let record = outcome.record.as_deref().unwrap_or("FAILED");
     format!("matrix: {:<24} {:>4} s  {record}", outcome.row.name, outcome.took.as_secs())

@@ -12,7 +12,7 @@ use abide_qemu::probe::{self, Decision};
 use abide_qemu::tiny::{self, Parts, Release, Report, install_loader};
 use abide_qemu::{Machine, Running, disk};
 
-/// An ESP in the making: a loader and its boot entries, for the tiny guest.
+/// An ESP under construction: a loader and its boot entries, for the tiny guest.
 pub struct World {
     name: String,
     loader: Release,
