@@ -109,7 +109,7 @@ impl BootOptions {
         };
         let list = known
             .or_else(made_up)
-            .ok_or("neither the ESP's place on its disk nor the loader's file is known")?;
+            .ok_or("the position of the ESP on its disk or the file of the boot loader is unknown")?;
         let mut create = vec![];
         let mut new = vec![];
         for number in (leading.len() + 1..).take(missing) {
@@ -127,7 +127,7 @@ impl BootOptions {
                 Some((id, _)) => *id,
                 None => {
                     let id =
-                        self.free(&new).ok_or("the firmware has no number left for another boot option")?;
+                        self.free(&new).ok_or("the firmware has no free number for another boot option")?;
                     create.push((id, entry));
                     id
                 }
@@ -232,7 +232,7 @@ fn option(vars: &EfiVars, id: u16) -> Option<BootEntry> {
     let name = id.boot_var_name();
     let (bytes, _) = vars.read(&Variable::new(&name)).map_err(|e| log::debug!("{name}: {e}")).ok()?;
     if !is_well_formed(&bytes) {
-        log::debug!("{name}: a damaged device path");
+        log::debug!("{name}: damaged device path");
         return None;
     }
     BootEntry::parse(bytes).map_err(|e| log::debug!("{name}: {e}")).ok()

@@ -86,7 +86,7 @@ impl Listing {
         }
         text.push_str(&match &self.next {
             Some(next) => format!("\nnext boot: {}: {}\n", next.id, next.because),
-            None => "\nnext boot: there is no entry; the firmware goes on by itself\n".to_owned(),
+            None => "\nnext boot: none; there is no boot entry\n".to_owned(),
         });
         text
     }

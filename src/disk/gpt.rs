@@ -157,7 +157,7 @@ impl PartitionTable {
             .backup_lba
             .checked_sub(entries)
             .filter(|start| *start > self.header.last_usable)
-            .ok_or_else(|| io::Error::other("the second partition table has no room"))?;
+            .ok_or_else(|| io::Error::other("no room for the backup partition table"))?;
         let end = disk.seek(SeekFrom::End(0))?;
         if second
             .current_lba
@@ -165,7 +165,7 @@ impl PartitionTable {
             .and_then(|lbas| lbas.checked_mul(self.sector))
             .is_none_or(|l| l > end)
         {
-            return Err(io::Error::other("the second partition table lies beyond the end of the disk"));
+            return Err(io::Error::other("the backup partition table is beyond the end of the disk"));
         }
         Ok(second)
     }
@@ -181,7 +181,7 @@ struct TableCopy {
 
 impl TableCopy {
     fn read(disk: &mut (impl Read + Seek), header: &Header, sector: u64) -> io::Result<Self> {
-        let overflow = || io::Error::other("the partition table makes no sense");
+        let overflow = || io::Error::other("corrupt partition table");
         let entries = u64::from(header.num_parts * ENTRY_SIZE).div_ceil(sector);
         let first = header.current_lba.min(header.part_start);
         let last = header.part_start.checked_add(entries).ok_or_else(overflow)?;
@@ -257,7 +257,7 @@ impl Seek for TableCopy {
         };
         let inside = position
             .checked_sub(self.start)
-            .ok_or_else(|| io::Error::other("a position before the partition table"))?;
+            .ok_or_else(|| io::Error::other("position before the partition table"))?;
         Ok(self.start + self.bytes.seek(SeekFrom::Start(inside))?)
     }
 }

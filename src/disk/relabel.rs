@@ -64,7 +64,7 @@ impl TableEntry<'_> {
         match table.partitions.iter().find(taken) {
             None => Ok(()),
             Some((other, _)) => Err(Error::Refused(format!(
-                "{}: its partition {other} has the UUID that the image wants for {}",
+                "{}: partition {other} already has the UUID that the image requires for {}",
                 disk.display(),
                 self.0.node
             ))),
@@ -104,7 +104,10 @@ impl TableEntry<'_> {
         for link in uuid.into_iter().chain(label) {
             let path = root.path(&link);
             if path.symlink_metadata().is_ok() && node_of(root, &link)? != self.0.node {
-                return Err(Error::Refused(format!("{}: is another partition's", path.display())));
+                return Err(Error::Refused(format!(
+                    "{}: already belongs to another partition",
+                    path.display()
+                )));
             }
         }
         Ok(())

@@ -166,7 +166,7 @@ impl Cache {
             let found = file.sha256();
             file.remove()?;
             return Err(Error::Unverified(format!(
-                "{name}: its SHA-256 is {found}, not the one in {SUMS}: it was damaged or exchanged"
+                "{name}: its SHA-256 is {found}, not the one in {SUMS}: it is damaged or was replaced"
             )));
         }
         file.rename_to(&self.dir.join(name))

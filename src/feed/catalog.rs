@@ -77,7 +77,7 @@ impl Catalog {
         let (mut releases, mut problems) = (Vec::new(), Vec::new());
         for ((image, version), files) in by_version(sums) {
             let by_arch = by_arch(files).unwrap_or_else(|problem| {
-                problems.push(format!("{image} {version} is left out: {problem}"));
+                problems.push(format!("{image} {version} is ignored: {problem}"));
                 BTreeMap::new()
             });
             for (arch, files) in by_arch {
@@ -159,7 +159,7 @@ fn by_arch(files: NamedFiles<'_>) -> Result<BTreeMap<Option<&'static str>, Files
 }
 
 fn same_part(one: &ListedFile, other: &ListedFile) -> String {
-    format!("{} and {} are for the same part", one.name, other.name)
+    format!("{} and {} are both for the same partition", one.name, other.name)
 }
 
 /// Reads the `[[release]]` tables. Unknown keys are ignored, so that a feed can have more keys for newer machines; a
@@ -244,7 +244,8 @@ mod tests {
     fn two_files_for_one_part_leave_out_that_release_only() {
         let names = ["edge_1.efi", "edge_1.root.raw.xz", "edge_1.root.raw.zst", "edge_2.raw"];
         let twice = catalog(&names, None).unwrap();
-        let problem = "edge 1 is left out: edge_1.root.raw.xz and edge_1.root.raw.zst are for the same part";
+        let problem =
+            "edge 1 is ignored: edge_1.root.raw.xz and edge_1.root.raw.zst are both for the same partition";
         assert_eq!(
             (twice.problems.as_slice(), versions(&twice, "edge", "arm64")),
             (&[problem.to_owned()][..], vec!["2".to_owned()])

@@ -85,7 +85,7 @@ fn an_image_with_another_digest_is_never_written() {
     feed.publish("2.0", "b");
     feed.put("edge_2.0.raw.zst", &Image::new("2.1", "b").zst());
     let run = tree.abide(&["update"]).fails(7);
-    assert!(run.stderr.contains("damaged or exchanged"), "{}", run.stderr);
+    assert!(run.stderr.contains("is damaged or was replaced"), "{}", run.stderr);
     assert_eq!(tree.state().update, None);
     assert_eq!(fs::read_dir(tree.path("var/lib/abide/feed")).unwrap().count(), 3, "list, signature, memory");
 }

@@ -74,7 +74,7 @@ pub fn overwrite(
         let checker =
             Builder::new().name("read back".into()).spawn_scoped(scope, checker).or_failed(cannot)?;
         let fed = shared.feed(most, fill, tick, &free_out, work_in);
-        let died = || Error::Failed("a writing thread died".into());
+        let died = || Error::Failed("a writing thread has panicked".into());
         let mut result = fed;
         for writer in writers {
             result = writer.join().map_err(|_| died()).and_then(|r| r).and(result);

@@ -29,7 +29,7 @@ impl Shared<'_> {
         loop {
             let job = match work.lock() {
                 Ok(queue) => queue.recv(),
-                Err(_) => return Err(Error::Failed("a writing thread died".into())),
+                Err(_) => return Err(Error::Failed("a writing thread has panicked".into())),
             };
             let Ok(job) = job else { return result };
             // After a failure the blocks still go round, or the feeding thread would wait for ever.
@@ -156,5 +156,5 @@ impl Shared<'_> {
 }
 
 fn send(check: &Sender<WrittenRange>, written: WrittenRange) -> Result<()> {
-    check.send(written).or_failed(|| "a writing thread died")
+    check.send(written).or_failed(|| "a writing thread has panicked")
 }

@@ -89,7 +89,10 @@ impl EfiVars {
             let mut out = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
             let n = out.write(&whole)?;
             if n != whole.len() {
-                return Err(io::Error::new(io::ErrorKind::WriteZero, "the variable was written in part"));
+                return Err(io::Error::new(
+                    io::ErrorKind::WriteZero,
+                    "only a part of the variable was written",
+                ));
             }
             // A plain file below `--root` keeps what was behind; efivarfs sets the size itself.
             let longer = out.metadata()?.len() > whole.len() as u64;
@@ -137,7 +140,7 @@ impl Thawed {
         if let Some(file) = self.0
             && let Err(e) = sys::set_immutable(&file, true)
         {
-            log::debug!("an EFI variable stays mutable: {e}");
+            log::debug!("cannot make an EFI variable immutable again: {e}");
         }
     }
 }

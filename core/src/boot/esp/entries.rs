@@ -69,7 +69,7 @@ pub fn uki_at(esp: &dyn Volume, path: &str, name: &EntryName, quirks: &Quirks) -
     let uki = uki::read_as(file, quirks.single_quotes).or_boot(|| format!("{path}: not a UKI"))?;
     let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
     uki_entry(BootPartition::Esp, &item, name, &uki.main, 0).ok_or_else(|| {
-        Error::Boot(format!("{path}: its .osrel has no name; the boot loader would not show it"))
+        Error::Boot(format!("{path}: its .osrel has no name, so the boot loader does not show it"))
     })
 }
 
@@ -105,7 +105,7 @@ fn read_uki(
     let uki = match uki.and_then(|file| uki::read_as(file, quirks.single_quotes).map_err(|e| e.to_string())) {
         Ok(uki) => uki,
         Err(e) => {
-            warn!("{path}: no boot entry: {e}");
+            warn!("{path}: not a boot entry: {e}");
             return Vec::new();
         }
     };
@@ -122,7 +122,7 @@ fn uki_entry(
 ) -> Option<Entry> {
     let osrel = profile.osrel.as_ref()?;
     let Some(title) = osrel.entry_title() else {
-        debug!("{name}: its os-release has no name, so that the loader does not show it");
+        debug!("{name}: its os-release has no name, so the boot loader does not show it");
         return None;
     };
     let own = |text: Option<&str>| text.map(str::to_owned);
@@ -158,14 +158,14 @@ fn read_conf(
     let text = match read_text(volume, &path) {
         Ok(text) => text,
         Err(e) => {
-            warn!("{path}: no boot entry: {e}");
+            warn!("{path}: not a boot entry: {e}");
             return None;
         }
     };
     let it = type1::parse(&text, quirks)?;
     // The loader does not show an entry whose file is not there.
     if it.starts != Starts::UkiUrl && volume.open(&it.target).is_err() {
-        debug!("{path}: {} is not there, so that the loader does not show it", it.target);
+        debug!("{path}: {} does not exist, so the boot loader does not show the entry", it.target);
         return None;
     }
     Some(Entry {

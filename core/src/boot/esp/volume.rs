@@ -244,7 +244,7 @@ impl Volume for DirVolume {
         let mut file = OpenOptions::new().write(true).open(self.path(path))?;
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > file.metadata().map_or(0, |m| m.len())) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "beyond the end of the file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "position beyond the end of the file"));
         }
         file.seek(SeekFrom::Start(offset))?;
         file.write_all(data)
