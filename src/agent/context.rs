@@ -7,7 +7,7 @@ use abide_core::root::Root;
 
 /// What stays the same during a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
+pub struct RunContext<'a> {
     /// The machine's root.
     pub root: &'a Root,
     /// The configuration.
@@ -18,7 +18,7 @@ pub struct Context<'a> {
     pub privileges: Privileges,
 }
 
-impl Context<'_> {
+impl RunContext<'_> {
     /// The limits of a download in the background.
     pub fn background_limits(&self) -> Download {
         let mut limits = self.config.download.clone();

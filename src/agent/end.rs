@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::agent::wanted::Wait;
+use crate::agent::goal::Wait;
 use crate::feed::policy::Candidate;
 use abide_core::error::Result;
 
@@ -33,7 +33,7 @@ pub struct RunResult {
     pub candidate: Option<Candidate>,
 }
 
-/// What an update waits for after the run: nothing, if there is no update or it is not deferred. An error defers it, too.
+/// Why the update is deferred after the run, if it is. An error defers it, too.
 pub fn deferral(end: &Result<End>, has_candidate: bool) -> Option<Wait> {
     match end {
         Ok(End::Wait(wait)) => wait.defers.then(|| wait.clone()),
@@ -42,7 +42,8 @@ pub fn deferral(end: &Result<End>, has_candidate: bool) -> Option<Wait> {
     }
 }
 
-/// When the units run next. `poll_at`: the next poll; `is_reachable`: whether the last one succeeded; `interval`: of polls.
+/// When the units run next. `poll_at`: the time of the next poll; `is_reachable`: whether the last poll succeeded;
+/// `interval`: of the polls.
 pub fn next_run(
     end: Option<&End>,
     now: Timestamp,

@@ -3,7 +3,7 @@
 use log::debug;
 
 use crate::agent::notice::Notice;
-use crate::agent::source::{News, Source};
+use crate::agent::source::{News, UpdateSource};
 use crate::feed::cache::{Cache, Fetched};
 use crate::feed::memory::FetchState;
 use crate::feed::policy::Candidate;
@@ -28,7 +28,7 @@ impl Fetcher<'_> {
     ///
     /// # Errors
     /// If a file cannot be fetched or verified.
-    pub fn fetch(&mut self, source: &mut dyn Source, candidate: &Candidate) -> Result<()> {
+    pub fn fetch(&mut self, source: &mut dyn UpdateSource, candidate: &Candidate) -> Result<()> {
         source.report(News::Downloading)?;
         if let Err(e) = self.fetch_files(source, candidate) {
             self.state.set_failed(&e);
@@ -37,7 +37,7 @@ impl Fetcher<'_> {
         source.report(News::Downloaded)
     }
 
-    fn fetch_files(&mut self, source: &dyn Source, candidate: &Candidate) -> Result<()> {
+    fn fetch_files(&mut self, source: &dyn UpdateSource, candidate: &Candidate) -> Result<()> {
         let files: Vec<_> = candidate.release.files.files().collect();
         let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
         self.cache.sweep(&keep)?;

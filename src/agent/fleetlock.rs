@@ -200,12 +200,12 @@ impl LockClient {
 /// The refusal of a FleetLock server has a reason; a reply without one is from another server.
 fn refusal(status: u16, body: &[u8]) -> LockReply {
     #[derive(Deserialize)]
-    struct Refusal {
+    struct LockRefusal {
         kind: String,
         value: String,
     }
-    match serde_json::from_slice::<Refusal>(body) {
-        Ok(Refusal { kind, value }) => LockReply::Refused(format!("{kind}: {value}")),
+    match serde_json::from_slice::<LockRefusal>(body) {
+        Ok(LockRefusal { kind, value }) => LockReply::Refused(format!("{kind}: {value}")),
         Err(_) => LockReply::Unreachable(format!("status {status}")),
     }
 }

@@ -1,8 +1,8 @@
 //! When a scheduled run no longer tries to install a release. Pure.
 
+use crate::agent::goal::Wait;
 use crate::agent::mode::Mode;
 use crate::agent::survey::InSlot;
-use crate::agent::wanted::Wait;
 use crate::feed::catalog::Release;
 use crate::feed::memory::InstallState;
 

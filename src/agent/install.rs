@@ -2,9 +2,9 @@
 
 use log::{info, warn};
 
-use crate::agent::context::Context;
+use crate::agent::context::RunContext;
 use crate::agent::give_up::MAX_REFUSALS;
-use crate::agent::memory::Memory;
+use crate::agent::memory::AgentMemory;
 use crate::agent::mode::Mode;
 use crate::agent::notice::Notice;
 use crate::events::{Event, EventKind, publish};
@@ -21,14 +21,14 @@ use abide_core::update::reboot;
 use abide_core::update::step::{Effects, Step};
 
 /// Where an image is installed from.
-pub enum Origin<'a> {
+pub enum InstallFrom<'a> {
     /// The cache.
     Cache(&'a Cache),
     /// A folder of this machine.
     Folder(String),
 }
 
-impl Origin<'_> {
+impl InstallFrom<'_> {
     fn path(&self) -> String {
         match self {
             Self::Cache(cache) => cache.dir().to_string_lossy().into_owned(),
@@ -50,9 +50,9 @@ impl Origin<'_> {
 /// # Errors
 /// Those of [`write`].
 pub fn write_release(
-    context: Context<'_>,
-    from: &Origin<'_>,
-    memory: &mut Memory,
+    context: RunContext<'_>,
+    from: &InstallFrom<'_>,
+    memory: &mut AgentMemory,
     candidate: &Candidate,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Result<()> {
@@ -82,7 +82,7 @@ pub fn write_release(
 }
 
 fn write_slot(
-    context: Context<'_>,
+    context: RunContext<'_>,
     folder: &str,
     candidate: &Candidate,
     notify: &mut dyn FnMut(Notice<'_>),
@@ -109,7 +109,7 @@ fn write_slot(
 /// # Errors
 /// Those of [`apply::apply`]; [`Error::Failed`] if another update was staged meanwhile.
 pub fn apply_release(
-    context: Context<'_>,
+    context: RunContext<'_>,
     state: &mut InstallState,
     candidate: &Candidate,
     notify: &mut dyn FnMut(Notice<'_>),
@@ -139,7 +139,7 @@ pub fn apply_release(
 ///
 /// # Errors
 /// If the count cannot be saved or the reboot cannot be requested.
-pub fn reboot(context: Context<'_>, state: &mut InstallState) -> Result<()> {
+pub fn reboot(context: RunContext<'_>, state: &mut InstallState) -> Result<()> {
     state.reboots = state.reboots.saturating_add(1);
     state.write(context.root)?;
     info!("rebooting into {}", state.version);
@@ -147,14 +147,14 @@ pub fn reboot(context: Context<'_>, state: &mut InstallState) -> Result<()> {
 }
 
 /// A scheduled run waits for other commands.
-fn lock(context: Context<'_>) -> Result<Lock> {
+fn lock(context: RunContext<'_>) -> Result<Lock> {
     match context.mode {
         Mode::Scheduled => Lock::wait(context.root),
         _ => Lock::take(context.root),
     }
 }
 
-fn announce_update(context: Context<'_>, machine: &Machine, kind: EventKind) {
+fn announce_update(context: RunContext<'_>, machine: &Machine, kind: EventKind) {
     if let Some(update) = &machine.state().update {
         publish(context.root, context.config, &Event::of_update(context.root, kind, update));
     }

@@ -5,14 +5,14 @@ use abide_core::root::Root;
 
 /// What both parts of the agent remember. Each part writes its own state only.
 #[derive(Debug, Clone)]
-pub struct Memory {
+pub struct AgentMemory {
     /// Of the unprivileged part.
     pub fetch: FetchState,
     /// Of the privileged part.
     pub install: InstallState,
 }
 
-impl Memory {
+impl AgentMemory {
     /// The memory of `root`.
     pub fn read(root: &Root) -> Self {
         Self { fetch: FetchState::read(root), install: InstallState::read(root) }

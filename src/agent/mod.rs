@@ -17,6 +17,7 @@ mod end;
 mod fetch;
 mod fleetlock;
 mod give_up;
+mod goal;
 mod hand_over;
 mod inhibit;
 mod install;
@@ -33,7 +34,6 @@ mod source;
 mod survey;
 mod timing;
 mod view;
-mod wanted;
 
 pub use end::{End, RunResult};
 pub use hand_over::hand_over;

@@ -5,9 +5,9 @@
 
 use jiff::Timestamp;
 
+use crate::agent::goal::{Ending, Goal, ReleaseState, Wait};
 use crate::agent::mode::Mode;
 use crate::agent::privileges::Privileges;
-use crate::agent::wanted::{Ending, ReleaseState, Wait, Wanted};
 use crate::feed::policy::Candidate;
 
 /// What the next step follows from.
@@ -24,7 +24,7 @@ pub struct Inputs {
     /// The time of the next poll; none: not in this run.
     pub next_poll: Option<Timestamp>,
     /// What the source wants, from the last poll.
-    pub wanted: Wanted,
+    pub wanted: Goal,
     /// When the download starts.
     pub download_at: Timestamp,
     /// Why the machine must not be rebooted now: the source, a window, an inhibitor.
@@ -85,7 +85,7 @@ fn is_allowed(step: &NextStep, privileges: Privileges) -> bool {
 }
 
 fn by_state(inputs: &Inputs) -> NextStep {
-    if let Wanted::Ended(ending) = &inputs.wanted
+    if let Goal::Ended(ending) = &inputs.wanted
         && inputs.privileges.network
         && inputs.polled
     {
@@ -95,9 +95,9 @@ fn by_state(inputs: &Inputs) -> NextStep {
         return NextStep::Poll;
     }
     let (candidate, state) = match &inputs.wanted {
-        Wanted::Nothing(wait) => return NextStep::Wait(wait.clone()),
-        Wanted::Ended(ending) => return NextStep::Wait(Wait::idle(ending.why())),
-        Wanted::Release(candidate, state) => (candidate.clone(), *state),
+        Goal::Nothing(wait) => return NextStep::Wait(wait.clone()),
+        Goal::Ended(ending) => return NextStep::Wait(Wait::idle(ending.why())),
+        Goal::Release(candidate, state) => (candidate.clone(), *state),
     };
     match (state, inputs.mode) {
         (_, Mode::Check) => NextStep::Wait(Wait::idle("Available")),
@@ -155,7 +155,7 @@ mod tests {
             privileges: Privileges::ALL,
             polled: false,
             next_poll: Some(at(200)),
-            wanted: Wanted::Release(candidate(), state),
+            wanted: Goal::Release(candidate(), state),
             download_at: at(100),
             reboot_hold: None,
             confirm: false,
@@ -243,7 +243,7 @@ mod tests {
     fn an_assignment_that_ends_is_answered_after_a_poll_with_network() {
         let ending = Ending::Refused("below the floor".into());
         let ended =
-            Inputs { wanted: Wanted::Ended(ending.clone()), polled: true, ..inputs(ReleaseState::Remote) };
+            Inputs { wanted: Goal::Ended(ending.clone()), polled: true, ..inputs(ReleaseState::Remote) };
         assert_eq!(next_step(&ended), NextStep::Answer(ending));
         let idle = NextStep::Wait(Wait::idle("below the floor"));
         assert_eq!(next_step(&Inputs { polled: false, ..ended.clone() }), idle);

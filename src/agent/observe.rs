@@ -2,21 +2,21 @@
 
 use jiff::Timestamp;
 
-use crate::agent::context::Context;
+use crate::agent::context::RunContext;
+use crate::agent::goal::{Goal, Wait};
 use crate::agent::mode::Mode;
 use crate::agent::next_step::Inputs;
 use crate::agent::reboot_lock;
-use crate::agent::source::{Demands, Source};
+use crate::agent::source::{Demands, UpdateSource};
 use crate::agent::survey::Survey;
 use crate::agent::timing::{download_at, inhibitor_hold, poll_at, ready_since, window_hold};
 use crate::agent::view::View;
-use crate::agent::wanted::{Wait, Wanted};
 use abide_core::boot::Access;
 use abide_core::error::Result;
 use abide_core::update::Machine;
 
 /// The survey of the machine: made now by root, else the one that root has left.
-pub fn survey(context: Context<'_>) -> Result<Survey> {
+pub fn survey(context: RunContext<'_>) -> Result<Survey> {
     if !context.privileges.is_root() {
         return Survey::read(context.root);
     }
@@ -25,15 +25,15 @@ pub fn survey(context: Context<'_>) -> Result<Survey> {
 }
 
 /// The inputs of the next step.
-pub fn observe(view: &View<'_>, source: &dyn Source) -> Result<Inputs> {
+pub fn observe(view: &View<'_>, source: &dyn UpdateSource) -> Result<Inputs> {
     let context = view.context;
     let rules = &context.config.update;
     // How much of a window an update takes.
     let needs = context.config.assess.test_window;
     let wanted = source.wanted(view)?;
     let digest = match &wanted {
-        Wanted::Release(candidate, _) => candidate.release.digest.as_str(),
-        Wanted::Nothing(_) | Wanted::Ended(_) => "",
+        Goal::Release(candidate, _) => candidate.release.digest.as_str(),
+        Goal::Nothing(_) | Goal::Ended(_) => "",
     };
     let demands = source.demands();
     let (fetch, install) = (&view.memory.fetch, &view.memory.install);

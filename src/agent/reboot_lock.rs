@@ -8,11 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use log::warn;
 
-use crate::agent::context::Context;
+use crate::agent::context::RunContext;
 use crate::agent::fleetlock::{LockClient, LockState};
+use crate::agent::goal::Wait;
 use crate::agent::next_step::RebootLock;
 use crate::agent::survey::Survey;
-use crate::agent::wanted::Wait;
 use crate::feed::policy::TrialState;
 use abide_core::error::Result;
 
@@ -28,7 +28,7 @@ pub struct NotGranted {
 }
 
 /// Whether the machine has the lock that it needs to boot the update with this digest.
-pub fn state(context: Context<'_>, digest: &str) -> RebootLock {
+pub fn state(context: RunContext<'_>, digest: &str) -> RebootLock {
     if context.config.update.fleetlock.is_none() {
         return RebootLock::Held;
     }
@@ -40,7 +40,7 @@ pub fn state(context: Context<'_>, digest: &str) -> RebootLock {
 ///
 /// # Errors
 /// As [`LockClient::new`] and [`LockClient::acquire`].
-pub fn acquire(context: Context<'_>, digest: &str) -> Result<Option<NotGranted>> {
+pub fn acquire(context: RunContext<'_>, digest: &str) -> Result<Option<NotGranted>> {
     let Some(config) = &context.config.update.fleetlock else { return Ok(None) };
     let now = Timestamp::now();
     let state = LockClient::new(context.root, config)?.acquire(digest, now)?;
@@ -48,7 +48,7 @@ pub fn acquire(context: Context<'_>, digest: &str) -> Result<Option<NotGranted>>
 }
 
 /// For a run without network: why the lock was not granted to the part with network.
-pub fn hold(context: Context<'_>, digest: &str, now: Timestamp) -> Option<Wait> {
+pub fn hold(context: RunContext<'_>, digest: &str, now: Timestamp) -> Option<Wait> {
     if context.privileges.network || context.config.update.fleetlock.is_none() {
         return None;
     }
@@ -57,7 +57,7 @@ pub fn hold(context: Context<'_>, digest: &str, now: Timestamp) -> Option<Wait> 
 }
 
 /// Releases the lock that was acquired for an update which no longer waits for the reboot.
-pub fn release_if_unused(context: Context<'_>, survey: &Survey) {
+pub fn release_if_unused(context: RunContext<'_>, survey: &Survey) {
     let digest = LockState::read(context.root).digest;
     let is_used = survey.waiting.as_ref().is_some_and(|waiting| waiting.digest == digest);
     if !is_used {
@@ -66,7 +66,7 @@ pub fn release_if_unused(context: Context<'_>, survey: &Survey) {
 }
 
 /// Releases the lock if the machine may hold it and is healthy. If that fails, the next run tries again.
-pub fn release(context: Context<'_>, survey: &Survey) {
+pub fn release(context: RunContext<'_>, survey: &Survey) {
     let Some(config) = &context.config.update.fleetlock else { return };
     let is_healthy = survey.trial == TrialState::Committed && !survey.unhealthy;
     if !is_healthy || !LockState::read(context.root).requested {

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use log::{debug, info, warn};
 
 use crate::agent::clock::Clock;
-use crate::agent::context::Context;
+use crate::agent::context::RunContext;
 use crate::agent::end::{End, RunResult, deferral, next_run};
 use crate::agent::fetch::Fetcher;
+use crate::agent::goal::{Goal, ReleaseState, Wait};
 use crate::agent::install::{self, apply_release, write_release};
-use crate::agent::memory::Memory;
+use crate::agent::memory::AgentMemory;
 use crate::agent::mode::Mode;
 use crate::agent::next_step::{Inputs, NextStep, next_step};
 use crate::agent::notice::Notice;
@@ -17,11 +18,10 @@ use crate::agent::privileges::Privileges;
 use crate::agent::reboot_lock;
 use crate::agent::schedule::schedule;
 use crate::agent::source;
-use crate::agent::source::{News, Source};
+use crate::agent::source::{News, UpdateSource};
 use crate::agent::survey::Survey;
 use crate::agent::timing::{poll_at, ready_since};
-use crate::agent::view::Known;
-use crate::agent::wanted::{ReleaseState, Wait, Wanted};
+use crate::agent::view::Resources;
 use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::feed::cache::Cache;
@@ -38,9 +38,9 @@ const MAX_STEPS: usize = 16;
 const EARLIEST: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A run.
-struct Run<'a> {
-    source: Box<dyn Source + 'a>,
-    known: Known<'a>,
+struct AgentRun<'a> {
+    source: Box<dyn UpdateSource + 'a>,
+    resources: Resources<'a>,
     /// Whether this run has polled the source.
     polled: bool,
     candidate: Option<Candidate>,
@@ -58,7 +58,7 @@ pub fn run(
     privileges: Privileges,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Result<RunResult> {
-    let context = Context { root, config, mode, privileges };
+    let context = RunContext { root, config, mode, privileges };
     let cache = Cache::of(root);
     let Some(mut source) = source::open(context, &cache)? else {
         return Ok(RunResult { end: End::Off, candidate: None });
@@ -74,9 +74,9 @@ pub fn run(
     };
     source.load();
     let verifier = Verifier::new(root, &config.trust)?;
-    let memory = Memory::read(root);
-    let known = Known { context, cache, verifier, memory };
-    let mut run = Run { source, known, polled: false, candidate: None, notify };
+    let memory = AgentMemory::read(root);
+    let resources = Resources { context, cache, verifier, memory };
+    let mut run = AgentRun { source, resources, polled: false, candidate: None, notify };
     let end = run.begin().and_then(|()| run.steps());
     if let Ok(End::Wait(wait)) = &end {
         run.report_wait(wait);
@@ -86,23 +86,23 @@ pub fn run(
     remembered.map(|()| RunResult { end, candidate: run.candidate })
 }
 
-impl Run<'_> {
+impl AgentRun<'_> {
     /// Catches up with what has happened since the last run.
     fn begin(&mut self) -> Result<()> {
-        if !self.known.context.privileges.network {
+        if !self.resources.context.privileges.network {
             return Ok(());
         }
-        let survey = survey(self.known.context)?;
+        let survey = survey(self.resources.context)?;
         self.source.report(News::Machine(&survey))?;
-        reboot_lock::release_if_unused(self.known.context, &survey);
+        reboot_lock::release_if_unused(self.resources.context, &survey);
         Ok(())
     }
 
     fn steps(&mut self) -> Result<End> {
         for _ in 0..MAX_STEPS {
-            let survey = survey(self.known.context)?;
-            let clock = Clock::read(self.known.context.root);
-            let inputs = observe(&self.known.view(&survey, &clock, self.polled), &*self.source)?;
+            let survey = survey(self.resources.context)?;
+            let clock = Clock::read(self.resources.context.root);
+            let inputs = observe(&self.resources.view(&survey, &clock, self.polled), &*self.source)?;
             self.note(&inputs)?;
             let step = next_step(&inputs);
             debug!("{step:?}");
@@ -124,23 +124,34 @@ impl Run<'_> {
             NextStep::Poll => self.poll(survey, clock)?,
             NextStep::Answer(ending) => self.source.report(News::Ended(&ending))?,
             NextStep::Fetch(candidate) => {
-                let (root, state) = (self.known.context.root, &mut self.known.memory.fetch);
-                let mut fetcher = Fetcher { root, cache: &self.known.cache, state, notify: self.notify };
+                let (root, state) = (self.resources.context.root, &mut self.resources.memory.fetch);
+                let mut fetcher = Fetcher { root, cache: &self.resources.cache, state, notify: self.notify };
                 fetcher.fetch(&mut *self.source, &candidate)?;
             }
             NextStep::Write(candidate) => {
                 let from = match self.source.local_folder() {
-                    Some(folder) => install::Origin::Folder(folder),
-                    None => install::Origin::Cache(&self.known.cache),
+                    Some(folder) => install::InstallFrom::Folder(folder),
+                    None => install::InstallFrom::Cache(&self.resources.cache),
                 };
-                write_release(self.known.context, &from, &mut self.known.memory, &candidate, self.notify)?;
+                write_release(
+                    self.resources.context,
+                    &from,
+                    &mut self.resources.memory,
+                    &candidate,
+                    self.notify,
+                )?;
             }
             NextStep::AcquireLock(candidate) => return self.acquire_lock(&candidate),
             NextStep::Apply(candidate) => {
-                apply_release(self.known.context, &mut self.known.memory.install, &candidate, self.notify)?;
+                apply_release(
+                    self.resources.context,
+                    &mut self.resources.memory.install,
+                    &candidate,
+                    self.notify,
+                )?;
             }
             NextStep::Reboot(_) => {
-                install::reboot(self.known.context, &mut self.known.memory.install)?;
+                install::reboot(self.resources.context, &mut self.resources.memory.install)?;
                 return Ok(Some(End::Reboot));
             }
         }
@@ -149,13 +160,13 @@ impl Run<'_> {
 
     /// Remembers the wanted release, and since when it could be applied.
     fn note(&mut self, inputs: &Inputs) -> Result<()> {
-        let Wanted::Release(candidate, state) = &inputs.wanted else {
+        let Goal::Release(candidate, state) = &inputs.wanted else {
             self.candidate = None;
             return Ok(());
         };
         let release = &candidate.release;
         self.candidate = Some(candidate.clone());
-        let Memory { fetch, install } = &mut self.known.memory;
+        let AgentMemory { fetch, install } = &mut self.resources.memory;
         install.set_release(&release.version, &release.digest);
         if fetch.wanted.as_ref().is_none_or(|wanted| wanted.digest != release.digest) {
             info!("{} will be installed", release.version);
@@ -166,7 +177,7 @@ impl Run<'_> {
                 percent: 0,
             });
         }
-        if *state >= ReleaseState::Staged && self.known.context.privileges.is_root() {
+        if *state >= ReleaseState::Staged && self.resources.context.privileges.is_root() {
             let since = ready_since(install, &release.digest, inputs.now).unwrap_or(inputs.now);
             install.ready = Some(since.as_second());
         }
@@ -175,22 +186,22 @@ impl Run<'_> {
 
     /// Drops what was fetched, if no release is wanted.
     fn forget_unwanted(&mut self, wait: &Wait) -> Result<()> {
-        if self.candidate.is_some() || wait.defers || !self.known.context.privileges.network {
+        if self.candidate.is_some() || wait.defers || !self.resources.context.privileges.network {
             return Ok(());
         }
-        self.known.memory.fetch.wanted = None;
-        self.known.cache.sweep(&[])
+        self.resources.memory.fetch.wanted = None;
+        self.resources.cache.sweep(&[])
     }
 
     fn poll(&mut self, survey: &Survey, clock: &Clock) -> Result<()> {
-        self.known.memory.fetch.tried = Some(Timestamp::now().as_second());
+        self.resources.memory.fetch.tried = Some(Timestamp::now().as_second());
         self.polled = true;
-        let polled = self.source.poll(&self.known.view(survey, clock, self.polled));
-        let state = &mut self.known.memory.fetch;
+        let polled = self.source.poll(&self.resources.view(survey, clock, self.polled));
+        let state = &mut self.resources.memory.fetch;
         match polled {
             Ok(()) => {
                 state.set_polled();
-                state.write(self.known.context.root)
+                state.write(self.resources.context.root)
             }
             Err(e) => {
                 state.set_failed(&e);
@@ -200,7 +211,7 @@ impl Run<'_> {
     }
 
     fn acquire_lock(&mut self, candidate: &Candidate) -> Result<Option<End>> {
-        let Some(refused) = reboot_lock::acquire(self.known.context, &candidate.release.digest)? else {
+        let Some(refused) = reboot_lock::acquire(self.resources.context, &candidate.release.digest)? else {
             return Ok(None);
         };
         if refused.given_up {
@@ -211,7 +222,7 @@ impl Run<'_> {
 
     /// Tells the source that the update waits, and releases the reboot lock meanwhile.
     fn report_wait(&mut self, wait: &Wait) {
-        if !self.known.context.privileges.network {
+        if !self.resources.context.privileges.network {
             return;
         }
         if wait.defers
@@ -219,27 +230,30 @@ impl Run<'_> {
         {
             warn!("{e}");
         }
-        if let Ok(survey) = survey(self.known.context) {
-            reboot_lock::release(self.known.context, &survey);
+        if let Ok(survey) = survey(self.resources.context) {
+            reboot_lock::release(self.resources.context, &survey);
         }
     }
 
     /// Writes what the next runs need, and schedules the next one.
     fn remember(&mut self, end: &Result<End>) -> Result<()> {
-        let Context { root, config, mode, privileges } = self.known.context;
+        let RunContext { root, config, mode, privileges } = self.resources.context;
         if privileges.network {
-            self.known.memory.fetch.write(root)?;
+            self.resources.memory.fetch.write(root)?;
             self.source.save()?;
         }
         if !privileges.is_root() || mode == Mode::Check {
             return Ok(());
         }
         let wait = deferral(end, self.candidate.is_some());
-        let is_new =
-            self.known.memory.install.set_waiting(wait.as_ref().map(|wait| (wait.why.as_str(), wait.until)));
-        self.known.memory.install.write(root)?;
+        let is_new = self
+            .resources
+            .memory
+            .install
+            .set_waiting(wait.as_ref().map(|wait| (wait.why.as_str(), wait.until)));
+        self.resources.memory.install.write(root)?;
         if let Some(wait) = wait.filter(|_| is_new && self.candidate.is_some()) {
-            let event = Event::of_running(root, EventKind::Deferred, &self.known.memory.install.version);
+            let event = Event::of_running(root, EventKind::Deferred, &self.resources.memory.install.version);
             publish(root, config, &Event { reason: wait.why, ..event });
         }
         if let Err(e) = write_metrics(root, config) {
@@ -254,8 +268,8 @@ impl Run<'_> {
     }
 
     fn schedule_next(&self, end: Option<&End>) {
-        let clock = Clock::read(self.known.context.root);
-        let (rules, state) = (&self.known.context.config.update, &self.known.memory.fetch);
+        let clock = Clock::read(self.resources.context.root);
+        let (rules, state) = (&self.resources.context.config.update, &self.resources.memory.fetch);
         let poll_at = poll_at(&clock, rules, &self.source.demands(), state);
         let next = next_run(end, clock.now, poll_at, state.failures == 0, rules.interval);
         schedule(next.max(clock.now + EARLIEST));

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::agent::clock::Clock;
+use crate::agent::goal::Wait;
 use crate::agent::source::Demands;
-use crate::agent::wanted::Wait;
 use crate::config::Update as Rules;
 use crate::feed::jitter;
 use crate::feed::jitter::seed;

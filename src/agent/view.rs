@@ -1,28 +1,28 @@
 //! What a step is decided from.
 
 use crate::agent::clock::Clock;
-use crate::agent::context::Context;
+use crate::agent::context::RunContext;
 use crate::agent::give_up::given_up;
-use crate::agent::memory::Memory;
+use crate::agent::goal::{ReleaseState, Wait};
+use crate::agent::memory::AgentMemory;
 use crate::agent::survey::Survey;
-use crate::agent::wanted::{ReleaseState, Wait};
 use crate::feed::cache::Cache;
 use crate::feed::catalog::Release;
 use crate::image::trust::Verifier;
 
 /// What a run keeps at hand.
-pub struct Known<'a> {
+pub struct Resources<'a> {
     /// What the run works with.
-    pub context: Context<'a>,
+    pub context: RunContext<'a>,
     /// What is fetched.
     pub cache: Cache,
     /// What verifies it.
     pub verifier: Verifier,
     /// What is remembered.
-    pub memory: Memory,
+    pub memory: AgentMemory,
 }
 
-impl Known<'_> {
+impl Resources<'_> {
     /// The view before a step.
     pub fn view<'v>(&'v self, survey: &'v Survey, clock: &'v Clock, polled: bool) -> View<'v> {
         let Self { context, cache, verifier, memory } = self;
@@ -34,11 +34,11 @@ impl Known<'_> {
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// What the run works with.
-    pub context: Context<'a>,
+    pub context: RunContext<'a>,
     /// The machine.
     pub survey: &'a Survey,
     /// What is remembered.
-    pub memory: &'a Memory,
+    pub memory: &'a AgentMemory,
     /// What is fetched.
     pub cache: &'a Cache,
     /// What verifies it.

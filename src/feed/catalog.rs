@@ -1,7 +1,7 @@
 //! The releases of a published folder, from its list of digests and the publisher's metadata.
 //!
-//! The list is verified before ([`crate::image::trust::Verifier::sums`]). The metadata is a file in that list, so its digest
-//! is verified, too.
+//! The list is verified before ([`crate::image::trust::Verifier::sums`]). The metadata is a file in that list, so
+//! that its digest is verified, too.
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@ const AHEAD: i64 = 8;
 
 /// One opening of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Opening {
+struct WindowOpening {
     /// Its start.
     from: Timestamp,
     /// Its end, exclusive.
@@ -35,7 +35,7 @@ pub enum Begin {
     Never,
 }
 
-impl Opening {
+impl WindowOpening {
     /// The last time at which an update that takes `needs` may start in it: `latest_start`, else `needs` before the
     /// end; before `from` if the window is too short.
     fn latest(&self, needs: Duration) -> Timestamp {
@@ -54,7 +54,7 @@ pub fn begin(windows: &[MaintenanceWindow], now: Timestamp, needs: Duration) -> 
     if windows.is_empty() {
         return Begin::Now(None);
     }
-    let fits: Vec<Opening> = openings(windows, now).filter(|o| o.latest(needs) >= o.from).collect();
+    let fits: Vec<WindowOpening> = openings(windows, now).filter(|o| o.latest(needs) >= o.from).collect();
     let open = fits.iter().filter(|o| o.admits(now, needs)).max_by_key(|o| o.until);
     match (open, fits.iter().map(|o| o.from).filter(|from| *from > now).min()) {
         (Some(open), _) => Begin::Now(Some(open.until)),
@@ -64,11 +64,11 @@ pub fn begin(windows: &[MaintenanceWindow], now: Timestamp, needs: Duration) -> 
 }
 
 /// The openings that end after `now`: of a weekly window those of the next days, of dates all.
-fn openings(windows: &[MaintenanceWindow], now: Timestamp) -> impl Iterator<Item = Opening> + '_ {
+fn openings(windows: &[MaintenanceWindow], now: Timestamp) -> impl Iterator<Item = WindowOpening> + '_ {
     windows.iter().flat_map(move |window| of_window(window, now)).filter(move |o| o.until > now)
 }
 
-fn of_window(window: &MaintenanceWindow, now: Timestamp) -> impl Iterator<Item = Opening> + '_ {
+fn of_window(window: &MaintenanceWindow, now: Timestamp) -> impl Iterator<Item = WindowOpening> + '_ {
     let today = now.to_zoned(window.zone.rules().clone()).date();
     let before = i64::try_from(window.length.as_secs() / 86_400).unwrap_or(0) + 2;
     let near = (-before..=AHEAD).filter_map(move |days| today.checked_add(days.days()).ok());
@@ -77,11 +77,11 @@ fn of_window(window: &MaintenanceWindow, now: Timestamp) -> impl Iterator<Item =
 }
 
 /// The opening of `window` on `date`; none outside the supported range of time.
-fn opening(window: &MaintenanceWindow, date: Date) -> Option<Opening> {
+fn opening(window: &MaintenanceWindow, date: Date) -> Option<WindowOpening> {
     let start = date.to_datetime(window.start);
     let from = window.zone.rules().to_ambiguous_timestamp(start).compatible().ok()?;
     let latest_start = window.latest_start.map(|latest| from.checked_add(latest)).transpose().ok()?;
-    Some(Opening { from, until: from.checked_add(window.length).ok()?, latest_start })
+    Some(WindowOpening { from, until: from.checked_add(window.length).ok()?, latest_start })
 }
 
 #[cfg(test)]

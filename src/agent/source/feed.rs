@@ -1,10 +1,10 @@
 //! A feed: a published folder of images, on a web server or on this machine.
 
-use crate::agent::context::Context;
+use crate::agent::context::RunContext;
+use crate::agent::goal::{Goal, ReleaseState, Wait};
 use crate::agent::mode::Mode;
-use crate::agent::source::interface::{Place, Source};
+use crate::agent::source::interface::{FileLocation, UpdateSource};
 use crate::agent::view::View;
-use crate::agent::wanted::{ReleaseState, Wait, Wanted};
 use crate::feed::policy::{Ruling, decide};
 use crate::feed::poll;
 use crate::image::Folder;
@@ -12,7 +12,7 @@ use abide_core::error::{Error, Result};
 
 /// A feed.
 pub struct FeedSource<'a> {
-    context: Context<'a>,
+    context: RunContext<'a>,
     folder: Folder,
 }
 
@@ -21,7 +21,7 @@ impl<'a> FeedSource<'a> {
     ///
     /// # Errors
     /// [`Error::Image`] if there is no such folder.
-    pub fn new(context: Context<'a>, place: &str) -> Result<Self> {
+    pub fn new(context: RunContext<'a>, place: &str) -> Result<Self> {
         let limits = context.background_limits();
         let folder = if place.contains("://") {
             Folder::at(place, &limits).or_else(|| Folder::at(&format!("{place}/"), &limits))
@@ -42,7 +42,7 @@ impl<'a> FeedSource<'a> {
     }
 }
 
-impl Source for FeedSource<'_> {
+impl UpdateSource for FeedSource<'_> {
     fn local_folder(&self) -> Option<String> {
         (!self.folder.is_remote()).then(|| self.folder.join(""))
     }
@@ -55,15 +55,15 @@ impl Source for FeedSource<'_> {
         }
     }
 
-    fn wanted(&self, view: &View<'_>) -> Result<Wanted> {
+    fn wanted(&self, view: &View<'_>) -> Result<Goal> {
         let Some(folder) = self.last_read(view) else {
-            return Ok(Wanted::Nothing(Wait::idle("The feed was not polled yet")));
+            return Ok(Goal::Nothing(Wait::idle("The feed was not polled yet")));
         };
         let catalog = match poll::read(&folder, view.verifier) {
             Ok(catalog) => catalog,
             // The poll that comes first fetches a new list.
             Err(e) if self.context.privileges.network && !view.polled => {
-                return Ok(Wanted::Nothing(Wait::idle(e.to_string())));
+                return Ok(Goal::Nothing(Wait::idle(e.to_string())));
             }
             Err(e) => return Err(e),
         };
@@ -71,24 +71,24 @@ impl Source for FeedSource<'_> {
         let decision = decide(&view.survey.system(), rules, &catalog, view.clock.now);
         Ok(match decision.ruling {
             Ruling::Take(candidate) => match view.given_up(&candidate.release) {
-                Some(wait) => Wanted::Nothing(wait),
+                Some(wait) => Goal::Nothing(wait),
                 None => {
                     let state = view.state_of(&candidate.release);
                     let is_here = state == ReleaseState::Remote && !self.folder.is_remote();
-                    Wanted::Release(candidate, if is_here { ReleaseState::Fetched } else { state })
+                    Goal::Release(candidate, if is_here { ReleaseState::Fetched } else { state })
                 }
             },
-            Ruling::UpToDate => Wanted::Nothing(Wait::idle("Up to date")),
-            Ruling::Wait { why, until } => Wanted::Nothing(Wait::defer(why, until)),
-            Ruling::Refuse { why } => Wanted::Nothing(Wait::defer(why, None)),
+            Ruling::UpToDate => Goal::Nothing(Wait::idle("Up to date")),
+            Ruling::Wait { why, until } => Goal::Nothing(Wait::defer(why, until)),
+            Ruling::Refuse { why } => Goal::Nothing(Wait::defer(why, None)),
         })
     }
 
-    fn place(&self, file: &str) -> Result<Place> {
+    fn place(&self, file: &str) -> Result<FileLocation> {
         let limits = match self.context.mode {
             Mode::Scheduled => self.context.background_limits(),
             _ => self.context.config.download.clone(),
         };
-        Ok(Place { url: self.folder.join(file), authorization: None, limits })
+        Ok(FileLocation { url: self.folder.join(file), authorization: None, limits })
     }
 }

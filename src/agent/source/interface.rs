@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use crate::agent::goal::{Ending, Goal, Wait};
 use crate::agent::survey::Survey;
 use crate::agent::view::View;
-use crate::agent::wanted::{Ending, Wait, Wanted};
 use crate::config::Download;
 use crate::feed::catalog::Release;
 use abide_core::error::Result;
 
 /// A source of updates.
-pub trait Source {
+pub trait UpdateSource {
     /// The folder of this machine that images are installed from directly; none if they are fetched into the cache.
     fn local_folder(&self) -> Option<String> {
         None
@@ -48,13 +48,13 @@ pub trait Source {
     ///
     /// # Errors
     /// If the answer of the last poll cannot be verified.
-    fn wanted(&self, view: &View<'_>) -> Result<Wanted>;
+    fn wanted(&self, view: &View<'_>) -> Result<Goal>;
 
     /// Where to download a file of the wanted release.
     ///
     /// # Errors
     /// If the source does not offer the file, or the token cannot be read.
-    fn place(&self, file: &str) -> Result<Place>;
+    fn place(&self, file: &str) -> Result<FileLocation>;
 
     /// Reports to the source how far the update has come. What cannot be delivered now is delivered later.
     ///
@@ -101,7 +101,7 @@ pub enum News<'a> {
 
 /// Where a file is downloaded from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
+pub struct FileLocation {
     /// Its URL.
     pub url: String,
     /// The value of the header `Authorization`, where the server wants one.

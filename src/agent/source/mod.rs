@@ -1,11 +1,11 @@
 //! Where updates come from: a feed, or a hawkBit server.
 //!
-//! A source implements [`Source`] in a file or folder of its own here, and is chosen in [`open`].
+//! A source implements [`UpdateSource`] in a file or folder of its own here, and is chosen in [`open`].
 
 mod feed;
 mod hawkbit;
 mod interface;
 mod open;
 
-pub use interface::{Demands, News, Source};
+pub use interface::{Demands, News, UpdateSource};
 pub use open::{open, token};

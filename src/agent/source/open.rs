@@ -1,9 +1,9 @@
 //! The choice of the source.
 
-use crate::agent::context::Context;
+use crate::agent::context::RunContext;
 use crate::agent::source::feed::FeedSource;
 use crate::agent::source::hawkbit::HawkbitSource;
-use crate::agent::source::interface::Source;
+use crate::agent::source::interface::UpdateSource;
 use crate::config::Config;
 use crate::config::update::Token;
 use crate::feed::cache::Cache;
@@ -13,7 +13,7 @@ use abide_core::error::Result;
 ///
 /// # Errors
 /// [`abide_core::error::Error::Image`] if the feed is a folder that is not there.
-pub fn open<'a>(context: Context<'a>, cache: &Cache) -> Result<Option<Box<dyn Source + 'a>>> {
+pub fn open<'a>(context: RunContext<'a>, cache: &Cache) -> Result<Option<Box<dyn UpdateSource + 'a>>> {
     let rules = &context.config.update;
     if let Some(settings) = &rules.hawkbit {
         return Ok(Some(Box::new(HawkbitSource::new(context, settings, cache.clone()))));

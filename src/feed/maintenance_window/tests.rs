@@ -38,12 +38,12 @@ fn at(text: &str) -> Timestamp {
 }
 
 /// The window that is open at `now`; of several the one with the latest end.
-fn open(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Opening> {
+fn open(windows: &[MaintenanceWindow], now: Timestamp) -> Option<WindowOpening> {
     openings(windows, now).filter(|o| o.from <= now && now < o.until).max_by_key(|o| o.until)
 }
 
 /// The next opening after `now`.
-fn next(windows: &[MaintenanceWindow], now: Timestamp) -> Option<Opening> {
+fn next(windows: &[MaintenanceWindow], now: Timestamp) -> Option<WindowOpening> {
     openings(windows, now).filter(|o| o.from > now).min_by_key(|o| o.from)
 }
 

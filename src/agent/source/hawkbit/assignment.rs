@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use crate::agent::source::hawkbit::ddi::{Chunk, Deployment};
-use crate::agent::source::interface::Place;
+use crate::agent::source::hawkbit::ddi::{Deployment, SoftwareModule};
+use crate::agent::source::interface::FileLocation;
 use crate::feed::cache::Cache;
 use crate::feed::catalog::{Catalog, METADATA};
 use crate::feed::poll;
@@ -26,7 +26,7 @@ pub type Metadata = BTreeMap<&'static str, Vec<u8>>;
 ///
 /// # Errors
 /// [`Error::Image`] if it cannot be fetched.
-pub fn fetch(place: &Place) -> Result<Vec<u8>> {
+pub fn fetch(place: &FileLocation) -> Result<Vec<u8>> {
     let shown = crate::image::shown(&place.url);
     let from = transfer::Place { url: &place.url, authorization: place.authorization.as_deref() };
     let Resumed::Rest(source) = resume(&from, &place.limits, 0)? else {
@@ -50,7 +50,7 @@ pub fn store(
     part: &str,
     metadata: &Metadata,
 ) -> Result<()> {
-    let chunk = deployment
+    let module = deployment
         .part(part)
         .ok_or_else(|| Error::Image(format!("the action has no software module of the type '{part}'")))?;
     for name in METADATA_FILES {
@@ -60,7 +60,7 @@ pub fn store(
         }
     }
     if !metadata.contains_key(SUMS) {
-        cache.store(SUMS, sums(chunk).as_bytes())?;
+        cache.store(SUMS, sums(module).as_bytes())?;
     }
     let folder = cache.folder().ok_or_else(|| Error::Failed("cannot read the cache".into()))?;
     poll::read(&folder, verifier).map(drop)
@@ -70,12 +70,12 @@ pub fn store(
 ///
 /// # Errors
 /// A sentence, if its artifacts make up no list.
-pub fn catalog(chunk: &Chunk) -> std::result::Result<Catalog, String> {
-    Catalog::new(&Sums::parse(sums(chunk).as_bytes())?, None)
+pub fn catalog(module: &SoftwareModule) -> std::result::Result<Catalog, String> {
+    Catalog::new(&Sums::parse(sums(module).as_bytes())?, None)
 }
 
 /// The artifacts of a module as a list of digests.
-fn sums(chunk: &Chunk) -> String {
-    let images = chunk.artifacts.iter().filter(|file| !METADATA_FILES.contains(&file.name.as_str()));
+fn sums(module: &SoftwareModule) -> String {
+    let images = module.artifacts.iter().filter(|file| !METADATA_FILES.contains(&file.name.as_str()));
     images.map(|file| format!("{}  {}\n", file.sha256, file.name)).collect()
 }

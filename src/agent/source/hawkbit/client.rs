@@ -40,7 +40,7 @@ pub struct DdiClient {
 }
 
 /// A reply of any status.
-struct Reply {
+struct HttpReply {
     status: u16,
     body: Vec<u8>,
 }
@@ -185,25 +185,25 @@ impl DdiClient {
         self.endpoint.is_own(url)
     }
 
-    fn get(&self, url: &str) -> Result<Reply> {
+    fn get(&self, url: &str) -> Result<HttpReply> {
         let mut request = self.agent.get(url).header(ACCEPT, HAL);
         if let Some(token) = self.authorization(url) {
             request = request.header(AUTHORIZATION, token);
         }
-        Reply::read(url, request.call())
+        HttpReply::read(url, request.call())
     }
 
-    fn send(&self, method: &str, url: &str, body: &serde_json::Value) -> Result<Reply> {
+    fn send(&self, method: &str, url: &str, body: &serde_json::Value) -> Result<HttpReply> {
         let mut request = if method == "PUT" { self.agent.put(url) } else { self.agent.post(url) };
         request = request.header(ACCEPT, HAL).content_type("application/json");
         if let Some(token) = self.authorization(url) {
             request = request.header(AUTHORIZATION, token);
         }
-        Reply::read(url, request.send(body.to_string()))
+        HttpReply::read(url, request.send(body.to_string()))
     }
 }
 
-impl Reply {
+impl HttpReply {
     fn read(
         url: &str,
         response: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,

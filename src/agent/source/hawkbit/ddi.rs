@@ -66,12 +66,12 @@ pub struct Deployment {
     /// The maintenance window, where the action has one.
     pub window: Option<ServerWindow>,
     /// The software modules.
-    pub chunks: Vec<Chunk>,
+    pub modules: Vec<SoftwareModule>,
 }
 
 /// A software module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
+pub struct SoftwareModule {
     /// Its type: `os`, `bApp`, ….
     pub part: String,
     /// Its name.
@@ -126,9 +126,9 @@ impl Deployment {
     /// A sentence, if it cannot be parsed or has an invalid artifact.
     pub fn read(json: &[u8]) -> Result<Self, String> {
         let parsed: DeploymentJson = parse(json)?;
-        let chunks: Vec<Chunk> =
-            parsed.deployment.chunks.into_iter().map(ChunkJson::into_chunk).collect::<Result<_, _>>()?;
-        if chunks.iter().map(|chunk| chunk.artifacts.len()).sum::<usize>() > MAX_ARTIFACTS {
+        let modules: Vec<SoftwareModule> =
+            parsed.deployment.chunks.into_iter().map(ChunkJson::into_module).collect::<Result<_, _>>()?;
+        if modules.iter().map(|module| module.artifacts.len()).sum::<usize>() > MAX_ARTIFACTS {
             return Err(format!("has more than {MAX_ARTIFACTS} artifacts"));
         }
         Ok(Self {
@@ -136,14 +136,14 @@ impl Deployment {
             download: parsed.deployment.download,
             update: parsed.deployment.update,
             window: parsed.deployment.maintenance_window,
-            chunks,
+            modules,
         })
     }
 
     /// The module of this type.
     #[must_use]
-    pub fn part(&self, part: &str) -> Option<&Chunk> {
-        self.chunks.iter().find(|chunk| chunk.part == part)
+    pub fn part(&self, part: &str) -> Option<&SoftwareModule> {
+        self.modules.iter().find(|module| module.part == part)
     }
 }
 
@@ -258,10 +258,10 @@ struct Stop {
 }
 
 impl ChunkJson {
-    fn into_chunk(self) -> Result<Chunk, String> {
+    fn into_module(self) -> Result<SoftwareModule, String> {
         let artifacts =
             self.artifacts.into_iter().map(ArtifactJson::into_artifact).collect::<Result<_, _>>()?;
-        Ok(Chunk { part: self.part, name: self.name, version: self.version, artifacts })
+        Ok(SoftwareModule { part: self.part, name: self.name, version: self.version, artifacts })
     }
 }
 
@@ -341,15 +341,15 @@ mod tests {
         let parsed = deployment("1", keys, "edge_2.0.raw").unwrap();
         assert_eq!((parsed.download, parsed.update), (Handling::Forced, Handling::Skip));
         assert_eq!(parsed.window, Some(ServerWindow::Unavailable));
-        let chunk = parsed.part("os").unwrap();
-        assert_eq!((chunk.name.as_str(), chunk.version.as_str()), ("edge", "2.0"));
+        let module = parsed.part("os").unwrap();
+        assert_eq!((module.name.as_str(), module.version.as_str()), ("edge", "2.0"));
         let artifact = Artifact {
             name: "edge_2.0.raw".into(),
             size: 3000,
             sha256: SHA.into(),
             url: "http://h/a".into(),
         };
-        assert_eq!(chunk.artifacts, [artifact]);
+        assert_eq!(module.artifacts, [artifact]);
         assert_eq!(parsed.part("app"), None);
         let confirmation = r#"confirmation":{"download":"attempt","update":"attempt""#;
         assert_eq!(deployment("7", confirmation, "edge_2.0.raw").unwrap().action, "7");

@@ -3,7 +3,7 @@
 //!
 //! [`ddi`] parses the server's answers, [`client`] speaks HTTP. [`progress`] derives from the machine's state what to
 //! report, [`ledger`] keeps the feedback in order on disk until the server has accepted it. [`source`] is the
-//! [`Source`](super::Source) made of these, and [`assignment`] the files of an assignment.
+//! [`UpdateSource`](super::UpdateSource) made of these, and [`assignment`] the files of an assignment.
 
 mod assignment;
 mod client;

@@ -9,17 +9,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use log::{info, warn};
 
-use crate::agent::context::Context;
+use crate::agent::context::RunContext;
+use crate::agent::goal::{Ending, Goal, ReleaseState, Wait};
 use crate::agent::source::hawkbit::assignment;
 use crate::agent::source::hawkbit::client::DdiClient;
 use crate::agent::source::hawkbit::ddi::{ActionLink, Artifact, Deployment, Handling};
 use crate::agent::source::hawkbit::feedback::{Finished, Milestone};
 use crate::agent::source::hawkbit::ledger::{Action, ActionFile, DeniedAction, Ledger};
 use crate::agent::source::hawkbit::progress::{UpdateState, answer_cancellation, queue_progress};
-use crate::agent::source::interface::{Demands, News, Place, Source};
+use crate::agent::source::interface::{Demands, FileLocation, News, UpdateSource};
 use crate::agent::survey::Survey;
 use crate::agent::view::View;
-use crate::agent::wanted::{Ending, ReleaseState, Wait, Wanted};
 use crate::config::update::{Confirm, Forced, HawkBit, Target};
 use crate::feed::cache::Cache;
 use crate::feed::catalog::Catalog;
@@ -34,7 +34,7 @@ const MAX_POLLS: usize = 3;
 
 /// A hawkBit server.
 pub struct HawkbitSource<'a> {
-    context: Context<'a>,
+    context: RunContext<'a>,
     settings: &'a HawkBit,
     cache: Cache,
     ledger: Ledger,
@@ -42,7 +42,7 @@ pub struct HawkbitSource<'a> {
 
 impl<'a> HawkbitSource<'a> {
     /// The server of these settings.
-    pub fn new(context: Context<'a>, settings: &'a HawkBit, cache: Cache) -> Self {
+    pub fn new(context: RunContext<'a>, settings: &'a HawkBit, cache: Cache) -> Self {
         Self { context, settings, cache, ledger: Ledger::default() }
     }
 
@@ -124,16 +124,16 @@ impl<'a> HawkbitSource<'a> {
     }
 
     fn action(&self, deployment: &Deployment, url: &str, survey: &Survey) -> Action {
-        let chunk = deployment.part(&self.settings.part);
+        let module = deployment.part(&self.settings.part);
         let file = |a: &Artifact| {
             (a.name.clone(), ActionFile { url: a.url.clone(), sha256: a.sha256.clone(), size: a.size })
         };
         Action {
             id: deployment.action.clone(),
             url: url.to_owned(),
-            version: chunk.map(|chunk| chunk.version.clone()).unwrap_or_default(),
+            version: module.map(|module| module.version.clone()).unwrap_or_default(),
             digest: None,
-            files: chunk.map(|chunk| chunk.artifacts.iter().map(file).collect()).unwrap_or_default(),
+            files: module.map(|module| module.artifacts.iter().map(file).collect()).unwrap_or_default(),
             download: deployment.download,
             update: deployment.update,
             window: deployment.window,
@@ -173,10 +173,10 @@ impl<'a> HawkbitSource<'a> {
     }
 
     fn would_take(&self, deployment: &Deployment, view: &View<'_>) -> std::result::Result<(), String> {
-        let chunk =
+        let module =
             deployment.part(&self.settings.part).ok_or("it has no software module for this machine")?;
-        let catalog = assignment::catalog(chunk)?;
-        match self.decision(view.survey, &catalog, &chunk.version, Timestamp::now()).ruling {
+        let catalog = assignment::catalog(module)?;
+        match self.decision(view.survey, &catalog, &module.version, Timestamp::now()).ruling {
             Ruling::Refuse { why } => Err(why),
             _ => Ok(()),
         }
@@ -213,36 +213,38 @@ impl<'a> HawkbitSource<'a> {
     }
 
     /// What to do about a release that the policy takes.
-    fn wanted_release(&self, decision: Decision, skip_download: bool, view: &View<'_>) -> Wanted {
+    fn wanted_release(&self, decision: Decision, skip_download: bool, view: &View<'_>) -> Goal {
         match decision.ruling.clone() {
             Ruling::Take(candidate) => {
                 if let Some(wait) = view.given_up(&candidate.release) {
-                    return Wanted::Ended(Ending::Refused(wait.why));
+                    return Goal::Ended(Ending::Refused(wait.why));
                 }
                 let state = view.state_of(&candidate.release);
                 if skip_download && state == ReleaseState::Remote {
-                    Wanted::Nothing(Wait::defer("hawkBit does not allow the download yet", None))
+                    Goal::Nothing(Wait::defer("hawkBit does not allow the download yet", None))
                 } else {
-                    Wanted::Release(candidate, state)
+                    Goal::Release(candidate, state)
                 }
             }
             Ruling::UpToDate => {
-                Wanted::Ended(Ending::Done(format!("{} runs and is committed", view.survey.version)))
+                Goal::Ended(Ending::Done(format!("{} runs and is committed", view.survey.version)))
             }
-            Ruling::Wait { why, until } => Wanted::Nothing(Wait::defer(why, until)),
-            Ruling::Refuse { why } => {
-                Wanted::Ended(Ending::Refused(with_record(why, &decision, view.survey)))
-            }
+            Ruling::Wait { why, until } => Goal::Nothing(Wait::defer(why, until)),
+            Ruling::Refuse { why } => Goal::Ended(Ending::Refused(with_record(why, &decision, view.survey))),
         }
     }
 
-    fn place_at(&self, url: &str, client: &DdiClient) -> Place {
+    fn place_at(&self, url: &str, client: &DdiClient) -> FileLocation {
         let mut limits = self.context.background_limits();
         // The certificates of the settings are for the server itself, not for other hosts of artifacts.
         if let Some(ca) = self.settings.ca.as_ref().filter(|_| client.is_own(url)) {
             limits.ca = Some(self.context.root.path(ca));
         }
-        Place { url: url.to_owned(), authorization: client.authorization(url).map(str::to_owned), limits }
+        FileLocation {
+            url: url.to_owned(),
+            authorization: client.authorization(url).map(str::to_owned),
+            limits,
+        }
     }
 
     fn reached(&mut self, milestone: Milestone, finished: Finished, details: Vec<String>) {
@@ -276,7 +278,7 @@ impl<'a> HawkbitSource<'a> {
     }
 }
 
-impl Source for HawkbitSource<'_> {
+impl UpdateSource for HawkbitSource<'_> {
     fn may_withdraw(&self) -> bool {
         true
     }
@@ -323,24 +325,24 @@ impl Source for HawkbitSource<'_> {
         Ok(())
     }
 
-    fn wanted(&self, view: &View<'_>) -> Result<Wanted> {
+    fn wanted(&self, view: &View<'_>) -> Result<Goal> {
         let Some(action) = &self.ledger.action else {
-            return Ok(Wanted::Nothing(Wait::idle("No hawkBit action assigned")));
+            return Ok(Goal::Nothing(Wait::idle("No hawkBit action assigned")));
         };
         let Some(folder) = view.cache.folder().filter(|_| view.cache.list().is_some()) else {
-            return Ok(Wanted::Nothing(Wait::idle(
+            return Ok(Goal::Nothing(Wait::idle(
                 "The assignment is not in the cache; waiting for the next poll",
             )));
         };
         let catalog = match poll::read(&folder, view.verifier) {
             Ok(catalog) => catalog,
-            Err(e) => return Ok(Wanted::Ended(Ending::Refused(e.to_string()))),
+            Err(e) => return Ok(Goal::Ended(Ending::Refused(e.to_string()))),
         };
         let decision = self.decision(view.survey, &catalog, &action.version, view.clock.now);
         Ok(self.wanted_release(decision, action.download == Handling::Skip, view))
     }
 
-    fn place(&self, file: &str) -> Result<Place> {
+    fn place(&self, file: &str) -> Result<FileLocation> {
         let found = self.ledger.action.as_ref().and_then(|action| action.files.get(file));
         let found = found.ok_or_else(|| {
             Error::Image(format!(

@@ -6,7 +6,7 @@ use crate::feed::policy::Candidate;
 
 /// What a source wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Goal {
     /// Install this release.
     Release(Candidate, ReleaseState),
     /// Install nothing now.
