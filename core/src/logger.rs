@@ -40,7 +40,7 @@ pub fn start(verbose: u8, quiet: bool) {
 /// Whether stderr is the journal's stream `DEVICE:INODE`: the variable is inherited by programs whose
 /// stderr leads elsewhere (systemd.exec(5), `$JOURNAL_STREAM`).
 fn leads_to(stream: &str) -> bool {
-    nix::sys::stat::fstat(std::io::stderr())
+    rustix::fs::fstat(std::io::stderr())
         .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 

@@ -97,7 +97,7 @@ pub fn logical_block_size(root: &Root, disk: &str) -> u64 {
 /// The number of a device as `MAJOR:MINOR`, out of `st_dev` or `st_rdev`.
 #[must_use]
 pub fn devno(number: u64) -> String {
-    format!("{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number))
+    format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number))
 }
 
 /// The number of a block device; `None` for a plain file.

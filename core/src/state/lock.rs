@@ -2,8 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
@@ -13,7 +13,8 @@ const PATH: &str = "/run/abide/lock";
 /// Held while something is changed; released when dropped or when the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: Flock<File>,
+    /// Closing it releases the lock.
+    _file: File,
 }
 
 impl Lock {
@@ -22,7 +23,7 @@ impl Lock {
     /// # Errors
     /// [`Error::Busy`] if another Abide holds it, [`Error::Failed`] if `/run/abide` cannot be written.
     pub fn take(root: &Root) -> Result<Self> {
-        Self::flock(root, FlockArg::LockExclusiveNonblock)
+        Self::lock(root, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes the lock once whoever has it is done; for the units, which must not lose a race with a reader.
@@ -30,10 +31,10 @@ impl Lock {
     /// # Errors
     /// [`Error::Failed`] if `/run/abide` cannot be written.
     pub fn wait(root: &Root) -> Result<Self> {
-        Self::flock(root, FlockArg::LockExclusive)
+        Self::lock(root, FlockOperation::LockExclusive)
     }
 
-    fn flock(root: &Root, how: FlockArg) -> Result<Self> {
+    fn lock(root: &Root, how: FlockOperation) -> Result<Self> {
         let path = root.path(PATH);
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
@@ -44,12 +45,12 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .or_failed(|| format!("{}: cannot open", path.display()))?;
-        match Flock::lock(file, how) {
-            Ok(file) => Ok(Self { _file: file }),
-            Err((_, Errno::EWOULDBLOCK)) => {
+        match flock(&file, how) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(Errno::WOULDBLOCK) => {
                 Err(Error::Busy("another abide is at work; try again when it is done".into()))
             }
-            Err((_, e)) => Err(Error::Failed(format!("{}: cannot lock: {e}", path.display()))),
+            Err(e) => Err(Error::Failed(format!("{}: cannot lock: {e}", path.display()))),
         }
     }
 }

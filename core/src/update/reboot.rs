@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use rustix::system::RebootCommand;
+
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 
@@ -42,11 +44,8 @@ pub fn request(root: &Root, manner: Manner) -> Result<()> {
     if manner != Manner::Immediate {
         log::warn!("{why}; rebooting by system call");
     }
-    nix::unistd::sync();
-    match nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT) {
-        Ok(never) => match never {},
-        Err(e) => Err(Error::Failed(format!("cannot reboot: {e}"))),
-    }
+    rustix::fs::sync();
+    rustix::system::reboot(RebootCommand::Restart).or_failed(|| "cannot reboot")
 }
 
 fn systemctl(words: &[&str]) -> Result<()> {

@@ -96,7 +96,7 @@ impl EfiVars {
             }
             // A plain file below `--root` keeps what was behind; efivarfs sets the size itself.
             let longer = out.metadata()?.len() > whole.len() as u64;
-            if longer && nix::sys::statfs::fstatfs(&out)?.filesystem_type() != EFIVARFS {
+            if longer && !sys::is_on(&out, sys::EFIVARFS)? {
                 out.set_len(whole.len() as u64)?;
             }
             Ok(())
@@ -118,9 +118,6 @@ impl EfiVars {
         }
     }
 }
-
-/// `EFIVARFS_MAGIC` of `linux/magic.h`.
-const EFIVARFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0xde5e_81e4);
 
 /// A variable whose immutable flag is off for as long as it is changed. The kernel
 /// creates variables that it does not know with that flag.

@@ -14,8 +14,12 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use crate::boot::esp::directory_entries::SIZE;
 
+/// Refuses a block device that is mounted or part of another (open(2)).
+const EXCLUSIVE: i32 = OFlags::EXCL.bits() as i32;
 /// Values of a directory entry's first byte.
 const NEVER_USED: u8 = 0;
 const REMOVED: u8 = 0xe5;
@@ -41,7 +45,7 @@ pub fn clear(device: &Path, directories: &[&str]) -> io::Result<()> {
     if unclear_sectors(&mut File::open(device)?, directories)?.is_empty() {
         return Ok(());
     }
-    let mut file = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(device) {
+    let mut file = match OpenOptions::new().read(true).write(true).custom_flags(EXCLUSIVE).open(device) {
         Err(e) if e.kind() == ErrorKind::ResourceBusy => return Ok(()),
         file => file?,
     };

@@ -9,10 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
-use nix::sys::statvfs::statvfs;
-use rustix::fs::RawDir;
+use rustix::fs::{Advice, RawDir, fadvise, statvfs};
 
 use crate::boot::esp::directory_end;
 use crate::sys;
@@ -227,7 +224,7 @@ impl Volume for DirVolume {
 
     fn open_on_disk(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
         let file = File::open(self.path(path))?;
-        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        fadvise(&file, 0, None, Advice::DontNeed)?;
         Ok(Box::new(file))
     }
 
@@ -257,11 +254,13 @@ impl Volume for DirVolume {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.path(from), self.path(to));
         match sys::rename_no_replace(&from, &to) {
-            // Some file systems below a `--root` folder cannot do it in one step.
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) && to.symlink_metadata().is_err() => {
+            // Some file systems below `--root` cannot do it in one step.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                if to.symlink_metadata().is_ok() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
                 fs::rename(from, to)
             }
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Err(io::ErrorKind::AlreadyExists.into()),
             other => other,
         }
     }
@@ -272,7 +271,7 @@ impl Volume for DirVolume {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let dir = File::open(dir)?;
-        if fstatfs(&dir)?.filesystem_type() != MSDOS_SUPER_MAGIC {
+        if !sys::is_on(&dir, sys::FAT)? {
             return Ok(None);
         }
         let mut buffer = [MaybeUninit::uninit(); 8192];
@@ -303,7 +302,7 @@ impl Volume for DirVolume {
 
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = statvfs(&self.dir)?;
-        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     fn is_shared(&self) -> bool {
