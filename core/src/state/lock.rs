@@ -23,7 +23,7 @@ impl Lock {
     /// # Errors
     /// [`Error::Busy`] if another Abide holds it, [`Error::Failed`] if `/run/abide` cannot be written.
     pub fn take(root: &Root) -> Result<Self> {
-        Self::lock(root, FlockOperation::NonBlockingLockExclusive)
+        Self::locked(root, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes the lock once whoever has it is done; for the units, which must not lose a race with a reader.
@@ -31,10 +31,10 @@ impl Lock {
     /// # Errors
     /// [`Error::Failed`] if `/run/abide` cannot be written.
     pub fn wait(root: &Root) -> Result<Self> {
-        Self::lock(root, FlockOperation::LockExclusive)
+        Self::locked(root, FlockOperation::LockExclusive)
     }
 
-    fn lock(root: &Root, how: FlockOperation) -> Result<Self> {
+    fn locked(root: &Root, how: FlockOperation) -> Result<Self> {
         let path = root.path(PATH);
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;

@@ -7,7 +7,6 @@ use abide_core::boot::efi::efivars::{decode_text, encode_text};
 use abide_core::boot::esp::entries;
 use abide_core::boot::esp::fat::FatVolume;
 use abide_core::boot::model::choice;
-use abide_core::boot::model::choice::Settings;
 use abide_core::boot::model::entry::{
     BootPartition, CONF_DIR, Entry, EntryKind, EntryState, Starts, UKI_DIR,
 };
