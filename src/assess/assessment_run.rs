@@ -6,9 +6,8 @@ use log::warn;
 use crate::assess::status_reporter::StatusReporter;
 use crate::assess::stop_signal;
 use crate::config::Config;
-use crate::health::runner;
 use crate::health::runner::{AssessmentEnd, Runner};
-use crate::health::{Assessment, CheckResult, MonotonicClock};
+use crate::health::{Assessment, Check, CheckResult, MonotonicClock, prepare};
 use abide_core::boot::Access;
 use abide_core::error::Result;
 use abide_core::root::Root;
@@ -31,8 +30,8 @@ impl<'a> AssessmentRun<'a> {
     /// [`abide_core::error::Error::Failed`] if no thread can be started.
     pub(super) fn prepare(root: &'a Root, config: &'a Config, baseline: &Baseline) -> Result<Self> {
         let clock = MonotonicClock::new(root);
-        let checks = runner::prepare(config, baseline, root);
-        let rules = runner::rules(&checks);
+        let checks = prepare(config, baseline, root);
+        let rules = checks.iter().map(Check::rule).collect();
         let assessment = Assessment::new(config.assess.test_window, config.assess.deadline, rules);
         let runner = Runner::new(checks, clock);
         let handle = runner.stop_handle();

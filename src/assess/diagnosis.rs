@@ -7,7 +7,7 @@ use crate::config::kinds::{SystemCheck, UnitCheck};
 use crate::health::assessment::FailureCause;
 use crate::health::kinds::system::SystemProbe;
 use crate::health::kinds::unit::UnitProbe;
-use crate::health::{CheckResult, CheckStatus, ProbeResult, PublishedResults};
+use crate::health::{CheckResult, CheckStatus, Probe, ProbeResult, PublishedResults};
 use crate::systemd::Manager;
 use abide_core::config::duration::format;
 use abide_core::error::Error;

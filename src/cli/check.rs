@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use serde::Serialize;
 
 use crate::health::MonotonicClock;
-use crate::health::runner::{Runner, prepare};
-use crate::health::{CheckResult, CheckStatus};
+use crate::health::runner::Runner;
+use crate::health::{CheckResult, CheckStatus, prepare};
 use abide_core::boot::Access;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Baseline;

@@ -1,26 +1,27 @@
-//! How a healthy system looks right now: what its successor is compared with.
+//! The baseline: the checks that pass and the units that have failed, to compare the next system with.
 
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::health::MonotonicClock;
-use crate::health::runner::{Runner, prepare};
-use crate::health::{CheckResult, CheckStatus};
+use crate::health::check::prepare;
+use crate::health::check_result::{CheckResult, CheckStatus};
+use crate::health::monotonic_clock::MonotonicClock;
+use crate::health::runner::Runner;
 use crate::systemd::Manager;
 use abide_core::root::Root;
 use abide_core::state::Baseline;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs the checks once on the committed system, right before an update is applied. `before` is what
-/// was remembered so far.
+/// Runs the checks once on the committed system, before an update is applied. `before` is the baseline so
+/// far.
 #[must_use]
 pub fn take(root: &Root, config: &Config, before: &Baseline) -> Baseline {
     let results = Runner::new(prepare(config, before, root), MonotonicClock::new(root)).once();
     of_results(root, &results)
 }
 
-/// The baseline that `results` amount to, with the units that have failed by now.
+/// The baseline of `results`, with the units that have failed by now.
 #[must_use]
 pub fn of_results(root: &Root, results: &[CheckResult]) -> Baseline {
     let passed = results.iter().filter(|r| r.result == CheckStatus::Pass).map(|r| r.name.clone());
@@ -28,7 +29,7 @@ pub fn of_results(root: &Root, results: &[CheckResult]) -> Baseline {
     Baseline {
         passed_checks: passed.collect(),
         failed_units: failed
-            .inspect_err(|e| log::warn!("cannot tell which units have failed: {e}"))
+            .inspect_err(|e| log::warn!("cannot list the failed units: {e}"))
             .unwrap_or_default(),
     }
 }

@@ -1,19 +1,8 @@
-//! What a check found: one run of it, and the last result as it is published.
+//! The last result of a check, as it is published.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-/// The result of one run of a check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbeResult {
-    /// The check passed.
-    Pass,
-    /// The check did not pass; a later run may.
-    NotYet(String),
-    /// The check did not pass, and no later run will.
-    Failed(String),
-}
 
 /// The status of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

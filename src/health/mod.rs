@@ -2,17 +2,20 @@
 
 pub mod assessment;
 pub mod baseline;
+mod check;
 mod check_result;
 pub mod kinds;
 mod monotonic_clock;
 mod pattern;
-pub mod probe;
+mod probe;
 mod published_results;
 pub mod runner;
+mod schedule;
 pub mod scripts;
 
 pub use assessment::Assessment;
-pub use check_result::{CheckResult, CheckStatus, ProbeResult};
+pub use check::{Check, prepare};
+pub use check_result::{CheckResult, CheckStatus};
 pub use monotonic_clock::MonotonicClock;
-pub use probe::Probe;
+pub use probe::{Probe, ProbeResult};
 pub use published_results::PublishedResults;

@@ -1,48 +1,32 @@
-//! Runs checks side by side, each at its own pace, and never waits longer than it has to.
+//! Runs checks side by side, each in a thread of its own, and never waits longer than necessary.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::config::{CheckConfig, Config};
-use crate::health::MonotonicClock;
-use crate::health::assessment::{Assessment, AssessmentState, CheckRule, FailureCause};
-use crate::health::{CheckResult, CheckStatus, Probe, ProbeResult, scripts};
+use crate::health::assessment::{Assessment, AssessmentState, FailureCause};
+use crate::health::check::Check;
+use crate::health::check_result::{CheckResult, CheckStatus};
+use crate::health::monotonic_clock::MonotonicClock;
+use crate::health::probe::{Probe, ProbeResult};
+use crate::health::schedule::Schedule;
 use abide_core::config::duration::format;
-use abide_core::root::Root;
-use abide_core::state::Baseline;
 
-/// How many checks run at the same time; more wait their turn.
-const MOST_AT_ONCE: usize = 8;
-
-/// Every kind keeps its own limit; one that does not (a name server that never answers cannot be
-/// interrupted) is given up this much later.
-const GRACE: Duration = Duration::from_millis(500);
-
-/// How often it is said how things stand, if nothing is new.
+/// How often the state is shown if there is no new result.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// A thread for a check: name resolution in the C library takes most of it.
+/// The stack of a thread for a check: name resolution in the C library takes most of it.
 const STACK: usize = 256 << 10;
-
-/// A check with its timing.
-#[derive(Debug)]
-pub struct Check {
-    config: CheckConfig,
-    /// [`CheckConfig::required`] with `only_if_passed_before` taken into account.
-    required: bool,
-    probe: Probe,
-}
 
 /// How an assessment ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AssessmentEnd {
-    /// The test window has held.
+    /// The checks have passed until the end of the test window.
     Passed,
-    /// It can no longer hold.
+    /// They have not, or no longer can.
     Failed(FailureCause),
-    /// Someone asked to stop.
+    /// A [`StopHandle`] was used.
     Stopped,
 }
 
@@ -52,98 +36,41 @@ pub struct StopHandle(Sender<Message>);
 
 #[derive(Debug)]
 enum Message {
-    Done(Run),
+    Finished(FinishedRun),
     Stop,
 }
 
-/// A finished run.
+/// A run of a check that has ended or was abandoned.
 #[derive(Debug)]
-struct Run {
+struct FinishedRun {
     index: usize,
     started: Duration,
     result: ProbeResult,
     output: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Activity {
-    /// Waits for its next run.
-    Due(Duration),
-    /// Runs since then.
-    Running(Duration),
-    /// Still runs, but has been given up; the next run starts when it ends.
-    Abandoned,
-}
-
+/// A check with its last result.
 #[derive(Debug)]
-struct Slot {
-    config: CheckConfig,
-    required: bool,
-    probe: Arc<Mutex<Probe>>,
-    activity: Activity,
-    last_start: Option<Duration>,
+struct RunnerCheck {
+    timeout: Duration,
+    probe: Arc<Mutex<Box<dyn Probe>>>,
     result: CheckResult,
 }
 
 /// The checks and the threads that run them.
 #[derive(Debug)]
 pub struct Runner {
-    slots: Vec<Slot>,
+    checks: Vec<RunnerCheck>,
+    schedule: Schedule,
     clock: MonotonicClock,
     sender: Sender<Message>,
     receiver: Receiver<Message>,
 }
 
-/// The checks of `config` and the scripts that have a say. Where none of them decides by what it sees, the default check is added: a
-/// commit needs evidence.
-#[must_use]
-pub fn prepare(config: &Config, baseline: &Baseline, root: &Root) -> Vec<Check> {
-    let mut checks: Vec<Check> = config
-        .checks
-        .iter()
-        .map(|check| Check {
-            required: check.required
-                && (!check.only_if_passed_before || baseline.passed_checks.contains(&check.name)),
-            probe: Probe::new(check, baseline, root),
-            config: check.clone(),
-        })
-        .collect();
-    for script in scripts::checks(root, &config.scripts) {
-        let is_taken = |check: &Check| check.config.name == script.name;
-        if !checks.iter().any(is_taken) {
-            let (required, probe) = (script.required, Probe::new(&script, baseline, root));
-            checks.push(Check { config: script, required, probe });
-        }
-    }
-    if !checks.iter().any(|check| check.required && !check.is_confirmation()) {
-        let config = CheckConfig::default();
-        checks.push(Check { required: true, probe: Probe::new(&config, baseline, root), config });
-    }
-    checks
-}
-
-impl Check {
-    fn is_confirmation(&self) -> bool {
-        matches!(self.probe, Probe::Confirm(_))
-    }
-}
-
-/// What a [`Assessment`] must know of `checks`, in their order.
-#[must_use]
-pub fn rules(checks: &[Check]) -> Vec<CheckRule> {
-    let rule = |check: &Check| CheckRule {
-        name: check.config.name.clone(),
-        required: check.required,
-        failures_allowed: check.config.failures_allowed,
-        is_confirmation: check.is_confirmation(),
-    };
-    checks.iter().map(rule).collect()
-}
-
 impl StopHandle {
-    /// Has [`Runner::assess`] return [`AssessmentEnd::Stopped`].
+    /// Makes [`Runner::assess`] return [`AssessmentEnd::Stopped`].
     pub fn stop(&self) {
-        // The runner may be gone already; then there is nothing to stop.
+        // If the receiver is gone, the assessment has ended already.
         self.0.send(Message::Stop).ok();
     }
 }
@@ -153,26 +80,9 @@ impl Runner {
     #[must_use]
     pub fn new(checks: Vec<Check>, clock: MonotonicClock) -> Self {
         let (sender, receiver) = mpsc::channel();
-        let now = clock.now();
-        let slots = checks
-            .into_iter()
-            .map(|check| Slot {
-                result: CheckResult {
-                    name: check.config.name.clone(),
-                    required: check.required,
-                    result: CheckStatus::Pending,
-                    reason: String::new(),
-                    output: String::new(),
-                    seconds: 0.0,
-                },
-                activity: Activity::Due(now + check.config.start_delay),
-                probe: Arc::new(Mutex::new(check.probe)),
-                last_start: None,
-                required: check.required,
-                config: check.config,
-            })
-            .collect();
-        Self { slots, clock, sender, receiver }
+        let schedule = Schedule::new(&checks, clock.now());
+        let checks = checks.into_iter().map(RunnerCheck::new).collect();
+        Self { checks, schedule, clock, sender, receiver }
     }
 
     /// A handle that ends [`Runner::assess`].
@@ -184,48 +94,44 @@ impl Runner {
     /// The last result of each check.
     #[must_use]
     pub fn results(&self) -> Vec<CheckResult> {
-        self.slots.iter().map(|slot| slot.result.clone()).collect()
+        self.checks.iter().map(|check| check.result.clone()).collect()
     }
 
-    /// Runs the checks until `window` has an answer. `observe` is told each time something is new,
-    /// and from time to time that nothing is.
+    /// Runs the checks until `assessment` has passed or failed. `observe` is called after each new result,
+    /// and at least every ten seconds.
     pub fn assess(
         &mut self,
-        window: &mut Assessment,
+        assessment: &mut Assessment,
         mut observe: impl FnMut(&AssessmentState, &[CheckResult]),
     ) -> AssessmentEnd {
         loop {
             let now = self.clock.now();
-            let standing = window.state(now);
-            observe(&standing, &self.results());
-            match standing {
+            let state = assessment.state(now);
+            observe(&state, &self.results());
+            match state {
                 AssessmentState::Passed => return AssessmentEnd::Passed,
-                AssessmentState::Failed(failure) => return AssessmentEnd::Failed(failure),
-                AssessmentState::LastRound { since } => self.hurry(since, now),
+                AssessmentState::Failed(cause) => return AssessmentEnd::Failed(cause),
+                AssessmentState::LastRound { since } => self.schedule.make_last_round_due(since, now),
                 AssessmentState::Unhealthy | AssessmentState::Healthy { .. } => {}
             }
-            let heartbeat = now.saturating_add(HEARTBEAT);
-            let window_changes = window.next_instant(now).min(heartbeat);
+            let until = assessment.next_instant(now).min(now.saturating_add(HEARTBEAT));
             loop {
-                let Some(runs) = self.next_runs(window_changes) else { return AssessmentEnd::Stopped };
+                let Some(runs) = self.next_runs(until) else { return AssessmentEnd::Stopped };
                 let is_new = !runs.is_empty();
                 for run in runs {
-                    window.record(run.index, run.started, self.clock.now(), run.result);
+                    assessment.record(run.index, run.started, self.clock.now(), run.result);
                 }
-                if is_new || self.clock.now() >= window_changes {
+                if is_new || self.clock.now() >= until {
                     break;
                 }
             }
         }
     }
 
-    /// Runs every check once, now, and returns what they found.
+    /// Runs each check once, now, and returns the results.
     pub fn once(&mut self) -> Vec<CheckResult> {
-        let now = self.clock.now();
-        for slot in &mut self.slots {
-            slot.activity = Activity::Due(now);
-        }
-        while self.slots.iter().any(|slot| slot.result.result == CheckStatus::Pending) {
+        self.schedule.make_all_due(self.clock.now());
+        while self.checks.iter().any(|check| check.result.result == CheckStatus::Pending) {
             if self.next_runs(Duration::MAX).is_none() {
                 break;
             }
@@ -233,139 +139,103 @@ impl Runner {
         self.results()
     }
 
-    /// Starts what is due and waits, not beyond `limit`, until something has come out of it: the
-    /// runs that are over, or none of them. `None` if someone asked to stop.
-    fn next_runs(&mut self, limit: Duration) -> Option<Vec<Run>> {
+    /// Starts what is due and waits, at most until `limit`, for the end of a run. Returns the runs that
+    /// have ended or were abandoned; `None` after [`StopHandle::stop`].
+    fn next_runs(&mut self, limit: Duration) -> Option<Vec<FinishedRun>> {
         self.start_due();
-        let until = self.next_instant().min(limit);
+        let until = self.schedule.next_instant().min(limit);
         match self.receiver.recv_timeout(until.saturating_sub(self.clock.now())) {
             Ok(Message::Stop) => None,
-            Ok(Message::Done(run)) => Some(self.take_back(run).into_iter().collect()),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Some(self.give_up()),
+            Ok(Message::Finished(run)) => Some(self.finish(run).into_iter().collect()),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Some(self.abandon_overdue()),
         }
-    }
-
-    /// The last round: what decides and has not been started since then is due.
-    fn hurry(&mut self, since: Duration, now: Duration) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.required) {
-            if let Activity::Due(due) = &mut slot.activity
-                && slot.last_start.is_none_or(|start| start < since)
-            {
-                *due = now;
-            }
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.slots.iter().filter(|slot| matches!(slot.activity, Activity::Running(_))).count() >= MOST_AT_ONCE
     }
 
     fn start_due(&mut self) {
         let now = self.clock.now();
-        let mut due: Vec<(Duration, usize)> = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter_map(|(index, slot)| match slot.activity {
-                Activity::Due(due) if due <= now => Some((due, index)),
-                _ => None,
-            })
-            .collect();
-        // Who has waited longest goes first.
-        due.sort_unstable();
-        for (_, index) in due {
-            if self.is_full() {
-                return;
-            }
-            let is_turn_taken = self.is_turn_taken();
-            if let Some(slot) = self.slots.get_mut(index).filter(|s| !(s.config.in_order && is_turn_taken)) {
-                slot.start(index, now, &self.sender);
+        for index in self.schedule.start_due(now) {
+            if let Some(check) = self.checks.get(index) {
+                check.start(index, now, &self.sender);
             }
         }
     }
 
-    /// Whether one of those runs that take turns.
-    fn is_turn_taken(&self) -> bool {
-        self.slots.iter().any(|slot| slot.config.in_order && matches!(slot.activity, Activity::Running(_)))
-    }
-
-    /// When something is due or to be given up.
-    fn next_instant(&self) -> Duration {
-        let (is_full, is_turn_taken) = (self.is_full(), self.is_turn_taken());
-        let instants = self.slots.iter().filter_map(|slot| match slot.activity {
-            Activity::Due(due) => (!(is_full || slot.config.in_order && is_turn_taken)).then_some(due),
-            Activity::Running(started) => Some(started + slot.config.timeout + GRACE),
-            Activity::Abandoned => None,
-        });
-        instants.min().unwrap_or(Duration::MAX)
-    }
-
-    /// Takes in a finished run; `None` if it had been given up before.
-    fn take_back(&mut self, run: Run) -> Option<Run> {
+    /// Records a run that has ended; `None` if it had been abandoned.
+    fn finish(&mut self, run: FinishedRun) -> Option<FinishedRun> {
         let now = self.clock.now();
-        let slot = self.slots.get_mut(run.index)?;
-        let was_running = slot.activity == Activity::Running(run.started);
-        slot.activity = Activity::Due((run.started + slot.config.interval).max(now));
-        was_running.then(|| {
-            slot.note(now.saturating_sub(run.started), &run.result, &run.output);
-            run
-        })
-    }
-
-    fn give_up(&mut self) -> Vec<Run> {
-        let now = self.clock.now();
-        let mut given_up = Vec::new();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            let Activity::Running(started) = slot.activity else { continue };
-            if now < started + slot.config.timeout + GRACE {
-                continue;
-            }
-            slot.activity = Activity::Abandoned;
-            let result = ProbeResult::NotYet(format!("no answer within {}", format(slot.config.timeout)));
-            slot.note(now.saturating_sub(started), &result, "");
-            given_up.push(Run { index, started, result, output: String::new() });
+        if !self.schedule.end(run.index, run.started, now) {
+            return None;
         }
-        given_up
+        let check = self.checks.get_mut(run.index)?;
+        check.record(now.saturating_sub(run.started), &run.result, &run.output);
+        Some(run)
+    }
+
+    fn abandon_overdue(&mut self) -> Vec<FinishedRun> {
+        let now = self.clock.now();
+        let mut runs = vec![];
+        for (index, started) in self.schedule.abandon_overdue(now) {
+            let Some(check) = self.checks.get_mut(index) else { continue };
+            let result = ProbeResult::NotYet(format!("no answer within {}", format(check.timeout)));
+            check.record(now.saturating_sub(started), &result, "");
+            runs.push(FinishedRun { index, started, result, output: String::new() });
+        }
+        runs
     }
 }
 
-impl Slot {
-    /// Runs the check in a thread of its own, which reports to `sender`.
-    fn start(&mut self, index: usize, now: Duration, sender: &Sender<Message>) {
-        self.activity = Activity::Running(now);
-        self.last_start = Some(now);
-        let (probe, limit) = (Arc::clone(&self.probe), self.config.timeout);
-        let done = move |result, output| Message::Done(Run { index, started: now, result, output });
+impl RunnerCheck {
+    fn new(check: Check) -> Self {
+        let result = CheckResult {
+            name: check.config.name,
+            required: check.required,
+            result: CheckStatus::Pending,
+            reason: String::new(),
+            output: String::new(),
+            seconds: 0.0,
+        };
+        Self { timeout: check.config.timeout, probe: Arc::new(Mutex::new(check.probe)), result }
+    }
+
+    /// Runs the check in a thread of its own, which sends its result to `sender`.
+    fn start(&self, index: usize, now: Duration, sender: &Sender<Message>) {
+        let (probe, limit) = (Arc::clone(&self.probe), self.timeout);
+        let finished =
+            move |result, output| Message::Finished(FinishedRun { index, started: now, result, output });
         let to_runner = sender.clone();
         let run = move || {
             let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);
             let result = probe.run(limit);
-            // The runner may have its answer already, and be gone.
-            to_runner.send(done(result, probe.output())).ok();
+            // The receiver is gone if the assessment has ended.
+            to_runner.send(finished(result, probe.output().to_owned())).ok();
         };
         if let Err(e) = thread::Builder::new().stack_size(STACK).spawn(run) {
             let result = ProbeResult::NotYet(format!("cannot start a thread: {e}"));
-            sender.send(done(result, String::new())).ok();
+            sender.send(finished(result, String::new())).ok();
         }
     }
 
-    fn note(&mut self, took: Duration, result: &ProbeResult, output: &str) {
-        let (result, reason) = match result {
+    fn record(&mut self, took: Duration, result: &ProbeResult, output: &str) {
+        let (status, reason) = match result {
             ProbeResult::Pass => (CheckStatus::Pass, String::new()),
             ProbeResult::NotYet(reason) | ProbeResult::Failed(reason) => (CheckStatus::Fail, reason.clone()),
         };
-        // Milliseconds are as exact as anybody wants it.
         let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
-        let output = if result == CheckStatus::Pass { String::new() } else { output.to_owned() };
-        self.result = CheckResult { result, reason, output, seconds, ..self.result.clone() };
+        let output = if status == CheckStatus::Pass { String::new() } else { output.to_owned() };
+        self.result = CheckResult { result: status, reason, output, seconds, ..self.result.clone() };
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::*;
     use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::health::check::prepare;
+    use abide_core::root::Root;
+    use abide_core::state::Baseline;
 
     const LONG: Duration = Duration::from_secs(30);
 
@@ -385,9 +255,10 @@ mod tests {
     fn assess(text: &str, length: Duration, deadline: Duration) -> (AssessmentEnd, Vec<CheckResult>) {
         let checks = checks(text);
         let clock = MonotonicClock::new(&Root::live());
-        let mut window = Assessment::new(length, clock.now() + deadline, rules(&checks));
+        let mut assessment =
+            Assessment::new(length, clock.now() + deadline, checks.iter().map(Check::rule).collect());
         let mut runner = Runner::new(checks, clock);
-        let end = runner.assess(&mut window, |_, _| {});
+        let end = runner.assess(&mut assessment, |_, _| {});
         (end, runner.results())
     }
 
@@ -469,29 +340,11 @@ mod tests {
     fn an_assessment_can_be_stopped() {
         let checks = checks(&check("a", "", "sleep 600"));
         let clock = MonotonicClock::new(&Root::live());
-        let mut window = Assessment::new(LONG, clock.now() + LONG * 2, rules(&checks));
+        let mut assessment =
+            Assessment::new(LONG, clock.now() + LONG * 2, checks.iter().map(Check::rule).collect());
         let mut runner = Runner::new(checks, clock);
         let handle = runner.stop_handle();
-        let end = runner.assess(&mut window, move |_, _| handle.stop());
+        let end = runner.assess(&mut assessment, move |_, _| handle.stop());
         assert_eq!(end, AssessmentEnd::Stopped);
-    }
-
-    #[test]
-    fn a_check_that_did_not_pass_before_is_not_required_now() {
-        let text = check("old", "only_if_passed_before = true", "true") + &check("new", "", "true");
-        let config = Config::parse("f", &text).unwrap();
-        let required = |baseline: &Baseline| -> Vec<bool> {
-            prepare(&config, baseline, &Root::live()).iter().map(|c| c.required).collect()
-        };
-        assert_eq!(required(&Baseline::default()), [false, true]);
-        let passed = Baseline { passed_checks: vec!["old".into()], failed_units: vec![] };
-        assert_eq!(required(&passed), [true, true]);
-    }
-
-    #[test]
-    fn where_no_check_decides_the_default_check_does() {
-        let checks = checks(&check("a", "required = false", "true"));
-        let names: Vec<(&str, bool)> = checks.iter().map(|c| (c.config.name.as_str(), c.required)).collect();
-        assert_eq!(names, [("a", false), ("system", true)]);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::kinds::ClockCheck;
-use crate::health::ProbeResult;
+use crate::health::probe::{Probe, ProbeResult};
 use abide_core::config::duration::format;
 use abide_core::root::Root;
 use abide_core::sys;
@@ -24,9 +24,10 @@ impl ClockProbe {
     pub fn new(config: &ClockCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone() }
     }
+}
 
-    /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
+impl Probe for ClockProbe {
+    fn run(&mut self, _limit: Duration) -> ProbeResult {
         let by_timesyncd = self.root.path(TIMESYNC).exists();
         let state = match self.root.is_live() {
             true => sys::clock_error(),

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use crate::config::kinds::CommandCheck;
-use crate::health::ProbeResult;
+use crate::health::probe::{Probe, ProbeResult};
 use crate::systemd::child;
 use crate::systemd::child::Capture;
 use abide_core::config::duration::format;
@@ -30,10 +30,12 @@ impl CommandProbe {
     pub fn new(name: &str, config: &CommandCheck, root: &Root) -> Self {
         Self { name: name.into(), command: config.command.clone(), root: root.clone(), output: String::new() }
     }
+}
 
-    /// Runs the program once. One that hangs has failed for good: it says nothing, and the next
-    /// run would take as long again.
-    pub fn run(&mut self, limit: Duration) -> ProbeResult {
+impl Probe for CommandProbe {
+    // Runs the program once. One that hangs has failed for good: it says nothing, and the next
+    // run would take as long again.
+    fn run(&mut self, limit: Duration) -> ProbeResult {
         self.output.clear();
         let Some((program, arguments)) = self.command.split_first() else {
             return ProbeResult::Failed("no command".into());
@@ -54,9 +56,7 @@ impl CommandProbe {
         }
     }
 
-    /// The end of what it put out in its last run.
-    #[must_use]
-    pub fn output(&self) -> &str {
+    fn output(&self) -> &str {
         &self.output
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::kinds::ConfirmCheck;
 use crate::health::MonotonicClock;
-use crate::health::ProbeResult;
+use crate::health::probe::{Probe, ProbeResult};
 use abide_core::config::duration::format;
 use abide_core::error::Result;
 use abide_core::files;
@@ -67,9 +67,10 @@ impl ConfirmProbe {
     pub fn new(config: &ConfirmCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone(), clock: MonotonicClock::new(root), since: None }
     }
+}
 
-    /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
+impl Probe for ConfirmProbe {
+    fn run(&mut self, _limit: Duration) -> ProbeResult {
         let now = self.clock.now();
         let since = *self.since.get_or_insert(now);
         evaluate(&self.config, Confirmation::read(&self.root).as_ref(), now.saturating_sub(since))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
 
 use crate::config::kinds::DiskCheck;
-use crate::health::ProbeResult;
+use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
 
 /// The check.
@@ -30,9 +30,10 @@ impl DiskProbe {
     pub fn new(config: &DiskCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone() }
     }
+}
 
-    /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
+impl Probe for DiskProbe {
+    fn run(&mut self, _limit: Duration) -> ProbeResult {
         let problem = match statvfs(&self.root.path(&self.config.path)) {
             Ok(stat) => problem(&self.config, Room::of(&stat)),
             Err(e) => Some(format!("cannot be looked at: {e}")),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::kinds::FileCheck;
 use crate::health::MonotonicClock;
-use crate::health::ProbeResult;
+use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
 
 /// No more of a file is read.
@@ -24,14 +24,6 @@ impl FileProbe {
     #[must_use]
     pub fn new(config: &FileCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone() }
-    }
-
-    /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
-        match self.look() {
-            Ok(()) => ProbeResult::Pass,
-            Err(problem) => ProbeResult::NotYet(format!("{} {problem}", self.config.path)),
-        }
     }
 
     fn look(&self) -> Result<(), String> {
@@ -62,6 +54,15 @@ impl FileProbe {
         match String::from_utf8_lossy(&bytes).contains(text.as_str()) {
             true => Ok(()),
             false => Err(format!("does not contain '{text}'")),
+        }
+    }
+}
+
+impl Probe for FileProbe {
+    fn run(&mut self, _limit: Duration) -> ProbeResult {
+        match self.look() {
+            Ok(()) => ProbeResult::Pass,
+            Err(problem) => ProbeResult::NotYet(format!("{} {problem}", self.config.path)),
         }
     }
 }

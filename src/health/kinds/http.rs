@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::kinds::{HttpCheck, Method};
-use crate::health::ProbeResult;
 use crate::health::pattern;
+use crate::health::probe::{Probe, ProbeResult};
 use crate::http;
 use crate::http::{Redirects, Timeout};
 use abide_core::root::Root;
@@ -25,14 +25,6 @@ impl HttpProbe {
     #[must_use]
     pub fn new(config: &HttpCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone() }
-    }
-
-    /// Asks once. Servers come back: nothing that one says is for good.
-    pub fn run(&mut self, limit: Duration) -> ProbeResult {
-        match self.ask(limit) {
-            Ok(()) => ProbeResult::Pass,
-            Err(problem) => ProbeResult::NotYet(format!("{}: {problem}", self.config.url)),
-        }
     }
 
     fn ask(&self, limit: Duration) -> Result<(), String> {
@@ -56,6 +48,16 @@ impl HttpProbe {
             None => String::new(),
         };
         evaluate(&self.config, status, &body)
+    }
+}
+
+impl Probe for HttpProbe {
+    // Asks once. Servers come back: nothing that one says is for good.
+    fn run(&mut self, limit: Duration) -> ProbeResult {
+        match self.ask(limit) {
+            Ok(()) => ProbeResult::Pass,
+            Err(problem) => ProbeResult::NotYet(format!("{}: {problem}", self.config.url)),
+        }
     }
 }
 

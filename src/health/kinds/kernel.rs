@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use crate::config::kinds::{KernelCheck, Taint};
-use crate::health::ProbeResult;
 use crate::health::pattern;
+use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
 
 const TAINTED: &str = "/proc/sys/kernel/tainted";
@@ -42,8 +42,25 @@ impl KernelProbe {
         Self { config: config.clone(), root: root.clone() }
     }
 
-    /// Looks once. What a kernel has done it does not undo: a failure is for good.
-    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
+    /// The first bad message of this boot that the kernel still remembers.
+    fn complaint(&self) -> std::io::Result<Option<String>> {
+        // Each read gives one record; without this the last one would wait for the next.
+        let mut log =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.root.path(LOG))?;
+        let mut record = vec![0; RECORD];
+        while let Some(count) = next_record(&mut log, &mut record)? {
+            let text = String::from_utf8_lossy(record.get(..count).unwrap_or_default()).into_owned();
+            if let Some(complaint) = text.lines().find_map(complaint) {
+                return Ok(Some(complaint));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Probe for KernelProbe {
+    // Looks once. What a kernel has done it does not undo: a failure is for good.
+    fn run(&mut self, _limit: Duration) -> ProbeResult {
         let tainted = match fs::read_to_string(self.root.path(TAINTED)) {
             Ok(text) => text.trim().parse().unwrap_or(0),
             Err(e) => return ProbeResult::NotYet(format!("{TAINTED}: {e}")),
@@ -59,21 +76,6 @@ impl KernelProbe {
             Ok(Some(complaint)) => ProbeResult::Failed(format!("the kernel says: {complaint}")),
             Err(e) => ProbeResult::NotYet(format!("{LOG}: {e}")),
         }
-    }
-
-    /// The first bad message of this boot that the kernel still remembers.
-    fn complaint(&self) -> std::io::Result<Option<String>> {
-        // Each read gives one record; without this the last one would wait for the next.
-        let mut log =
-            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.root.path(LOG))?;
-        let mut record = vec![0; RECORD];
-        while let Some(count) = next_record(&mut log, &mut record)? {
-            let text = String::from_utf8_lossy(record.get(..count).unwrap_or_default()).into_owned();
-            if let Some(complaint) = text.lines().find_map(complaint) {
-                return Ok(Some(complaint));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -1,14 +1,17 @@
-//! The kinds of check, one file a kind.
+//! The kinds of check, one file a kind; [`new_probe`] makes the one that the configuration asks for.
 
-pub mod clock;
-pub mod command;
+mod clock;
+mod command;
 pub mod confirm;
-pub mod disk;
-pub mod file;
-pub mod http;
-pub mod kernel;
-pub mod mount;
-pub mod network;
-pub mod process;
+mod disk;
+mod file;
+mod http;
+mod kernel;
+mod mount;
+mod network;
+mod new_probe;
+mod process;
 pub mod system;
 pub mod unit;
+
+pub use new_probe::new_probe;

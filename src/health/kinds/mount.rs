@@ -6,7 +6,7 @@ use std::time::Duration;
 use procfs::process::{MountInfo, Process};
 
 use crate::config::kinds::MountCheck;
-use crate::health::ProbeResult;
+use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
 
 /// The check.
@@ -22,9 +22,10 @@ impl MountProbe {
     pub fn new(config: &MountCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone() }
     }
+}
 
-    /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
+impl Probe for MountProbe {
+    fn run(&mut self, _limit: Duration) -> ProbeResult {
         let mounts = Process::new_with_root(self.root.path("/proc/self")).and_then(|own| own.mountinfo());
         let problem = match mounts {
             Ok(mounts) => problem(&self.config, mounts.iter()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use procfs::process::{Process, all_processes_with_root};
 
 use crate::config::kinds::{ProcessCheck, Which};
-use crate::health::ProbeResult;
+use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
 
 /// The check.
@@ -22,14 +22,6 @@ impl ProcessProbe {
     #[must_use]
     pub fn new(config: &ProcessCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone() }
-    }
-
-    /// Looks once.
-    pub fn run(&mut self, _limit: Duration) -> ProbeResult {
-        match self.look() {
-            Ok(()) => ProbeResult::Pass,
-            Err(reason) => ProbeResult::NotYet(reason),
-        }
     }
 
     fn look(&self) -> Result<(), String> {
@@ -63,6 +55,15 @@ impl ProcessProbe {
         match process {
             Ok(process) if is_alive(&process) => Ok(process),
             _ => Err(format!("the process {pid} of {file} does not run")),
+        }
+    }
+}
+
+impl Probe for ProcessProbe {
+    fn run(&mut self, _limit: Duration) -> ProbeResult {
+        match self.look() {
+            Ok(()) => ProbeResult::Pass,
+            Err(reason) => ProbeResult::NotYet(reason),
         }
     }
 }

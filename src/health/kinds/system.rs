@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::config::kinds::SystemCheck;
-use crate::health::ProbeResult;
 use crate::health::pattern;
+use crate::health::probe::{Probe, ProbeResult};
 use crate::systemd::{Job, Manager};
 use abide_core::root::Root;
 
@@ -44,20 +44,21 @@ impl SystemProbe {
         Self { allowed, root: root.clone() }
     }
 
-    /// Asks systemd once.
-    pub fn run(&mut self, limit: Duration) -> ProbeResult {
-        match gather(&Manager::new(&self.root, limit)) {
-            Ok(state) => evaluate(&state, &self.allowed),
-            Err(reason) => ProbeResult::NotYet(reason),
-        }
-    }
-
     /// The target that the system cannot leave by itself, as a reason; none if it is in no such target, or
     /// if systemd does not answer.
     #[must_use]
     pub fn dead_end(&self, limit: Duration) -> Option<String> {
         let state = gather(&Manager::new(&self.root, limit)).ok()?;
         dead_end(&state, &self.allowed)
+    }
+}
+
+impl Probe for SystemProbe {
+    fn run(&mut self, limit: Duration) -> ProbeResult {
+        match gather(&Manager::new(&self.root, limit)) {
+            Ok(state) => evaluate(&state, &self.allowed),
+            Err(reason) => ProbeResult::NotYet(reason),
+        }
     }
 }
 

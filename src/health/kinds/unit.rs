@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::kinds::UnitCheck;
-use crate::health::ProbeResult;
+use crate::health::probe::{Probe, ProbeResult};
 use crate::systemd::{Manager, Properties};
 use abide_core::root::Root;
 
@@ -46,9 +46,10 @@ impl UnitProbe {
     pub fn new(config: &UnitCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone(), seen: BTreeMap::new() }
     }
+}
 
-    /// Asks systemd once.
-    pub fn run(&mut self, limit: Duration) -> ProbeResult {
+impl Probe for UnitProbe {
+    fn run(&mut self, limit: Duration) -> ProbeResult {
         let names: Vec<&str> = self.config.units.iter().map(String::as_str).collect();
         let states = match Manager::new(&self.root, limit).show(&names, &PROPERTIES) {
             Ok(states) => states,
