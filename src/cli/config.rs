@@ -8,18 +8,19 @@ use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    // What is wrong is told with its place, as by any other command.
+    // Reports an error with its place, as any other command does.
     context.load_config()?;
     let tree = show::in_force(load_tree(&context.root, context.config.as_deref())?)?;
-    match args.json {
-        true => println!("{}", show::json(&tree)),
-        false => print!("{}", show::toml(&tree)),
+    if args.json {
+        println!("{}", show::json(&tree));
+    } else {
+        print!("{}", show::toml(&tree));
     }
     Ok(())
 }

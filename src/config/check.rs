@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use abide_core::config::assess::Assess;
 use abide_core::config::duration::format;
-use abide_core::config::form::{Count, Flag, Optional, Rule, Span, Word, Words};
+use abide_core::config::form::{Count, Flag, Optional, Span, TextRule, Word, Words};
 use abide_core::config::section::{Form, Section, Settings};
 use abide_core::config::setting::{Nested, Setting};
 use abide_core::config::table::{settings, table_of};
@@ -48,14 +48,14 @@ settings! {
         /// The name in messages and failure records. Every check needs its own.
         name: Printable, example "system";
         /// What is checked.
-        kind: Word<Kind>, example "system";
+        kind: Word<KindOfCheck>, example "system";
     }
 }
 
 settings! {
     /// When a check runs, and what its result is worth.
     #[derive(Debug, Clone, PartialEq)]
-    struct Rules {
+    struct CommonKeys {
         /// `false` removes the check, as if it were not written.
         enabled: Flag = true;
         /// `false`: the check is reported, and decides nothing.
@@ -81,7 +81,7 @@ pub(super) const SHORTEST_INTERVAL: u64 = 100;
 #[derive(Debug)]
 struct Printable;
 
-impl Rule for Printable {
+impl TextRule for Printable {
     const NAME: &'static str = "text";
 
     fn problem(text: &str) -> Option<String> {
@@ -94,19 +94,19 @@ impl Rule for Printable {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WrittenCheck {
     name: String,
-    rules: Rules,
+    common: CommonKeys,
     kind: CheckKind,
 }
 
 /// A kind of check.
 #[derive(Debug)]
-pub struct Kind {
+pub struct KindOfCheck {
     word: &'static str,
     keys: &'static [Setting],
     read: fn(&mut Section<'_>) -> Result<CheckKind>,
 }
 
-impl PartialEq for Kind {
+impl PartialEq for KindOfCheck {
     fn eq(&self, other: &Self) -> bool {
         self.word == other.word
     }
@@ -121,7 +121,7 @@ macro_rules! kinds {
             $($(#[$doc])+ $variant($check),)+
         }
 
-        impl Words for Kind {
+        impl Words for KindOfCheck {
             type Value = &'static Self;
             const WORDS: &'static [(&'static str, &'static Self)] = &[$(($word, &Self {
                 word: $word,
@@ -187,18 +187,18 @@ impl CheckConfig {
     /// A required check with every limit at its default.
     #[must_use]
     pub fn new(name: &str, kind: CheckKind) -> Self {
-        Self::of(name.to_owned(), Rules::default(), kind)
+        Self::of(name.to_owned(), CommonKeys::default(), kind)
     }
 
-    fn of(name: String, rules: Rules, kind: CheckKind) -> Self {
+    fn of(name: String, common: CommonKeys, kind: CheckKind) -> Self {
         Self {
             name,
-            required: rules.required,
-            timeout: rules.timeout.unwrap_or(kind.default_timeout()),
-            interval: rules.interval,
-            start_delay: rules.start_delay,
-            failures_allowed: rules.failures_allowed,
-            only_if_passed_before: rules.only_if_passed_before,
+            required: common.required,
+            timeout: common.timeout.unwrap_or(kind.default_timeout()),
+            interval: common.interval,
+            start_delay: common.start_delay,
+            failures_allowed: common.failures_allowed,
+            only_if_passed_before: common.only_if_passed_before,
             in_order: false,
             kind,
         }
@@ -225,29 +225,29 @@ impl Default for WrittenCheck {
     /// As [`CheckConfig::default`].
     fn default() -> Self {
         let CheckConfig { name, kind, .. } = CheckConfig::default();
-        Self { name, rules: Rules::default(), kind }
+        Self { name, common: CommonKeys::default(), kind }
     }
 }
 
 impl WrittenCheck {
     /// The check, if it is enabled.
     pub(super) fn enabled(self) -> Option<CheckConfig> {
-        self.rules.enabled.then(|| CheckConfig::of(self.name, self.rules, self.kind))
+        self.common.enabled.then(|| CheckConfig::of(self.name, self.common, self.kind))
     }
 
     fn read(section: &mut Section<'_>) -> Result<Self> {
         let Identity { name, kind } = Identity::read(section)?;
-        let rules = Rules::read(section)?;
+        let common = CommonKeys::read(section)?;
         let kind = (kind.read)(section)?;
         section.finish()?;
-        Ok(Self { name, rules, kind })
+        Ok(Self { name, common, kind })
     }
 
     fn write(&self) -> Table {
         let text = |text: &str| Some(Value::Text(text.to_owned()));
         let mut table = table_of([("name", text(&self.name)), ("kind", text(self.kind.word()))]);
-        let timeout = self.rules.timeout.unwrap_or(self.kind.default_timeout());
-        table.extend(Rules { timeout: Some(timeout), ..self.rules.clone() }.write());
+        let timeout = self.common.timeout.unwrap_or(self.kind.default_timeout());
+        table.extend(CommonKeys { timeout: Some(timeout), ..self.common.clone() }.write());
         table.extend(self.kind.write());
         table
     }
@@ -264,7 +264,7 @@ impl Form for Checks {
         let mut names = BTreeSet::new();
         open_tables(section, key, node, |table| {
             let check = WrittenCheck::read(table)?;
-            if check.rules.enabled && !names.insert(check.name.clone()) {
+            if check.common.enabled && !names.insert(check.name.clone()) {
                 return Err(table.error_at("name", "is the name of another check as well"));
             }
             Ok(check)
@@ -280,14 +280,14 @@ impl Form for Checks {
     }
 
     fn table() -> Option<Nested> {
-        Some(Nested { keys: [Identity::KEYS, Rules::KEYS].concat(), repeated: true })
+        Some(Nested { keys: [Identity::KEYS, CommonKeys::KEYS].concat(), repeated: true })
     }
 }
 
 /// The kinds of check, each with the keys that only it has.
 #[must_use]
 pub fn kinds() -> Vec<(&'static str, &'static [Setting])> {
-    Kind::WORDS.iter().map(|(word, kind)| (*word, kind.keys)).collect()
+    KindOfCheck::WORDS.iter().map(|(word, kind)| (*word, kind.keys)).collect()
 }
 
 #[cfg(test)]
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn the_documented_timeouts_are_those_of_the_kinds() {
-        let said = Rules::KEYS.iter().find(|setting| setting.key == "timeout").and_then(|s| s.otherwise);
+        let said = CommonKeys::KEYS.iter().find(|setting| setting.key == "timeout").and_then(|s| s.otherwise);
         let of = |seconds: u64| format!("`\"{seconds}s\"`");
         for (word, seconds) in TIMEOUTS {
             let (own, other) = (format!("{} for `{word}`", of(*seconds)), format!("else {}", of(*seconds)));

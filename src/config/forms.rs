@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use abide_core::config::form::{Rule, Span, Text};
+use abide_core::config::form::{Span, Text, TextRule};
 use abide_core::config::section::{Form, Section, Settings, wrong};
 use abide_core::config::setting::Nested;
 use abide_core::config::tree::{Node, Origin, Table, Value};
@@ -17,7 +17,7 @@ use crate::config::size;
 #[derive(Debug)]
 pub struct NotEmpty;
 
-impl Rule for NotEmpty {
+impl TextRule for NotEmpty {
     const NAME: &'static str = "text";
 
     fn problem(text: &str) -> Option<String> {
@@ -29,7 +29,7 @@ impl Rule for NotEmpty {
 #[derive(Debug)]
 pub struct Pattern;
 
-impl Rule for Pattern {
+impl TextRule for Pattern {
     const NAME: &'static str = "pattern";
 
     fn problem(_: &str) -> Option<String> {
@@ -41,7 +41,7 @@ impl Rule for Pattern {
 #[derive(Debug)]
 pub struct AbsolutePath;
 
-impl Rule for AbsolutePath {
+impl TextRule for AbsolutePath {
     const NAME: &'static str = "path";
 
     fn problem(text: &str) -> Option<String> {
@@ -53,7 +53,7 @@ impl Rule for AbsolutePath {
 #[derive(Debug)]
 pub struct Url;
 
-impl Rule for Url {
+impl TextRule for Url {
     const NAME: &'static str = "URL";
 
     fn problem(text: &str) -> Option<String> {
@@ -70,7 +70,7 @@ impl Rule for Url {
 #[derive(Debug)]
 pub struct Folder;
 
-impl Rule for Folder {
+impl TextRule for Folder {
     const NAME: &'static str = "path or URL";
 
     fn problem(text: &str) -> Option<String> {

@@ -20,9 +20,9 @@ pub use check::{CheckConfig, CheckKind};
 pub use download::Download;
 pub use events::EventTargets;
 pub use scripts::Scripts;
-pub use trust::{Policy, Trust};
+pub use trust::{Trust, TrustPolicy};
 pub use update::Update;
-pub use write::{Lacking, WriteRules};
+pub use write::{OnMissing, WriteRules};
 
 use abide_core::config::form::Sub;
 use abide_core::config::section::{Section, Settings};
@@ -37,7 +37,7 @@ use check::{Checks, WrittenCheck};
 settings! {
     /// The tables of the configuration beside those of [`BootConfig`].
     #[derive(Debug, Clone, PartialEq)]
-    struct Tables {
+    struct ProductConfig {
         /// What a healthy system is.
         checks as "check": Checks = vec![WrittenCheck::default()];
         /// How images are fetched from web servers.
@@ -79,9 +79,9 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// What is in force where nothing is configured.
+    /// The configuration in force if nothing is configured.
     fn default() -> Self {
-        Self::of(BootConfig::default(), Tables::default())
+        Self::of(BootConfig::default(), ProductConfig::default())
     }
 }
 
@@ -97,7 +97,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Resolves one file's text; `name` is how errors call it.
+    /// Reads the text of one file; `name` is its name in errors.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -115,18 +115,18 @@ impl Config {
         Ok(config)
     }
 
-    fn of(boot: BootConfig, tables: Tables) -> Self {
+    fn of(boot: BootConfig, tables: ProductConfig) -> Self {
         let BootConfig { assess, slots } = boot;
-        let Tables { checks, download, events, scripts, trust, update, write } = tables;
+        let ProductConfig { checks, download, events, scripts, trust, update, write } = tables;
         let checks = checks.into_iter().filter_map(WrittenCheck::enabled).collect();
         Self { assess, checks, download, events, scripts, slots, trust, update, write }
     }
 }
 
 /// The tables of the configuration.
-fn read(tree: &Tree) -> Result<(BootConfig, Tables)> {
+fn read(tree: &Tree) -> Result<(BootConfig, ProductConfig)> {
     let mut top = Section::top(tree);
-    let tables = (BootConfig::read(&mut top)?, Tables::read(&mut top)?);
+    let tables = (BootConfig::read(&mut top)?, ProductConfig::read(&mut top)?);
     top.finish()?;
     Ok(tables)
 }

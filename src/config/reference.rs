@@ -14,7 +14,7 @@ use abide_core::config::section::Settings;
 use abide_core::config::setting::Setting;
 
 use crate::config::show::literal;
-use crate::config::{Config, Tables, check};
+use crate::config::{Config, ProductConfig, check};
 
 const PAGE: &str = "docs/reference/configuration.md";
 const EXAMPLE: &str = "packaging/abide.toml.example";
@@ -86,7 +86,7 @@ fn top() -> &'static Path {
 /// All tables, in the order of the code; a table comes before those in it.
 fn tables() -> Vec<Described> {
     let mut all = vec![];
-    add_tables("", &[BootConfig::KEYS, Tables::KEYS].concat(), &mut all);
+    add_tables("", &[BootConfig::KEYS, ProductConfig::KEYS].concat(), &mut all);
     all
 }
 

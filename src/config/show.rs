@@ -14,7 +14,7 @@ use crate::config;
 const FIRST: [&str; 2] = ["name", "kind"];
 
 /// One value that is in force.
-struct Setting<'t> {
+struct Shown<'t> {
     /// With those that it is part of: `update.window`.
     table: String,
     /// Of a `[[table]]`, which element it is.
@@ -114,14 +114,14 @@ pub fn json(tree: &Tree) -> Json {
     json!({"schema": 1, "settings": list})
 }
 
-fn settings(tree: &Tree) -> Vec<Setting<'_>> {
+fn settings(tree: &Tree) -> Vec<Shown<'_>> {
     let mut all = vec![];
     add_parts("", &tree.table, &mut all);
     all
 }
 
 /// Adds the tables in `table`, which is called `path`.
-fn add_parts<'t>(path: &str, table: &'t Table, all: &mut Vec<Setting<'t>>) {
+fn add_parts<'t>(path: &str, table: &'t Table, all: &mut Vec<Shown<'t>>) {
     for (key, node) in table {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match &node.value {
@@ -139,11 +139,11 @@ fn add_parts<'t>(path: &str, table: &'t Table, all: &mut Vec<Setting<'t>>) {
 }
 
 /// Adds the keys of one table, and then the tables in it.
-fn add_table<'t>(path: &str, element: Option<usize>, keys: &'t Table, all: &mut Vec<Setting<'t>>) {
+fn add_table<'t>(path: &str, element: Option<usize>, keys: &'t Table, all: &mut Vec<Shown<'t>>) {
     let name = element.and_then(|_| keys.get("name").and_then(text_of));
     let plain = keys.iter().filter(|(_, node)| !is_part(&node.value));
-    let mut own: Vec<Setting<'_>> =
-        plain.map(|(key, node)| Setting { table: path.to_owned(), element, name, key, node }).collect();
+    let mut own: Vec<Shown<'_>> =
+        plain.map(|(key, node)| Shown { table: path.to_owned(), element, name, key, node }).collect();
     if element.is_some() {
         own.sort_by_key(|s| FIRST.iter().position(|f| *f == s.key).unwrap_or(FIRST.len()));
     }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_has_its_place() {
+    fn every_value_is_shown_with_its_place() {
         let text =
             shown("[assess]\ntries = 5\n\n[[check]]\nname = 'net'\nkind = 'network'\nresolve = 'a \"b\"'\n");
         let comment = |key: &str| {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_means_what_was_written() {
+    fn the_shown_configuration_means_the_written_one() {
         let kinds = [
             "kind = 'system'\nallow_failed = ['a*']",
             "kind = 'unit'\nunits = 'a.service'",
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_updates_means_what_was_written() {
+    fn the_shown_settings_of_updates_mean_the_written_ones() {
         let windows = "[[update.window]]\nstart = 02:00:00\nlength = '1h'\ndates = [2026-12-24]\n\
                        [[update.window]]\nname = 'night'\nstart = '22:00'\nlength = '9h'\ndays = ['sat']\n\
                        time_zone = 'Europe/Berlin'\nlatest_start = '1h'\n";

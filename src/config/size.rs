@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn an_invalid_size_is_refused() {
         for text in ["", "M", "1k", "-1", "1,5G", "16E", "+5", "1.x"] {
             assert!(parse(text).is_err(), "{text}");
         }

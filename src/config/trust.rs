@@ -5,7 +5,7 @@ use abide_core::config::table::settings;
 
 /// What an image must be verified by before it may become an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
+pub enum TrustPolicy {
     /// A signature of one of the installed keys.
     Signature,
     /// A digest that was given with it or published beside it.
@@ -14,7 +14,7 @@ pub enum Policy {
     None,
 }
 
-impl Words for Policy {
+impl Words for TrustPolicy {
     type Value = Self;
     const WORDS: &'static [(&'static str, Self)] =
         &[("signature", Self::Signature), ("digest", Self::Digest), ("none", Self::None)];
@@ -26,7 +26,7 @@ settings! {
     pub struct Trust {
         /// What an image must be verified by. `"signature"`: an installed key. `"digest"`: a digest that is given,
         /// or published beside the image. `"none"`: nothing.
-        pub policy: Optional<Word<Policy>> = None,
+        pub policy: Optional<Word<TrustPolicy>> = None,
             otherwise "`\"signature\"` if a key is installed", example "signature";
         /// The `IMAGE_ID` (else `ID`) that an image must have. Another one is refused.
         pub image_id: Optional<Text> = None, otherwise "the running system's", example "edge";
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = Config::parse("f", "[trust]\npolicy = 'none'\nimage_id = 'edge'\n").unwrap();
-        assert_eq!(config.trust, Trust { policy: Some(Policy::None), image_id: Some("edge".into()) });
+        assert_eq!(config.trust, Trust { policy: Some(TrustPolicy::None), image_id: Some("edge".into()) });
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<WritePlan> {
         running_entry: &machine.running_entry()?.id(),
         space: EspSpace::of(machine.dirs.esp.as_ref())?,
         image_id: None,
-        no_panic: abide::config::Lacking::Warn,
+        no_panic: abide::config::OnMissing::Warn,
         scratch: uuid::Uuid::nil(),
     }
     .plan()

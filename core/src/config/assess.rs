@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written_has_its_default() {
+    fn a_missing_key_has_its_default() {
         let assess = read("[assess]\ntest_window = '30s'\n").unwrap();
         assert_eq!(assess, Assess { test_window: Duration::from_secs(30), ..Assess::default() });
     }

@@ -42,10 +42,10 @@ const UNITS: &[(&str, u64)] = &[
 /// Reads a span of time. A number without a unit is seconds.
 ///
 /// # Errors
-/// What it must be, for a message; `infinity` is refused, as nothing in Abide waits for ever.
+/// What it must be, for a message; `infinity` is refused, as every time is a limit.
 pub fn parse(text: &str) -> Result<Duration, String> {
     if text.trim() == "infinity" {
-        return Err("a span of time that ends; Abide never waits for ever".into());
+        return Err("a span of time that ends, as every time is a limit".into());
     }
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -107,7 +107,7 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
         return None;
     }
     let digits = |s: &str| if s.is_empty() { Some(0) } else { s.parse::<u64>().ok() };
-    // Nine decimals of a year are 30 ms: what is written finer than that is lost.
+    // Nine decimals of a year are 30 ms; anything finer is dropped.
     let fraction = fraction.get(..9).unwrap_or(fraction);
     let unit = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let part = u128::from(digits(fraction)?).checked_mul(u128::from(scale))? / unit;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_span_is_refused() {
+    fn an_invalid_span_is_refused() {
         for text in ["", "  ", "min", "10 parsecs", "-5s", "1.2.3s", "infinity", "10,5s", "99999999999y", "."]
         {
             assert!(parse(text).is_err(), "{text}");

@@ -12,7 +12,7 @@ use crate::root::Root;
 /// The main files; the second changes single keys of the first.
 const MAIN: [&str; 2] = ["/usr/lib/abide/abide.toml", "/etc/abide/abide.toml"];
 
-/// Where fragments lie; for files of the same name the last folder wins.
+/// The folders of fragments. Of files with the same name, that in the last folder wins.
 const FRAGMENTS: [&str; 3] = ["/usr/lib/abide/abide.d", "/run/abide/abide.d", "/etc/abide/abide.d"];
 
 /// The files to read, first to last. `main` replaces both main files and must exist.
@@ -57,7 +57,7 @@ fn names(root: &Root, folder: &str) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A link to `/dev/null` says "as if there were no such file", as in systemd's own folders.
+/// A link to `/dev/null` masks a fragment, as in systemd's own folders.
 fn is_masked(root: &Root, path: &Path) -> bool {
     root.resolve(path).is_ok_and(|target| target == root.path("/dev/null"))
 }

@@ -10,7 +10,7 @@ use crate::config::tree::{Node, Value};
 use crate::error::{Error, Result};
 
 /// A kind of text: what it is called, and what it must be.
-pub trait Rule {
+pub trait TextRule {
     /// The type, for the reference.
     const NAME: &'static str;
 
@@ -18,7 +18,7 @@ pub trait Rule {
     fn problem(text: &str) -> Option<String>;
 }
 
-impl<R: Rule> Form for R {
+impl<R: TextRule> Form for R {
     type Value = String;
 
     fn read(_: &Section<'_>, key: &str, node: &Node) -> Result<String> {
@@ -42,7 +42,7 @@ impl<R: Rule> Form for R {
 #[derive(Debug)]
 pub struct Text;
 
-impl Rule for Text {
+impl TextRule for Text {
     const NAME: &'static str = "text";
 
     fn problem(_: &str) -> Option<String> {

@@ -5,7 +5,7 @@
 
 use crate::config::tree::{Node, Origin, Table, Value};
 
-/// The keys that have a value, as a table that nobody wrote.
+/// The keys that have a value, as a table that is not in any file.
 #[must_use]
 pub fn table_of<const N: usize>(values: [(&'static str, Option<Value>); N]) -> Table {
     let node = |value| Node { value, origin: Origin::default() };
@@ -21,18 +21,18 @@ pub fn table_of<const N: usize>(values: [(&'static str, Option<Value>); N]) -> T
 ///     pub struct Example checked by fits {
 ///         /// What the key means: for rustdoc, the reference and the example file.
 ///         pub tries: Count<1, 9> = 3;
-///         /// A key that must be there. What stands behind `example` is for messages and the example file.
+///         /// A required key. The `example` is for messages and the example file.
 ///         pub start: Time, example "02:00";
-///         /// A default in words, where it cannot be computed beforehand. It may use the keys above it.
+///         /// A default that depends on a key above, with its description for the reference.
 ///         pub jitter: Span = start, otherwise "as `start`", example "1h";
-///         /// A field that is not named as its key is.
+///         /// A field with another name than its key.
 ///         pub fs_type as "type": Optional<Text> = None, otherwise "any", example "ext4";
 ///     }
 /// }
 /// ```
 ///
-/// This makes the struct, its [`Settings`](crate::config::section::Settings), and its `Default` if every key has a default. `checked by` names a method
-/// `fn(&self, &Section) -> Result<()>` that looks at several keys together.
+/// This makes the struct, its [`Settings`](crate::config::section::Settings), and its `Default` if every key has a
+/// default. `checked by` names a method `fn(&self, &Section) -> Result<()>` that checks several keys together.
 #[macro_export]
 macro_rules! settings {
     (@key $field:ident) => { stringify!($field) };

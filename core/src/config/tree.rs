@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Result};
 
-/// How a value that nobody wrote is said to come about.
+/// The origin of a value that is not in any file.
 pub const DEFAULT: &str = "default";
 
 /// Where a value was written.
@@ -29,7 +29,7 @@ impl fmt::Display for Origin {
 }
 
 impl Default for Origin {
-    /// That of a default.
+    /// The origin of a default.
     fn default() -> Self {
         Self { file: DEFAULT.into(), line: 0 }
     }
@@ -72,7 +72,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Reads TOML; `file` is how errors call it.
+    /// Reads TOML; `file` is its name in errors.
     ///
     /// # Errors
     /// [`Error::Usage`] with file and line if it is not TOML.

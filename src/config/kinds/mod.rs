@@ -22,6 +22,6 @@ pub use http::{HttpCheck, Method};
 pub use kernel::{KernelCheck, Taint};
 pub use mount::MountCheck;
 pub use network::{Family, NetworkCheck};
-pub use process::{ProcessCheck, Which};
+pub use process::{FindBy, ProcessCheck};
 pub use system::SystemCheck;
 pub use unit::UnitCheck;

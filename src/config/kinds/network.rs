@@ -1,6 +1,6 @@
 //! `kind = "network"`: interface, address, route, gateway, names and connections.
 
-use abide_core::config::form::{Flag, Optional, Rule, Text, Word, Words};
+use abide_core::config::form::{Flag, Optional, Text, TextRule, Word, Words};
 use abide_core::config::section::Section;
 use abide_core::config::table::settings;
 use abide_core::error::Result;
@@ -62,7 +62,7 @@ impl Words for Family {
 #[derive(Debug)]
 pub struct HostAndPort;
 
-impl Rule for HostAndPort {
+impl TextRule for HostAndPort {
     const NAME: &'static str = "`HOST:PORT`";
 
     fn problem(text: &str) -> Option<String> {

@@ -13,14 +13,14 @@ use crate::config::forms::{AbsolutePath, NotEmpty, Size};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessCheck {
     /// How the process is found.
-    pub which: Which,
+    pub find_by: FindBy,
     /// The resident memory that all of its instances together may use, in bytes.
     pub memory_max: Option<u64>,
 }
 
 /// How a process is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum FindBy {
     /// By the name of its program.
     Program(String),
     /// By the process ID in a file.
@@ -43,21 +43,21 @@ impl Settings for ProcessCheck {
 
     fn read(section: &mut Section<'_>) -> Result<Self> {
         let Keys { program, pidfile, memory_max } = Keys::read(section)?;
-        let which = match (program, pidfile) {
-            (Some(program), None) => Which::Program(program),
-            (None, Some(file)) => Which::Pidfile(file),
+        let find_by = match (program, pidfile) {
+            (Some(program), None) => FindBy::Program(program),
+            (None, Some(file)) => FindBy::Pidfile(file),
             (None, None) => return Err(section.error("needs program = \"NAME\" or pidfile = \"/FILE\"")),
             (Some(_), Some(_)) => {
                 return Err(section.error_at("pidfile", "program is there, too; use one of them"));
             }
         };
-        Ok(Self { which, memory_max })
+        Ok(Self { find_by, memory_max })
     }
 
     fn write(&self) -> Table {
-        let (program, pidfile) = match self.which.clone() {
-            Which::Program(name) => (Some(name), None),
-            Which::Pidfile(file) => (None, Some(file)),
+        let (program, pidfile) = match self.find_by.clone() {
+            FindBy::Program(name) => (Some(name), None),
+            FindBy::Pidfile(file) => (None, Some(file)),
         };
         Keys { program, pidfile, memory_max: self.memory_max }.write()
     }

@@ -1,6 +1,6 @@
 //! `kind = "unit"`: named units are active, or have finished.
 
-use abide_core::config::form::{Count, Rule};
+use abide_core::config::form::{Count, TextRule};
 use abide_core::config::section::Section;
 use abide_core::config::table::settings;
 use abide_core::error::Result;
@@ -28,7 +28,7 @@ impl UnitCheck {
 #[derive(Debug)]
 pub struct UnitName;
 
-impl Rule for UnitName {
+impl TextRule for UnitName {
     const NAME: &'static str = "unit name";
 
     fn problem(text: &str) -> Option<String> {

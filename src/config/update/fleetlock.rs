@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use abide_core::config::form::{Optional, Rule, Span, Word, Words};
+use abide_core::config::form::{Optional, Span, TextRule, Word, Words};
 use abide_core::config::table::settings;
 
 use crate::config::forms::{AbsolutePath, NotEmpty, Url};
@@ -31,7 +31,7 @@ settings! {
 #[derive(Debug)]
 pub struct Group;
 
-impl Rule for Group {
+impl TextRule for Group {
     const NAME: &'static str = "text";
 
     fn problem(text: &str) -> Option<String> {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_settings_are_refused() {
         for keys in ["group = ''\n", "group = 'a b'\n", "if_away = 'panic'\n", "id = ''\n"] {
             assert_eq!(fleetlock(keys).unwrap_err().exit_code(), 2, "{keys}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use abide_core::config::form::{Optional, Rule, Word, Words};
+use abide_core::config::form::{Optional, TextRule, Word, Words};
 use abide_core::config::section::Section;
 use abide_core::config::table::settings;
 use abide_core::error::Result;
@@ -26,10 +26,10 @@ settings! {
         /// A file of PEM certificates to check the server against.
         pub ca: Optional<AbsolutePath> = None, otherwise "the system's", example "/etc/abide/ca.pem";
         /// The type of the software module that holds the image.
-        pub part: NotEmpty = "os".into();
+        pub module_type as "part": NotEmpty = "os".into();
         /// Who confirms an action that needs confirmation. `"policy"`: the machine, by its policy. `"server"`:
         /// somebody at the server.
-        pub confirm: Word<Confirm> = Confirm::Policy;
+        pub confirm: Word<ConfirmBy> = ConfirmBy::Policy;
         /// When a forced action is carried out. `"window"`: in a maintenance window, when nothing inhibits the
         /// reboot, as any other action. `"now"`: at once.
         pub forced: Word<Forced> = Forced::Window;
@@ -42,7 +42,7 @@ settings! {
 #[derive(Debug)]
 pub struct ServerUrl;
 
-impl Rule for ServerUrl {
+impl TextRule for ServerUrl {
     const NAME: &'static str = Url::NAME;
 
     fn problem(text: &str) -> Option<String> {
@@ -74,14 +74,14 @@ impl<'t> Token<'t> {
 
 /// Who confirms an action that needs confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Confirm {
+pub enum ConfirmBy {
     /// The machine, by its policy.
     Policy,
     /// Somebody at the server; the machine waits.
     Server,
 }
 
-impl Words for Confirm {
+impl Words for ConfirmBy {
     type Value = Self;
     const WORDS: &'static [(&'static str, Self)] = &[("policy", Self::Policy), ("server", Self::Server)];
 }
@@ -138,8 +138,8 @@ mod tests {
             target_token: Some("/etc/token".into()),
             gateway_token: None,
             ca: Some("/etc/ca.pem".into()),
-            part: "firmware".into(),
-            confirm: Confirm::Server,
+            module_type: "firmware".into(),
+            confirm: ConfirmBy::Server,
             forced: Forced::Now,
             attributes: BTreeMap::from([("site".into(), "north".into())]),
         };
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn invalid_settings_are_refused() {
         for keys in [
             "",
             "url = 'h'\n",

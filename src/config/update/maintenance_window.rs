@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_line() {
+    fn invalid_settings_are_refused_with_their_line() {
         let good = "start = '02:00'\nlength = '1h'\n";
         for (text, problem) in [
             ("start = '02:00'".to_owned(), "f:1: [[update.window]]: needs length"),

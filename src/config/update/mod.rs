@@ -8,7 +8,7 @@ pub mod zone;
 use std::time::Duration;
 
 pub use fleetlock::{FleetLock, IfAway};
-pub use hawkbit::{Confirm, Forced, HawkBit, Token};
+pub use hawkbit::{ConfirmBy, Forced, HawkBit, Token};
 pub use maintenance_window::MaintenanceWindow;
 pub use zone::Zone;
 
@@ -250,12 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn the_jitter_is_the_whole_interval_unless_it_is_said() {
+    fn the_jitter_defaults_to_the_interval() {
         assert_eq!(update("[update]\ninterval = '10min'\n").jitter, HOUR / 6);
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_line() {
+    fn invalid_settings_are_refused_with_their_line() {
         for (text, problem) in [
             ("feed = 'images.example/edge'", "f:2: feed: must be an absolute path"),
             ("interval = '5s'", "f:2: interval: must be at least 1min"),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_images_are_tried_again_only_where_that_is_said() {
+    fn failed_images_are_retried_only_if_configured() {
         assert_eq!(update("[update]\nretry_failed = 'never'\n").retry(), None);
         let retry = update("[update]\nretry_failed = '8h'\n").retry();
         assert_eq!(retry, Some(RetryFailed { first: 8 * HOUR, most: 14 * DAY }));

@@ -1,7 +1,7 @@
-//! Time zones by name, whether or not the machine has a database of them.
+//! Time zones by name, with or without a database on the machine.
 //!
-//! The IANA database is built in, packed: an image may leave `/usr/share/zoneinfo` out, and a window must not
-//! move by hours for that. Where the system has it, the system's is used, since it may be newer.
+//! The IANA database is built in, compressed: an image may leave `/usr/share/zoneinfo` out, and a window must not move
+//! by hours then. If the system has the database, that one is used, since it may be newer.
 
 use std::fs;
 use std::io::Read;
@@ -59,8 +59,8 @@ impl Zone {
         &self.rules
     }
 
-    /// Takes the rules from the system below `root` if it has them. (The name is one that is built in,
-    /// and so no path that leads elsewhere.)
+    /// Takes the rules from the system below `root` if it has them. (The name is a built-in one, and so not a path
+    /// that leads elsewhere.)
     pub(super) fn use_zoneinfo(&mut self, root: &Root) {
         if self.name == "UTC" {
             return;
@@ -69,7 +69,7 @@ impl Zone {
         let Ok(data) = fs::read(&path) else { return };
         match TimeZone::tzif(&self.name, &data) {
             Ok(rules) => self.rules = rules,
-            Err(e) => warn!("{}: {e}; taking the rules that are built in", path.display()),
+            Err(e) => warn!("{}: {e}; using the built-in rules", path.display()),
         }
     }
 }

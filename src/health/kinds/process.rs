@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use procfs::process::{Process, all_processes_with_root};
 
-use crate::config::kinds::{ProcessCheck, Which};
+use crate::config::kinds::{FindBy, ProcessCheck};
 use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
 
@@ -25,9 +25,9 @@ impl ProcessProbe {
     }
 
     fn look(&self) -> Result<(), String> {
-        let (name, found) = match &self.config.which {
-            Which::Program(name) => (name.clone(), self.of_program(name)?),
-            Which::Pidfile(file) => (format!("the process of {file}"), vec![self.of_pidfile(file)?]),
+        let (name, found) = match &self.config.find_by {
+            FindBy::Program(name) => (name.clone(), self.of_program(name)?),
+            FindBy::Pidfile(file) => (format!("the process of {file}"), vec![self.of_pidfile(file)?]),
         };
         if found.is_empty() {
             return Err(format!("{name} does not run"));
@@ -90,8 +90,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn run(which: Which, memory_max: Option<u64>) -> ProbeResult {
-        ProcessProbe::new(&ProcessCheck { which, memory_max }, &Root::live()).run(Duration::from_secs(1))
+    fn run(find_by: FindBy, memory_max: Option<u64>) -> ProbeResult {
+        ProcessProbe::new(&ProcessCheck { find_by, memory_max }, &Root::live()).run(Duration::from_secs(1))
     }
 
     /// The name that the kernel knows this test by.
@@ -101,24 +101,24 @@ mod tests {
 
     #[test]
     fn a_process_that_runs_is_found_by_name_and_by_pidfile() {
-        assert_eq!(run(Which::Program(own_name()), None), ProbeResult::Pass);
+        assert_eq!(run(FindBy::Program(own_name()), None), ProbeResult::Pass);
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         fs::write(&file, format!("{}\n", std::process::id())).unwrap();
-        assert_eq!(run(Which::Pidfile(file.display().to_string()), None), ProbeResult::Pass);
+        assert_eq!(run(FindBy::Pidfile(file.display().to_string()), None), ProbeResult::Pass);
     }
 
     #[test]
     fn a_process_that_does_not_run_is_told() {
         assert_eq!(
-            run(Which::Program("no-such-program".into()), None),
+            run(FindBy::Program("no-such-program".into()), None),
             ProbeResult::NotYet("no-such-program does not run".into())
         );
     }
 
     #[test]
     fn a_process_that_uses_too_much_memory_is_told() {
-        let ProbeResult::NotYet(reason) = run(Which::Program(own_name()), Some(4096)) else { return };
+        let ProbeResult::NotYet(reason) = run(FindBy::Program(own_name()), Some(4096)) else { return };
         assert!(reason.ends_with("0 MiB are allowed"), "{reason}");
     }
 }

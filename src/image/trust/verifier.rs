@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use log::info;
 
-use crate::config::{Policy, Trust};
+use crate::config::{Trust, TrustPolicy};
 use crate::image::folder::Folder;
 use crate::image::names::SUMS;
 use crate::image::trust::keys::Keys;
@@ -57,11 +57,11 @@ impl Verifier {
     /// [`Error::Unverified`] if a key cannot be read.
     pub fn new(root: &Root, trust: &Trust) -> Result<Self> {
         let keys = match trust.policy {
-            Some(Policy::Digest | Policy::None) => Keys::default(),
-            None | Some(Policy::Signature) => Keys::load(root)?,
+            Some(TrustPolicy::Digest | TrustPolicy::None) => Keys::default(),
+            None | Some(TrustPolicy::Signature) => Keys::load(root)?,
         };
-        let policy = trust.policy.or_else(|| (!keys.is_empty()).then_some(Policy::Signature));
-        if policy == Some(Policy::Signature) && keys.is_empty() {
+        let policy = trust.policy.or_else(|| (!keys.is_empty()).then_some(TrustPolicy::Signature));
+        if policy == Some(TrustPolicy::Signature) && keys.is_empty() {
             return Err(Error::Unverified(
                 "images must be signed, but no key is installed; install one in /etc/abide/keys".into(),
             ));
@@ -77,10 +77,10 @@ impl Verifier {
     /// folder cannot be read.
     pub fn expected(&self, name: &str, folder: Option<&Folder>, given: Option<&str>) -> Result<Expected> {
         let expected = match self.policy {
-            Some(Policy::Signature) => self.signed(name, folder)?,
+            Some(TrustPolicy::Signature) => self.signed(name, folder)?,
             _ if given.is_some() => Expected::default(),
-            Some(Policy::None) => Expected::default(),
-            Some(Policy::Digest) => self.listed(name, folder)?.ok_or_else(|| no_digest(name))?,
+            Some(TrustPolicy::None) => Expected::default(),
+            Some(TrustPolicy::Digest) => self.listed(name, folder)?.ok_or_else(|| no_digest(name))?,
             None => match self.listed(name, folder)? {
                 Some(listed) => listed,
                 // A local file is trusted because the user chose it; a file of a server is not.
@@ -115,7 +115,7 @@ impl Verifier {
     /// As [`Verifier::sums`].
     pub fn verify(&self, folder: &Folder, bytes: Vec<u8>) -> Result<VerifiedSums> {
         let signatures = match self.policy {
-            Some(Policy::Signature) => vec![self.check_signature(folder, &bytes)?],
+            Some(TrustPolicy::Signature) => vec![self.check_signature(folder, &bytes)?],
             _ => vec![],
         };
         Ok(VerifiedSums { sums: self.parse_sums(folder, &bytes)?, bytes, signatures })

@@ -1,7 +1,7 @@
 //! Whether an image fits this machine, and what to change before it is written. Pure.
 
 use crate::boot::kernel_args::reboots_on_panic;
-use crate::config::Lacking;
+use crate::config::OnMissing;
 use crate::update::switch::free_stem;
 use crate::update::write::esp_space::{EspSpace, SPARE};
 use crate::update::write::open_image::ImageSummary;
@@ -39,7 +39,7 @@ pub struct PlanInput<'a> {
     /// The only accepted image, by `IMAGE_ID` or `ID`; `None`: any.
     pub image_id: Option<&'a str>,
     /// What to do with an image whose kernel would hang after a panic.
-    pub no_panic: Lacking,
+    pub no_panic: OnMissing,
     /// A random UUID, for partitions that must not be found while they are written.
     pub scratch: uuid::Uuid,
 }
@@ -66,7 +66,7 @@ impl PlanInput<'_> {
         let target = self.slots.get(self.running.other());
         let uki = &self.image.uki;
         check_machine(uki, self.image.root_arch)?;
-        if let Some(why) = hangs_on_panic(uki).filter(|_| self.no_panic == Lacking::Refuse) {
+        if let Some(why) = hangs_on_panic(uki).filter(|_| self.no_panic == OnMissing::Refuse) {
             return Err(Error::Refused(format!(
                 "[write] panic of the configuration forbids this image: {why}"
             )));

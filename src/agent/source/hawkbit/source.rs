@@ -20,7 +20,7 @@ use crate::agent::source::hawkbit::progress::{UpdateState, answer_cancellation, 
 use crate::agent::source::interface::{Demands, FileLocation, News, UpdateSource};
 use crate::agent::survey::Survey;
 use crate::agent::view::View;
-use crate::config::update::{Confirm, Forced, HawkBit, Target};
+use crate::config::update::{ConfirmBy, Forced, HawkBit, Target};
 use crate::feed::cache::Cache;
 use crate::feed::catalog::Catalog;
 use crate::feed::policy::{Decision, Ruling, Why, decide};
@@ -116,7 +116,7 @@ impl<'a> HawkbitSource<'a> {
         self.ledger.action = Some(action);
         self.reached(Milestone::Accepted, Finished::None, vec![accepted]);
         let stored =
-            assignment::store(&self.cache, view.verifier, &deployment, &self.settings.part, &metadata);
+            assignment::store(&self.cache, view.verifier, &deployment, &self.settings.module_type, &metadata);
         if let Err(e) = stored {
             self.close(Finished::Failure, e.to_string());
         }
@@ -124,7 +124,7 @@ impl<'a> HawkbitSource<'a> {
     }
 
     fn action(&self, deployment: &Deployment, url: &str, survey: &Survey) -> Action {
-        let module = deployment.part(&self.settings.part);
+        let module = deployment.part(&self.settings.module_type);
         let file = |a: &Artifact| {
             (a.name.clone(), ActionFile { url: a.url.clone(), sha256: a.sha256.clone(), size: a.size })
         };
@@ -153,7 +153,7 @@ impl<'a> HawkbitSource<'a> {
     /// Confirms or denies an action.
     fn confirm(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
         let Some(deployment) = client.deployment(url)? else { return Ok(true) };
-        if self.settings.confirm == Confirm::Server {
+        if self.settings.confirm == ConfirmBy::Server {
             info!("action {} waits for its confirmation at hawkBit", deployment.action);
             return Ok(false);
         }
@@ -173,8 +173,9 @@ impl<'a> HawkbitSource<'a> {
     }
 
     fn would_take(&self, deployment: &Deployment, view: &View<'_>) -> std::result::Result<(), String> {
-        let module =
-            deployment.part(&self.settings.part).ok_or("it has no software module for this machine")?;
+        let module = deployment
+            .part(&self.settings.module_type)
+            .ok_or("it has no software module for this machine")?;
         let catalog = assignment::catalog(module)?;
         match self.decision(view.survey, &catalog, &module.version, Timestamp::now()).ruling {
             Ruling::Refuse { why } => Err(why),
