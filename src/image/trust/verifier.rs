@@ -45,7 +45,7 @@ pub struct VerifiedSums {
 /// Verifies images by the policy and the keys of this machine.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    policy: Option<Policy>,
+    policy: Option<TrustPolicy>,
     keys: Keys,
     now: SystemTime,
 }
