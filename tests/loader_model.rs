@@ -1,8 +1,9 @@
 //! Laws that the model of the loader keeps, whatever the entries.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use abide::boot::simulation::{after_boot, boot, tries};
 use abide_core::boot::LoaderConf;
-use abide_core::boot::model::choice::{Settings, after_boot, boot, choose, tries};
+use abide_core::boot::model::choice::{Settings, choose};
 use abide_core::boot::model::entry::{BootPartition, Entry, EntryKind, EntryState, Starts};
 use abide_core::boot::model::name::{EntryName, fold_id};
 use abide_core::boot::model::order::{compare, order};
@@ -190,10 +191,10 @@ proptest! {
             let at = at.index(600);
             bytes[at] = value;
         }
-        let read = uki::read(std::io::Cursor::new(&bytes));
+        let read = uki::read(std::io::Cursor::new(&bytes), true);
         prop_assert!(read.is_ok() || read.is_err());
         bytes.truncate(cut.index(bytes.len()));
-        let read = uki::read(std::io::Cursor::new(&bytes));
+        let read = uki::read(std::io::Cursor::new(&bytes), true);
         prop_assert!(read.is_ok() || read.is_err());
     }
 

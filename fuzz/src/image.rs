@@ -4,15 +4,15 @@ use std::io::{Cursor, Write};
 
 use abide::image::names::Name;
 use abide::image::{Source, Stream, content_range};
-use abide_core::boot::model::uki::{read, read_as};
+use abide_core::boot::model::uki::read;
 use abide_testing::uki as fixture;
 
 use crate::used::used;
 
 /// A UKI's sections.
 pub fn uki(bytes: &[u8]) {
-    used(read(Cursor::new(bytes)));
-    used(read_as(Cursor::new(bytes), true));
+    used(read(Cursor::new(bytes), true));
+    used(read(Cursor::new(bytes), false));
 }
 
 pub fn uki_seeds() -> Vec<Vec<u8>> {

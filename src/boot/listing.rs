@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use abide_core::boot::model::choice::{Settings, choose};
-use abide_core::boot::model::entry::{Entry, EntryState};
+use abide_core::boot::model::entry::{Entry, EntryKind, EntryState};
 use abide_core::boot::model::order::order;
 use abide_core::boot::model::quirks::Quirks;
 
@@ -100,7 +100,7 @@ impl Line {
             id: entry.id(),
             file: entry.path(),
             partition: entry.partition.as_str(),
-            kind: entry.kind.as_str(),
+            kind: if entry.kind == EntryKind::Uki { "uki" } else { "conf" },
             title: entry.title.clone(),
             sort_key: entry.sort_key.clone(),
             version: entry.version.clone(),

@@ -1,9 +1,11 @@
-//! What the product alone asks of the boot: the list of entries for people, the firmware's boot
-//! options, the words of a kernel's command line.
+//! What only the product asks of the boot: the list of entries for people, a simulation of the next boots, the
+//! firmware's boot options, the words of a kernel's command line.
 
 pub mod firmware;
 pub mod kernel_args;
 pub mod listing;
+pub mod names;
+pub mod simulation;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,3 +6,4 @@ pub mod extent;
 pub mod gpt;
 pub mod overwrite;
 pub mod relabel;
+pub mod role;

@@ -147,6 +147,7 @@ impl TableEntry<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::disk::role::root_area;
     use abide_core::disk::Slots;
 
     fn tree() -> tempfile::TempDir {
@@ -170,7 +171,7 @@ mod tests {
     fn in_a_tree_the_links_stand_for_the_partition_table() {
         let dir = tree();
         let root = Root::at(dir.path());
-        let slot = Slots::find(&root, None).unwrap().b.root_area();
+        let slot = root_area(&Slots::find(&root, None).unwrap().b);
         let change = EntryChange {
             uuid: Some(uuid::Uuid::from_u128(0xc)),
             label: Some("edge_2.0".into()),
@@ -190,7 +191,7 @@ mod tests {
     fn a_uuid_that_another_partition_has_is_refused() {
         let dir = tree();
         let root = Root::at(dir.path());
-        let slot = Slots::find(&root, None).unwrap().b.root_area();
+        let slot = root_area(&Slots::find(&root, None).unwrap().b);
         let change = EntryChange { uuid: Some(uuid::Uuid::from_u128(0xa)), ..EntryChange::default() };
         assert_eq!(TableEntry(&slot).change(&root, &change).unwrap_err().exit_code(), 6);
     }

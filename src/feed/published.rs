@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::disk::role::Role;
 use crate::image::names::{Content, Name};
 use crate::image::sha256;
 use crate::image::trust::Sums;
 use abide_core::boot::model::version;
-use abide_core::disk::Role;
 use abide_core::error::{Error, Result};
 
 /// A file in the list of digests.

@@ -1,8 +1,8 @@
 //! What the names of published files say, as mkosi splits an image and systemd-sysupdate matches them:
 //! `edge_1.2.root-x86-64.raw.xz`, `edge_1.2_UUID.root-verity.raw`, `edge_1.2.efi`, `edge_1.2.raw.zst`.
 
+use crate::disk::role::Role;
 use abide_core::arch;
-use abide_core::disk::Role;
 
 /// The list of digests in a folder of images, as sha256sum(1) writes it.
 pub const SUMS: &str = "SHA256SUMS";

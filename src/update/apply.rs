@@ -51,7 +51,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
             if update.uki.is_some() && entry.partition == BootPartition::Esp {
                 staged::verify(machine, update, &entry.path())?;
             }
-            entry.renamed(entry.name.with_counter(None))
+            entry.renamed(entry.name.plain())
         }
         None => {
             staged::verify(machine, update, STAGED_UKI)?;

@@ -1,6 +1,7 @@
 //! `commit`: keeps the system on trial.
 
-use abide_core::boot::{Counter, Entry};
+use crate::boot::names::untried;
+use abide_core::boot::Entry;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, BootKind, Previous, Stage, State, Update};
 
@@ -87,7 +88,7 @@ fn plan_to_boot_next(
     let demoted = Previous { demoted: true, ..previous.clone() };
     let update = Update { previous: Some(demoted), ..update.clone() };
     let state = State { update: Some(update.clone()), ..state.clone() };
-    let back = entry.name.with_counter(Some(Counter::fresh(0)));
+    let back = entry.name.with_counter(Some(untried(0)));
     let mut steps = vec![Step::Save(Box::new(state.clone())), rename(entry, back.file())];
     steps.extend(plan(&state, &update, entries, baseline, now)?);
     match refuse_unless_next(loader, &entries_after(entries, &steps), &update.entry) {
@@ -115,7 +116,7 @@ pub fn plan(
     })?;
     let mut steps = vec![];
     if entry.name.counter().is_some() {
-        steps.push(rename(entry, &entry.name.with_counter(None).to_string()));
+        steps.push(rename(entry, &entry.name.plain().to_string()));
     }
     let mut next = committed_state(state, update, now);
     if let Some(baseline) = baseline {

@@ -58,7 +58,7 @@ pub fn plan_disarm(state: &State, entries: &[Entry]) -> (Vec<Step>, State) {
     // The name first: a plain one is what the loader goes by, whatever the state says.
     let counted = find(entries, &update.entry).filter(|e| e.name.counter().is_some());
     let mut steps: Vec<Step> =
-        counted.map(|entry| rename(entry, entry.name.with_counter(None).file())).into_iter().collect();
+        counted.map(|entry| rename(entry, entry.name.plain().file())).into_iter().collect();
     steps.push(Step::Save(Box::new(next.clone())));
     (steps, next)
 }
@@ -81,7 +81,7 @@ fn plan(machine: &Machine, tries: u32) -> Result<Vec<Step>> {
     let state = machine.state();
     let other = other_system(machine, &state, &running)?;
     refuse_unless_chosen(machine, &state, &running)?;
-    let plain = running.renamed(running.name.with_counter(None));
+    let plain = running.renamed(running.name.plain());
     let loader = Loader { settings: &machine.settings, quirks: &machine.quirks };
     let switch = plan_switch(loader, &machine.entries, &plain, &other.id(), tries)?;
     if switch.demoted.is_some() {

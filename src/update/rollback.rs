@@ -1,6 +1,7 @@
 //! `rollback`: away from the running system.
 
-use abide_core::boot::{Counter, Entry};
+use crate::boot::names::untried;
+use abide_core::boot::Entry;
 use abide_core::disk::{RootArg, SlotName};
 use abide_core::error::{Error, Result};
 use abide_core::state::{Installed, Previous, Stage, State, Update, Verdict};
@@ -68,7 +69,7 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
     let (running, entry) = (after(running), after(entry));
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
-    let plain = entry.renamed(entry.name.with_counter(None));
+    let plain = entry.renamed(entry.name.plain());
     let switch = plan_switch(loader, &entries, &plain, &running.id(), tries)?;
     let previous = Previous {
         slot: slot.other(),
@@ -128,7 +129,7 @@ fn arm(state: &State, update: Update, entry: &Entry, entries: &[Entry], switch: 
     let mut steps = vec![];
     let mut entry = entry.clone();
     if entry.name.counter().is_none_or(|c| c.left == 0) {
-        let waiting = entry.renamed(entry.name.with_counter(Some(Counter::fresh(0))));
+        let waiting = entry.renamed(entry.name.with_counter(Some(untried(0))));
         // That it is good is told by the state alone from here on.
         steps.push(Step::Save(Box::new(state.clone())));
         steps.extend((entry.name != waiting.name).then(|| rename(&entry, waiting.name.file())));

@@ -1,7 +1,9 @@
 //! Making the loader choose another entry, checked against the loader's model first.
 
-use abide_core::boot::model::choice::{Settings, boot, choose};
-use abide_core::boot::{Counter, Entry, Quirks};
+use crate::boot::names::untried;
+use crate::boot::simulation::boot;
+use abide_core::boot::model::choice::{Settings, choose};
+use abide_core::boot::{Entry, Quirks};
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Installed, State};
@@ -50,14 +52,14 @@ pub fn plan_switch(
             "the running system's boot entry {running} is not on the ESP; there would be nothing to fall back to"
         ))
     })?;
-    let trial = new.renamed(new.name.with_counter(Some(Counter::fresh(tries))));
+    let trial = new.renamed(new.name.with_counter(Some(untried(tries))));
     let mut after: Vec<Entry> = entries.iter().filter(|e| e.id() != new.id()).cloned().collect();
     after.push(trial.clone());
 
     let Err(why) = does_what_is_meant(loader, &after, &trial, running) else {
         return Ok(Switch { entry: trial, demoted: None });
     };
-    let demoted = running.renamed(running.name.with_counter(Some(Counter::fresh(0))));
+    let demoted = running.renamed(running.name.with_counter(Some(untried(0))));
     for entry in after.iter_mut().filter(|e| e.id() == running.id()) {
         *entry = demoted.clone();
     }

@@ -1,6 +1,6 @@
 //! The invariants, as far as a machine without power can keep or break them.
 
-use abide_core::boot::model::choice::boot;
+use abide::boot::simulation::boot;
 use abide_core::boot::{Entry, Quirks};
 use abide_core::state::{Stage, State, Store};
 

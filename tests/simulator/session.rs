@@ -1,9 +1,10 @@
 //! One boot: from power-on to the end of power, with everything that a cut may leave on the way.
 
+use abide::boot::simulation::after_boot;
 use abide::update::{apply, commit, forget, rearm, rollback};
 use abide_core::boot::Entry;
 use abide_core::boot::LoaderVars;
-use abide_core::boot::model::choice::{after_boot, choose};
+use abide_core::boot::model::choice::choose;
 use abide_core::boot::model::entry::UKI_DIR;
 use abide_core::boot::model::order::loader_id;
 use abide_core::config::OnFailure;

@@ -2,10 +2,11 @@
 
 use std::io::Cursor;
 
+use abide::disk::role::Role;
 use abide::update::write::{EspSpace, ImageSummary, PartitionSummary, PlanInput, WritePlan, begin, end};
 use abide_core::boot::Volume;
 use abide_core::boot::model::uki;
-use abide_core::disk::{Role, SlotName};
+use abide_core::disk::SlotName;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Uki;
 use abide_core::update::step::Effects;
@@ -69,7 +70,7 @@ fn half_write(session: &mut Session<'_>, slot: SlotName) {
 }
 
 fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<WritePlan> {
-    let uki = uki::read(Cursor::new(bytes)).map_err(|e| Error::Image(e.to_string()))?;
+    let uki = uki::read(Cursor::new(bytes), true).map_err(|e| Error::Image(e.to_string()))?;
     PlanInput {
         image: ImageSummary {
             partitions: vec![PartitionSummary { role: Role::Root, len: Some(1 << 20), no_auto: false }],

@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use abide_core::boot::model::choice::boot;
-use abide_core::boot::{Access, BootDirs, BootPartition, EfiVars, LoaderVars};
+use abide_core::boot::model::choice::choose;
+use abide_core::boot::{Access, BootDirs, BootPartition, Counter, EfiVars, LoaderVars};
 use abide_core::disk::RootArg;
 use abide_core::root::Root;
 use abide_core::state::{Stage, State, Store, Uki, Update};
@@ -126,9 +126,9 @@ impl Tree {
         let dirs = BootDirs::find(&root, &vars, Access::Write).unwrap();
         let quirks = vars.quirks();
         let conf = abide_core::boot::esp::entries::loader_conf(&dirs, quirks.single_quotes).unwrap();
-        let next = boot(&dirs.entries(&quirks).unwrap(), &vars.settings(conf), &quirks).expect("an entry");
-        let was = &next.choice.entry;
-        let now = next.entries.iter().find(|e| e.id() == was.id()).unwrap();
+        let choice = choose(&dirs.entries(&quirks).unwrap(), &vars.settings(conf), &quirks);
+        let was = choice.expect("an entry").entry;
+        let now = was.renamed(was.name.with_counter(was.name.counter().map(Counter::after_boot)));
         let folder = match was.partition {
             BootPartition::Esp => self.path("efi/EFI/Linux"),
             BootPartition::Xbootldr => self.path("boot/EFI/Linux"),

@@ -13,7 +13,7 @@ pub mod slot_name;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use area::{Area, Role};
+pub use area::Area;
 pub use labelled::is_sysupdate_root;
 pub use root_arg::RootArg;
 pub use slot::{Slot, Slots};

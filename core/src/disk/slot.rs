@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::disk::area::{Area, Role};
+use crate::disk::area::Area;
 use crate::disk::block::size_of;
 use crate::disk::labelled;
 use crate::disk::labelled::LabelledPartition;
@@ -39,23 +39,6 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The partition of the root.
-    #[must_use]
-    pub fn root_area(&self) -> Area {
-        let Self { device, node, label, size, .. } = self.clone();
-        Area { device, node, label, size }
-    }
-
-    /// The partition of that role.
-    #[must_use]
-    pub fn area(&self, role: Role) -> Option<Area> {
-        match role {
-            Role::Root => Some(self.root_area()),
-            Role::Verity => self.verity.clone(),
-            Role::VeritySig => self.verity_sig.clone(),
-        }
-    }
-
     fn new(root: &Root, name: SlotName, partition: LabelledPartition) -> Result<Self> {
         let LabelledPartition { label, node, .. } = partition;
         let device = root.path(&node);

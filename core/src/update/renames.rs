@@ -42,7 +42,7 @@ pub fn restore(update: &Update, entries: &[Entry]) -> Vec<Step> {
     let Some(previous) = update.previous.as_ref().filter(|p| p.demoted) else { return vec![] };
     match find(entries, &previous.entry) {
         Some(entry) if entry.name.counter().is_some() => {
-            vec![rename(entry, &entry.name.with_counter(None).to_string())]
+            vec![rename(entry, &entry.name.plain().to_string())]
         }
         _ => vec![],
     }
@@ -51,7 +51,7 @@ pub fn restore(update: &Update, entries: &[Entry]) -> Vec<Step> {
 /// The step that gives the entry of a system that is kept its plain name; none if it has it.
 #[must_use]
 pub fn keep(entry: &Entry) -> Option<Step> {
-    entry.name.counter().map(|_| rename(entry, &entry.name.with_counter(None).to_string()))
+    entry.name.counter().map(|_| rename(entry, &entry.name.plain().to_string()))
 }
 
 /// The step that renames `entry` in its folder.

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use crate::config::Download;
 use crate::disk::gpt::NO_AUTO;
+use crate::disk::role::Role;
 use crate::image::trust::Expected;
 use crate::image::{Esp, HEAD, ImagePartition, Layout, PartitionType, Source, Spool, Stream};
 use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
 use crate::update::write::staged_uki;
 use abide_core::boot::model::uki;
-use abide_core::disk::Role;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Uki;
 
@@ -117,7 +117,7 @@ impl OpenImage for DiskImage {
 
     fn summary(&self) -> Result<ImageSummary> {
         let esp = self.kept()?;
-        let uki = uki::read(esp.uki()?)
+        let uki = uki::read(esp.uki()?, true)
             .or_image(|| format!("{}: its UKI {} cannot be read", self.name, esp.uki_path()))?;
         let partition = |(role, partition): &(Role, ImagePartition)| PartitionSummary {
             role: *role,

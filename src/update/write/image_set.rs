@@ -5,12 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::config::Download;
+use crate::disk::role::Role;
 use crate::feed::published::{ListedFile, digest};
 use crate::image::names::{Content, Name};
 use crate::image::{Folder, Source, Spool, Stream};
 use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
 use abide_core::boot::model::uki;
-use abide_core::disk::Role;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Uki;
 
@@ -95,7 +95,8 @@ impl OpenImage for ImageSet {
 
     fn summary(&self) -> Result<ImageSummary> {
         let kept = self.kept()?;
-        let uki = uki::read(kept.reader()).or_image(|| format!("{}: cannot be read as a UKI", self.name))?;
+        let uki =
+            uki::read(kept.reader(), true).or_image(|| format!("{}: cannot be read as a UKI", self.name))?;
         let root = self.files.get(&Content::Part(Role::Root));
         Ok(ImageSummary {
             partitions: self

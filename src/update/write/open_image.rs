@@ -2,8 +2,8 @@
 
 use std::io::{Read, Seek};
 
+use crate::disk::role::Role;
 use abide_core::boot::model::uki;
-use abide_core::disk::Role;
 use abide_core::error::{Error, Result};
 use abide_core::state::Uki;
 

@@ -3,9 +3,10 @@
 use uuid::Uuid;
 
 use crate::disk::gpt::{EntryChange, MAX_LABEL, NO_AUTO, READ_ONLY};
+use crate::disk::role::Role;
 use crate::update::write::open_image::{ImageSummary, PartitionSummary};
 use abide_core::arch::NATIVE;
-use abide_core::disk::{Area, Role, RootArg, Slot, is_sysupdate_root};
+use abide_core::disk::{Area, RootArg, Slot, is_sysupdate_root};
 use abide_core::error::{Error, Result};
 
 /// The label that systemd-sysupdate gives to an empty partition.
@@ -51,7 +52,7 @@ pub fn plan(
         if partition.role != Role::Root && !verity {
             continue;
         }
-        let Some(area) = target.area(partition.role) else {
+        let Some(area) = partition.role.area(target) else {
             if partition.role == Role::Verity {
                 return Err(Error::Refused(format!(
                     "the image has dm-verity hashes, but slot {} has no partition for them; label one {}_verity",

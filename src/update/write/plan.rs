@@ -1,6 +1,7 @@
 //! Whether an image fits this machine, and what to change before it is written. Pure.
 
 use crate::boot::kernel_args::reboots_on_panic;
+use crate::boot::names::entry_name;
 use crate::config::OnMissing;
 use crate::update::switch::free_stem;
 use crate::update::write::esp_space::{EspSpace, SPARE};
@@ -9,7 +10,7 @@ use crate::update::write::partitions;
 use crate::update::write::partitions::PartitionPlan;
 use abide_core::arch::{Arch, NATIVE};
 use abide_core::boot::Entry;
-use abide_core::boot::model::name::{EntryName, Suffix};
+use abide_core::boot::model::name::Suffix;
 use abide_core::boot::model::uki::Uki;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::error::{Error, Result};
@@ -208,7 +209,7 @@ fn identity(uki: &Uki) -> Result<(String, String)> {
         ));
     };
     let stem = format!("{id}_{version}");
-    if stem.contains('+') || EntryName::new(&stem, None, Suffix::Efi).is_none() {
+    if stem.contains('+') || entry_name(&stem, None, Suffix::Efi).is_none() {
         return Err(Error::Refused(format!(
             "'{stem}' cannot be the name of a boot entry; IMAGE_ID and IMAGE_VERSION must not contain '+' or '/'"
         )));

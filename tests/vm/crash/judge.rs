@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
+use abide::boot::simulation::boot;
 use abide_core::boot::esp::entries;
 use abide_core::boot::esp::volume::{Item, ReadSeek};
-use abide_core::boot::model::choice::{Settings, boot};
+use abide_core::boot::model::choice::Settings;
 use abide_core::boot::model::entry::UKI_DIR;
 use abide_core::boot::{BootDirs, Entry, Quirks, Volume};
 use abide_core::state::{Stage, State, Store};

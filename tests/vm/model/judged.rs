@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use abide::boot::simulation;
+use abide::boot::simulation::is_counted;
 use abide_core::boot::efi::efivars::{decode_text, encode_text};
 use abide_core::boot::esp::entries;
 use abide_core::boot::esp::fat::FatVolume;
-use abide_core::boot::model::choice;
 use abide_core::boot::model::entry::{
     BootPartition, CONF_DIR, Entry, EntryKind, EntryState, Starts, UKI_DIR,
 };
-use abide_core::boot::model::order::{is_counted, loader_id, order};
+use abide_core::boot::model::order::{loader_id, order};
 use abide_core::boot::model::type1;
 use abide_core::boot::{BootDirs, LoaderVars, Quirks};
 use abide_qemu::decision::{Case, Decision, LoaderEnd};
@@ -126,7 +127,7 @@ pub fn differences(tree: &Tree, decision: &Decision) -> (Vec<String>, usize) {
         open(&create(&tree.esp, tree.xbootldr.as_deref()).unwrap(), tree.xbootldr.is_some());
     let all = before.entries(&quirks).unwrap();
     let settings = vars.settings(entries::loader_conf(&before, quirks.single_quotes).unwrap());
-    let boot = choice::boot(&all, &settings, &quirks);
+    let boot = simulation::boot(&all, &settings, &quirks);
 
     let mut found = Vec::new();
     let mut compare = |what: &str, model: String, loader: String| {

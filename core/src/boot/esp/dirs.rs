@@ -143,7 +143,7 @@ mod tests {
     fn a_rename_ends_with_the_sync_of_the_file_and_then_of_its_folder() {
         let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e+2-1.efi", b"x")]));
         let entry = uki("e+2-1.efi", "1");
-        let renamed = dirs.rename(&entry, &entry.name.with_counter(None)).unwrap();
+        let renamed = dirs.rename(&entry, &entry.name.plain()).unwrap();
         assert_eq!(renamed.path(), "EFI/Linux/e.efi");
         assert_eq!(
             effects(&disk),
@@ -163,7 +163,7 @@ mod tests {
     fn a_rename_never_replaces_another_entry() {
         let (disk, dirs) = dirs(Recorder::with(&[("EFI/Linux/e+2-1.efi", b"x"), ("EFI/Linux/e.efi", b"y")]));
         let entry = uki("e+2-1.efi", "1");
-        let error = dirs.rename(&entry, &entry.name.with_counter(None)).unwrap_err();
+        let error = dirs.rename(&entry, &entry.name.plain()).unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert_eq!(disk.files.borrow().len(), 2);
     }

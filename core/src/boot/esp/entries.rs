@@ -66,7 +66,7 @@ pub fn loader_conf(dirs: &BootDirs, single_quotes: bool) -> Result<LoaderConf> {
 /// [`Error::Boot`] if it is not a UKI that the loader would show.
 pub fn uki_at(esp: &dyn Volume, path: &str, name: &EntryName, quirks: &Quirks) -> Result<Entry> {
     let file = esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
-    let uki = uki::read_as(file, quirks.single_quotes).or_boot(|| format!("{path}: not a UKI"))?;
+    let uki = uki::read(file, quirks.single_quotes).or_boot(|| format!("{path}: not a UKI"))?;
     let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
     uki_entry(BootPartition::Esp, &item, name, &uki.main, 0).ok_or_else(|| {
         Error::Boot(format!("{path}: its .osrel has no name, so the boot loader does not show it"))
@@ -102,7 +102,7 @@ fn read_uki(
 ) -> Vec<Entry> {
     let path = format!("{UKI_DIR}/{}", item.name);
     let uki = volume.open(&path).map_err(|e| e.to_string());
-    let uki = match uki.and_then(|file| uki::read_as(file, quirks.single_quotes).map_err(|e| e.to_string())) {
+    let uki = match uki.and_then(|file| uki::read(file, quirks.single_quotes).map_err(|e| e.to_string())) {
         Ok(uki) => uki,
         Err(e) => {
             warn!("{path}: not a boot entry: {e}");

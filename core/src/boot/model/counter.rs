@@ -16,12 +16,6 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A fresh trial: `+tries-0`.
-    #[must_use]
-    pub fn fresh(tries: u32) -> Self {
-        Self { left: tries.min(MAX), done: 0 }
-    }
-
     /// Parses `LEFT` or `LEFT-DONE`, the text between the last `+` and the suffix.
     ///
     /// Leading zeros are read; anything else beside digits, or a number above
@@ -95,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_boot_moves_one_try_from_left_to_done() {
-        assert_eq!(Counter::fresh(3).after_boot(), Counter { left: 2, done: 1 });
+        assert_eq!(Counter { left: 3, done: 0 }.after_boot(), Counter { left: 2, done: 1 });
         assert_eq!(Counter { left: 0, done: 3 }.after_boot(), Counter { left: 0, done: 4 });
         assert_eq!(Counter { left: 0, done: MAX }.after_boot(), Counter { left: 0, done: MAX });
     }

@@ -47,15 +47,6 @@ pub enum Starts {
 }
 
 impl EntryKind {
-    /// The word in messages and JSON: `uki` or `conf`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Uki => "uki",
-            Self::Conf(_) => "conf",
-        }
-    }
-
     /// The folder that holds such entries, relative to the partition's root.
     #[must_use]
     pub fn dir(self) -> &'static str {

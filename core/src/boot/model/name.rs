@@ -59,14 +59,6 @@ impl EntryName {
         Some(Self { file: file.to_owned(), stem_len, counter, suffix })
     }
 
-    /// The name of a new entry.
-    #[must_use]
-    pub fn new(stem: &str, counter: Option<Counter>, suffix: Suffix) -> Option<Self> {
-        let counter = counter.map(|c| c.to_string()).unwrap_or_default();
-        let name = Self::parse(&format!("{stem}{counter}{}", suffix.as_str()))?;
-        (name.stem() == stem).then_some(name)
-    }
-
     /// The file name, as it is on the disk.
     #[must_use]
     pub fn file(&self) -> &str {
@@ -95,6 +87,12 @@ impl EntryName {
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}{}", self.stem(), self.suffix.as_str()).to_ascii_lowercase()
+    }
+
+    /// The same name without a counter.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        self.with_counter(None)
     }
 
     /// The same entry with another counter, or with none. The suffix keeps its case.
@@ -190,12 +188,6 @@ mod tests {
         assert_eq!(name.to_string(), "Edge_2.0+003-0.EFI");
         assert_eq!(name.with_counter(None).file(), "Edge_2.0.EFI");
         assert_eq!(name.with_counter(Some(Counter { left: 0, done: 1 })).file(), "Edge_2.0+0-1.EFI");
-    }
-
-    #[test]
-    fn a_new_name_whose_stem_would_read_as_a_counter_is_refused() {
-        assert_eq!(EntryName::new("a+1", None, Suffix::Efi), None);
-        assert_eq!(EntryName::new("a", Some(Counter::fresh(3)), Suffix::Efi).unwrap().file(), "a+3-0.efi");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 
 use crate::boot::model::entry::{Entry, EntryKind, Starts};
-use crate::boot::model::name::ends_with_no_case;
 use crate::boot::model::quirks::{IdStyle, Quirks};
 use crate::boot::model::version;
 
@@ -105,16 +104,4 @@ fn sort_id(entry: &Entry, quirks: &Quirks) -> String {
         _ if quirks.id != IdStyle::Stripped => entry.name.file().to_ascii_lowercase(),
         _ => loader_id(&Entry { profile: 0, ..entry.clone() }, quirks),
     }
-}
-
-/// Whether the loader counts this entry down when it boots it.
-#[must_use]
-pub fn is_counted(entry: &Entry, quirks: &Quirks) -> bool {
-    let kind = match entry.kind {
-        EntryKind::Uki | EntryKind::Conf(Starts::Linux | Starts::Uki) => true,
-        EntryKind::Conf(Starts::Efi) => quirks.counts_efi_conf,
-        EntryKind::Conf(Starts::UkiUrl) => false,
-    };
-    debug_assert!(ends_with_no_case(entry.name.file(), entry.name.suffix().as_str()));
-    kind && entry.name.counter().is_some() && !entry.read_only
 }

@@ -58,20 +58,12 @@ struct Section {
 
 const TEXTS: [&str; 4] = [".osrel", ".cmdline", ".uname", ".profile"];
 
-/// Reads the headers and the small sections of a UKI, never the whole file.
+/// Reads the headers and the small sections of a UKI, never the whole file, as a loader does to which `'` is a
+/// quote or is not ([`crate::boot::model::quirks::Quirks::single_quotes`]).
 ///
 /// # Errors
 /// [`UkiError`] if it is not a PE file or a section is damaged.
-pub fn read(file: impl Read + Seek) -> Result<Uki, UkiError> {
-    read_as(file, true)
-}
-
-/// As [`read`], in the eyes of a loader to which `'` is a quote or is not
-/// ([`crate::boot::model::quirks::Quirks::single_quotes`]).
-///
-/// # Errors
-/// As [`read`].
-pub fn read_as(file: impl Read + Seek, single_quotes: bool) -> Result<Uki, UkiError> {
+pub fn read(file: impl Read + Seek, single_quotes: bool) -> Result<Uki, UkiError> {
     let cache = ReadCache::new(file);
     let not_pe = |e: object::Error| UkiError::NotPe(e.to_string());
     let dos = ImageDosHeader::parse(&cache).map_err(not_pe)?;
@@ -163,7 +155,7 @@ mod tests {
     const X86_64: u16 = 0x8664;
 
     fn parse(bytes: &[u8]) -> Result<Uki, UkiError> {
-        read(Cursor::new(bytes))
+        read(Cursor::new(bytes), true)
     }
 
     #[test]
@@ -237,7 +229,7 @@ mod tests {
     fn the_kernel_itself_is_not_read() {
         let bytes = pe(X86_64, &[(".osrel", b"ID=edge\n"), (".linux", &vec![0xc3; 1 << 20])]);
         let read_bytes = std::cell::Cell::new(0);
-        assert!(read(Metered(Cursor::new(&bytes), &read_bytes)).unwrap().has_linux);
+        assert!(read(Metered(Cursor::new(&bytes), &read_bytes), true).unwrap().has_linux);
         assert!(read_bytes.get() < 4096, "{} bytes", read_bytes.get());
     }
 }
