@@ -71,7 +71,7 @@ pub fn efi_variables(bytes: &[u8]) {
     }
     let vars = EfiVars::new(&Root::at(dir.path()));
     let read = LoaderVars::read(&vars);
-    used((read.boot_counting(), read.quirks(), LoaderVars::read_device(&vars)));
+    used((read.quirks(), LoaderVars::read_device(&vars)));
     used(BootOptions::read(&vars));
 }
 

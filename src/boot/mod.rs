@@ -1,6 +1,8 @@
-//! What only the product asks of the boot: the list of entries for people, a simulation of the next boots, the
-//! firmware's boot options, the words of a kernel's command line.
+//! What only the product asks of the boot: the list of entries for people, a simulation of the next boots, names of
+//! new entries, the firmware's boot options, the words of a kernel's command line.
 
+pub mod directory_room;
+pub mod features;
 pub mod firmware;
 pub mod kernel_args;
 pub mod listing;

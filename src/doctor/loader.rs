@@ -1,5 +1,6 @@
 //! A boot loader that does not do its part.
 
+use crate::boot::features::boot_counting;
 use crate::doctor::finding::Finding;
 use abide_core::boot::LoaderVars;
 use abide_core::boot::model::quirks::release;
@@ -34,7 +35,7 @@ pub(super) fn look(vars: &LoaderVars) -> Vec<Finding> {
                 .remedy("update it with `bootctl update`"),
         ];
     }
-    if vars.boot_counting() == Some(false) {
+    if boot_counting(vars) == Some(false) {
         return vec![
             Finding::error("loader-without-counting", format!("{info} reports that it does not count boots"))
                 .because("it would boot a failed update forever")

@@ -2,8 +2,8 @@
 
 use log::{info, warn};
 
+use crate::boot::directory_room::has_room;
 use crate::update::boot_options;
-use abide_core::boot::esp::directory_entries;
 use abide_core::boot::{BootPartition, Entry};
 use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, Previous, Stage, State, Update};
@@ -78,7 +78,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
 fn warn_of_two_sectors(machine: &Machine, new: &Entry) {
     let dir = new.kind.dir();
     let names = machine.dirs.esp.list(dir).unwrap_or_default();
-    if !directory_entries::has_room(names.iter().map(|i| i.name.as_str()), new.name.file()) {
+    if !has_room(names.iter().map(|i| i.name.as_str()), new.name.file()) {
         warn!(
             "{dir} on the ESP has too many or too long names for a rename in one write; remove files that are not needed"
         );

@@ -2,9 +2,11 @@
 
 use crate::boot::names::entry_name;
 use crate::image::sha256;
-use abide_core::boot::Entry;
-use abide_core::boot::esp::entries;
+use abide_core::boot::esp::entries::uki_entry;
+use abide_core::boot::esp::volume::Item;
 use abide_core::boot::model::name::Suffix;
+use abide_core::boot::model::uki;
+use abide_core::boot::{BootPartition, Entry};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Update;
 use abide_core::update::STAGED_UKI;
@@ -38,5 +40,11 @@ pub fn verify(machine: &Machine, update: &Update, path: &str) -> Result<()> {
 pub fn entry(machine: &Machine, stem: &str) -> Result<Entry> {
     let name = entry_name(stem, None, Suffix::Efi)
         .ok_or_else(|| Error::Refused(format!("{stem} cannot be the name of a boot entry")))?;
-    entries::uki_at(machine.dirs.esp.as_ref(), STAGED_UKI, &name, &machine.quirks)
+    let (path, single_quotes) = (STAGED_UKI, machine.quirks.single_quotes);
+    let file = machine.dirs.esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
+    let uki = uki::read(file, single_quotes).or_boot(|| format!("{path}: not a UKI"))?;
+    let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
+    uki_entry(BootPartition::Esp, &item, &name, &uki.main, 0).ok_or_else(|| {
+        Error::Boot(format!("{path}: its .osrel has no name, so the boot loader does not show it"))
+    })
 }

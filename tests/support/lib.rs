@@ -21,5 +21,5 @@ pub use image::Image;
 pub use process::{Run, abide, program};
 pub use scripted::{Asked, Scripted};
 pub use server::{Answer, Folder, serve};
-pub use tree::Tree;
+pub use tree::{Tree, utf16};
 pub use uki::uki;

@@ -105,7 +105,7 @@ impl Tree {
 
     pub fn set_variable(&self, name: &str, text: &str) {
         let mut bytes = vec![6, 0, 0, 0];
-        bytes.extend(text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+        bytes.extend(utf16(text));
         let path = self.variable(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -226,4 +226,9 @@ pub fn digest(bytes: &[u8]) -> String {
 /// A file's bytes.
 pub fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
+}
+
+/// UTF-16LE with a NUL at its end, as the loader's variables hold texts.
+pub fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }

@@ -1,33 +1,13 @@
 //! Which slot this boot came from.
 
-use std::fs;
-
 use crate::disk::block;
 use crate::disk::slot::{Slot, Slots};
 use crate::disk::slot_name::SlotName;
-use crate::error::{OrError, Result};
+use crate::error::Result;
 use crate::mounts;
 use crate::root::Root;
 
 impl Slots {
-    /// The slot that runs: on the live system the one below the mount at `mount_point` (`/`, or
-    /// `/sysroot` in the initramfs), else the one that `/proc/cmdline` names. `None` if neither
-    /// tells; the UKI that the loader selected may (see [`Slots::of_cmdline`]).
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Failed`] if `/proc/cmdline` cannot be read.
-    pub fn running(&self, root: &Root, mount_point: &str) -> Result<Option<SlotName>> {
-        if let Some(name) = self.mounted_at(root, mount_point)? {
-            return Ok(Some(name));
-        }
-        let path = root.path("/proc/cmdline");
-        match fs::read(&path) {
-            Ok(text) => Ok(self.of_cmdline(&String::from_utf8_lossy(&text))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).or_failed(|| format!("{}: cannot read", path.display())),
-        }
-    }
-
     /// The slot whose partition is mounted at `mount_point`, directly or through device-mapper
     /// (dm-verity, dm-crypt). Always `None` with `--root`, where nothing is mounted.
     ///

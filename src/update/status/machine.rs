@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::boot::features::boot_counting;
 use crate::config::Config;
 use crate::update::status::feed::FeedStatus;
 use crate::update::status::slot::SlotStatus;
@@ -81,7 +82,7 @@ impl Status {
             schema: 1,
             loader: LoaderStatus {
                 name: machine.vars.info.clone(),
-                boot_counting: machine.vars.boot_counting(),
+                boot_counting: boot_counting(&machine.vars),
                 entry: machine.selected(),
             },
             boot: BootStatus {

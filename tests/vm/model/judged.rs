@@ -5,7 +5,7 @@ use std::fmt;
 
 use abide::boot::simulation;
 use abide::boot::simulation::is_counted;
-use abide_core::boot::efi::efivars::{decode_text, encode_text};
+use abide_core::boot::efi::efivars::decode_text;
 use abide_core::boot::esp::entries;
 use abide_core::boot::esp::fat::FatVolume;
 use abide_core::boot::model::entry::{
@@ -16,6 +16,7 @@ use abide_core::boot::model::type1;
 use abide_core::boot::{BootDirs, LoaderVars, Quirks};
 use abide_qemu::decision::{Case, Decision, LoaderEnd};
 use abide_qemu::small_disk::{File, create, partition};
+use abide_testing::utf16;
 use tempfile::TempDir;
 
 /// A disk and the variables that the loader finds.
@@ -31,7 +32,7 @@ pub struct Tree {
 impl Tree {
     /// What the loader is asked.
     pub fn case(&self) -> Case {
-        let variables = self.variables.iter().map(|(name, value)| (name.clone(), encode_text(value)));
+        let variables = self.variables.iter().map(|(name, value)| (name.clone(), utf16(value)));
         Case { disk: create(&self.esp, self.xbootldr.as_deref()).unwrap(), variables: variables.collect() }
     }
 

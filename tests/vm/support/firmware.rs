@@ -1,5 +1,6 @@
 //! EFI variables, as somebody other than Abide sets them in a running guest.
 
+use abide_testing::utf16;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -18,7 +19,7 @@ const FIRST: u16 = 0x0100;
 /// Sets a variable of the loader.
 #[track_caller]
 pub fn set_loader_variable(edge: &mut Edge, name: &str, value: &str) {
-    set(edge, name, LOADER, &text(value));
+    set(edge, name, LOADER, &utf16(value));
 }
 
 /// Puts `count` boot options that lead to systemd-boot ahead of all others.
@@ -49,7 +50,7 @@ fn load_option(edge: &mut Edge) -> Vec<u8> {
     drive.extend(size.to_le_bytes());
     drive.extend(guid(facts.next().unwrap()));
     drive.extend([2, 2]);
-    let path = text(PATH);
+    let path = utf16(PATH);
     let length = u16::try_from(path.len() + 4).unwrap();
     let mut paths = drive;
     paths.extend([4, 4]);
@@ -58,7 +59,7 @@ fn load_option(edge: &mut Edge) -> Vec<u8> {
     paths.extend([0x7f, 0xff, 4, 0]);
     let mut option = 1_u32.to_le_bytes().to_vec();
     option.extend(u16::try_from(paths.len()).unwrap().to_le_bytes());
-    option.extend(text("Linux Boot Manager"));
+    option.extend(utf16("Linux Boot Manager"));
     option.extend(paths);
     option
 }
@@ -73,11 +74,6 @@ fn set(edge: &mut Edge, name: &str, vendor: &str, data: &[u8]) {
         "file=/sys/firmware/efi/efivars/{name}-{vendor}; chattr -i $file 2>/dev/null; \
          echo {value} | base64 -d | dd of=$file bs=64k iflag=fullblock status=none"
     ));
-}
-
-/// UTF-16LE with a NUL.
-fn text(value: &str) -> Vec<u8> {
-    value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 
 /// The mixed-endian form of a GUID.

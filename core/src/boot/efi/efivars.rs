@@ -47,15 +47,6 @@ impl EfiVars {
         Ok(self.read_file(&format!("{name}-{LOADER_GUID}"))?.map(|(data, _)| data))
     }
 
-    /// Writes a text variable of the Boot Loader Interface, non-volatile.
-    /// Writes nothing if it already has that value.
-    ///
-    /// # Errors
-    /// If the firmware refuses; no room ([`io::ErrorKind::StorageFull`]) is common.
-    pub fn write_loader(&self, name: &str, text: &str) -> io::Result<()> {
-        self.write_file(&format!("{name}-{LOADER_GUID}"), VariableFlags::default().bits(), &encode_text(text))
-    }
-
     /// Deletes a variable of the Boot Loader Interface; it may be gone already.
     ///
     /// # Errors
@@ -199,12 +190,6 @@ pub fn decode_text(bytes: &[u8]) -> String {
     String::from_utf16_lossy(&units)
 }
 
-/// UTF-16LE with the NUL at its end, as the loader writes and wants its texts.
-#[must_use]
-pub fn encode_text(text: &str) -> Vec<u8> {
-    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
-}
-
 pub(super) fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
     bytes.chunks_exact(2).filter_map(|c| c.first_chunk::<2>().map(|c| u16::from_le_bytes(*c)))
 }
@@ -212,6 +197,7 @@ pub(super) fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use abide_testing::utf16;
     use efivar::boot::{BootVarReader, BootVarWriter};
 
     use super::*;
@@ -227,10 +213,14 @@ mod tests {
         vars.dir.join(format!("{name}-{LOADER_GUID}"))
     }
 
+    fn write(vars: &EfiVars, name: &str, text: &str) {
+        vars.write_file(&format!("{name}-{LOADER_GUID}"), 7, &utf16(text)).unwrap();
+    }
+
     #[test]
     fn what_is_written_is_read_back_with_its_attributes_in_front() {
         let (_dir, vars) = tree();
-        vars.write_loader("LoaderEntryDefault", "edge_ä.efi").unwrap();
+        write(&vars, "LoaderEntryDefault", "edge_ä.efi");
         let bytes = fs::read(file(&vars, "LoaderEntryDefault")).unwrap();
         assert_eq!(bytes[..4], [7, 0, 0, 0]);
         assert_eq!(bytes[bytes.len() - 2..], [0, 0]);
@@ -241,8 +231,8 @@ mod tests {
     #[test]
     fn a_shorter_value_leaves_nothing_of_the_longer_one() {
         let (_dir, vars) = tree();
-        vars.write_loader("X", "longer than that").unwrap();
-        vars.write_loader("X", "short").unwrap();
+        write(&vars, "X", "longer than that");
+        write(&vars, "X", "short");
         assert_eq!(decode_text(&vars.read_loader("X").unwrap().unwrap()), "short");
         assert_eq!(fs::read(file(&vars, "X")).unwrap().len(), 4 + 12);
     }
@@ -250,11 +240,11 @@ mod tests {
     #[test]
     fn an_unchanged_value_is_not_written_again() {
         let (_dir, vars) = tree();
-        vars.write_loader("X", "same").unwrap();
+        write(&vars, "X", "same");
         let before = fs::metadata(file(&vars, "X")).unwrap().modified().unwrap();
         let past = before - Duration::from_secs(100);
         File::options().write(true).open(file(&vars, "X")).unwrap().set_modified(past).unwrap();
-        vars.write_loader("X", "same").unwrap();
+        write(&vars, "X", "same");
         assert_eq!(fs::metadata(file(&vars, "X")).unwrap().modified().unwrap(), past);
     }
 

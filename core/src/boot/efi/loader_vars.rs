@@ -7,9 +7,6 @@ use crate::boot::model::choice::Settings;
 use crate::boot::model::loader_conf::LoaderConf;
 use crate::boot::model::quirks::Quirks;
 
-/// Bit of `LoaderFeatures`: the loader counts boots.
-const FEATURE_BOOT_COUNTING: u64 = 1 << 4;
-
 /// The loader's variables, read once. What is absent or unreadable is `None`; the
 /// latter is logged. Nothing that decides which system boots may hang on these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,12 +106,6 @@ impl LoaderVars {
         }
     }
 
-    /// Whether the loader counts boots; `None` if it does not say.
-    #[must_use]
-    pub fn boot_counting(&self) -> Option<bool> {
-        self.features.map(|f| f & FEATURE_BOOT_COUNTING != 0)
-    }
-
     /// The differences of the loader that is installed, or of the newest one known.
     #[must_use]
     pub fn quirks(&self) -> Quirks {
@@ -133,8 +124,9 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
+    use abide_testing::utf16;
+
     use super::*;
-    use crate::boot::efi::efivars::encode_text;
     use crate::root::Root;
 
     fn tree() -> (tempfile::TempDir, EfiVars) {
@@ -149,20 +141,22 @@ mod tests {
         dir.path().join(format!("sys/firmware/efi/efivars/{name}-{guid}"))
     }
 
+    fn set(dir: &tempfile::TempDir, name: &str, data: &[u8]) {
+        fs::write(file(dir, name), [&[6, 0, 0, 0], data].concat()).unwrap();
+    }
+
     #[test]
     fn the_loaders_variables_are_read_in_their_encodings() {
         let (dir, vars) = tree();
-        let set = |name: &str, data: &[u8]| {
-            fs::write(file(&dir, name), [&[6, 0, 0, 0], data].concat()).unwrap();
-        };
-        set("LoaderInfo", &encode_text("systemd-boot 257.13-1~deb13u1"));
+        let set = |name: &str, data: &[u8]| set(&dir, name, data);
+        set("LoaderInfo", &utf16("systemd-boot 257.13-1~deb13u1"));
         set("LoaderFeatures", &0x10_u64.to_le_bytes());
-        set("LoaderEntrySelected", &encode_text("edge_2.0.efi"));
-        set("LoaderBootCountPath", &encode_text("\\EFI\\Linux\\edge_2.0+2-1.efi"));
-        set("LoaderDevicePartUUID", &encode_text("AAAAAAAA-0000-4000-8000-00000000000B"));
-        set("LoaderEntries", &[encode_text("edge_2.0.efi"), encode_text("auto-reboot")].concat());
+        set("LoaderEntrySelected", &utf16("edge_2.0.efi"));
+        set("LoaderBootCountPath", &utf16("\\EFI\\Linux\\edge_2.0+2-1.efi"));
+        set("LoaderDevicePartUUID", &utf16("AAAAAAAA-0000-4000-8000-00000000000B"));
+        set("LoaderEntries", &[utf16("edge_2.0.efi"), utf16("auto-reboot")].concat());
         let it = LoaderVars::read(&vars);
-        assert_eq!(it.boot_counting(), Some(true));
+        assert_eq!(it.features, Some(0x10));
         assert_eq!(it.boot_count_path.as_deref(), Some("EFI/Linux/edge_2.0+2-1.efi"));
         assert_eq!(it.device_partuuid.as_deref(), Some("aaaaaaaa-0000-4000-8000-00000000000b"));
         assert_eq!(it.entries, ["edge_2.0.efi", "auto-reboot"]);
@@ -174,7 +168,7 @@ mod tests {
     fn an_unreadable_variable_is_none_and_the_others_are_read() {
         let (dir, vars) = tree();
         fs::create_dir(file(&dir, "LoaderInfo")).unwrap();
-        vars.write_loader("LoaderEntryOneShot", "x").unwrap();
+        set(&dir, "LoaderEntryOneShot", &utf16("x"));
         let it = LoaderVars::read(&vars);
         assert!(it.unreadable && it.info.is_none());
         assert_eq!(it.oneshot.as_deref(), Some("x"));

@@ -13,7 +13,7 @@ use crate::boot::model::quirks::Quirks;
 use crate::boot::model::type1;
 use crate::boot::model::uki;
 use crate::boot::model::uki::Profile;
-use crate::error::{Error, OrError, Result};
+use crate::error::{OrError, Result};
 
 /// The largest text file that is read; the loader has no limit, but no reason for more.
 const MOST_BYTES: u64 = 256 << 10;
@@ -24,7 +24,7 @@ impl BootDirs {
     /// (`config_load_all_entries`).
     ///
     /// # Errors
-    /// [`Error::Boot`] if a directory cannot be read; an entry that cannot be read is left out, as the loader does,
+    /// [`crate::error::Error::Boot`] if a directory cannot be read; an entry that cannot be read is left out, as the loader does,
     /// and logged.
     pub fn entries(&self, quirks: &Quirks) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
@@ -58,19 +58,6 @@ pub fn loader_conf(dirs: &BootDirs, single_quotes: bool) -> Result<LoaderConf> {
     }
     let text = read_text(dirs.esp.as_ref(), path).or_boot(|| format!("{path}: cannot read"))?;
     Ok(LoaderConf::parse(&text, single_quotes))
-}
-
-/// The UKI at `path` as the entry that it would be under `name` on the ESP.
-///
-/// # Errors
-/// [`Error::Boot`] if it is not a UKI that the loader would show.
-pub fn uki_at(esp: &dyn Volume, path: &str, name: &EntryName, quirks: &Quirks) -> Result<Entry> {
-    let file = esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
-    let uki = uki::read(file, quirks.single_quotes).or_boot(|| format!("{path}: not a UKI"))?;
-    let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
-    uki_entry(BootPartition::Esp, &item, name, &uki.main, 0).ok_or_else(|| {
-        Error::Boot(format!("{path}: its .osrel has no name, so the boot loader does not show it"))
-    })
 }
 
 fn files(
@@ -113,7 +100,9 @@ fn read_uki(
     profiles.filter_map(|(profile, n)| uki_entry(partition, item, name, profile, n)).collect()
 }
 
-fn uki_entry(
+/// The entry that the loader makes of a UKI's profile; `None` if it would not show it.
+#[must_use]
+pub fn uki_entry(
     partition: BootPartition,
     item: &Item,
     name: &EntryName,

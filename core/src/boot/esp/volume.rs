@@ -167,12 +167,6 @@ impl DirVolume {
         Self { device: Some(device), ..self }
     }
 
-    /// The root of the volume.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Where `path` lies. Parts that are there in another case are found;
     /// vfat would find them itself, a plain folder does not.
     #[must_use]
