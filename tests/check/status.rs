@@ -17,7 +17,7 @@ fn after_a_rollback_the_status_shows_what_failed_why_and_what_to_do() {
     assert_eq!(
         status.replace(&time, "2026-01-02T03:04:05Z"),
         "\
-* slot a  1.0          runs again: check 'app': /usr/bin/app did not end within 300ms: cannot open the database
+* slot a  1.0          fallback: check 'app': /usr/bin/app did not end within 300ms: cannot open the database
   slot b  2.0          failed, does not boot
 update   2.0          FAILED
 failed   2.0          after 1 of 3 tries, 2026-01-02T03:04:05Z

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 /// only separate.
 ///
 /// ```
-/// use crate::boot::model::version::compare;
+/// use abide_core::boot::model::version::compare;
 /// assert!(compare("2.0~rc1", "2.0").is_lt());
 /// assert!(compare("2.10", "2.9").is_gt());
 /// ```
