@@ -28,7 +28,7 @@ MODULEDIR := $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90abide
 DRACUTCONFDIR := $(DESTDIR)$(PREFIX)/lib/dracut/dracut.conf.d
 DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
-SHELL_SCRIPTS = $(shell git ls-files | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
+SHELL_SCRIPTS = $(shell git ls-files ':!*.md' | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
 .PHONY: all build deps install install-docs lint test soak fuzz demo bench fleet clean
 
