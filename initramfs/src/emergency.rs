@@ -18,7 +18,7 @@ use crate::stranded;
 const ESP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The initramfs cannot go on. Finds out what this boot is, where the early stage has not come to
-/// that yet, and leaves the reason why a trial ends here. Whoever runs this then reboots a trial.
+/// that yet, and leaves the reason why a trial ends here. The unit that runs this then reboots a trial.
 ///
 /// # Errors
 /// If the ESP cannot be written.

@@ -22,7 +22,7 @@ use crate::trial_units;
 const SYSROOT: &str = "/sysroot";
 
 /// What systemd starts after switch-root without `init=` (`do_reexecute`, systemd 252 to 262),
-/// but for the shell, which is of no use to a machine that is alone.
+/// except for the shell, which nobody can use on an unattended machine.
 const INITS: [&str; 4] = ["/usr/lib/systemd/systemd", "/sbin/init", "/etc/init", "/bin/init"];
 
 /// Checks on a trial that the mounted root is the staged one, and hands over to

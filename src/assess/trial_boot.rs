@@ -51,7 +51,7 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
     }
     let mut has_begun = false;
     let end = run.run(|results| {
-        // Before a result is shown: whoever has seen one may rely on the phase.
+        // Before a result is shown: a reader of a result may rely on the phase.
         if !has_begun && results.iter().any(|check| check.result != CheckStatus::Pending) {
             has_begun = true;
             note_phase(root, Phase::Checks);

@@ -6,7 +6,7 @@
 //! between two of them loses the boot entry. Cleared entries count as never used.
 //!
 //! This writes the block device itself, and so only while it is not mounted; and only whole sectors in which there
-//! is no name. Nothing reads what it clears, so that an interruption does no harm. Offsets are those of Microsoft's
+//! is no name. Nothing reads the cleared bytes, so an interruption is harmless. Offsets are those of Microsoft's
 //! specification (FAT: General Overview of On-Disk Format, 1.03).
 
 use std::fs::{File, OpenOptions};
