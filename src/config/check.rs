@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use abide_core::config::assess::Assess;
 use abide_core::config::duration::format;
-use abide_core::config::form::{Count, Flag, Optional, Span, TextRule, Word, Words};
+use abide_core::config::form::{Count, Flag, Optional, Span, TextRule, Word};
 use abide_core::config::section::{Form, Section, Settings};
-use abide_core::config::setting::{Nested, Setting};
+use abide_core::config::setting::Nested;
 use abide_core::config::table::{settings, table_of};
 use abide_core::config::tree::{Node, Table, Value};
 use abide_core::error::{Error, Result};
 
 use crate::config::forms::{Limit, open_tables, tables};
-use crate::config::kinds::{
-    ClockCheck, CommandCheck, ConfirmCheck, DiskCheck, FileCheck, HttpCheck, KernelCheck, MountCheck,
-    NetworkCheck, ProcessCheck, SystemCheck, UnitCheck,
-};
+use crate::config::kinds::check_kind::{CheckKind, KindOfCheck};
+use crate::config::kinds::{ConfirmCheck, SystemCheck};
 
 /// One health check.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,84 +94,6 @@ pub struct WrittenCheck {
     name: String,
     common: CommonKeys,
     kind: CheckKind,
-}
-
-/// A kind of check.
-#[derive(Debug)]
-pub struct KindOfCheck {
-    word: &'static str,
-    keys: &'static [Setting],
-    read: fn(&mut Section<'_>) -> Result<CheckKind>,
-}
-
-impl PartialEq for KindOfCheck {
-    fn eq(&self, other: &Self) -> bool {
-        self.word == other.word
-    }
-}
-
-/// Defines [`CheckKind`], one line a kind: its variant, its settings, its word, the seconds that a run may take.
-macro_rules! kinds {
-    ($($(#[$doc:meta])+ $variant:ident($check:ty) = $word:literal, $seconds:literal;)+) => {
-        /// The kinds of check, each with its own settings.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum CheckKind {
-            $($(#[$doc])+ $variant($check),)+
-        }
-
-        impl Words for KindOfCheck {
-            type Value = &'static Self;
-            const WORDS: &'static [(&'static str, &'static Self)] = &[$(($word, &Self {
-                word: $word,
-                keys: <$check>::KEYS,
-                read: |section| <$check>::read(section).map(CheckKind::$variant),
-            }),)+];
-        }
-
-        #[cfg(test)]
-        const TIMEOUTS: &[(&str, u64)] = &[$(($word, $seconds),)+];
-
-        impl CheckKind {
-            fn default_timeout(&self) -> Duration {
-                Duration::from_secs(match self { $(Self::$variant(_) => $seconds,)+ })
-            }
-
-            fn word(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $word,)+ }
-            }
-
-            fn write(&self) -> Table {
-                match self { $(Self::$variant(check) => check.write(),)+ }
-            }
-        }
-    };
-}
-
-kinds! {
-    /// systemd has finished booting, and no unit has failed that had not failed before.
-    System(SystemCheck) = "system", 10;
-    /// Named units are active, or have finished.
-    Unit(UnitCheck) = "unit", 10;
-    /// Interface, address, route, gateway, names and connections.
-    Network(NetworkCheck) = "network", 5;
-    /// A program exits with status 0.
-    Command(CommandCheck) = "command", 30;
-    /// A server gives the right answer.
-    Http(HttpCheck) = "http", 10;
-    /// A process runs.
-    Process(ProcessCheck) = "process", 10;
-    /// A file is as it should be.
-    File(FileCheck) = "file", 10;
-    /// A file system is mounted.
-    Mount(MountCheck) = "mount", 10;
-    /// A file system has room and can be written.
-    Disk(DiskCheck) = "disk", 10;
-    /// The kernel has not crashed, and nothing has locked up.
-    Kernel(KernelCheck) = "kernel", 10;
-    /// The clock is synchronised.
-    Clock(ClockCheck) = "clock", 10;
-    /// Somebody says that all is well.
-    Confirm(ConfirmCheck) = "confirm", 10;
 }
 
 impl Default for CheckConfig {
@@ -284,15 +204,10 @@ impl Form for Checks {
     }
 }
 
-/// The kinds of check, each with the keys that only it has.
-#[must_use]
-pub fn kinds() -> Vec<(&'static str, &'static [Setting])> {
-    KindOfCheck::WORDS.iter().map(|(word, kind)| (*word, kind.keys)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::kinds::check_kind::TIMEOUTS;
 
     #[test]
     fn the_documented_timeouts_are_those_of_the_kinds() {

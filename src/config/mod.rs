@@ -16,9 +16,10 @@ pub mod write;
 
 use std::path::Path;
 
-pub use check::{CheckConfig, CheckKind};
+pub use check::CheckConfig;
 pub use download::Download;
 pub use events::EventTargets;
+pub use kinds::CheckKind;
 pub use scripts::Scripts;
 pub use trust::{Trust, TrustPolicy};
 pub use update::Update;

@@ -13,8 +13,9 @@ use abide_core::config::BootConfig;
 use abide_core::config::section::Settings;
 use abide_core::config::setting::Setting;
 
+use crate::config::kinds::check_kind;
 use crate::config::show::literal;
-use crate::config::{Config, ProductConfig, check};
+use crate::config::{Config, ProductConfig};
 
 const PAGE: &str = "docs/reference/configuration.md";
 const EXAMPLE: &str = "packaging/abide.toml.example";
@@ -54,7 +55,7 @@ fn the_example_file_changes_nothing_and_each_of_its_tables_is_understood() {
         let default = Config::default();
         (default.assess, default.scripts, default.write)
     });
-    assert_eq!(all.checks.len(), check::kinds().len());
+    assert_eq!(all.checks.len(), check_kind::kinds().len());
 }
 
 /// Compares a file with what `generate` makes of it, or writes that.
@@ -103,7 +104,8 @@ fn add_tables(path: &str, keys: &[Setting], all: &mut Vec<Described>) {
 /// `text` with the table below the heading of each table of settings, and of each kind of check, made anew.
 fn page(text: &str) -> String {
     let tables = tables().into_iter().map(|table| (table.header, table.keys));
-    let kinds = check::kinds().into_iter().map(|(word, keys)| (format!("kind = \"{word}\""), keys.to_vec()));
+    let kinds =
+        check_kind::kinds().into_iter().map(|(word, keys)| (format!("kind = \"{word}\""), keys.to_vec()));
     tables.chain(kinds).fold(text.to_owned(), |text, (heading, keys)| {
         let is_heading = |line: &&str| line.starts_with('#') && line.contains(&format!("`{heading}`"));
         let heading =
@@ -143,7 +145,7 @@ fn value_of_default(setting: &Setting) -> Option<String> {
 
 /// The example file by tables; of the checks one for each kind.
 fn blocks() -> Vec<String> {
-    let kinds = check::kinds();
+    let kinds = check_kind::kinds();
     let block = |table: Described| {
         let mut lines = vec![(table.header.clone(), None)];
         lines.extend(table.keys.iter().filter_map(line));

@@ -1,5 +1,7 @@
-//! The kinds of check, one file a kind: the keys of `[[check]]` that only this kind has.
+//! The kinds of check: their table ([`check_kind`]), and one file a kind with the keys of `[[check]]` that only this
+//! kind has.
 
+pub mod check_kind;
 mod clock;
 mod command;
 mod confirm;
@@ -13,6 +15,7 @@ mod process;
 mod system;
 mod unit;
 
+pub use check_kind::CheckKind;
 pub use clock::ClockCheck;
 pub use command::CommandCheck;
 pub use confirm::ConfirmCheck;
