@@ -8,7 +8,6 @@ use log::warn;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{Gid, Uid, fchownat};
 
-use crate::agent::source;
 use crate::config::Config;
 use crate::feed::cache;
 use crate::secret::Secret;
@@ -26,7 +25,7 @@ pub fn hand_over(root: &Root, config: &Config) -> Result<()> {
     if config.update.source().is_none() {
         return Ok(());
     }
-    if let Some(token) = source::token(config) {
+    if let Some(token) = config.update.token_file() {
         Secret::hand_over(root, Path::new(token))?;
     }
     hand_over_cache(root)

@@ -4,7 +4,7 @@
 //! ([`next_step`], pure), and is done ([`fetch`], [`install`], [`reboot_lock`]). Each step may be interrupted and
 //! repeated.
 //!
-//! Where updates come from is a [`source`]: a feed, or a hawkBit server. A new source is one file there.
+//! Where updates come from is a [`source`]: a feed, or a hawkBit server. What a new source needs is said there.
 //!
 //! The units share the steps by privilege ([`Privileges`]). `abide-update.service` has the network and is not
 //! root: it fetches into the cache. `abide-install.service` is root and installs without network; it verifies

@@ -38,15 +38,10 @@ pub fn publish(root: &Root, config: &Config, event: &Event) {
             systemd::start(&root, REPORT_UNIT);
         }
         // After a boot the unit runs anyway; a commit is news in mid-boot.
-        if event.event == EventKind::Committed && has_servers(&config) {
+        if event.event == EventKind::Committed && config.update.has_waiting_server() {
             systemd::start(&root, UPDATE_UNIT);
         }
     });
-}
-
-/// Whether a server waits for the end of the update: the next machine may be waiting for the reboot lock.
-fn has_servers(config: &Config) -> bool {
-    config.update.hawkbit.is_some() || config.update.fleetlock.is_some()
 }
 
 fn log_error(result: Result<()>) {

@@ -1,6 +1,8 @@
 //! Where updates come from: a feed, or a hawkBit server.
 //!
-//! A source implements [`UpdateSource`] in a file or folder of its own here, and is chosen in [`open`].
+//! A new source implements [`UpdateSource`] in a file or folder of its own here, is chosen in [`open`], and has its
+//! setting in [`crate::config::update`], where [`Update::source`](crate::config::Update::source) and the methods beside
+//! it say what the setting means outside of the source.
 
 mod feed;
 mod hawkbit;
@@ -8,4 +10,4 @@ mod interface;
 mod open;
 
 pub use interface::{Demands, News, UpdateSource};
-pub use open::{open, token};
+pub use open::open;

@@ -4,8 +4,6 @@ use crate::agent::context::RunContext;
 use crate::agent::source::feed::FeedSource;
 use crate::agent::source::hawkbit::HawkbitSource;
 use crate::agent::source::interface::UpdateSource;
-use crate::config::Config;
-use crate::config::update::Token;
 use crate::feed::cache::Cache;
 use abide_core::error::Result;
 
@@ -20,9 +18,4 @@ pub fn open<'a>(context: RunContext<'a>, cache: &Cache) -> Result<Option<Box<dyn
     }
     let Some(folder) = &rules.feed else { return Ok(None) };
     Ok(Some(Box::new(FeedSource::new(context, folder)?)))
-}
-
-/// The file with the token that authenticates the machine to its source.
-pub fn token(config: &Config) -> Option<&str> {
-    config.update.hawkbit.as_ref()?.token().map(Token::file)
 }

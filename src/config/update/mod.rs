@@ -202,6 +202,18 @@ impl Update {
     pub fn source(&self) -> Option<&str> {
         self.hawkbit.as_ref().map(|hawkbit| hawkbit.url.as_str()).or(self.feed.as_deref())
     }
+
+    /// The file with the token that authenticates the machine to its source.
+    #[must_use]
+    pub fn token_file(&self) -> Option<&str> {
+        self.hawkbit.as_ref()?.token().map(Token::file)
+    }
+
+    /// Whether a server waits for the end of the update: the next machine may be waiting for the reboot lock.
+    #[must_use]
+    pub fn has_waiting_server(&self) -> bool {
+        self.hawkbit.is_some() || self.fleetlock.is_some()
+    }
 }
 
 #[cfg(test)]
