@@ -1,10 +1,10 @@
 //! The assessment that runs beside a boot: of a system on trial ([`trial_boot`]), and of a committed one
-//! ([`committed_boot`]). A trial that fails is rolled back in [`rollback_on_failure`].
+//! ([`committed_boot`]). A trial that fails ends in [`failed_trial`], by a rollback or a retry.
 
 mod assessment_run;
 pub mod committed_boot;
 mod diagnosis;
-pub mod rollback_on_failure;
+pub mod failed_trial;
 mod status_reporter;
 mod stop_signal;
 pub mod trial_boot;

@@ -4,7 +4,7 @@ use log::{info, warn};
 
 use crate::assess::assessment_run::{AssessmentRun, saved_state};
 use crate::assess::diagnosis;
-use crate::assess::rollback_on_failure::fail_trial;
+use crate::assess::failed_trial::end_failed_trial;
 use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::health::runner::AssessmentEnd;
@@ -32,7 +32,7 @@ pub fn assess(root: &Root, config: Result<Config>) -> Result<()> {
         Ok(config) => assess_trial(root, &config),
         Err(e) => {
             let verdict = diagnosis::of_configuration(&e);
-            fail_trial(root, &Config::default(), verdict, OnFailure::Rollback)?;
+            end_failed_trial(root, &Config::default(), verdict, OnFailure::Rollback)?;
             Err(e)
         }
     }
@@ -67,7 +67,7 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
         }
         AssessmentEnd::Failed(cause) => {
             let verdict = diagnosis::of_checks(&cause, &run.results());
-            fail_trial(root, config, verdict, config.assess.on_failure)?;
+            end_failed_trial(root, config, verdict, config.assess.on_failure)?;
             Err(Error::Failed(format!("the trial has failed: {}", cause.reason)))
         }
         AssessmentEnd::Stopped => {

@@ -1,6 +1,6 @@
 //! `abide assess`
 
-use crate::assess::{committed_boot, rollback_on_failure, trial_boot};
+use crate::assess::{committed_boot, failed_trial, trial_boot};
 use abide_core::error::Result;
 
 use crate::cli::Context;
@@ -21,9 +21,9 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config();
     if args.deadline {
-        rollback_on_failure::after_deadline(&context.root, config)
+        failed_trial::after_deadline(&context.root, config)
     } else if args.failed {
-        rollback_on_failure::after_failed_unit(&context.root, config)
+        failed_trial::after_failed_unit(&context.root, config)
     } else if args.every_boot {
         committed_boot::assess(&context.root, &config?)
     } else {

@@ -1,7 +1,9 @@
-//! How a failed trial becomes a rollback. A check that failed, a configuration that cannot be read, a
-//! deadline that has passed and an assessment that died each give a verdict ([`super::diagnosis`]). With
-//! `on_failure = "rollback"` the update is given up, with `"retry"` only this try is lost; then the
-//! machine reboots.
+//! The end of a failed trial: its event is published, and the machine reboots.
+//!
+//! Each cause arrives with its verdict ([`super::diagnosis`]): a failed check and a configuration that cannot be read
+//! from [`super::trial_boot`] (`assess_trial`, `assess`), a deadline that has passed and a failed unit from their own
+//! units, through the functions here. [`abide_core::update::trial::end`] then decides by `on_failure` between a
+//! rollback, which gives the update up, and a retry, which loses this try only.
 
 use std::fs;
 use std::time::Duration;
@@ -30,7 +32,7 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 pub fn after_deadline(root: &Root, config: Result<Config>) -> Result<()> {
     let config = config.unwrap_or_default();
     let verdict = diagnosis::of_deadline(root, config.assess.deadline);
-    fail_trial(root, &config, verdict, config.assess.on_failure)
+    end_failed_trial(root, &config, verdict, config.assess.on_failure)
 }
 
 /// Ends the trial after the assessment, or a unit that boot-complete.target requires, has failed; for
@@ -41,7 +43,7 @@ pub fn after_deadline(root: &Root, config: Result<Config>) -> Result<()> {
 pub fn after_failed_unit(root: &Root, config: Result<Config>) -> Result<()> {
     let config = config.unwrap_or_default();
     let verdict = diagnosis::of_failed_unit(root, config.assess.deadline);
-    fail_trial(root, &config, verdict, config.assess.on_failure)
+    end_failed_trial(root, &config, verdict, config.assess.on_failure)
 }
 
 /// Ends the trial for `verdict`: gives the update up or loses this try, publishes the event once for this
@@ -49,7 +51,7 @@ pub fn after_failed_unit(root: &Root, config: Result<Config>) -> Result<()> {
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if the machine cannot be rebooted.
-pub(super) fn fail_trial(root: &Root, config: &Config, verdict: Verdict, how: OnFailure) -> Result<()> {
+pub(super) fn end_failed_trial(root: &Root, config: &Config, verdict: Verdict, how: OnFailure) -> Result<()> {
     let reason = verdict.clone();
     trial::fail_trial(root, verdict, how, |update| {
         let marker = root.path(PUBLISHED);
