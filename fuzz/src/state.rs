@@ -6,7 +6,7 @@ use abide::boot::firmware::BootOptions;
 use abide_core::boot::{EfiVars, LoaderVars};
 use abide_core::root::Root;
 use abide_core::state::State;
-use abide_core::state::store::decode;
+use abide_core::state::state_file::decode;
 
 use crate::used::used;
 use sha2::{Digest, Sha256};

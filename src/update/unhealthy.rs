@@ -90,7 +90,7 @@ fn other_is_unhealthy(machine: &Machine, state: &State, running: &Entry) -> bool
 fn remember(state: &mut State, machine: &Machine, entry: &Entry, tried: Remedy, reason: &str) {
     state.unhealthy.retain(|u| u.entry != entry.id());
     prune(state, &machine.entries);
-    let reason = abide_core::state::model::shortened(reason);
+    let reason = abide_core::state::saved_state::shortened(reason);
     state.unhealthy.push(Unhealthy { entry: entry.id(), tried, reason, time: machine.now.clone() });
 }
 

@@ -6,7 +6,7 @@ use log::warn;
 
 use crate::error::{OrError, Result};
 use crate::root::Root;
-use crate::state::model::Baseline;
+use crate::state::saved_state::Baseline;
 
 const PATH: &str = "/run/abide/baseline.json";
 

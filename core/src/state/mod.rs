@@ -1,15 +1,17 @@
 //! What is remembered: on the ESP across boots, and in `/run` for this boot.
+//!
+//! On the ESP: [`saved_state`] has the fields, [`state_file`] the bytes of the files that hold them.
 
 mod baseline;
 pub mod boot_note;
 pub mod lock;
-pub mod model;
-pub mod store;
+pub mod saved_state;
+pub mod state_file;
 
 pub use boot_note::{BootKind, BootNote};
 pub use lock::Lock;
-pub use model::{
+pub use saved_state::{
     Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Remedy, Stage, State, TrialBoot,
     Uki, Unhealthy, Update, Verdict,
 };
-pub use store::{STATE_DIR, Store};
+pub use state_file::{STATE_DIR, Store};

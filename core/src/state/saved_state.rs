@@ -1,4 +1,5 @@
-//! The facts that must outlive a reboot, as plain data.
+//! The state that is kept on the ESP: its fields, which serde makes JSON of. Header, checksum and format of the
+//! files are in [`super::state_file`].
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! The state file: two generations on the ESP, overwritten in place in turn.
+//! The state file: two generations on the ESP, overwritten in place in turn. Each is a header with format, sequence
+//! number, length and checksum, and the fields of [`super::saved_state`] as JSON.
 //!
 //! FAT has no journal, so a file is never replaced by rename here: both files
 //! are allocated once, and a save overwrites the older one and flushes. Cut off
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::boot::Volume;
 use crate::error::{Error, OrError, Result};
-use crate::state::model::State;
+use crate::state::saved_state::State;
 
 /// Size of a generation in bytes; allocated once, so that a full ESP cannot
 /// keep a failure from being recorded.
@@ -202,7 +203,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::boot::DirVolume;
-    use crate::state::model::Baseline;
+    use crate::state::saved_state::Baseline;
     use std::fs;
 
     fn state(name: &str) -> State {
