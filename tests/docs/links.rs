@@ -74,6 +74,35 @@ fn prose_is_wrapped_at_one_width() {
     }
 }
 
+#[test]
+fn every_path_that_a_page_for_contributors_names_exists() {
+    let contributors = |page: &&PathBuf| {
+        page.ends_with("CONTRIBUTING.md") || page.starts_with(top().join("docs/contributing"))
+    };
+    for page in pages().iter().filter(contributors) {
+        for path in paths(&fs::read_to_string(page).unwrap()) {
+            assert!(top().join(&path).exists(), "{}: no file or folder {path}", short(page));
+        }
+    }
+}
+
+/// The paths that a text names as code; not patterns, commands, and what a build makes.
+fn paths(text: &str) -> Vec<String> {
+    let prose = prose(text);
+    let words = prose.split('`').skip(1).step_by(2).filter(|word| word.contains('/'));
+    words
+        .filter(|word| !word.contains([' ', '*']) && !word.starts_with("target/"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_path_is_what_a_text_names_as_code_and_a_checkout_has() {
+    let text = "`src/a.rs` and/or `b.rs`\n\n```sh\ncat `core/b`\n```\n\n`tests/*.rs`, `ls qemu/guest`, `target/x`, \
+        `c/`\n";
+    assert_eq!(paths(text), ["src/a.rs", "c/"]);
+}
+
 /// Fails if a relative link of a page leads nowhere.
 fn check(page: &Path) {
     let text = fs::read_to_string(page).unwrap();
