@@ -1,4 +1,4 @@
-//! The kinds of check, one file a kind, each with an arm in [`new_probe`].
+//! The kinds of check, one file a kind, each with an arm in [`new_probe()`].
 //!
 //! A new kind begins with its line in the table of [`crate::config::kinds::check_kind`], and its keys in a file beside
 //! that table.
