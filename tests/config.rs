@@ -160,7 +160,7 @@ fn every_mistake_in_a_check_is_told_with_its_line() {
         ("kind = 'untit'", "f:3: kind: 'untit' is not known; did you mean 'unit'?"),
         ("kind = 'network'\nconnect = 'host'", "f:4: connect: 'host' is not HOST:PORT"),
         ("kind = 'command'", "f:1: [[check]]: needs command"),
-        ("kind = 'system'\ntimeout = 'infinity'", "f:4: timeout: must be a span of time that ends"),
+        ("kind = 'system'\ntimeout = 'infinity'", "f:4: timeout: must be a finite span of time"),
         ("kind = 'system'\ntimeout = 0", "f:4: timeout: must be more than 0"),
         ("kind = 'system'\ninterval = '1ms'", "f:4: interval: must be at least 100ms"),
         ("kind = 'system'\nunits = 'a.service'", "f:4: unknown key 'units' in [[check]]"),
@@ -188,7 +188,7 @@ fn every_mistake_in_a_check_is_told_with_its_line() {
 fn two_checks_of_one_name_in_one_file_are_refused() {
     let check = "[[check]]\nname = 'x'\nkind = 'system'\n";
     let error = Config::parse("f", &format!("{check}{check}")).unwrap_err().to_string();
-    assert_eq!(error, "f:5: name: is the name of another check as well");
+    assert_eq!(error, "f:5: name: is already the name of another check");
 }
 
 #[test]

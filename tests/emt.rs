@@ -123,7 +123,7 @@ fn a_second_tool_at_work_exits_with_1() {
     let tree = machine();
     fs::create_dir_all(tree.path("run/abide")).unwrap();
     let _held = abide_core::state::Lock::take(&tree.root()).unwrap();
-    assert!(tool(&tree, &["-a"]).fails(1).stderr.contains("at work"));
+    assert!(tool(&tree, &["-a"]).fails(1).stderr.contains("is running"));
 }
 
 #[test]

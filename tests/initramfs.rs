@@ -22,7 +22,7 @@ fn boots(tree: &Tree) -> Vec<TrialBoot> {
 }
 
 fn is_lost(boot: &TrialBoot) -> bool {
-    matches!(&boot.end, Some(BootEnd::Failed(verdict)) if verdict.reason.contains("the root ready in time"))
+    matches!(&boot.end, Some(BootEnd::Failed(verdict)) if verdict.reason.contains("the root was not ready in time"))
 }
 
 fn is_there(tree: &Tree, name: &str) -> bool {

@@ -29,10 +29,9 @@ pub fn markdown(results: &Results) -> String {
          \n\
          `make bench` wrote this page on {}.\n\
          \n\
-         Times are medians. The tools take turns. Each run starts with cold caches and ends when a flush\n\
-         after it has returned. The target is a loop device with direct I/O over a file, filled again before\n\
-         each run. Abide verifies the digest and reads back what it wrote; the other tools do what they do by\n\
-         default.\n\
+         Times are medians. The tools run alternately. Each run starts with cold caches and includes a final\n\
+         flush. The target is a loop device with direct I/O over a file, filled again before each run. Abide\n\
+         verifies the digest and reads back what it wrote; the other tools run with their defaults.\n\
          \n\
          ![seconds](bench.svg)\n",
         machine()

@@ -53,10 +53,10 @@ pub fn is_trial(root: &Root) -> bool {
 /// [`abide_core::error::Error::Boot`] if the ESP cannot be written.
 pub fn lose(root: &Root) -> Result<()> {
     let reason = match failed_unit(root) {
-        Some(unit) => format!("the initramfs could not go on: {unit} failed"),
-        None => "the initramfs did not have the root ready in time".to_owned(),
+        Some(unit) => format!("the initramfs could not continue: {unit} failed"),
+        None => "the root was not ready in time".to_owned(),
     };
-    warn!("{reason}; this try is lost");
+    warn!("{reason}; this try is used up");
     let mut machine = Machine::survey_boot(root, Access::Write)?;
     trial::lose(&mut machine, Verdict { phase: Phase::Initramfs, reason, checks: vec![] })
 }

@@ -101,9 +101,9 @@ fn by_state(inputs: &Inputs) -> NextStep {
     };
     match (state, inputs.mode) {
         (_, Mode::Check) => NextStep::Wait(Wait::idle("Available")),
-        (ReleaseState::Remote, Mode::Scheduled) if inputs.now < inputs.download_at => {
-            NextStep::Wait(Wait::defer("Waiting for the time of the download", Some(inputs.download_at)))
-        }
+        (ReleaseState::Remote, Mode::Scheduled) if inputs.now < inputs.download_at => NextStep::Wait(
+            Wait::defer("Waiting for the scheduled time of the download", Some(inputs.download_at)),
+        ),
         (ReleaseState::Remote, _) => NextStep::Fetch(candidate),
         (ReleaseState::Fetched, _) => NextStep::Write(candidate),
         (ReleaseState::Staged | ReleaseState::Applied, Mode::DownloadOnly) => {

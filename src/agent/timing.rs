@@ -77,7 +77,7 @@ pub fn window_hold(rules: &Rules, now: Timestamp, needs: Duration) -> Option<Wai
             let when = opens.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC");
             Some(Wait::defer(format!("Waiting for the window that opens at {when}"), Some(opens)))
         }
-        Begin::Never => Some(Wait::defer("No maintenance window is ahead that is long enough", None)),
+        Begin::Never => Some(Wait::defer("No future maintenance window is long enough", None)),
     }
 }
 

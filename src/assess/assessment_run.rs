@@ -60,7 +60,7 @@ pub(super) fn saved_state(root: &Root) -> State {
     match Machine::survey_boot(root, Access::Read) {
         Ok(machine) => machine.state(),
         Err(e) => {
-            warn!("{e}; what had failed before the update is not known");
+            warn!("{e}; failures from before the update are unknown");
             State::default()
         }
     }

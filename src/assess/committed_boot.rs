@@ -29,7 +29,7 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
     }
     let kind = BootNote::read(root).map(|note| note.kind);
     if !matches!(kind, Some(BootKind::Committed | BootKind::Fallback)) {
-        info!("this boot is not one of a committed system");
+        info!("this is not the boot of a committed system");
         return Ok(());
     }
     let mut run = AssessmentRun::prepare(root, config, &saved_state(root).baseline)?;
@@ -73,7 +73,7 @@ fn after_failure(root: &Root, config: &Config, verdict: &Verdict) -> Result<()> 
             reboot::request(root, Manner::Orderly)?;
         }
         Reaction::GoToOther(other) => {
-            warn!("{version} is not healthy after a reboot: {reason}; going to {other}");
+            warn!("{version} is not healthy after a reboot: {reason}; switching to {other}");
             reboot::request(root, Manner::Orderly)?;
         }
         Reaction::Stay(why) => warn!("{version} is not healthy: {reason}; it keeps running: {why}"),

@@ -74,9 +74,9 @@ fn system_probe(root: &Root) -> SystemProbe {
     SystemProbe::new(&SystemCheck::default(), &[], root)
 }
 
-/// `the assessment has died: abide-assess.service failed (signal, signal 9)`
+/// `the assessment ended without a result: abide-assess.service failed (signal, signal 9)`
 fn failed_assessment(root: &Root) -> Option<String> {
-    failure_of(root, ASSESS).map(|failure| format!("the assessment has died: {failure}"))
+    failure_of(root, ASSESS).map(|failure| format!("the assessment ended without a result: {failure}"))
 }
 
 /// Another unit that boot-complete.target requires and that has failed.

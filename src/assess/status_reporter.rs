@@ -86,10 +86,12 @@ impl<'a> StatusReporter<'a> {
         match (self.was_healthy, is_healthy) {
             (false, true) => {
                 let length = format(self.assess.test_window);
-                info!("all required checks have passed; the test window of {length} begins");
+                info!("all required checks have passed; the test window of {length} starts");
             }
             (true, false) if *state == AssessmentState::Unhealthy => {
-                warn!("the test window is broken and begins anew once all required checks have passed");
+                warn!(
+                    "the test window was interrupted; it starts again when all required checks have passed"
+                );
             }
             _ => {}
         }

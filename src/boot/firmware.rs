@@ -201,7 +201,7 @@ pub fn carry_out(vars: &mut impl VarWriter, plan: &AddedOptions) -> efivar::Resu
     if written.is_err() {
         for variable in &created {
             if let Err(e) = vars.delete(variable) {
-                log::debug!("{variable}: cannot delete: {e}; no order names it");
+                log::debug!("{variable}: cannot delete: {e}; BootOrder does not list it");
             }
         }
     }

@@ -13,7 +13,7 @@ pub struct Args {
     /// End the trial: it cannot succeed any more
     #[arg(long)]
     failed: bool,
-    /// Check the committed system, where the configuration asks for it
+    /// Check the committed system, if the configuration requires it
     #[arg(long, conflicts_with_all = ["deadline", "failed"])]
     every_boot: bool,
 }

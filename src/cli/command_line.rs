@@ -20,7 +20,7 @@ struct Cli {
     /// Work on the tree below DIR instead of the running system (also: ABIDE_ROOT)
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Read this file instead of /etc/abide/abide.toml
+    /// Read this file instead of abide.toml in /usr/lib/abide and /etc/abide
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Increase verbosity (-vv: debug)

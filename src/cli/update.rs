@@ -30,19 +30,19 @@ pub struct Args {
     /// How to show progress
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Style::Auto)]
     progress: Style,
-    /// Leave what only root can find out for the part that fetches; used by its unit
+    /// Collect what only root can read, for the downloader; used by a unit
     #[arg(long, group = "what", hide = true)]
     survey: bool,
-    /// Hand the cache over to the user of the unit; used by that unit
+    /// Give the cache to the user of the unit; used by that unit
     #[arg(long, group = "what", hide = true)]
     hand_over: bool,
-    /// Do the steps that need the network; used by a unit
+    /// Run the steps that need the network; used by a unit
     #[arg(long, group = "what", hide = true)]
     fetch: bool,
-    /// Do the steps without network up to the slot; used by a unit
+    /// Run the steps that need no network, up to the written slot; used by a unit
     #[arg(long, group = "what", hide = true)]
     install: bool,
-    /// Do the steps after that; used by a unit
+    /// Run the steps after the slot is written; used by a unit
     #[arg(long, group = "what", hide = true)]
     boot: bool,
 }

@@ -84,7 +84,7 @@ impl TextRule for Printable {
 
     fn problem(text: &str) -> Option<String> {
         let is_printable = !text.is_empty() && !text.chars().any(char::is_control);
-        (!is_printable).then(|| "must be a text that can be printed".into())
+        (!is_printable).then(|| "must contain only printable characters".into())
     }
 }
 
@@ -185,7 +185,7 @@ impl Form for Checks {
         open_tables(section, key, node, |table| {
             let check = WrittenCheck::read(table)?;
             if check.common.enabled && !names.insert(check.name.clone()) {
-                return Err(table.error_at("name", "is the name of another check as well"));
+                return Err(table.error_at("name", "is already the name of another check"));
             }
             Ok(check)
         })

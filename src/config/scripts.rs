@@ -19,7 +19,7 @@ settings! {
         pub timeout: Limit = Duration::from_secs(5 * 60);
         /// The time from the start of one run of a check to the start of the next.
         pub interval: Span<SHORTEST_INTERVAL> = Duration::from_secs(30);
-        /// The file names of scripts to leave out, beside those in greenboot's `DISABLED_HEALTHCHECKS`.
+        /// The file names of scripts that are not run, in addition to those in greenboot's `DISABLED_HEALTHCHECKS`.
         pub disabled: List<Text> = vec![];
     }
 }

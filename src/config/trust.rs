@@ -24,7 +24,7 @@ settings! {
     /// What an image must be verified by.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Trust {
-        /// What an image must be verified by. `"signature"`: an installed key. `"digest"`: a digest that is given,
+        /// What must verify an image. `"signature"`: an installed key. `"digest"`: a digest that is given,
         /// or published beside the image. `"none"`: nothing.
         pub policy: Optional<Word<TrustPolicy>> = None,
             otherwise "`\"signature\"` if a key is installed", example "signature";

@@ -21,8 +21,9 @@ settings! {
     /// Rules for images, in addition to those that always hold.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct WriteRules {
-        /// What happens to an image whose UKI has no `panic=` on its command line, so that a kernel that panics
-        /// before the initramfs hangs. `"warn"`: it is written, with a warning. `"require"`: it is refused.
+        /// What happens to an image whose UKI has no `panic=` on its command line. Without it, the machine hangs if
+        /// the kernel panics before the initramfs starts. `"warn"`: the image is written, with a warning.
+        /// `"require"`: it is refused.
         pub no_panic as "panic": Word<OnMissing> = OnMissing::Warn;
     }
 }

@@ -21,8 +21,8 @@ fn entry(entry: &Entry) -> Option<Finding> {
     Some(
         Finding { severity, ..Finding::warning("panic", what) }
             .because(
-                "a kernel that panics before the initramfs hangs instead of rebooting, so the boot loader cannot fall \
-                 back",
+                "if the kernel panics before the initramfs starts, the machine hangs instead of rebooting, so the \
+                 boot loader cannot fall back",
             )
             .remedy("build the image's UKI with panic=10 on its command line"),
     )

@@ -186,7 +186,7 @@ impl Event {
     #[must_use]
     pub fn sentence(&self) -> String {
         let version = &self.version;
-        let previous = self.previous.as_deref().unwrap_or("the system before it");
+        let previous = self.previous.as_deref().unwrap_or("the previous system");
         match self.event {
             EventKind::Staged => format!("{version} is staged"),
             EventKind::Applied => format!("{version} boots next, on trial"),

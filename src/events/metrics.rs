@@ -35,11 +35,11 @@ pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
 /// All metrics. Each is a gauge.
 fn text(status: &Status, checks: &[CheckResult]) -> String {
     let mut out = String::new();
-    head(&mut out, "abide_boot", "What this boot is.");
+    head(&mut out, "abide_boot", "The kind of this boot.");
     for (kind, word) in BOOTS {
         series(&mut out, "abide_boot", &[("kind", word)], u64::from(status.boot.kind == kind));
     }
-    head(&mut out, "abide_slot", "What each slot holds; 1 for the one that runs.");
+    head(&mut out, "abide_slot", "The version and state of each slot; 1 for the running slot.");
     for slot in &status.slots {
         let name = slot.name.to_string();
         let version = slot.version.as_deref().unwrap_or_default();
@@ -59,16 +59,16 @@ fn text(status: &Status, checks: &[CheckResult]) -> String {
         series(&mut out, "abide_update", &labels, 1);
     }
     if let Some(feed) = &status.feed {
-        head(&mut out, "abide_update_available", "Whether the feed has an update that is to be installed.");
+        head(&mut out, "abide_update_available", "Whether the feed has an update to install.");
         let version = feed.available.as_deref().unwrap_or_default();
         let labels = [("version", version)];
         series(&mut out, "abide_update_available", &labels, u64::from(feed.available.is_some()));
-        head(&mut out, "abide_update_percent", "How much of it is here.");
+        head(&mut out, "abide_update_percent", "How much of the update is downloaded, in percent.");
         series(&mut out, "abide_update_percent", &[], feed.percent.into());
-        head(&mut out, "abide_feed_reached", "Whether the feed could be followed the last time.");
+        head(&mut out, "abide_feed_reached", "Whether the last poll of the feed succeeded.");
         series(&mut out, "abide_feed_reached", &[], u64::from(feed.error.is_none()));
     }
-    head(&mut out, "abide_failed_images", "Images that failed and are refused.");
+    head(&mut out, "abide_failed_images", "The number of failed images that are refused.");
     series(&mut out, "abide_failed_images", &[], status.failures.len() as u64);
     if !checks.is_empty() {
         head(&mut out, "abide_check", "Whether the check passed when it ran last.");

@@ -23,8 +23,10 @@ pub fn update(root: &Root, targets: &EventTargets, event: &Event) -> Result<()> 
 fn text(event: &Event) -> Option<String> {
     let advice = match event.event {
         EventKind::Staged | EventKind::Committed => return None,
-        EventKind::Applied | EventKind::Deferred => "`abide status` shows more.",
-        EventKind::Testing => "It may be rolled back, with a reboot, at any time; `abide status` shows more.",
+        EventKind::Applied | EventKind::Deferred => "`abide status` shows the details.",
+        EventKind::Testing => {
+            "It may be rolled back, with a reboot, at any time; `abide status` shows the details."
+        }
         EventKind::Failed => "The machine is about to reboot.",
         EventKind::RolledBack => "`abide status` shows what to do.",
         EventKind::Unhealthy => "`abide check` shows what is wrong now.",

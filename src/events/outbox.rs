@@ -60,10 +60,10 @@ pub fn deliver(root: &Root, targets: &EventTargets) -> Result<usize> {
                 info!("{}: delivered", file.display());
             }
             Err(Refusal::Status(status)) => {
-                warn!("{url}: status {status}; {} waits for the next try", file.display())
+                warn!("{url}: status {status}; {} will be sent again later", file.display())
             }
             Err(Refusal::Unreachable(why)) => {
-                warn!("{url}: {why}; {left} events wait for the next try");
+                warn!("{url}: {why}; {left} events will be sent again later");
                 break;
             }
         }

@@ -53,7 +53,7 @@ pub fn run(root: &Root, config: &Scripts, event: &Event) {
             _ => config.timeout,
         };
         if limit.is_zero() {
-            warn!("skipping the script {}: no time is left", script.name);
+            warn!("skipping the script {}: the time limit of all scripts has passed", script.name);
             continue;
         }
         run_one(root, script, event, limit);
@@ -71,7 +71,7 @@ fn run_one(root: &Root, script: &Script, event: &Event, limit: Duration) {
         Ok(ended) => {
             let said = ended.output.lines().next_back().map(|l| format!(": {l}")).unwrap_or_default();
             match ended.status {
-                Some(status) if status.success() => info!("script {name} has run{said}"),
+                Some(status) if status.success() => info!("script {name} succeeded{said}"),
                 Some(status) => warn!("script {name}: {status}{said}"),
                 None => warn!("script {name} did not end in time{said}"),
             }

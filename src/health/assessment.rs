@@ -190,7 +190,7 @@ impl Assessment {
         let cause = match unhealthy.first() {
             Some(check) => check.sentence(),
             None => match &self.broken_by {
-                Some(sentence) => format!("the test window was broken by {sentence}"),
+                Some(sentence) => format!("the test window was interrupted by {sentence}"),
                 None => "the checks passed too late".into(),
             },
         };
@@ -364,7 +364,9 @@ mod tests {
         not_yet(&mut w, 0, 250);
         pass(&mut w, 0, 251);
         assert!(
-            failure(&mut w, 252).reason.starts_with("the test window was broken by check 'link': not up; "),
+            failure(&mut w, 252)
+                .reason
+                .starts_with("the test window was interrupted by check 'link': not up; "),
         );
     }
 

@@ -89,7 +89,7 @@ pub fn checks(root: &Root, config: &Scripts) -> Vec<CheckConfig> {
         }
     }
     for name in unknown {
-        warn!("the script {name} is disabled by the configuration, but there is none of that name");
+        warn!("the configuration disables the script {name}, but no script has that name");
     }
     checks
 }

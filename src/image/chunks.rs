@@ -133,9 +133,9 @@ impl Hashed {
     /// Waits for the digest of everything that was read. To be called at the end of the source.
     ///
     /// # Errors
-    /// If the hashing thread died.
+    /// If the hashing thread has panicked.
     pub fn finish(self) -> io::Result<StreamDigest> {
-        self.0.join().map_err(|_| io::Error::other("the hashing thread died"))
+        self.0.join().map_err(|_| io::Error::other("the hashing thread has panicked"))
     }
 }
 

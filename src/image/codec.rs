@@ -58,13 +58,13 @@ impl Decoder {
             }
             Magic::Bzip2 => Ok(Self::Bzip2(Box::new(MultiBzDecoder::new(packed)))),
             Magic::Zip => Err(Error::Image(format!(
-                "{name}: is packed with zip, which is not supported; pack the image with zstd, xz, gzip or bzip2"
+                "{name}: is compressed with zip, which is not supported; compress the image with zstd, xz, gzip or bzip2"
             ))),
             Magic::None => {
                 let lower = name.to_ascii_lowercase();
                 if [".gz", ".zst", ".xz", ".bz2"].iter().any(|end| lower.ends_with(end)) {
                     return Err(Error::Image(format!(
-                        "{name}: is not packed as its name says; is it an HTML error page?"
+                        "{name}: is not compressed as its name says; is it an HTML error page?"
                     )));
                 }
                 Ok(Self::Plain(packed))

@@ -75,7 +75,7 @@ impl Layout {
         })?;
         let corrupt = |label: &str| {
             Error::Image(format!(
-                "{name}: corrupt partition table: partition '{label}' has an impossible start or end"
+                "{name}: corrupt partition table: partition '{label}' has an invalid start or end"
             ))
         };
         let mut partitions = Vec::new();

@@ -27,7 +27,7 @@ pub fn verify(machine: &Machine, update: &Update, path: &str) -> Result<()> {
     let (digest, size) = sha256::of_reader(file).or_boot(|| format!("{path}: cannot read"))?;
     if size != known.size || digest != known.sha256 {
         return Err(Error::Unverified(format!(
-            "the staged UKI {path} is not what was written any more; write the update again"
+            "the staged UKI {path} differs from what was written; write the update again"
         )));
     }
     Ok(())

@@ -46,7 +46,9 @@ pub fn fail(machine: &mut Machine, reason: &str, tries: u32) -> Result<Reaction>
     let mut state = machine.state();
     let tried = state.unhealthy.iter().find(|u| u.entry == entry.id()).map(|u| u.tried);
     let Some(remedy) = next(tried) else {
-        return Ok(Reaction::Stay("it was already left for the other system once".into()));
+        return Ok(Reaction::Stay(
+            "it was not healthy before, and the machine already switched to the other system then".into(),
+        ));
     };
     let other = other_is_unhealthy(machine, &state, &entry);
     remember(&mut state, machine, &entry, remedy, reason);

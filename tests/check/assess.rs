@@ -129,7 +129,7 @@ fn the_rollback_unit_says_how_the_assessment_died() {
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
     assert_eq!(
         tree.status()["failures"][0]["reason"],
-        "the assessment has died: abide-assess.service failed (signal, signal 9)"
+        "the assessment ended without a result: abide-assess.service failed (signal, signal 9)"
     );
 }
 

@@ -68,7 +68,7 @@ const CASES: [Case; 10] = [
         keys: "kind = 'process'\npidfile = '/run/app.pid'",
         well: |tree| process(tree, "S"),
         ill: |tree| process(tree, "Z"),
-        reason: "17 of /run/app.pid does not run",
+        reason: "17 of /run/app.pid is not running",
         hangs_on: Some("proc/17/stat"),
     },
     Case {

@@ -28,7 +28,10 @@ fn a_closed_window_delays_the_reboot_but_not_the_download() {
     assert_eq!(tree.entries(), ["edge_1.0.efi"]);
     assert!(!reboots(&tree));
     let motd = fs::read_to_string(tree.path("run/motd.d/abide")).unwrap();
-    assert_eq!(motd, format!("Abide: 2.0 is not installed yet: {sentence}.\n`abide status` shows more.\n"));
+    assert_eq!(
+        motd,
+        format!("Abide: 2.0 is not installed yet: {sentence}.\n`abide status` shows the details.\n")
+    );
     let status = tree.abide(&["status"]).ok().stdout;
     assert!(status.contains(&format!("feed     2.0          available: {sentence}")), "{status}");
     // The download is not repeated.
@@ -101,7 +104,7 @@ fn a_scheduled_download_waits_for_its_time_and_a_command_does_not() {
     let until = tree.status()["feed"]["until"].as_str().unwrap().parse::<Timestamp>().unwrap();
     let day = Timestamp::now().checked_add(48.hours()).unwrap();
     assert!(until < day, "before the window: {until}");
-    assert_eq!(words(&tree).2, "Waiting for the time of the download");
+    assert_eq!(words(&tree).2, "Waiting for the scheduled time of the download");
     tree.abide(&["update"]).ok();
     assert!(feed.asked().iter().any(|path| path.ends_with(".zst")));
 }

@@ -239,7 +239,7 @@ fn a_trial_that_is_denied_is_rolled_back_and_everybody_is_told_why() {
     edge.put("/run/oops.ko", &oops::module());
     edge.vm.send("insmod /run/oops.ko").unwrap();
     assert_eq!(edge.next_boot().version, "2.0", "the third try");
-    wait_for_event(&mut edge, &controller, "failed 2.0 check 'kernel': the kernel says: Oops: ");
+    wait_for_event(&mut edge, &controller, "failed 2.0 check 'kernel': the kernel logged: Oops: ");
 
     // A check that hangs ends the trial long before the deadline.
     wait_for_checks(&mut edge);

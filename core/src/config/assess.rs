@@ -26,10 +26,10 @@ settings! {
     /// The limits of a trial.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Assess checked by fits {
-        /// How long the new system must stay healthy without a break before it is committed.
+        /// How long the new system must stay healthy without interruption before it is committed.
         pub test_window: Span = Duration::from_secs(10 * 60);
-        /// An uncommitted trial has failed this long after the start of the kernel, whatever else happens. Must be
-        /// longer than the test window.
+        /// The time from the start of the kernel after which an uncommitted trial fails. Must be longer than the
+        /// test window.
         pub deadline: Span = Duration::from_secs(20 * 60);
         /// What happens when a trial fails its checks. `"rollback"`: mark the new system bad and reboot into the
         /// old one at once. `"retry"`: reboot and use up the tries first.

@@ -45,7 +45,7 @@ const UNITS: &[(&str, u64)] = &[
 /// What it must be, for a message; `infinity` is refused, as every time is a limit.
 pub fn parse(text: &str) -> Result<Duration, String> {
     if text.trim() == "infinity" {
-        return Err("a span of time that ends, as every time is a limit".into());
+        return Err("a finite span of time, because every time is a limit".into());
     }
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -65,7 +65,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         };
         let part = scaled(number, scale)
             .ok_or_else(|| format!("a span of time such as \"1h 30min\", not '{text}'"))?;
-        total = total.checked_add(part).ok_or("a span of time that is shorter")?;
+        total = total.checked_add(part).ok_or("a shorter span of time")?;
         rest = after.trim_start();
     }
     Ok(Duration::from_micros(total))

@@ -15,7 +15,7 @@ impl Baseline {
     #[must_use]
     pub fn read(root: &Root) -> Option<Self> {
         let text = fs::read_to_string(root.path(PATH)).ok()?;
-        serde_json::from_str(&text).map_err(|e| warn!("{PATH}: not understood: {e}")).ok()
+        serde_json::from_str(&text).map_err(|e| warn!("{PATH}: cannot parse: {e}")).ok()
     }
 
     /// Leaves it for `commit`.

@@ -69,7 +69,7 @@ impl BootNote {
         let note: Self = match serde_json::from_str(&text) {
             Ok(note) => note,
             Err(e) => {
-                warn!("{}: not understood: {e}", path.display());
+                warn!("{}: cannot parse: {e}", path.display());
                 return None;
             }
         };

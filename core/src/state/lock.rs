@@ -48,7 +48,7 @@ impl Lock {
         match flock(&file, how) {
             Ok(()) => Ok(Self { _file: file }),
             Err(Errno::WOULDBLOCK) => {
-                Err(Error::Busy("another abide is at work; try again when it is done".into()))
+                Err(Error::Busy("another abide is running; try again when it has ended".into()))
             }
             Err(e) => Err(Error::Failed(format!("{}: cannot lock: {e}", path.display()))),
         }

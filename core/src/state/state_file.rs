@@ -141,7 +141,7 @@ fn read_generation(esp: &dyn Volume, path: &str, file: usize) -> Option<Generati
         Ok(Some((sequence, state))) => Some(Generation { file, sequence, state }),
         Ok(None) => None,
         Err(why) => {
-            warn!("{path}: {why}; the other generation counts");
+            warn!("{path}: {why}; using the other generation");
             None
         }
     }
@@ -194,7 +194,7 @@ pub fn decode(bytes: &[u8]) -> std::result::Result<Option<(u64, State)>, String>
     if checksum(sequence, body) != sum {
         return Err("checksum does not match".into());
     }
-    let state = serde_json::from_slice(body).map_err(|e| format!("not understood: {e}"))?;
+    let state = serde_json::from_slice(body).map_err(|e| format!("cannot parse: {e}"))?;
     Ok(Some((sequence, state)))
 }
 

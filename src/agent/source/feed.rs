@@ -57,7 +57,7 @@ impl UpdateSource for FeedSource<'_> {
 
     fn wanted(&self, view: &View<'_>) -> Result<Goal> {
         let Some(folder) = self.last_read(view) else {
-            return Ok(Goal::Nothing(Wait::idle("The feed was not polled yet")));
+            return Ok(Goal::Nothing(Wait::idle("The feed has not been polled yet")));
         };
         let catalog = match poll::read(&folder, view.verifier) {
             Ok(catalog) => catalog,

@@ -73,7 +73,7 @@ pub fn refuse_foreign_devices(root: &Root) -> Result<()> {
         }
         if uuid.starts_with("CRYPT-VERITY-") {
             if !published_hash {
-                return Err(unsupported("a dm-verity tree that is made on the device", name.trim()));
+                return Err(unsupported("a dm-verity tree that is created on the device", name.trim()));
             }
         } else if uuid.starts_with("CRYPT-") {
             return Err(unsupported("full-disk encryption", name.trim()));

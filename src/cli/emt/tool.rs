@@ -21,12 +21,12 @@ Options:
   -w       Write the image given with -u into the other slot
   -u       The image: a path, or an http:// or https:// URL
   -s       The SHA-256 of the image as it is published; -w needs it
-  -a       Boot what was written next, on trial
+  -a       Make the written image boot next, on trial
   -c       Keep the running system, if it is the one on trial
   -h       Show this help
   --debug  Increase verbosity
 
--w, -a and -c may be combined and are done in this order.";
+-w, -a and -c can be combined; they run in this order.";
 
 /// The parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]

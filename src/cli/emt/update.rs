@@ -24,8 +24,9 @@ Usage: os-update.sh IMAGE SHA256
        os-update.sh -u BASE_URL -r RELEASE -v BUILD
 
 Writes the image into the other slot, puts it on trial and reboots. The checksum is a
-SHA-256 or a file that starts a line with one. With -r and -v the image is
-BASE_URL/edge-readonly-RELEASE.BUILD-signed.raw.gz and its checksum lies beside it as .sha256sum.
+SHA-256 digest, or a file with a line that starts with one. With -r and -v the image is
+BASE_URL/edge-readonly-RELEASE.BUILD-signed.raw.gz, and its checksum is in the file of the same
+name with the suffix .sha256sum.
 
   -h  Show this help";
 

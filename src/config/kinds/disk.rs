@@ -15,9 +15,9 @@ settings! {
         pub free: Optional<Size> = None, example "512M";
         /// How many percent of the file system must be free for unprivileged users.
         pub free_percent: Optional<Count<1, 100>> = None, example 10;
-        /// How many inodes must be free, which is how many more files there is room for.
+        /// How many inodes must be free. Each new file needs one.
         pub free_inodes: Optional<Size> = None, example "10K";
-        /// Whether a file system that is, or has become, read-only fails.
+        /// Whether the check fails if the file system is read-only, or has become so.
         pub writable: Flag = true;
     }
 }

@@ -13,7 +13,7 @@ settings! {
     pub struct FileCheck checked by can_be {
         /// The file or folder.
         pub path: AbsolutePath, example "/data/ready";
-        /// Whether it must exist, or must not.
+        /// Whether it must exist. `false`: it must not exist.
         pub exists: Flag = true;
         /// Whether it must have been written since the start of the kernel.
         pub newer_than_boot: Flag = false;

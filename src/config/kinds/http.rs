@@ -11,15 +11,15 @@ settings! {
     /// `kind = "http"`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct HttpCheck checked by posts {
-        /// What is asked for.
+        /// The URL to request.
         pub url: Url, example "https://orchestrator.example/healthz";
         /// The HTTP method.
         pub method: Word<Method> = Method::Get;
-        /// What is posted. Needs `method = "POST"`.
+        /// The body of the request. Needs `method = "POST"`.
         pub body: Optional<Text> = None;
         /// The status codes that pass.
         pub status: OptionalList<Count<100, 599>> = vec![], otherwise "any of 200 to 299", example [200, 401];
-        /// A pattern that some line of the answer (its first MiB) must match.
+        /// A pattern that a line of the response (its first MiB) must match.
         pub matches: Optional<Pattern> = None, example "*ready*";
         /// A file of PEM certificates to check the server against.
         pub ca: Optional<AbsolutePath> = None, otherwise "the system's", example "/etc/abide/ca.pem";

@@ -12,7 +12,7 @@ settings! {
     /// there is a default route, and its gateway answers.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct NetworkCheck checked by has_gateway {
-        /// The names of interfaces. An empty list means any interface but the loopback.
+        /// The names of interfaces. An empty list means any interface except the loopback.
         pub interfaces: List<Pattern> = vec![];
         /// `"any"`: one usable interface is enough. `"all"`: each pattern must have an interface, and all of these
         /// must be usable.
@@ -25,7 +25,7 @@ settings! {
         pub gateway: Optional<Flag> = default_route.then_some(true), otherwise "as `default_route`", example true;
         /// Names that must resolve.
         pub resolve: List<Text> = vec![];
-        /// Addresses that must accept a TCP connection. An IPv6 address stands in brackets.
+        /// Addresses that must accept a TCP connection. An IPv6 address needs brackets.
         pub connect: List<HostAndPort> = vec![];
     }
 }

@@ -48,7 +48,7 @@ impl Settings for ProcessCheck {
             (None, Some(file)) => FindBy::Pidfile(file),
             (None, None) => return Err(section.error("needs program = \"NAME\" or pidfile = \"/FILE\"")),
             (Some(_), Some(_)) => {
-                return Err(section.error_at("pidfile", "program is there, too; use one of them"));
+                return Err(section.error_at("pidfile", "program is set, too; set only one of them"));
             }
         };
         Ok(Self { find_by, memory_max })

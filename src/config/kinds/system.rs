@@ -8,7 +8,7 @@ settings! {
     /// `kind = "system"`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SystemCheck {
-        /// Units that may fail, beside those that had already failed on the last committed system.
+        /// Units that may fail, in addition to those that had already failed on the last committed system.
         pub allow_failed: List<Pattern> = vec![];
     }
 }

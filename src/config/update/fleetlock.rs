@@ -21,7 +21,7 @@ settings! {
         pub ca: Optional<AbsolutePath> = None, otherwise "the system's", example "/etc/abide/ca.pem";
         /// How long to wait for an unresponsive server before `if_away` applies.
         pub patience: Span = Duration::from_secs(24 * 60 * 60);
-        /// What happens after `patience`. `"stay"`: keep running, and reboot when the server is back. `"reboot"`:
+        /// What happens after `patience`. `"stay"`: keep running, and reboot when the server responds again. `"reboot"`:
         /// reboot without the lock.
         pub if_away: Word<IfAway> = IfAway::Stay;
     }
@@ -37,7 +37,7 @@ impl TextRule for Group {
     fn problem(text: &str) -> Option<String> {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
         let is_name = !text.is_empty() && text.chars().all(fits);
-        (!is_name).then(|| "must be of letters, digits, '.' and '-'".into())
+        (!is_name).then(|| "must consist of letters, digits, '.' and '-'".into())
     }
 }
 

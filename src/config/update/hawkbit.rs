@@ -33,7 +33,7 @@ settings! {
         /// When a forced action is carried out. `"window"`: in a maintenance window, when nothing inhibits the
         /// reboot, as any other action. `"now"`: at once.
         pub forced: Word<Forced> = Forced::Window;
-        /// Attributes of the machine to send to the server, beside those that Abide knows.
+        /// Attributes of the machine to send to the server, in addition to Abide's own.
         pub attributes: TextsByName = BTreeMap::new(), example { site = "north" };
     }
 }
@@ -47,7 +47,7 @@ impl TextRule for ServerUrl {
 
     fn problem(text: &str) -> Option<String> {
         if text.contains('@') {
-            return Some("must be without a name or a password; see token".into());
+            return Some("must not contain a user name or a password; use token".into());
         }
         Url::problem(text)
     }
@@ -110,7 +110,7 @@ impl HawkBit {
 
     fn has_one_token(&self, section: &Section<'_>) -> Result<()> {
         if self.target_token.is_some() && self.gateway_token.is_some() {
-            return Err(section.error_at("gateway_token", "token is there, too; only one can be sent"));
+            return Err(section.error_at("gateway_token", "token is set, too; set only one of them"));
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ settings! {
     pub struct MaintenanceWindow checked by is_possible {
         /// The name by which fragments change this window.
         pub name: Optional<Text> = None, example "night";
-        /// Single dates on which it opens, beside the `days`.
+        /// Single dates on which it opens, in addition to the `days`.
         pub dates: OptionalList<DateOfYear> = vec![], example ["2026-12-24"];
         /// The days of the week on which it opens.
         pub days: Optional<List<Word<Day>>> = dates.is_empty().then(every_day),

@@ -75,7 +75,7 @@ settings! {
         pub files: List<AbsolutePath> = vec![];
         /// Files that inhibit the reboot while a process holds a lock on them (flock(1)).
         pub locks: List<AbsolutePath> = vec![];
-        /// The longest time that an update is inhibited. After that it is installed all the same.
+        /// The longest time that an update is inhibited. After that it is installed anyway.
         pub longest: Span = 7 * DAY;
     }
 }

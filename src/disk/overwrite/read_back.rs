@@ -65,7 +65,7 @@ impl Shared<'_> {
             };
             if !is_right {
                 return Err(Error::Unverified(format!(
-                    "{}: what was written at byte {offset} reads back differently; the disk is failing",
+                    "{}: the data read back at byte {offset} differs from what was written; the disk is failing",
                     self.device.path().display(),
                 )));
             }

@@ -34,7 +34,7 @@ impl Probe for ClockProbe {
             false => Ok(by_timesyncd.then_some(Duration::ZERO)),
         };
         match (state, self.config.max_error) {
-            (Err(e), _) => ProbeResult::NotYet(format!("the kernel does not tell about the clock: {e}")),
+            (Err(e), _) => ProbeResult::NotYet(format!("cannot read the state of the kernel's clock: {e}")),
             (Ok(None), None) if by_timesyncd => ProbeResult::Pass,
             (Ok(None), _) => ProbeResult::NotYet("the clock is not synchronised".into()),
             (Ok(Some(error)), Some(most)) if error > most => ProbeResult::NotYet(format!(

@@ -36,7 +36,7 @@ impl Probe for DiskProbe {
     fn run(&mut self, _limit: Duration) -> ProbeResult {
         let problem = match statvfs(&self.root.path(&self.config.path)) {
             Ok(stat) => problem(&self.config, Room::of(&stat)),
-            Err(e) => Some(format!("cannot be looked at: {e}")),
+            Err(e) => Some(format!("cannot be accessed: {e}")),
         };
         problem.map_or(ProbeResult::Pass, |problem| {
             ProbeResult::NotYet(format!("{} {problem}", self.config.path))

@@ -33,7 +33,7 @@ impl FileProbe {
             Ok(metadata) => metadata,
             Err(e) if e.kind() == ErrorKind::NotFound && !self.config.exists => return Ok(()),
             Err(e) if e.kind() == ErrorKind::NotFound => return Err("does not exist".into()),
-            Err(e) => return Err(format!("cannot be looked at: {e}")),
+            Err(e) => return Err(format!("cannot be accessed: {e}")),
         };
         if self.config.newer_than_boot {
             let age = metadata

@@ -73,7 +73,7 @@ fn evaluate(config: &HttpCheck, status: u16, body: &str) -> Result<(), String> {
     }
     match &config.matches {
         Some(wanted) if !body.lines().any(|line| pattern::matches(wanted, line)) => {
-            Err(format!("no line of the answer matches '{wanted}'"))
+            Err(format!("no line of the response matches '{wanted}'"))
         }
         _ => Ok(()),
     }
@@ -141,7 +141,7 @@ mod tests {
     fn the_answer_must_match() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"state\":\"ready\"}";
         assert_eq!(ask(answer, "matches = '*\"ready\"*'"), ProbeResult::Pass);
-        assert_eq!(told(ask(answer, "matches = 'ok'")), "no line of the answer matches 'ok'");
+        assert_eq!(told(ask(answer, "matches = 'ok'")), "no line of the response matches 'ok'");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Probe for KernelProbe {
         }
         match self.complaint() {
             Ok(None) => ProbeResult::Pass,
-            Ok(Some(complaint)) => ProbeResult::Failed(format!("the kernel says: {complaint}")),
+            Ok(Some(complaint)) => ProbeResult::Failed(format!("the kernel logged: {complaint}")),
             Err(e) => ProbeResult::NotYet(format!("{LOG}: {e}")),
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(
             run(0, &log),
             ProbeResult::Failed(
-                "the kernel says: INFO: task kworker/0:1:12 blocked for more than 120 seconds.".into()
+                "the kernel logged: INFO: task kworker/0:1:12 blocked for more than 120 seconds.".into()
             )
         );
     }

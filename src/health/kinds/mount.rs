@@ -29,7 +29,7 @@ impl Probe for MountProbe {
         let mounts = Process::new_with_root(self.root.path("/proc/self")).and_then(|own| own.mountinfo());
         let problem = match mounts {
             Ok(mounts) => problem(&self.config, mounts.iter()),
-            Err(e) => Some(format!("cannot be looked up: {e}")),
+            Err(e) => Some(format!("cannot be accessed: {e}")),
         };
         problem.map_or(ProbeResult::Pass, |problem| {
             ProbeResult::NotYet(format!("{} {problem}", self.config.path))

@@ -30,7 +30,7 @@ impl ProcessProbe {
             FindBy::Pidfile(file) => (format!("the process of {file}"), vec![self.of_pidfile(file)?]),
         };
         if found.is_empty() {
-            return Err(format!("{name} does not run"));
+            return Err(format!("{name} is not running"));
         }
         let Some(most) = self.config.memory_max else { return Ok(()) };
         // In kibibytes, and absent for the kernel's own threads.
@@ -50,11 +50,11 @@ impl ProcessProbe {
 
     fn of_pidfile(&self, file: &str) -> Result<Process, String> {
         let text = fs::read_to_string(self.root.path(file)).map_err(|e| format!("{file}: {e}"))?;
-        let pid: i32 = text.trim().parse().map_err(|_| format!("{file}: holds no process id"))?;
+        let pid: i32 = text.trim().parse().map_err(|_| format!("{file}: contains no process ID"))?;
         let process = Process::new_with_root(self.root.path(format!("/proc/{pid}")));
         match process {
             Ok(process) if is_alive(&process) => Ok(process),
-            _ => Err(format!("the process {pid} of {file} does not run")),
+            _ => Err(format!("the process {pid} of {file} is not running")),
         }
     }
 }
@@ -112,7 +112,7 @@ mod tests {
     fn a_process_that_does_not_run_is_told() {
         assert_eq!(
             run(FindBy::Program("no-such-program".into()), None),
-            ProbeResult::NotYet("no-such-program does not run".into())
+            ProbeResult::NotYet("no-such-program is not running".into())
         );
     }
 

@@ -97,7 +97,7 @@ pub fn verify(
     } else {
         DetachedSignature::from_bytes_many(signature).map_err(unreadable)?.collect()
     };
-    let mut problem = "holds no readable signature (an unknown algorithm?)".to_owned();
+    let mut problem = "holds no readable signature (perhaps an unknown algorithm)".to_owned();
     for signature in found {
         match check(keys, bytes, &signature.map_err(unreadable)?.signature, now) {
             Ok(signer) => return Ok(signer),

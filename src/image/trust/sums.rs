@@ -43,7 +43,7 @@ impl Sums {
             let digest = digest.to_ascii_lowercase();
             let known = sums.digests.insert(name.to_owned(), digest.clone());
             if known.is_some_and(|known| known != digest) {
-                return Err(wrong("gives a file a second digest"));
+                return Err(wrong("lists a file again with another digest"));
             }
         }
         Ok(sums)

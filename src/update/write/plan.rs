@@ -113,7 +113,7 @@ impl PlanInput<'_> {
         let uki = &self.image.uki;
         if let Some(node) = uki.main.cmdline.as_deref().and_then(RootArg::mapped) {
             return Err(Error::Refused(format!(
-                "the image boots {node}, which needs encryption or a verity tree made on the device; that is not \
+                "the image boots {node}, which needs encryption or a verity tree that is created on the device; that is not \
                  supported: an image is written as it was published"
             )));
         }
@@ -220,8 +220,8 @@ fn identity(uki: &Uki) -> Result<(String, String)> {
 /// What the UKI's command line lacks, if its kernel would hang after a panic.
 fn hangs_on_panic(uki: &Uki) -> Option<&'static str> {
     (uki.main.cmdline.as_deref().and_then(reboots_on_panic) != Some(true)).then_some(
-        "its UKI has no panic= on its command line: if the kernel panics before the initramfs, the \
-         machine hangs instead of falling back; add panic=10",
+        "its UKI has no panic= on its command line: if the kernel panics before the initramfs starts, \
+         the machine hangs instead of falling back; add panic=10",
     )
 }
 

@@ -99,7 +99,7 @@ pub static ROWS: &[Row] = &[
         start: Image(NEW, "initrd-hang"),
         settings: "",
         story: stories::falls_back,
-        end: fell_back("initramfs", 3, "did not have the root ready in time"),
+        end: fell_back("initramfs", 3, "the root was not ready in time"),
     },
     Row {
         name: "root-damaged",
@@ -270,7 +270,7 @@ pub static ROWS: &[Row] = &[
         start: Trial,
         settings: "",
         story: stories::assess_is_killed,
-        end: fell_back("checks", 1, "the assessment has died"),
+        end: fell_back("checks", 1, "the assessment ended without a result"),
     },
     Row {
         name: "assess-frozen",

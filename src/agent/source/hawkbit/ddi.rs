@@ -163,7 +163,7 @@ fn clock_time(text: &str) -> Option<Duration> {
 }
 
 fn parse<'j, T: Deserialize<'j>>(json: &'j [u8]) -> Result<T, String> {
-    serde_json::from_slice(json).map_err(|e| format!("cannot parse the answer: {e}"))
+    serde_json::from_slice(json).map_err(|e| format!("cannot parse the response: {e}"))
 }
 
 #[derive(Deserialize)]

@@ -60,7 +60,7 @@ fn failed(update: &Update, failures: &[Failure]) -> Vec<String> {
         (None, None) => return vec![format!("{} failed", update.version)],
     };
     let previous = update.previous.as_ref().and_then(|previous| previous.version.as_deref());
-    let back = previous.map(|version| format!(", back to {version}")).unwrap_or_default();
+    let back = previous.map(|version| format!(" to {version}")).unwrap_or_default();
     let mut lines = vec![format!("{} was rolled back{back}: {reason}", update.version)];
     lines.push(format!("phase: {}", phase.as_str()));
     for check in checks {

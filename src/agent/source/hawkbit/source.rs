@@ -54,7 +54,7 @@ impl<'a> HawkbitSource<'a> {
     fn deliver(&mut self, client: &DdiClient) {
         let root = self.context.root;
         if let Err(e) = client.deliver(&mut self.ledger, |ledger| ledger.write(root)) {
-            warn!("{e}; {} items of feedback for hawkBit wait", self.ledger.waiting.len());
+            warn!("{e}; feedback items that wait for hawkBit: {}", self.ledger.waiting.len());
         }
     }
 

@@ -72,7 +72,7 @@ fn usable<'f>(config: &NetworkCheck, state: &'f NetworkState) -> Result<Vec<&'f 
         .interfaces
         .iter()
         .filter(|pattern| !state.interfaces.iter().any(|i| pattern::matches(pattern, &i.name)))
-        .map(|pattern| format!("there is no {pattern}"));
+        .map(|pattern| format!("there is no interface {pattern}"));
     problems.extend(missing);
     if problems.is_empty() && usable.is_empty() {
         return Err("there is no network interface".into());
