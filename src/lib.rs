@@ -1,9 +1,8 @@
 //! Abide keeps image-based Linux machines on systemd-boot bootable through every update.
 //!
 //! This crate is the product; it stands on `abide_core`, which knows what a boot is and how a trial is
-//! given up. A house of floors; each imports only from those below it:
-//! `cli` → `assess`, `agent` → `events`, `doctor` → `update` → `health`, `feed` → `image` → `systemd`,
-//! `boot`, `disk` → `config`.
+//! given up. Its layers, each of which imports only from those after it: `cli` → `assess`, `agent` →
+//! `events`, `doctor` → `update` → `health`, `feed` → `image` → `systemd`, `boot`, `disk` → `config`.
 
 pub mod agent;
 pub mod assess;

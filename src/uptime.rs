@@ -6,7 +6,7 @@ use procfs::{FromRead, Uptime};
 
 use abide_core::root::Root;
 
-/// The time since the kernel started; `None` if procfs does not tell.
+/// The time since the kernel started; `None` if procfs does not show it.
 #[must_use]
 pub fn read(root: &Root) -> Option<Duration> {
     let uptime = Uptime::from_file(root.path("/proc/uptime")).ok()?;

@@ -21,10 +21,10 @@ pub enum Error {
     /// There is nothing to apply, commit or roll back.
     #[error("{0}")]
     Nothing(String),
-    /// Policy says no: failed before, too early, a downgrade, a pinned default, does not fit.
+    /// Refused by the policy: failed before, too early, a downgrade, a pinned default, does not fit.
     #[error("{0}")]
     Refused(String),
-    /// A digest or signature does not match, or what was written reads back differently.
+    /// A digest or signature does not match, or the data read back differs from what was written.
     #[error("{0}")]
     Unverified(String),
     /// Another Abide holds the lock.
@@ -52,7 +52,7 @@ impl Error {
     }
 }
 
-/// Gives a foreign error its place among ours, with the thing it happened to.
+/// Converts a foreign error into one of ours, with the thing that it is about.
 ///
 /// `fs::read(&path).or_boot(|| format!("{}: cannot read", path.display()))`
 pub trait OrError<T> {

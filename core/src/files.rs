@@ -13,7 +13,7 @@ use crate::error::{OrError, Result};
 /// Creates its folder where that is missing.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if it cannot be written; the old one is there then.
+/// [`crate::error::Error::Failed`] if it cannot be written; the old one remains.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let what = || format!("{}: cannot write", path.display());
     let dir = path.parent().unwrap_or(Path::new("/"));

@@ -1,7 +1,7 @@
-//! What a boot is, and how a trial is given up: the floors that both of Abide's executables stand on.
+//! What a boot is, and how a trial is given up: the layers that both of Abide's executables need.
 //!
-//! From the ground up, each importing only from those below it: `error`, `arch`, `hex`, `sys`, `root`, `files`,
-//! `mounts`, `logger` → `config` → `disk` → `boot` → `state` → `update`.
+//! From the lowest up, each importing only from those before it: `error`, `arch`, `hex`, `sys`, `root`,
+//! `files`, `mounts`, `logger` → `config` → `disk` → `boot` → `state` → `update`.
 
 pub mod arch;
 pub mod boot;

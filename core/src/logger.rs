@@ -1,5 +1,5 @@
-//! Where messages go: stderr, with priorities where the journal listens, and the
-//! kernel's log in the initramfs, where nobody else does.
+//! Where messages go: stderr, with priorities if that is the journal, and in the initramfs also the
+//! kernel's log.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -78,7 +78,7 @@ impl Log for Logger {
             }
         }
         let prefix = if self.journal { format!("<{priority}>") } else { String::new() };
-        // There is nowhere left to complain to when stderr is gone.
+        // Without stderr, an error cannot be reported.
         writeln!(std::io::stderr(), "{prefix}abide: {word}{text}").unwrap_or_default();
     }
 

@@ -56,11 +56,11 @@ pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
 }
 
-/// Sets the time limit of a watchdog in seconds; returns the one that it took, which may be
-/// another where its hardware is coarse.
+/// Sets the time limit of a watchdog in seconds; returns the one in effect, which may differ if the hardware is
+/// coarse.
 ///
 /// # Errors
-/// If `watchdog` is no watchdog, or cannot be set to that.
+/// If `watchdog` is not a watchdog, or cannot be set to that.
 pub fn set_watchdog_timeout(watchdog: &File, seconds: u16) -> io::Result<i32> {
     const SETTIMEOUT: Opcode = opcode::read_write::<libc::c_int>(b'W', 6);
     let mut seconds = libc::c_int::from(seconds);

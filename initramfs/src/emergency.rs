@@ -1,4 +1,4 @@
-//! The initramfs cannot go on: whether that ends a trial, and what is left behind.
+//! The initramfs cannot continue: whether that ends a trial, and what is recorded.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ use abide_core::state::BootNote;
 use crate::early::early;
 use crate::stranded;
 
-/// How long an initramfs that gives up waits for the ESP, which may show up after the root has
-/// failed. The unit that runs this has more.
+/// How long to wait for the ESP, which may appear after the root has failed. The unit that runs this has
+/// a longer limit.
 const ESP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The initramfs cannot go on. Finds out what this boot is, where the early stage has not come to
-/// that yet, and leaves the reason why a trial ends here. The unit that runs this then reboots a trial.
+/// Runs when the initramfs cannot continue. Finds out what this boot is, if the early stage has not, and
+/// records why a trial ends here. The unit that runs this then reboots a trial.
 ///
 /// # Errors
 /// If the ESP cannot be written.
@@ -26,13 +26,13 @@ pub fn emergency(root: &Root) -> Result<()> {
     wait_for_esp(root);
     early(root)?;
     if BootNote::read(root).is_none() {
-        // Not known yet: the early stage ends it where the ESP shows up later.
+        // Not known yet: the early stage ends it if the ESP appears later.
         return stranded::mark(root);
     }
     if stranded::is_trial(root) { stranded::lose(root) } else { Ok(()) }
 }
 
-/// Until the ESP is there, if what this boot is can only be told from it.
+/// Waits for the ESP, if only the ESP shows what this boot is.
 fn wait_for_esp(root: &Root) {
     if BootNote::read(root).is_some() || !root.is_live() {
         return;

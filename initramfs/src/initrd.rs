@@ -1,7 +1,7 @@
 //! The initramfs stage and its parts.
 //!
-//! A committed boot is never stopped from here: whatever goes wrong is logged,
-//! and the boot goes on. On a trial the exit code counts; the units reboot on it.
+//! A committed boot is never stopped from here: errors are logged, and the boot continues. On a trial
+//! the exit code counts; the units reboot on it.
 
 use std::str::FromStr;
 
@@ -15,9 +15,9 @@ use crate::{early, emergency, new_root};
 pub enum Part {
     /// As soon as the ESP is there: what is this boot?
     Early,
-    /// Once the root is mounted: is it the one that was staged?
+    /// After the root is mounted: verify that it is the staged one.
     Root,
-    /// The initramfs cannot go on: leave the reason behind.
+    /// The initramfs cannot continue: record the reason.
     Emergency,
 }
 
@@ -37,7 +37,7 @@ impl FromStr for Part {
 /// Runs a part of the stage.
 ///
 /// # Errors
-/// Only on a trial that must not go on; the machine then reboots.
+/// Only on a trial that must not continue; the machine then reboots.
 pub fn run(root: &Root, part: Part) -> Result<()> {
     match part {
         Part::Early => early::early(root),

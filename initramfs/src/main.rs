@@ -1,7 +1,6 @@
 //! The command line of the initramfs executable: `abide initrd [PART]`.
 //!
-//! Two words are all that its units ever say. A parser for more would cost each
-//! boot more time than the stage itself takes.
+//! Its units pass only two words. A full parser would take more time in each boot than the stage itself.
 
 use std::process::ExitCode;
 

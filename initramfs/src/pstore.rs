@@ -1,9 +1,9 @@
-//! The last words of a kernel that panicked, where the platform kept them.
+//! The last messages of a kernel that panicked, if the platform has stored them.
 //!
-//! Linux hands them to a "persistent store" (Documentation/ABI/testing/pstore): EFI variables,
-//! ACPI's ERST, or memory that survives a reset. They come in parts, the last one first, each a
-//! file with a heading, `Panic#1 Part1`. Nothing is removed here: systemd-pstore.service archives
-//! them, and other people want to read them, too.
+//! Linux hands them to a "persistent store" (Documentation/ABI/testing/pstore): EFI variables, ACPI's
+//! ERST, or memory that survives a reset. They come in parts, the last one first, each a file with a
+//! heading, `Panic#1 Part1`. Nothing is removed here: systemd-pstore.service archives them, and
+//! administrators may want to read them.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -16,11 +16,11 @@ use abide_core::root::Root;
 
 const STORE: &str = "/sys/fs/pstore";
 
-/// The backend that most machines that have EFI can do with. A module nearly everywhere; where it
-/// is built in, or another backend is there already, loading it changes nothing.
+/// The backend that works on most machines with EFI. It is usually a module. If it is built in, or
+/// another backend is active, loading it changes nothing.
 const MODULE: &str = "efi_pstore";
 
-/// Has panics be kept, and those that were be shown.
+/// Makes the kernel store panics, and shows the stored ones.
 ///
 /// # Errors
 /// [`Error::Failed`] if the kernel module cannot be loaded.
@@ -35,8 +35,8 @@ pub fn load(root: &Root) -> Result<()> {
     }
 }
 
-/// Why the last kernel panicked that did so since `since`, RFC 3339 in UTC. `None` where none did, or
-/// nothing was kept of it.
+/// The reason of the last kernel panic since `since`, RFC 3339 in UTC. `None` if there was none, or if
+/// none was stored.
 #[must_use]
 pub fn last_panic(root: &Root, since: &str) -> Option<String> {
     let mut parts: Vec<Part> = fs::read_dir(root.path(STORE))
@@ -45,8 +45,8 @@ pub fn last_panic(root: &Root, since: &str) -> Option<String> {
         .filter(|part| rfc_3339(part.time).as_str() >= since)
         .collect();
     parts.sort_by_key(|part| (Reverse(part.time), part.number));
-    // The line stands in one of the last parts of a panic. Where the store was nearly full, it may
-    // be missing from the last panic, but not from the one before.
+    // The line stands in one of the last parts of a panic. If the store was nearly full, the last panic
+    // may lack it, but not the one before.
     parts.iter().find_map(Part::panic)
 }
 

@@ -1,4 +1,4 @@
-//! An initramfs that has given up before it was known what this boot is.
+//! An initramfs that has failed before it was known what this boot is.
 
 use std::fs;
 use std::process::Command;
@@ -13,10 +13,10 @@ use abide_core::update::reboot;
 use abide_core::update::reboot::Manner;
 use abide_core::update::{Machine, trial};
 
-/// Exists once the initramfs has given up without knowing what this boot is.
+/// Exists if the initramfs has failed before it was known what this boot is.
 const STRANDED: &str = "/run/abide/stranded";
 
-/// Notes that the initramfs has given up.
+/// Records that the initramfs has failed.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
@@ -28,8 +28,7 @@ pub fn mark(root: &Root) -> Result<()> {
     fs::write(&path, "").or_failed(|| format!("{}: cannot write", path.display()))
 }
 
-/// Ends a trial that was recognised as one only after the initramfs had given up: nothing else
-/// would.
+/// Ends a trial that was recognised only after the initramfs had failed: nothing else would end it.
 ///
 /// # Errors
 /// If the machine cannot be rebooted.
@@ -47,7 +46,7 @@ pub fn is_trial(root: &Root) -> bool {
     BootNote::read(root).is_some_and(|note| note.kind == BootKind::Trial)
 }
 
-/// Leaves the reason why this try ends in the initramfs.
+/// Records why this try ends in the initramfs.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Boot`] if the ESP cannot be written.
@@ -61,7 +60,7 @@ pub fn lose(root: &Root) -> Result<()> {
     trial::lose(&mut machine, Verdict { phase: Phase::Initramfs, reason, checks: vec![] })
 }
 
-/// The first unit that has failed. What only gives up because of it has not failed itself.
+/// The first unit that has failed. Units that only depend on it have not failed themselves.
 fn failed_unit(root: &Root) -> Option<String> {
     if !root.is_live() {
         return None;

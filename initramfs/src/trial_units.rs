@@ -24,37 +24,37 @@ const LINKS: [(&str, &str); 5] = [
     // boot-complete.target, which is pulled in by nothing else.
     ("basic.target.wants", "abide-commit.service"),
     ("boot-complete.target.requires", "abide-assess.service"),
-    // Nobody is there for whom these would wait.
+    // These targets would wait for a person, and nobody is there.
     ("emergency.target.wants", "abide-rollback.service"),
     ("rescue.target.wants", "abide-rollback.service"),
 ];
 
-/// Gives the assessment, which can say more about the reason, the first word at the deadline.
+/// Lets the assessment, which knows the exact reason, end the trial first at the deadline.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Whatever fails that boot-complete.target requires, be it another's unit, or if the system falls
-/// into emergency mode: the trial cannot succeed any more.
+/// The trial can no longer succeed if any unit fails that boot-complete.target requires, or if the
+/// system enters emergency mode.
 const ON_FAILURE: &str = "[Unit]\nOnFailure=abide-rollback.service\n";
 
 /// Where systemd looks for changes to its own configuration; a file of another name in `/etc` that
 /// sorts later still wins.
 const MANAGER: &str = "/run/systemd/system.conf.d/00-abide.conf";
 
-/// A systemd that crashes freezes unless it is told to reboot, and takes the deadline's timer with
-/// it. (Since systemd 256 the key is an old name of `CrashAction=`, still understood.)
+/// If systemd crashes, it freezes unless it is configured to reboot, and the deadline's timer stops,
+/// too. (Since systemd 256 the key is an old name of `CrashAction=`, and still works.)
 const REBOOT_ON_CRASH: &str = "[Manager]\nCrashReboot=yes\n";
 
-/// What the initramfs stage has started, somebody must keep fed: systemd does that only where it is
-/// told to, and would else be reset by the hardware's own time limit in the middle of a good trial.
+/// The watchdog that the initramfs stage has started must be fed. systemd does that only if it is
+/// configured to. Otherwise the watchdog would reset the machine in the middle of a good trial.
 const FEED_WATCHDOG: &str = "RuntimeWatchdogSec=1min\n";
 const WATCHDOG: &str = "/dev/watchdog";
 
-/// Has the system that boots next start the assessment, the commit and the deadline.
-/// `deadline` counts from the start of the kernel.
+/// Makes the system that boots next start the assessment, the commit and the deadline. `deadline` counts
+/// from the start of the kernel.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/systemd/system` of `root` cannot be written. A trial
-/// must not go on then: nothing would end it.
+/// must not continue then: nothing would end it.
 pub fn install(root: &Root, deadline: Duration) -> Result<()> {
     let seconds = (deadline + GRACE).as_secs();
     // The empty assignment drops the unit's own value.
@@ -68,17 +68,17 @@ pub fn install(root: &Root, deadline: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Has a committed system that boots next and whose boots are counted get its tries back once it is
-/// healthy, whatever units are enabled there, and end by itself where it hangs.
+/// For a committed system whose boots are counted: makes it get its tries back once it is healthy,
+/// whatever units it has enabled, and makes it reset itself if it hangs.
 ///
 /// # Errors
-/// As [`install`]; the boot goes on then.
+/// As [`install`]; the boot continues then.
 pub fn install_for_counted(root: &Root) -> Result<()> {
     end_what_hangs(root)?;
     link(root, "multi-user.target.wants", "abide-every-boot.service")
 }
 
-/// A systemd that crashes reboots, and the watchdog that was started is fed by a systemd that does not.
+/// Configures systemd to reboot if it crashes, and to feed the watchdog that was started.
 fn end_what_hangs(root: &Root) -> Result<()> {
     let feed = if root.path(WATCHDOG).exists() { FEED_WATCHDOG } else { "" };
     write(root, MANAGER, &format!("{REBOOT_ON_CRASH}{feed}"))
@@ -93,7 +93,7 @@ fn write(root: &Root, name: &str, text: &str) -> Result<()> {
 fn link(root: &Root, folder: &str, unit: &str) -> Result<()> {
     let path = root.path(Path::new(RUN).join(folder).join(unit));
     create_parent(&path)?;
-    // systemd goes by the link's name; where it points to is for people.
+    // systemd uses only the link's name; its target is for people.
     match symlink(Path::new(UNITS).join(unit), &path) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other.or_failed(|| format!("{}: cannot link", path.display())),

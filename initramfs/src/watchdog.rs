@@ -11,14 +11,13 @@ use abide_core::sys;
 
 const DEVICE: &str = "/dev/watchdog";
 
-/// Seconds until it resets the machine. The rest of the initramfs must fit in, and nothing feeds it
-/// there: as long as abide-initrd-timeout.timer gives it. The limit that the hardware comes with
-/// (30 s is common) would end good trials of slow machines. The new system's systemd sets its own.
+/// Seconds until it resets the machine. It must cover the rest of the initramfs, where nothing feeds it:
+/// the same time as in abide-initrd-timeout.timer. The hardware's own limit (30 s is common) would end
+/// good trials of slow machines. The new system's systemd sets its own.
 const LIMIT: u16 = 180;
 
-/// Starts the watchdog and leaves it running: from now on somebody has to keep
-/// it fed, which systemd does where `RuntimeWatchdogSec=` says so. Where there is no
-/// watchdog, nothing happens.
+/// Starts the watchdog and leaves it running: from now on it must be fed, which systemd does if
+/// `RuntimeWatchdogSec=` is set. If there is no watchdog, nothing happens.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if there is one and it cannot be started.

@@ -54,8 +54,8 @@ impl<'a> AssessmentRun<'a> {
     }
 }
 
-/// The state on the ESP, above all the baseline of the last committed system. Without it the checks are
-/// stricter; the assessment goes on.
+/// The state on the ESP, with the baseline of the last committed system. Without it the checks are
+/// stricter; the assessment continues.
 pub(super) fn saved_state(root: &Root) -> State {
     match Machine::survey_boot(root, Access::Read) {
         Ok(machine) => machine.state(),

@@ -1,4 +1,4 @@
-//! The assessment of a committed system, where `every_boot` or `rearm` asks for it.
+//! The assessment of a committed system, if `every_boot` or `rearm` is set.
 
 use log::{info, warn};
 
@@ -17,8 +17,8 @@ use abide_core::update::Machine;
 use abide_core::update::reboot;
 use abide_core::update::reboot::Manner;
 
-/// Runs the checks on a committed system: to act on a failure (`every_boot`), to give its entry its tries
-/// back (`rearm`), or both. Does nothing on any other boot, or if neither is configured.
+/// Runs the checks on a committed system: to act on a failure (`every_boot`), to restore the tries of its
+/// entry (`rearm`), or both. Does nothing on any other boot, or if neither is configured.
 ///
 /// # Errors
 /// [`Error::Failed`] if the system is not healthy, after the response to it; those of surveying and
@@ -94,7 +94,7 @@ fn respond(root: &Root, config: &Config, reason: &str) -> Result<(String, Reacti
     })
 }
 
-/// Takes the counter off the running entry: without the assessment nothing would give the tries back.
+/// Removes the counter of the running entry: without the assessment nothing would restore the tries.
 fn stop_counting(root: &Root, config: &Config) -> Result<()> {
     if BootNote::read(root).is_some_and(|note| note.counted) { change(root, config, disarm) } else { Ok(()) }
 }

@@ -1,5 +1,4 @@
-//! Why a system has failed, as a verdict: from the checks, or from what systemd says where the checks give
-//! no reason.
+//! Why a system has failed, as a verdict: from the checks, or from systemd if the checks give no reason.
 
 use std::time::Duration;
 

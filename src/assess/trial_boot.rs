@@ -18,7 +18,7 @@ use abide_core::update::trial;
 
 /// Assesses the system on trial. Returns when it has passed; on any other boot at once.
 ///
-/// A configuration that cannot be read fails the trial: the checks that it asks for are not known.
+/// A configuration that cannot be read fails the trial: the checks are unknown.
 ///
 /// # Errors
 /// [`Error::Failed`] if the system did not pass, after the trial was ended and a reboot requested; the
@@ -77,7 +77,7 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
     }
 }
 
-/// Records how far this boot has come. The assessment goes on without the record.
+/// Records how far this boot has come. The assessment continues without the record.
 fn note_phase(root: &Root, phase: Phase) {
     if let Err(e) = trial::note_phase(root, phase) {
         warn!("{e}");

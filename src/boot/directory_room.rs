@@ -6,7 +6,7 @@ use abide_core::boot::esp::directory_entries::{PER_SECTOR, count};
 const DOTS: usize = 2;
 
 /// Whether a directory with these names has room for `new` in its first sector. An estimate: removed
-/// names may have left gaps that are too small one by one.
+/// names may have left gaps that are each too small.
 #[must_use]
 pub fn has_room<'a>(names: impl IntoIterator<Item = &'a str>, new: &str) -> bool {
     DOTS + names.into_iter().map(count).sum::<usize>() + count(new) <= PER_SECTOR

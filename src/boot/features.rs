@@ -1,11 +1,11 @@
-//! What the boot loader says it can do.
+//! The features that the boot loader reports.
 
 use abide_core::boot::LoaderVars;
 
 /// Bit of `LoaderFeatures`: the loader counts boots.
 const BOOT_COUNTING: u64 = 1 << 4;
 
-/// Whether the loader counts boots; `None` if it does not say.
+/// Whether the loader counts boots; `None` if it does not report that.
 #[must_use]
 pub fn boot_counting(vars: &LoaderVars) -> Option<bool> {
     vars.features.map(|features| features & BOOT_COUNTING != 0)

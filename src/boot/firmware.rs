@@ -1,8 +1,8 @@
-//! The firmware's own boot options, as far as they lead to the boot loader.
+//! The firmware's own boot options that lead to the boot loader.
 //!
-//! systemd-boot before 258 gives up on an entry that it cannot start and goes back to the firmware,
-//! which starts its next boot option. Only if that one leads to systemd-boot again does the
-//! machine come back; so it takes one option for each try, and one more for the boot after them.
+//! If systemd-boot before 258 cannot start an entry, it returns to the firmware, which starts its next
+//! boot option. The machine recovers only if that option leads to systemd-boot again. So it needs one
+//! option for each try, and one more for the boot after them.
 
 use std::io;
 
@@ -14,17 +14,17 @@ use efivar::{VarEnumerator, VarReader, VarWriter};
 
 use abide_core::boot::efi::efivars::EfiVars;
 
-/// What the options that are added are called; a number follows.
+/// The name of an added option; a number follows.
 const NAME: &str = "Linux Boot Manager, try ";
 /// `LOAD_OPTION_CATEGORY` of an option that boots (UEFI specification, 3.1.3).
 const CATEGORY: u32 = 0x1f00;
 
-/// What the firmware has, read once.
+/// The firmware's boot options, read once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BootOptions {
     /// `BootOrder`: the options in the order in which they are tried.
     pub order: Vec<u16>,
-    /// Each `Boot####` that there is, in the order or not; `None` for one that is not understood.
+    /// Each `Boot####`, also if `BootOrder` does not list it; `None` if it cannot be parsed.
     pub options: Vec<(u16, Option<BootEntry>)>,
     /// `BootCurrent`: the option that this boot came from.
     pub current: Option<u16>,
@@ -39,7 +39,7 @@ pub struct LoaderPath {
     pub files: Vec<String>,
 }
 
-/// What has to be written for enough options to lead to the loader.
+/// The changes after which enough options lead to the loader.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AddedOptions {
     /// Options to create, before the order names them.
@@ -50,10 +50,10 @@ pub struct AddedOptions {
 }
 
 impl BootOptions {
-    /// Reads the options; `None` where the firmware shows none.
+    /// Reads the options; `None` if the firmware shows none.
     ///
     /// # Errors
-    /// If `BootOrder` is there and cannot be read.
+    /// If `BootOrder` exists and cannot be read.
     pub fn read(vars: &EfiVars) -> io::Result<Option<Self>> {
         let Some(order) = numbers(vars, "BootOrder")? else { return Ok(None) };
         let mut ids: Vec<u16> =
@@ -71,7 +71,7 @@ impl BootOptions {
         let mut found: Vec<u16> = vec![];
         for id in self.order.iter().copied().filter(|id| self.get(*id).is_some_and(boots)) {
             let path = self.path_on(id, loader);
-            // The option that this boot came from has shown that it leads there, whatever it names.
+            // This boot proves that its option leads to the loader, whatever file that names.
             let leads = Some(id) == self.current
                 || path
                     .as_ref()
@@ -83,11 +83,11 @@ impl BootOptions {
         found
     }
 
-    /// What makes `needed` options lead to the loader; `None` if they do already. `partition` is the
-    /// ESP's, for where no option names it yet.
+    /// The changes after which `needed` options lead to the loader; `None` if they do already.
+    /// `partition` is that of the ESP, in case no option names it yet.
     ///
     /// # Errors
-    /// What is missing to make one up, in a sentence.
+    /// A sentence that says what is missing for a new option.
     pub fn plan(
         &self,
         loader: &LoaderPath,
@@ -178,10 +178,10 @@ pub fn fold(path: &str) -> String {
     format!("\\{}", path.replace('/', "\\").trim_start_matches('\\').to_ascii_lowercase())
 }
 
-/// Does what is planned: all of it, or nothing that the firmware would look at.
+/// Carries out the plan: all of it, or nothing that the firmware uses.
 ///
 /// # Errors
-/// The first write that failed. What was created before is deleted again; the order is as it was.
+/// The first write that failed. Options created before it are deleted again; `BootOrder` is unchanged.
 pub fn carry_out(vars: &mut impl VarWriter, plan: &AddedOptions) -> efivar::Result<()> {
     let flags = efivar::efi::VariableFlags::default();
     let mut created: Vec<Variable> = vec![];
@@ -238,7 +238,7 @@ fn option(vars: &EfiVars, id: u16) -> Option<BootEntry> {
     BootEntry::parse(bytes).map_err(|e| log::debug!("{name}: {e}")).ok()
 }
 
-/// Whether the device path keeps inside its bounds: the crate's parser takes its lengths as they come.
+/// Whether the device path stays within its bounds: the crate's parser does not check its lengths.
 fn is_well_formed(option: &[u8]) -> bool {
     let Some((head, rest)) = option.split_first_chunk::<6>() else { return false };
     let [.., low, high] = *head;

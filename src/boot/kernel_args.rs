@@ -1,4 +1,4 @@
-//! What a kernel command line says about what happens when something goes wrong.
+//! The words on a kernel command line that decide what happens after a failure.
 
 /// The values of `key=` on a command line, in order.
 fn values<'a>(cmdline: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
@@ -11,17 +11,16 @@ pub fn last<'a>(cmdline: &'a str, key: &'a str) -> Option<&'a str> {
     values(cmdline, key).last()
 }
 
-/// Whether a kernel with this command line reboots when it panics: `panic=` in seconds, negative
-/// for at once, 0 for never (Linux, `kernel-parameters.txt`). `None` where it says nothing; most
-/// kernels then stand still.
+/// Whether a kernel with this command line reboots when it panics: `panic=` in seconds, negative for at
+/// once, 0 for never (Linux, `kernel-parameters.txt`). `None` without that word; most kernels then hang.
 #[must_use]
 pub fn reboots_on_panic(cmdline: &str) -> Option<bool> {
     let seconds: i64 = last(cmdline, "panic")?.parse().ok()?;
     Some(seconds != 0)
 }
 
-/// The words that make a boot wait for a person, or end it with the machine off or standing still,
-/// where a machine that is alone has to reboot.
+/// The words that make a failed boot wait for a person, power off or halt. An unattended machine must
+/// reboot instead.
 ///
 /// `dracut.cmdline(7)`, `systemd(1)`, `kernel-command-line(7)`.
 #[must_use]

@@ -18,12 +18,12 @@ pub struct Listing {
     next: Option<Next>,
 }
 
-/// What is known of entries beside what their names say.
+/// Facts about the entries that their names do not contain.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
-    /// The one that this system was booted from, if it can be told.
+    /// The one that this system was booted from, if known.
     pub running: Option<&'a Entry>,
-    /// Id of one that is good, although it has tries.
+    /// The id of an entry that is good although it has a counter.
     pub counted: Option<&'a str>,
 }
 

@@ -1,5 +1,5 @@
-//! What only the product asks of the boot: the list of entries for people, a simulation of the next boots, names of
-//! new entries, the firmware's boot options, the words of a kernel's command line.
+//! Code about booting that only the product needs: the list of entries for people, a simulation of the next boots,
+//! names of new entries, the firmware's boot options, the words of a kernel's command line.
 
 pub mod directory_room;
 pub mod features;

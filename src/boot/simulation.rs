@@ -1,4 +1,4 @@
-//! A simulation of boots: what the loader's choice leaves behind, and what it settles on.
+//! A simulation of boots: what each one changes, and which entry boots in the end.
 
 use crate::boot::names::entry_name;
 use abide_core::boot::model::choice::{Choice, Settings, choose};
@@ -31,7 +31,7 @@ pub fn after_boot(entry: &Entry, quirks: &Quirks) -> EntryName {
     }
 }
 
-/// One boot: the choice, and what it leaves behind.
+/// One boot: the choice, and its changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
     /// What booted; the entry has its name from before.
@@ -64,10 +64,9 @@ pub fn boot(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Option<B
     Some(Boot { choice, entries, settings: after })
 }
 
-/// Boots again and again, as a machine does on which nothing ever blesses an
-/// entry, until the same entry would come up for ever. The last choice is the one
-/// that the loader settles on; with counted entries alone it never does, and
-/// then the last one is where the tries ran out.
+/// Simulates boots in which nothing blesses an entry, until the same entry would boot forever. That
+/// entry is the last choice. If all entries are counted, there is no such entry, and the last choice is
+/// the one at which the tries ran out.
 #[must_use]
 pub fn tries(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Vec<Choice> {
     let left = |e: &Entry| e.name.counter().map_or(0, |c| usize::try_from(c.left).unwrap_or(usize::MAX));
@@ -87,7 +86,7 @@ pub fn tries(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Vec<Cho
     choices
 }
 
-/// Nobody gives an update more tries than this; beyond it the simulation stops.
+/// No update has more tries than this; the simulation stops there.
 const MOST_BOOTS: usize = 1000;
 
 #[cfg(test)]

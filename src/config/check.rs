@@ -51,7 +51,7 @@ settings! {
 }
 
 settings! {
-    /// When a check runs, and what its result is worth.
+    /// When a check runs, and what its result decides.
     #[derive(Debug, Clone, PartialEq)]
     struct CommonKeys {
         /// `false` removes the check, as if it were not written.
@@ -124,7 +124,7 @@ impl CheckConfig {
         }
     }
 
-    /// Refuses what could never pass before the deadline.
+    /// Refuses a check that could never pass before the deadline.
     pub(super) fn fits(&self, assess: &Assess) -> Result<()> {
         let wait = match &self.kind {
             CheckKind::Confirm(ConfirmCheck { wait: Some(wait), .. }) => *wait,

@@ -1,4 +1,4 @@
-//! Forms of values beside those of the core: sizes, paths, URLs, lists, tables by the number.
+//! Forms of values in addition to those of the core: sizes, paths, URLs, lists, repeated tables.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -25,7 +25,7 @@ impl TextRule for NotEmpty {
     }
 }
 
-/// A pattern as the shell has it: `*`, `?`, `[…]`.
+/// A shell pattern: `*`, `?`, `[…]`.
 #[derive(Debug)]
 pub struct Pattern;
 
@@ -99,7 +99,7 @@ impl Form for FilePath {
     }
 }
 
-/// A span of time that is more than nothing.
+/// A span of time that is longer than zero.
 #[derive(Debug)]
 pub struct Limit;
 
@@ -120,7 +120,7 @@ impl Form for Limit {
     }
 }
 
-/// A number of bytes, or of other things, with systemd's suffixes.
+/// A number of bytes, or of another unit, with systemd's suffixes.
 #[derive(Debug)]
 pub struct Size;
 
@@ -213,7 +213,7 @@ impl<F: Form> Form for OptionalList<F> {
     }
 }
 
-/// Texts by names that are the user's own: `{ site = "north" }`.
+/// Texts by names that the user chooses: `{ site = "north" }`.
 #[derive(Debug)]
 pub struct TextsByName;
 
@@ -265,7 +265,8 @@ impl<T: Settings> Form for Tables<T> {
     }
 }
 
-/// Reads each table of the list at `key` (`[[key]]`) and accepts keys that are not known: others publish them.
+/// Reads each table of the list at `key` (`[[key]]`) and accepts unknown keys: the publisher may use a newer
+/// version.
 ///
 /// # Errors
 /// Those of `read`, and [`abide_core::error::Error::Usage`] if it is not a list of tables.

@@ -36,14 +36,14 @@ use abide_core::root::Root;
 use check::{Checks, WrittenCheck};
 
 settings! {
-    /// The tables of the configuration beside those of [`BootConfig`].
+    /// The tables of the configuration that are not in [`BootConfig`].
     #[derive(Debug, Clone, PartialEq)]
     struct ProductConfig {
         /// What a healthy system is.
         checks as "check": Checks = vec![WrittenCheck::default()];
         /// How images are fetched from web servers.
         download: Sub<Download> = Download::default();
-        /// Where events are sent, beside the journal.
+        /// Where events are sent in addition to the journal.
         events as "report": Sub<EventTargets> = EventTargets::default();
         /// Folders of scripts that check a system, or run after the outcome.
         scripts: Sub<Scripts> = Scripts::default();
@@ -69,9 +69,9 @@ pub struct Config {
     pub events: EventTargets,
     /// `[scripts]`: folders of scripts, as greenboot has them.
     pub scripts: Scripts,
-    /// `[slots]`: the partition labels of the two roots; `None` leaves finding them to Abide.
+    /// `[slots]`: the partition labels of the two roots; `None`: Abide finds them.
     pub slots: Option<SlotLabels>,
-    /// `[trust]`: what an image must be verified by.
+    /// `[trust]`: how an image must be verified.
     pub trust: Trust,
     /// `[update]`: which updates the machine installs by itself, and when.
     pub update: Update,

@@ -1,7 +1,7 @@
 //! The reference page and the example file, generated from the tables of settings and compared with the files.
 //!
-//! `ABIDE_WRITE_DOCS=1 cargo test -p abide --lib reference` writes them. The text around the tables of the page, and the
-//! first paragraph of the example, are written by hand and stay.
+//! `ABIDE_WRITE_DOCS=1 cargo test -p abide --lib reference` writes them. The text around the tables of the page, and
+//! the first paragraph of the example, are written by hand and kept.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -101,7 +101,7 @@ fn add_tables(path: &str, keys: &[Setting], all: &mut Vec<Described>) {
     }
 }
 
-/// `text` with the table below the heading of each table of settings, and of each kind of check, made anew.
+/// `text` with the table below the heading of each table of settings, and of each kind of check, generated again.
 fn page(text: &str) -> String {
     let tables = tables().into_iter().map(|table| (table.header, table.keys));
     let kinds =
@@ -129,7 +129,7 @@ fn markdown(keys: &[Setting]) -> String {
     table
 }
 
-/// What holds if the key is missing.
+/// The value that applies if the key is missing.
 fn default(setting: &Setting) -> String {
     match (setting.otherwise, value_of_default(setting)) {
         (Some(otherwise), _) => otherwise.into(),
@@ -175,7 +175,7 @@ fn line(setting: &Setting) -> Option<(String, Option<String>)> {
     let otherwise = setting.otherwise.map(|otherwise| format!("; otherwise {otherwise}")).unwrap_or_default();
     let help = format!("{} ({}{otherwise})", setting.help.trim(), (setting.form)()).replace('`', "");
     let value = value_of_default(setting).or_else(|| setting.example.map(str::to_owned));
-    // One that excludes another is named, and not to be uncommented with it.
+    // A key that excludes another one has no value, so that both cannot be uncommented by mistake.
     let line =
         value.map_or_else(|| format!(" {} = …", setting.key), |value| format!("{} = {value}", setting.key));
     Some((line, Some(help)))

@@ -13,9 +13,9 @@ use crate::config;
 /// The keys of a check that are shown first.
 const FIRST: [&str; 2] = ["name", "kind"];
 
-/// One value that is in force.
+/// One value in force.
 struct Shown<'t> {
-    /// With those that it is part of: `update.window`.
+    /// Its table, with the parents of that: `update.window`.
     table: String,
     /// Of a `[[table]]`, which element it is.
     element: Option<usize>,
@@ -28,7 +28,7 @@ struct Shown<'t> {
 /// `written` with the defaults below it.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Usage`] with file and line for a value that cannot be.
+/// [`abide_core::error::Error::Usage`] with file and line for an invalid value.
 pub fn in_force(written: Tree) -> Result<Tree> {
     let (boot, tables) = config::read(&written)?;
     let mut table = boot.write();
@@ -37,7 +37,7 @@ pub fn in_force(written: Tree) -> Result<Tree> {
     Ok(Tree { table })
 }
 
-/// Puts the values as they were written in the place of those that were read, with their origins.
+/// Replaces the parsed values with the values as written, and adds their origins.
 fn overlay(read: &mut Table, written: Table) {
     for (key, node) in written {
         match read.get_mut(&key).map(|node| &mut node.value) {

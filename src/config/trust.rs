@@ -1,9 +1,9 @@
-//! `[trust]`: what an image must be verified by.
+//! `[trust]`: how an image must be verified.
 
 use abide_core::config::form::{Optional, Text, Word, Words};
 use abide_core::config::table::settings;
 
-/// What an image must be verified by before it may become an update.
+/// How an image must be verified before it may become an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrustPolicy {
     /// A signature of one of the installed keys.

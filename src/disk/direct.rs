@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 
-/// What direct I/O is aligned to: enough for every logical sector size in use.
+/// The alignment of direct I/O: enough for every logical sector size in use.
 pub const ALIGN: usize = 4096;
 
-/// A buffer whose bytes start at a multiple of [`ALIGN`], as direct I/O wants them.
+/// A buffer whose bytes start at a multiple of [`ALIGN`], as direct I/O requires.
 #[derive(Debug)]
 pub struct Block {
     bytes: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct Block {
 }
 
 impl Default for Block {
-    /// One that holds nothing.
+    /// An empty buffer.
     fn default() -> Self {
         Self::new(0)
     }
@@ -47,14 +47,14 @@ impl Block {
         self.len
     }
 
-    /// The first `len` bytes, to be changed.
+    /// The first `len` bytes, mutable.
     pub fn get_mut(&mut self, len: usize) -> &mut [u8] {
         self.bytes.get_mut(self.start..self.start + len.min(self.len)).unwrap_or_default()
     }
 }
 
-/// A block device or a plain file. Where direct I/O is not to be had, and for the
-/// odd bytes at the end, the page cache is used and dropped before reading back.
+/// A block device or a plain file. If direct I/O is not supported, and for unaligned bytes at the end,
+/// the page cache is used, and dropped before the data is read back.
 #[derive(Debug)]
 pub struct DirectFile {
     path: PathBuf,
@@ -84,7 +84,7 @@ impl DirectFile {
         })
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -134,7 +134,7 @@ impl DirectFile {
         self.plain.write_all_at(from, offset)
     }
 
-    /// Makes a range zeros without sending them, where the device can. Returns whether it could.
+    /// Zeroes a range without sending data, if the device supports that. Returns whether it does.
     pub fn punch(&self, offset: u64, len: u64) -> bool {
         let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return false };
         if !self.can_punch.load(Ordering::Relaxed) {
@@ -146,15 +146,15 @@ impl DirectFile {
         done
     }
 
-    /// Makes everything that was written durable.
+    /// Makes all writes durable.
     ///
     /// # Errors
-    /// If the device says so, also about earlier writes.
+    /// If the device reports one, also for earlier writes.
     pub fn flush(&self) -> io::Result<()> {
         self.plain.sync_all()
     }
 
-    /// Has the next read come from the device. What is still dirty stays cached, so flush first.
+    /// Makes the next read come from the device. Dirty pages stay cached, so flush first.
     ///
     /// # Errors
     /// If the kernel refuses.

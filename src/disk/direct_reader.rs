@@ -7,8 +7,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use crate::disk::direct::ALIGN;
 
-/// Reads a file from front to back. Where the buffer it is given allows it the page cache is left
-/// alone, which also saves the copying; see [`crate::disk::direct::Block`].
+/// Reads a file from front to back. If the buffer is aligned, the page cache is bypassed, which also
+/// saves a copy; see [`crate::disk::direct::Block`].
 #[derive(Debug)]
 pub struct DirectReader {
     plain: File,
@@ -20,7 +20,7 @@ impl DirectReader {
     /// Reads a regular file from its beginning.
     #[must_use]
     pub fn new(plain: File) -> Self {
-        // The very same file, whatever its name leads to by now.
+        // The same file, even if its name now leads to another one.
         let path = format!("/proc/self/fd/{}", plain.as_raw_fd());
         let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).ok();
         Self { plain, direct, at: 0 }

@@ -1,5 +1,5 @@
-//! Partition tables: read from a disk or an image, and changed without a moment
-//! at which the disk has none.
+//! Partition tables: read from a disk or an image, and changed so that the disk has a valid one at every
+//! moment.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use gpt::disk::LogicalBlockSize;
 use gpt::header::{Header, read_header_from_arbitrary_device};
 use gpt::partition::{Partition, file_read_partitions};
 
-/// The specification asks for room for 128 entries; a table with more than this is not believed.
+/// The specification asks for room for 128 entries; a table with more than this is refused.
 const MAX_ENTRIES: u32 = 1024;
 
 /// The only size of an entry that exists (UEFI 2.10, 5.3.3, allows larger ones).
@@ -28,7 +28,7 @@ pub struct PartitionTable {
     header: Header,
 }
 
-/// What is to be changed of a partition's entry.
+/// A change of a partition's entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntryChange {
     /// The new UUID.
@@ -37,21 +37,20 @@ pub struct EntryChange {
     pub label: Option<String>,
     /// The GUID of the new type.
     pub kind: Option<uuid::Uuid>,
-    /// Attributes that are set; of the bits in `clear` those that are not here are cleared.
+    /// Attributes to set, even if they are in `clear`, too.
     pub set: u64,
-    /// Attributes that are cleared.
+    /// Attributes to clear.
     pub clear: u64,
 }
 
-/// Attribute: what discovers partitions by itself leaves this one alone (Discoverable Partitions
-/// Specification).
+/// Attribute: automatic discovery ignores this partition (Discoverable Partitions Specification).
 pub const NO_AUTO: u64 = 1 << 63;
 
 /// Attribute: to be mounted read-only (the same).
 pub const READ_ONLY: u64 = 1 << 60;
 
 impl EntryChange {
-    /// Whether `partition` is like that already.
+    /// Whether `partition` has these values already.
     #[must_use]
     pub fn is_made(&self, partition: &Partition) -> bool {
         self.uuid.is_none_or(|uuid| uuid == partition.part_guid)
@@ -100,7 +99,7 @@ impl PartitionTable {
         Ok(Self { sector: sector.as_u64(), partitions, header })
     }
 
-    /// Where the disk ends, in bytes, by what the table says.
+    /// The end of the disk in bytes, according to the table.
     #[must_use]
     pub fn disk_len(&self) -> u64 {
         self.header.backup_lba.saturating_add(1).saturating_mul(self.sector)
@@ -145,7 +144,7 @@ impl PartitionTable {
         flush(disk)
     }
 
-    /// The header of the second copy: as it is on the disk, or made anew from the first where it is damaged.
+    /// The header of the second copy: as it is on the disk, or derived from the first if it is damaged.
     fn second(&self, disk: &mut (impl Read + Seek)) -> io::Result<Header> {
         let mut second = self.header.clone();
         second.current_lba = self.header.backup_lba;
@@ -188,7 +187,7 @@ impl TableCopy {
         let last = last.max(header.current_lba.checked_add(1).ok_or_else(overflow)?);
         let start = first.checked_mul(sector).ok_or_else(overflow)?;
         let len = (last - first).checked_mul(sector).ok_or_else(overflow)?;
-        // Entries far away from their header would make this huge; nobody makes such tables.
+        // Entries far away from their header would make this huge; no tool makes such tables.
         if len > u64::from(MAX_ENTRIES * ENTRY_SIZE) * 2 {
             return Err(overflow());
         }

@@ -1,4 +1,4 @@
-//! Writing to block devices, and the partition table they stand in.
+//! Writing to block devices and their partition table.
 
 pub mod direct;
 pub mod direct_reader;

@@ -21,10 +21,10 @@ pub struct TableEntry<'a>(pub &'a Area);
 
 impl TableEntry<'_> {
     /// Changes the partition's entry: on the running system in the disk's partition table, durable when
-    /// this returns; with `--root` the links below `DIR/dev/disk`, which stand for it.
+    /// this returns; with `--root` the links below `DIR/dev/disk` instead.
     ///
     /// The running kernel keeps the old values of a disk in use until the next boot; udev reads the
-    /// table again when the disk is closed, and makes the links new.
+    /// table again when the disk is closed, and updates the links.
     ///
     /// # Errors
     /// [`Error::Image`] if the partition table cannot be read or written, [`Error::Refused`]
@@ -75,8 +75,7 @@ impl TableEntry<'_> {
         let (disk_path, number) = self.disk()?;
         let cannot = || format!("{}: cannot change its partition table", disk_path.display());
         let disk = OpenOptions::new().read(true).write(true).open(&disk_path).or_image(cannot)?;
-        // udev and other tools keep their hands off a disk that is locked
-        // (systemd's "Locking Block Device Access").
+        // udev and other tools leave a locked disk alone (systemd's "Locking Block Device Access").
         let mut disk = Flock::lock(disk, FlockArg::LockExclusive).map_err(|(_, e)| e).or_image(cannot)?;
         let table = PartitionTable::read(&mut *disk).or_image(cannot)?;
         self.check_table(&disk_path, &table, number, change)?;

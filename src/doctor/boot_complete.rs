@@ -3,7 +3,7 @@
 use crate::doctor::finding::Finding;
 use crate::systemd::unit_files::UnitFile;
 
-/// The units that a trial is made of, and what each is for.
+/// The units of a trial, and the purpose of each.
 pub(super) const OWN: [(&str, &str); 6] = [
     ("boot-complete.target", "a trial is committed after it"),
     ("abide-assess.service", "it runs the health checks"),
@@ -13,8 +13,8 @@ pub(super) const OWN: [(&str, &str); 6] = [
     ("abide-rollback.service", "it ends a trial that has failed"),
 ];
 
-/// `own` says what is there of [`OWN`], `required` what boot-complete.target requires beside, and `kept_out`
-/// whether systemd-bless-boot.service has Abide's drop-in.
+/// `own`: the state of each of [`OWN`]; `required`: the other units that boot-complete.target requires;
+/// `kept_out`: whether systemd-bless-boot.service has Abide's drop-in.
 pub(super) fn look(own: &[UnitFile], required: &[(String, UnitFile)], kept_out: bool) -> Vec<Finding> {
     let mut found: Vec<Finding> = OWN
         .iter()

@@ -5,7 +5,7 @@ use crate::doctor::finding::Finding;
 const DAY: i64 = 24 * 60 * 60;
 const YEAR: i64 = 365 * DAY;
 
-/// Nothing that was built or written long ago says that the clock is ahead by less.
+/// If the clock is ahead by less, old files do not show it.
 const AHEAD: i64 = 20 * YEAR;
 
 /// `now` and `known` in seconds since 1970; `known` is the latest instant that has certainly passed.

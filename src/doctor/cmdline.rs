@@ -1,4 +1,4 @@
-//! Words on a kernel command line that keep a machine from coming back by itself.
+//! Words on a kernel command line that prevent a machine from recovering by itself.
 
 use crate::boot::kernel_args::waits_for_a_person;
 use crate::doctor::finding::{Finding, Severity};

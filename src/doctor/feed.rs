@@ -3,7 +3,7 @@
 use crate::doctor::finding::Finding;
 use crate::update::status::FeedStatus;
 
-/// The timer that has the machine follow its feed.
+/// The timer that makes the machine follow its feed.
 pub(super) const TIMER: &str = "abide-update.timer";
 
 /// `enabled`: whether the timer is; `failures`: how often in a row the feed could not be followed.

@@ -6,9 +6,9 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It would keep an update or a rollback from working.
+    /// It would prevent an update or a rollback.
     Error,
-    /// It takes away from what Abide can do when something else goes wrong, too.
+    /// It makes the machine less safe if something else fails, too.
     Warning,
 }
 
@@ -36,12 +36,12 @@ pub struct Finding {
     pub cause: String,
     /// What to do.
     pub remedy: String,
-    /// Whether `abide doctor --fix` does it.
+    /// Whether `abide doctor --fix` can repair it.
     pub fixable: bool,
 }
 
 impl Finding {
-    /// Something that would keep an update or a rollback from working.
+    /// Something that would prevent an update or a rollback.
     pub(super) fn error(id: &'static str, what: impl Into<String>) -> Self {
         Self::new(id, Severity::Error, what.into())
     }
@@ -63,7 +63,7 @@ impl Finding {
         Self { remedy: remedy.into(), ..self }
     }
 
-    /// `abide doctor --fix` can do it.
+    /// `abide doctor --fix` can repair it.
     pub(super) fn fixable(self) -> Self {
         Self { fixable: true, ..self }
     }

@@ -4,7 +4,7 @@ use crate::doctor::finding::Finding;
 use crate::update::boot_options::Count;
 use abide_core::error::Result;
 
-/// `count` is `None` with a loader that needs but one option. `loader` is how it calls itself.
+/// `count` is `None` with a loader that needs only one option. `loader` is the loader's name.
 pub(super) fn look(count: &Result<Option<Count>>, loader: &str) -> Vec<Finding> {
     let why = format!(
         "if {loader} cannot start a UKI, the firmware starts its next boot option; unless that starts the loader again, \

@@ -1,4 +1,4 @@
-//! What can be put right from here.
+//! The repairs of `abide doctor --fix`.
 
 use crate::update::boot_options;
 use abide_core::error::Result;
@@ -7,18 +7,18 @@ use abide_core::update::Machine;
 use abide_core::update::overrides::Override;
 use abide_core::update::step::{Effects, Step};
 
-/// Does what can be done and says what was done. The caller surveyed `machine` to change it.
+/// Repairs what it can, and returns what it has repaired. The caller surveyed `machine` to change it.
 /// `tries` is how often an update is tried.
 ///
 /// # Errors
-/// What could not be done; what was done before it stays.
+/// The repair that failed; the ones before it stay.
 pub fn fix(machine: &mut Machine, tries: u32, _lock: &Lock) -> Result<Vec<String>> {
     let mut done = vec![];
     for variable in Override::pins_in(&machine.settings) {
         machine.perform(&Step::ClearOverride(variable))?;
         done.push(format!("the EFI variable {variable} is cleared"));
     }
-    // Where they cannot be read there is nothing to fix; the examination says so.
+    // If they cannot be read, there is nothing to repair; a finding reports it.
     if boot_options::count(machine, tries).is_ok()
         && let Some(count) = boot_options::add(machine, tries)?
     {

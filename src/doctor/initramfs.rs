@@ -2,7 +2,7 @@
 
 use crate::doctor::finding::Finding;
 
-/// `ran` says whether it left its note in this boot.
+/// `ran`: whether it has written its note in this boot.
 pub(super) fn look(ran: bool) -> Vec<Finding> {
     if ran {
         return vec![];

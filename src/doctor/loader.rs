@@ -1,4 +1,4 @@
-//! A boot loader that does not do its part.
+//! A boot loader that lacks something that Abide needs.
 
 use crate::boot::features::boot_counting;
 use crate::doctor::finding::Finding;

@@ -1,7 +1,7 @@
-//! What would keep an update or a rollback from working on this machine, each with what to do.
+//! The problems that would prevent an update or a rollback on this machine, each with its remedy.
 //!
-//! Each kind of finding has its file, with a pure function that takes what was read. [`survey`]
-//! reads, [`fix`] does what can be done from here.
+//! Each kind of finding has its file, with a pure function that takes what was read. [`survey`] reads,
+//! [`fix`] repairs.
 
 mod boot_complete;
 mod clock;
@@ -33,8 +33,7 @@ use abide_core::update::Machine;
 
 use survey::Surroundings;
 
-/// Everything that is wrong, errors first. `machine` is what a survey found, or why there could
-/// be none; so with `config`.
+/// All findings, errors first. `machine` is the survey, or why it failed; `config` likewise.
 #[must_use]
 pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) -> Vec<Finding> {
     let mut found = vec![];

@@ -1,4 +1,4 @@
-//! Boot entries whose files are not as they should be.
+//! Boot entries with a wrong name or a wrong attribute.
 
 use crate::doctor::finding::Finding;
 use abide_core::boot::Entry;
@@ -7,7 +7,7 @@ pub(super) fn look(entries: &[Entry]) -> Vec<Finding> {
     duplicates(entries).into_iter().chain(read_only(entries)).collect()
 }
 
-/// `X.efi` and `X+3-0.efi` are one entry to the loader, wherever they lie.
+/// `X.efi` and `X+3-0.efi` are one entry to the loader, even on two partitions.
 fn duplicates(entries: &[Entry]) -> Vec<Finding> {
     let of_file: Vec<&Entry> = entries.iter().filter(|e| e.profile == 0).collect();
     let mut ids: Vec<String> = of_file.iter().map(|e| e.id()).collect();

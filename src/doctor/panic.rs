@@ -1,4 +1,4 @@
-//! A kernel that stands still when it panics.
+//! A kernel that hangs after a panic.
 
 use crate::boot::kernel_args::reboots_on_panic;
 use crate::doctor::finding::{Finding, Severity};
@@ -16,7 +16,7 @@ fn entry(entry: &Entry) -> Option<Finding> {
         Some(false) => format!("{} has panic=0 on its command line", entry.path()),
         None => format!("{} has no panic= on its command line", entry.path()),
     };
-    // On trial that is a try that never ends; a good system has shown that it comes up.
+    // On trial, such a try never ends; a good system has already shown that it boots.
     let severity = if entry.state() == EntryState::Trial { Severity::Error } else { Severity::Warning };
     Some(
         Finding { severity, ..Finding::warning("panic", what) }

@@ -1,4 +1,4 @@
-//! A default that goes before the counters.
+//! A default that overrides the counters.
 
 use crate::doctor::finding::{Finding, Severity};
 use abide_core::boot::model::choice::{Settings, choose};
@@ -12,11 +12,11 @@ pub(super) fn look(entries: &[Entry], settings: &Settings, quirks: &Quirks, tria
     conf(entries, settings, quirks).into_iter().chain(variables(settings, quirks, trial)).collect()
 }
 
-/// The file is not Abide's to change.
+/// Abide must not change the file.
 fn conf(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Vec<Finding> {
     let conf = &settings.conf;
     let preferred = conf.preferred.as_ref().filter(|_| quirks.preferred);
-    // The variables are cleared by `apply`; would the file decide then?
+    // `apply` clears the variables; the file may still decide.
     let alone =
         Settings { conf: conf.clone(), last_booted: settings.last_booted.clone(), ..Settings::default() };
     let decides = choose(entries, &alone, quirks).is_some_and(|choice| choice.because.is_pinned());
@@ -40,7 +40,7 @@ fn variables(settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> 
         .filter_map(|(name, value)| Some((name, value?)))
         .map(|(name, value)| {
             let found = Finding::warning("default-in-variable", format!("the EFI variable {name} is `{value}`"));
-            // `apply` clears it; in the middle of a trial nobody does.
+            // `apply` clears it; during a trial nothing does.
             let severity = if trial { Severity::Error } else { Severity::Warning };
             Finding { severity, ..found }
                 .because(WHY)

@@ -4,14 +4,14 @@ use crate::doctor::finding::Finding;
 
 const MIB: u64 = 1 << 20;
 
-/// What there is on the ESP, in bytes.
+/// The sizes on the ESP, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Space {
     /// Free once the other slot's UKIs are gone, as `write` removes them first.
     pub(super) free: u64,
-    /// The largest UKI that is there.
+    /// The largest UKI.
     pub(super) largest: u64,
-    /// What must stay free beside it.
+    /// What must stay free in addition.
     pub(super) spare: u64,
 }
 

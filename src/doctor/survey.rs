@@ -1,4 +1,4 @@
-//! What `doctor` reads beside the machine's boot configuration. What cannot be read is left out.
+//! What `doctor` reads in addition to the machine's boot configuration. Unreadable parts are left out.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,7 +31,7 @@ const DATED: [&str; 4] = [
     "/var/lib/systemd/clock",
 ];
 
-/// What is around the boot configuration.
+/// The facts beyond the boot configuration.
 #[derive(Debug)]
 pub(super) struct Surroundings {
     pub(super) stage_ran: bool,
@@ -85,7 +85,7 @@ fn is_uki(path: &str) -> bool {
     path.ends_with(".efi") || path.ends_with(".uki")
 }
 
-/// Where the slot that does not run is mounted.
+/// Where the other slot is mounted.
 pub(super) fn mounts_of_other(machine: &Machine, running: Option<SlotName>) -> Vec<String> {
     let (Some(slots), Some(running)) = (&machine.slots, running) else { return vec![] };
     let slot = slots.get(running.other());

@@ -1,11 +1,11 @@
-//! A hardware watchdog, which ends what nothing else can.
+//! A hardware watchdog, which ends hangs that nothing else can end.
 
 use crate::doctor::finding::Finding;
 
-/// What the kernel calls the watchdog that is only a timer of its own (`softdog.c`).
+/// The kernel's name for its software watchdog (`softdog.c`).
 const SOFTWARE: &str = "Software Watchdog";
 
-/// `identities` are what the watchdogs call themselves.
+/// `identities` are the names of the watchdogs.
 pub(super) fn look(identities: &[String]) -> Vec<Finding> {
     if identities.iter().any(|name| name != SOFTWARE) {
         return vec![];

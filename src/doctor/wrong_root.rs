@@ -38,7 +38,7 @@ fn nowhere(entry: &Entry, slots: &Slots, image: Option<&str>) -> Option<Finding>
     )
 }
 
-/// Two entries for one slot: at most one of them belongs to what is there.
+/// Two entries for one slot: at most one of them matches the content of the slot.
 fn shared(entries: &[&Entry], slots: &Slots, slot: SlotName) -> Option<Finding> {
     let of_slot =
         |e: &&&Entry| e.profile == 0 && e.options.as_deref().and_then(|o| slots.of_cmdline(o)) == Some(slot);

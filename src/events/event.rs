@@ -1,4 +1,4 @@
-//! What there is to tell: each change of state of an update.
+//! Events: each change of state of an update.
 
 use std::fs;
 
@@ -20,11 +20,11 @@ pub enum EventKind {
     Applied,
     /// Runs on trial.
     Testing,
-    /// Is kept.
+    /// Committed.
     Committed,
     /// This boot of it failed; given up, or to be tried again.
     Failed,
-    /// The system before it runs again.
+    /// The previous system runs again.
     RolledBack,
     /// It was committed before, and is not healthy now.
     Unhealthy,
@@ -96,7 +96,7 @@ pub struct Event {
     pub time: String,
     /// The machine's host name.
     pub host: String,
-    /// What tells this machine from others: derived from its machine id, which is not told.
+    /// An id of this machine: derived from its machine id, which is not sent.
     pub machine: String,
     /// The kernel's id of this boot.
     pub boot: String,
@@ -104,7 +104,7 @@ pub struct Event {
     pub version: String,
     /// SHA-256 of its image, where it is known.
     pub digest: Option<String>,
-    /// The version of the committed system beside it.
+    /// The version of the committed system in the other slot.
     pub previous: Option<String>,
     /// Which try, from 1; of a failure: how many there were.
     pub attempt: Option<u32>,
@@ -123,7 +123,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Something that happens to `update` now.
+    /// An event of `update`, now.
     #[must_use]
     pub fn of_update(root: &Root, event: EventKind, update: &Update) -> Self {
         Self {
@@ -135,7 +135,7 @@ impl Event {
         }
     }
 
-    /// Something that happens to the committed system that runs.
+    /// An event of the committed system that runs.
     #[must_use]
     pub fn of_running(root: &Root, event: EventKind, version: &str) -> Self {
         let (user_status, sub_status) = event.eve();
@@ -159,7 +159,7 @@ impl Event {
         }
     }
 
-    /// With what a failed boot was ended for.
+    /// Adds the verdict that ended a failed boot.
     #[must_use]
     pub fn because(self, verdict: &Verdict) -> Self {
         Self {
@@ -170,7 +170,7 @@ impl Event {
         }
     }
 
-    /// With what is on record about it.
+    /// Adds the data of the failure record.
     #[must_use]
     pub fn with_record(self, failure: &Failure) -> Self {
         Self {

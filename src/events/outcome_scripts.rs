@@ -1,7 +1,7 @@
 //! Scripts of the administrator that run on the outcome of a trial.
 //!
-//! Those for a commit may do what cannot be undone, so that they must run: a marker on the disk, written
-//! before the commit, makes the next boot run them if this one does not.
+//! Scripts for a commit may do steps that cannot be undone, so they must run: a marker on the disk,
+//! written before the commit, makes the next boot run them if this one does not.
 
 use std::time::{Duration, Instant};
 

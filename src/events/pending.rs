@@ -61,7 +61,7 @@ fn finish_commit(root: &Root, config: &Config, state: &State) -> Result<()> {
     let committed = state.update.as_ref().filter(|u| u.stage == Stage::Committed && u.version == version);
     let on_trial = state.update.as_ref().is_some_and(|u| u.version == version && u.stage < Stage::Committed);
     if on_trial {
-        // The commit is still to come; it runs them.
+        // The commit has not happened yet; it will run them.
         return Ok(());
     }
     if let Some(update) = committed {

@@ -37,7 +37,7 @@ pub fn publish(root: &Root, config: &Config, event: &Event) {
             log_error(outbox::put(&root, &event));
             systemd::start(&root, REPORT_UNIT);
         }
-        // After a boot the unit runs anyway; a commit is news in mid-boot.
+        // The unit runs once after each boot; a commit happens after that.
         if event.event == EventKind::Committed && config.update.has_waiting_server() {
             systemd::start(&root, UPDATE_UNIT);
         }

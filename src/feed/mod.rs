@@ -1,7 +1,7 @@
 //! What a feed offers, which release of it is wanted, and when it may be installed.
 //!
-//! The decisions are pure: [`catalog`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`]. Beside them
-//! stand the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and what is remembered
+//! The decisions are pure: [`catalog`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`]. The rest
+//! are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and what is remembered
 //! between two runs ([`memory`]).
 
 pub mod backoff;

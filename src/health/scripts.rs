@@ -1,5 +1,5 @@
-//! Folders of scripts, as greenboot has them: `check/required.d` and `check/wanted.d` have a say in a
-//! trial, `green.d` is run when it was committed, `red.d` when it failed.
+//! Folders of scripts, as greenboot has them: `check/required.d` and `check/wanted.d` are checks of a
+//! trial, `green.d` runs after its commit, `red.d` after its failure.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,13 +15,13 @@ use crate::config::kinds::CommandCheck;
 use crate::config::{CheckConfig, CheckKind, Scripts};
 use abide_core::root::Root;
 
-/// Where the folders lie; of files of one name the last counts.
+/// The parents of the folders; of files with the same name the last one counts.
 const HOMES: [&str; 4] = ["/usr/lib/greenboot", "/usr/lib/abide", "/etc/greenboot", "/etc/abide"];
 
-/// What greenboot is configured by: a script for bash.
+/// The configuration of greenboot: a script for bash.
 const GREENBOOT_CONF: &str = "/etc/greenboot/greenboot.conf";
 
-/// greenboot runs everything with the first; where it is missing, the second may do.
+/// greenboot runs everything with the first; if it is missing, the second is used.
 const SHELLS: [&str; 2] = ["bash", "sh"];
 
 /// A script that is to be run.
@@ -33,12 +33,12 @@ pub struct Script {
     path: PathBuf,
     /// The file itself, links followed.
     file: PathBuf,
-    /// What has to read it, where it cannot be started by itself.
+    /// Its interpreter, if it cannot be executed directly.
     interpreter: Option<&'static str>,
 }
 
 impl Script {
-    /// What starts it.
+    /// The command that starts it.
     #[must_use]
     pub fn command(&self) -> Command {
         match self.interpreter {
@@ -51,7 +51,7 @@ impl Script {
         }
     }
 
-    /// The same as a check is told it: the path of a program is one below the root.
+    /// The same for a check, which takes the path of a program below the root.
     fn check(&self) -> CommandCheck {
         let command = match self.interpreter {
             Some(interpreter) => vec![interpreter.to_owned(), self.file.display().to_string()],
@@ -94,8 +94,8 @@ pub fn checks(root: &Root, config: &Scripts) -> Vec<CheckConfig> {
     checks
 }
 
-/// The scripts in a folder such as `green.d`, by name: of one name that in `/etc` wins over that in
-/// `/usr/lib`, Abide's over greenboot's. A link to `/dev/null` says that there is none.
+/// The scripts in a folder such as `green.d`, by name. Of scripts with the same name, the one in `/etc`
+/// precedes that in `/usr/lib`, and Abide's precedes greenboot's. A link to `/dev/null` masks a script.
 #[must_use]
 pub fn find(root: &Root, folder: &str) -> Vec<Script> {
     let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
@@ -108,7 +108,7 @@ pub fn find(root: &Root, folder: &str) -> Vec<Script> {
     files.into_iter().filter_map(|(name, path)| script(root, &name.into_string().ok()?, &path)).collect()
 }
 
-/// Whatever is executable, or called `*.sh`; not what editors and package managers leave behind.
+/// Executable files and those called `*.sh`; not the leftovers of editors and package managers.
 fn script(root: &Root, name: &str, path: &Path) -> Option<Script> {
     let file = root.resolve(path).ok()?;
     let info = fs::metadata(&file).ok()?;

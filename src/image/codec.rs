@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_packed_as_its_name_says_is_an_error() {
         assert!(decode(b"<html>not here", "http://x/a.raw.gz").unwrap_err().contains("HTML error page"));
-        assert!(decode(b"PK\x03\x04rest", "a.raw.xz").unwrap_err().contains("packed with zip"));
+        assert!(decode(b"PK\x03\x04rest", "a.raw.xz").unwrap_err().contains("compressed with zip"));
         assert!(decode(b"", "a.raw").unwrap_err().contains("empty"));
     }
 }

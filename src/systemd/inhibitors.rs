@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// An inhibitor lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inhibitor {
-    /// What it inhibits, parted by colons: `shutdown`, `sleep`, …
+    /// What it inhibits, separated by colons: `shutdown`, `sleep`, …
     what: String,
     /// `block` or `delay`.
     mode: String,

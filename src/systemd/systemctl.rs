@@ -1,4 +1,4 @@
-//! Asks systemd through `systemctl`, and has it start units.
+//! Asks systemd through `systemctl`, and starts units.
 
 use std::process::Command;
 use std::time::Duration;
@@ -86,7 +86,7 @@ pub fn start(root: &Root, unit: &str) {
     }
 }
 
-/// Reads `systemctl show`: blocks of `NAME=VALUE` lines, parted by empty lines.
+/// Reads `systemctl show`: blocks of `NAME=VALUE` lines, separated by empty lines.
 fn parse_show(text: &str) -> Vec<Properties> {
     text.split("\n\n")
         .map(|block| {

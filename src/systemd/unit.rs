@@ -1,4 +1,4 @@
-//! What systemd tells about units and jobs, however it was asked.
+//! What systemd reports about units and jobs, by D-Bus or `systemctl`.
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,10 @@
-//! A committed system whose boots the loader counts as it counts those of a trial: its entry gets its
-//! tries back whenever it was found healthy, so that a system that crashes one day is left for the
-//! other one all the same.
+//! Boot counting for a committed system: the loader counts its boots as on a trial. Its entry gets its
+//! tries back whenever the system is healthy. So if a committed system crashes later, the loader still
+//! falls back to the other one.
 //!
-//! Only where that helps: the other slot must hold a good system, and the loader's model must say that
-//! the loader goes there once the tries are used up. Everything that takes the other system away takes
-//! the counter off first ([`disarm`]); so there is never a moment in which the tries of the last good
-//! system run out and something worse is booted in its place.
+//! This requires that the other slot holds a good system, and that the loader boots it, by its model,
+//! once the tries are used up. Whatever removes the other system removes the counter first ([`disarm`]).
+//! So the tries of the last good system can never run out and lead to something worse.
 
 use log::info;
 
@@ -21,8 +20,8 @@ use abide_core::update::step::{Step, perform_all};
 
 use crate::update::switch::{Loader, plan_switch, refuse_unless_next, remember_running};
 
-/// Gives the running system, which was found healthy or was shut down in good order, all its tries.
-/// Where they would not help, its entry gets its plain name instead. Says whether it has tries now.
+/// Restores all tries of the running system, which is healthy or is shut down in an orderly way. If
+/// tries would not help, its entry gets its plain name instead. Returns whether it has tries now.
 ///
 /// # Errors
 /// [`Error::Boot`] if the ESP cannot be changed; the entry is then named as before.
@@ -55,7 +54,7 @@ pub fn plan_disarm(state: &State, entries: &[Entry]) -> (Vec<Step>, State) {
     let mut next = state.clone();
     let Some(update) = next.update.as_mut().filter(|u| u.is_counted()) else { return (vec![], next) };
     update.counted = false;
-    // The name first: a plain one is what the loader goes by, whatever the state says.
+    // The name first: the loader follows the name, whatever the state says.
     let counted = find(entries, &update.entry).filter(|e| e.name.counter().is_some());
     let mut steps: Vec<Step> =
         counted.map(|entry| rename(entry, entry.name.plain().file())).into_iter().collect();
@@ -108,20 +107,20 @@ fn plan(machine: &Machine, tries: u32) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// Tries must not change which system is the one that boots: somebody may have chosen the other one in
-/// the loader's menu, for once.
+/// Tries must not change which system boots next: this one may have been chosen in the boot menu for
+/// this boot only.
 fn refuse_unless_chosen(machine: &Machine, state: &State, running: &Entry) -> Result<()> {
     match state.counted_entry() {
-        // It may be at its last try, and the other one be next.
+        // It may be on its last try, so that the other one is next.
         Some(counted) if counted == running.id() => return Ok(()),
-        Some(counted) => return Err(Error::Refused(format!("those of {counted} are"))),
+        Some(counted) => return Err(Error::Refused(format!("the boots of {counted} are counted already"))),
         None => {}
     }
     let loader = Loader { settings: &machine.settings, quirks: &machine.quirks };
     refuse_unless_next(loader, &machine.entries, &running.id())
 }
 
-/// The system that is left if this one crashes.
+/// The system that boots if this one crashes.
 fn other_system(machine: &Machine, state: &State, running: &Entry) -> Result<Entry> {
     let slot = machine.running_slot()?.other();
     let nothing = |why: &str| Error::Nothing(format!("slot {slot} {why}"));

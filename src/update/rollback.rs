@@ -27,8 +27,8 @@ pub enum RolledBack {
 /// On a committed system: puts the other slot on trial, if it holds a good system.
 ///
 /// # Errors
-/// [`Error::Nothing`] if there is no good system to go to, [`Error::Refused`] if the loader
-/// would not do what is meant, [`Error::Boot`] if the ESP cannot be changed.
+/// [`Error::Nothing`] if there is no good system to go to, [`Error::Refused`] if the loader would boot
+/// something else, [`Error::Boot`] if the ESP cannot be changed.
 pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> Result<RolledBack> {
     let is_forced = verdict.is_some();
     if let Some(version) = give_up(machine, verdict)? {
@@ -62,7 +62,7 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
     let running = machine.running_entry()?;
     let slot = machine.running_slot()?.other();
     let Other { entry, version, digest } = other_system(machine, &state, slot)?;
-    // Its tries would run out beside a trial.
+    // Its tries would run out during a trial.
     let (mut steps, state) = plan_disarm(&state, &machine.entries);
     let entries = entries_after(&machine.entries, &steps);
     let after = |entry: Entry| find(&entries, &entry.id()).cloned().unwrap_or(entry);
@@ -104,7 +104,7 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
 fn other_system(machine: &Machine, state: &State, slot: SlotName) -> Result<Other> {
     let nothing = |why: &str| Err(Error::Nothing(format!("slot {slot} {why}; nothing to roll back to")));
     let is_update = state.update.as_ref().is_some_and(|u| u.slot == slot && u.stage < Stage::Committed);
-    // A committed system that is on trial again is both: a rollback that was cut off is repeated.
+    // A committed system that is on trial again is both: an interrupted rollback is repeated.
     if is_update && state.installed(slot).is_none() {
         return nothing("holds an update that was never committed");
     }
@@ -113,7 +113,7 @@ fn other_system(machine: &Machine, state: &State, slot: SlotName) -> Result<Othe
     let version = entry.version.clone().or_else(|| installed.map(|i| i.version.clone())).unwrap_or_default();
     let digest = installed.and_then(|i| i.digest.clone());
     match standing(state, &entry, slot) {
-        // It may help all the same, and is assessed.
+        // It may still help, and it is assessed.
         Standing::Good | Standing::Unhealthy => Ok(Other { entry, version, digest }),
         Standing::NeverKept => nothing("does not hold a good system"),
         Standing::Failed => {
@@ -123,14 +123,14 @@ fn other_system(machine: &Machine, state: &State, slot: SlotName) -> Result<Othe
     }
 }
 
-/// The steps that put a good system on trial. Until the state speaks of the trial its entry
-/// waits as `+0-0`: the loader does not come to it, and nobody takes it for tried or kept.
+/// The steps that put a good system on trial. Until the state records the trial, its entry is named
+/// `+0-0`: the loader does not boot it, and it counts as neither tried nor committed.
 fn arm(state: &State, update: Update, entry: &Entry, entries: &[Entry], switch: &Switch) -> Vec<Step> {
     let mut steps = vec![];
     let mut entry = entry.clone();
     if entry.name.counter().is_none_or(|c| c.left == 0) {
         let waiting = entry.renamed(entry.name.with_counter(Some(untried(0))));
-        // That it is good is told by the state alone from here on.
+        // From here on only the state shows that it is good.
         steps.push(Step::Save(Box::new(state.clone())));
         steps.extend((entry.name != waiting.name).then(|| rename(&entry, waiting.name.file())));
         entry = waiting;

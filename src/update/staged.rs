@@ -12,8 +12,8 @@ use abide_core::state::Update;
 use abide_core::update::STAGED_UKI;
 use abide_core::update::machine::Machine;
 
-/// Checks that the UKI at `path` on the ESP is still what was verified when it was written,
-/// by what the disk holds and not by what is cached.
+/// Checks that the UKI at `path` on the ESP is still what was verified when it was written, by the
+/// content of the disk, not of the page cache.
 ///
 /// # Errors
 /// [`Error::Unverified`] if it is not, [`Error::Nothing`] if it has disappeared.

@@ -23,7 +23,7 @@ pub struct Switch {
     pub demoted: Option<Entry>,
 }
 
-/// The loader as it will find things: what overrides its counters, and which version it is.
+/// The loader at that time: the settings that override its counters, and its version.
 #[derive(Debug, Clone, Copy)]
 pub struct Loader<'a> {
     /// `loader.conf` and the variables.
@@ -35,11 +35,11 @@ pub struct Loader<'a> {
 /// Finds the switch to `new`, which carries no counter yet and need not be
 /// among `entries`, away from the entry `running`.
 ///
-/// The loader's model is asked what it would do: boot `new` as long as it has
-/// tries, then `running`. Where that takes it, the running entry is demoted.
+/// The loader's model is asked what it would do: boot `new` as long as it has tries, then `running`. If
+/// that requires it, the running entry is demoted.
 ///
 /// # Errors
-/// [`Error::Refused`] with the model's reason where the loader would do something else.
+/// [`Error::Refused`] with the model's reason if the loader would do something else.
 pub fn plan_switch(
     loader: Loader<'_>,
     entries: &[Entry],
@@ -93,7 +93,7 @@ fn does_what_is_meant(loader: Loader<'_>, entries: &[Entry], trial: &Entry, runn
 /// Asks the model whether `wanted` is what boots from now on, once `entries` are there.
 ///
 /// # Errors
-/// [`Error::Refused`] with the model's reason where the loader would boot something else.
+/// [`Error::Refused`] with the model's reason if the loader would boot something else.
 pub fn refuse_unless_next(loader: Loader<'_>, entries: &[Entry], wanted: &str) -> Result<()> {
     match choose(entries, loader.settings, loader.quirks) {
         Some(next) if next.entry.id() == wanted => Ok(()),
@@ -143,7 +143,7 @@ pub fn free_stem(image_id: &str, version: &str, taken: impl Fn(&str) -> bool) ->
         .ok_or_else(|| Error::Refused(format!("{plain}: no free name for another entry of this version")))
 }
 
-/// The step that demotes the running entry, where the switch needs it and it is not done yet.
+/// The step that demotes the running entry, if the switch needs it and it is not done yet.
 #[must_use]
 pub fn demote(entries: &[Entry], switch: &Switch) -> Option<Step> {
     let demoted = switch.demoted.as_ref()?;

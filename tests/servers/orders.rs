@@ -91,7 +91,7 @@ fn a_bad_image_is_reported_with_its_reason_and_then_refused() {
     node.run();
     assert_eq!(hawkbit.action("bad", action), "badly");
     let (_, reason) = hawkbit.statuses("bad", action).pop().unwrap();
-    assert!(reason.contains("2.0 was rolled back, back to 1.0: it smells of burning"), "{reason}");
+    assert!(reason.contains("2.0 was rolled back to 1.0: it smells of burning"), "{reason}");
     assert!(reason.contains("phase: userspace"), "{reason}");
     // Ordered again it is refused, with that reason, and nothing is fetched.
     let other = upload(hawkbit, "other", "1.5", "b");

@@ -6,7 +6,7 @@ use crate::config::setting::{Nested, Setting};
 use crate::config::tree::{Node, Origin, Table, Tree, Value};
 use crate::error::{Error, Result};
 
-/// A table while it is read. It notes each key that is asked for; any other key is unknown.
+/// A table while it is read. It records each key that is requested; any other key is unknown.
 #[derive(Debug, Clone)]
 pub struct Section<'t> {
     name: String,
@@ -147,7 +147,7 @@ pub trait Settings: Sized {
     /// Reads it.
     ///
     /// # Errors
-    /// [`Error::Usage`] with file and line for a value that cannot be.
+    /// [`Error::Usage`] with file and line for an invalid value.
     fn read(section: &mut Section<'_>) -> Result<Self>;
 
     /// All that holds, defaults included, as it is written in a file.

@@ -1,4 +1,4 @@
-//! What the assessment of this boot saw, handed from `assess` to `commit`.
+//! The results of this boot's assessment, passed from `assess` to `commit`.
 
 use std::fs;
 

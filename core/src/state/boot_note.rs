@@ -10,11 +10,12 @@ use crate::error::{OrError, Result};
 use crate::root::Root;
 
 const NOTE: &str = "/run/abide/boot.json";
-/// Exists on a trial boot; what the units' conditions look at.
+/// Exists on a trial boot; a condition of the units.
 pub const TRIAL: &str = "/run/abide/trial";
-/// Exists on the boot after a failed trial; there is something to be told then.
+/// Exists on the boot after a failed trial; an event is pending then.
 const FALLBACK: &str = "/run/abide/fallback";
-/// Exists on a boot with nothing under way; the rest of the initramfs stage is then left out.
+/// Exists on a committed boot without an update in flight; the rest of the initramfs stage is then
+/// skipped.
 const COMMITTED: &str = "/run/abide/committed";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -22,20 +23,20 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BootKind {
-    /// A system that was kept.
+    /// A committed system.
     Committed,
     /// An update under test.
     Trial,
     /// The system before a failed trial.
     Fallback,
-    /// None of these could be told.
+    /// It is unknown which of these.
     Unknown,
 }
 
 /// The initramfs stage's finding, which survives switch-root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootNote {
-    /// The kernel's id of the boot that this speaks of.
+    /// The kernel's id of the boot that this describes.
     pub boot_id: String,
     /// What this boot is.
     pub kind: BootKind,
@@ -48,10 +49,10 @@ pub struct BootNote {
     /// The slot that this boot came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<SlotName>,
-    /// The version that this boot must carry; on a trial.
+    /// The version that this boot must have; on a trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// How it was told, for the log and for `status`.
+    /// How the kind was found out, for the log and for `status`.
     #[serde(default)]
     pub because: String,
     /// Whether this boot of a committed system is one of its tries, which it gets back once it is
@@ -101,7 +102,7 @@ impl BootNote {
     }
 }
 
-/// Makes a marker be there, or not.
+/// Creates or removes a marker.
 fn mark(root: &Root, path: &str, wanted: bool) -> Result<()> {
     let path = root.path(path);
     if wanted {

@@ -18,7 +18,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock, or says at once that someone else has it.
+    /// Takes the lock, or fails at once if another process holds it.
     ///
     /// # Errors
     /// [`Error::Busy`] if another Abide holds it, [`Error::Failed`] if `/run/abide` cannot be written.
@@ -26,7 +26,8 @@ impl Lock {
         Self::locked(root, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// Takes the lock once whoever has it is done; for the units, which must not lose a race with a reader.
+    /// Waits until no other process holds the lock, and takes it; for the units, which must not fail
+    /// because of another command.
     ///
     /// # Errors
     /// [`Error::Failed`] if `/run/abide` cannot be written.

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::SlotName;
 use crate::error::{Error, Result};
 
-/// How many failure records are kept; the oldest go first. A record that has
-/// gone no longer blocks its image.
+/// How many failure records are kept; the oldest go first. A deleted record no longer blocks its image.
 pub const MAX_FAILURES: usize = 16;
 
 /// The longest reason that is kept, in bytes; longer ones are cut at a character.
@@ -17,7 +16,7 @@ pub const MAX_REASON: usize = 512;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// The update in flight, or the last one that came to its end.
+    /// The update in flight, or the last one that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update: Option<Update>,
     /// Images that failed, the newest last.
@@ -29,7 +28,7 @@ pub struct State {
     /// What slot `b` is known to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub b: Option<Installed>,
-    /// How the last committed system looked, for checks that compare with it.
+    /// The baseline of the last committed system, for checks that compare with it.
     pub baseline: Baseline,
     /// Committed systems that were not healthy later, and what was done about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -67,8 +66,8 @@ pub struct Installed {
     /// SHA-256 of the published image, where it was Abide that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Id of its boot entry. Its file name may say `+0-0` after a downgrade and
-    /// the entry be good all the same: this record is what tells.
+    /// Id of its boot entry. After a downgrade its file name may have `+0-0` although the entry is good: only
+    /// this record shows that.
     pub entry: String,
 }
 
@@ -84,11 +83,11 @@ pub struct Baseline {
     pub failed_units: Vec<String>,
 }
 
-/// Where an update is on its way.
+/// The stage of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// The target slot is being overwritten; what it holds is worth nothing.
+    /// The target slot is being overwritten; its content is undefined.
     Writing,
     /// Written and verified, not bootable.
     Staged,
@@ -96,7 +95,7 @@ pub enum Stage {
     Applied,
     /// Booted at least once, being assessed.
     Testing,
-    /// Kept.
+    /// Committed.
     Committed,
     /// Given up.
     Failed,
@@ -106,11 +105,11 @@ pub enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// The boot loader selected the entry; nothing of it was heard after that.
+    /// The boot loader selected the entry; nothing was recorded after that.
     Loader,
     /// The initramfs stage ran.
     Initramfs,
-    /// The root was mounted and found right; the switch to it was next.
+    /// The root was mounted and verified; the switch to it was next.
     SwitchRoot,
     /// The new system's own user space ran.
     Userspace,
@@ -132,7 +131,7 @@ impl Phase {
     }
 }
 
-/// One image on its way through.
+/// An update: one image and its progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
     /// `IMAGE_ID` (else `ID`) of the image.
@@ -157,7 +156,7 @@ pub struct Update {
     /// Id of its boot entry; empty until it is applied.
     #[serde(default)]
     pub entry: String,
-    /// Boots it is given.
+    /// The number of its tries.
     #[serde(default)]
     pub tries: u32,
     /// The kernel's id of the boot in which it was applied; the next one is its first chance.
@@ -173,10 +172,10 @@ pub struct Update {
     /// cut between the two is finished and not forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// When it came to its end, RFC 3339 UTC by the machine's clock.
+    /// When it ended, RFC 3339 UTC by the machine's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
-    /// It is committed, and yet the loader counts its boots: its entry has tries, which it gets back
+    /// Whether the loader counts its boots although it is committed: its entry has tries, which it gets back
     /// whenever it was healthy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counted: bool,
@@ -215,15 +214,15 @@ pub struct TrialBoot {
     pub attempt: u32,
     /// The furthest it got.
     pub phase: Phase,
-    /// When it was first heard of, RFC 3339 UTC by the machine's clock.
+    /// When it was first recorded, RFC 3339 UTC by the machine's clock.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub time: String,
-    /// How it ended, where that is known; a boot that says nothing was cut off.
+    /// How it ended, if that is known; a boot without an end was interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<BootEnd>,
 }
 
-/// How a trial boot ended when it had the time to say so.
+/// How a trial boot ended, if it had the time to record that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BootEnd {
@@ -250,15 +249,15 @@ pub struct Verdict {
 pub struct FailedCheck {
     /// Its name in the configuration.
     pub name: String,
-    /// What it said.
+    /// Its reason.
     pub reason: String,
-    /// The end of what its program put out, where it runs one.
+    /// The end of its program's output, if it runs one.
     #[serde(default)]
     pub output: String,
 }
 
-/// A failure record: this image is refused until someone says `forget`. Also the form in which
-/// `abide status --json` shows it, so that no field is ever left out.
+/// A failure record: this image is refused until `abide forget`. Also the form in which `abide status --json`
+/// shows it, so that no field is ever left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Version of the image.
@@ -266,7 +265,7 @@ pub struct Failure {
     /// SHA-256 of the published image, where it is known.
     #[serde(default)]
     pub digest: Option<String>,
-    /// Boots that it was given.
+    /// The number of its tries.
     pub attempts: u32,
     /// The furthest that any of them got.
     pub phase: Phase,
@@ -281,7 +280,7 @@ pub struct Failure {
     /// How often this image failed, where it was tried again.
     #[serde(default = "once")]
     pub times: u32,
-    /// Whether it may be tried again in spite of this; only then it is written down.
+    /// Whether it may be tried again in spite of this; stored only if true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forgiven: bool,
 }
@@ -301,13 +300,13 @@ impl Failure {
 }
 
 impl Update {
-    /// Whether it is bootable, and neither committed nor followed by the old system yet.
+    /// Whether it is bootable, and neither committed nor ended by a fallback yet.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Applied | Stage::Testing)
     }
 
-    /// Whether it is committed and has tries all the same.
+    /// Whether it is committed and still has tries.
     #[must_use]
     pub fn is_counted(&self) -> bool {
         self.counted && self.stage == Stage::Committed
@@ -315,7 +314,7 @@ impl Update {
 }
 
 impl State {
-    /// Id of the entry of a committed system that has tries all the same.
+    /// Id of the entry of a committed system that still has tries.
     #[must_use]
     pub fn counted_entry(&self) -> Option<&str> {
         self.update.as_ref().filter(|u| u.is_counted()).map(|u| u.entry.as_str())
@@ -357,14 +356,14 @@ impl State {
         })
     }
 
-    /// Lets an image be tried again; what is on record about it stays, until it is kept.
+    /// Allows another attempt of an image. Its record stays until the image is committed.
     pub fn forgive(&mut self, version: &str, digest: &str) {
         for failure in self.failures.iter_mut().filter(|f| f.is_of(Some(version), Some(digest))) {
             failure.forgiven = true;
         }
     }
 
-    /// Keeps a failure, in place of an older one of the same image, whose times count.
+    /// Stores a failure record in place of an older one of the same image, and adds up how often it failed.
     pub fn remember(&mut self, mut failure: Failure) {
         let is_same = |f: &Failure| f.version == failure.version && f.digest == failure.digest;
         let before = self.failures.iter().find(|f| is_same(f)).map_or(0, |f| f.times);

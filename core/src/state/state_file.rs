@@ -1,9 +1,9 @@
 //! The state file: two generations on the ESP, overwritten in place in turn. Each is a header with format, sequence
 //! number, length and checksum, and the fields of [`super::saved_state`] as JSON.
 //!
-//! FAT has no journal, so a file is never replaced by rename here: both files
-//! are allocated once, and a save overwrites the older one and flushes. Cut off
-//! in the middle, the newer one is still whole; its checksum says so.
+//! FAT has no journal, so a file is never replaced by rename here: both files are allocated once, and a
+//! save overwrites the older one and flushes. If a save is interrupted, the newer one is still complete,
+//! as its checksum shows.
 
 use std::io::Read;
 use std::thread;
@@ -20,7 +20,7 @@ use crate::state::saved_state::State;
 /// keep a failure from being recorded.
 pub const GENERATION_SIZE: usize = 16 * 1024;
 
-/// The folder on the ESP that is Abide's own.
+/// Abide's folder on the ESP.
 pub const STATE_DIR: &str = "EFI/abide";
 
 const FILES: [&str; 2] = ["EFI/abide/state.0", "EFI/abide/state.1"];
@@ -45,8 +45,7 @@ struct Generation {
 }
 
 impl Store {
-    /// Reads what is remembered on the ESP. Nothing readable there means that
-    /// nothing is remembered; that is never an error.
+    /// Reads the state on the ESP. If nothing is readable, the state is empty; that is never an error.
     #[must_use]
     pub fn open(esp: &dyn Volume) -> Self {
         let newest = FILES
@@ -147,8 +146,8 @@ fn read_generation(esp: &dyn Volume, path: &str, file: usize) -> Option<Generati
     }
 }
 
-/// A generation's bytes. One that is damaged is read again before that is believed: readers take no
-/// lock, and may have come in the middle of a save.
+/// A generation's bytes. A damaged one is read again first: readers take no lock, and may have read in
+/// the middle of a save.
 fn read_bytes(esp: &dyn Volume, path: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let times = if esp.is_shared() { AGAIN.len() } else { 1 };
@@ -167,11 +166,10 @@ fn read_bytes(esp: &dyn Volume, path: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A generation's sequence number and what it remembers; `None` for one that was allocated and never
-/// written.
+/// A generation's sequence number and state; `None` for one that was allocated and never written.
 ///
 /// # Errors
-/// A sentence that says why it does not count.
+/// A sentence that says why it is invalid.
 pub fn decode(bytes: &[u8]) -> std::result::Result<Option<(u64, State)>, String> {
     if bytes.iter().all(|b| matches!(b, b'\n' | 0)) {
         return Ok(None);

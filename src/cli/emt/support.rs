@@ -115,7 +115,7 @@ mod tests {
         assert!(why.contains("encryption is not supported"), "{why}");
         let why =
             refusal("rootfs_verity", "CRYPT-VERITY-1", "root=/dev/mapper/rootfs_verity boot_uuid=1").unwrap();
-        assert!(why.contains("made on the device is not supported"), "{why}");
+        assert!(why.contains("created on the device is not supported"), "{why}");
         assert_eq!(refusal("rootfs_verity", "CRYPT-VERITY-1", "roothash=aa"), None);
         assert_eq!(refusal("edge_persistent", "CRYPT-LUKS2-1", "root=PARTUUID=1"), None);
     }

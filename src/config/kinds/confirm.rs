@@ -1,4 +1,4 @@
-//! `kind = "confirm"`: somebody says that all is well.
+//! `kind = "confirm"`: someone confirms that the system is healthy.
 
 use abide_core::config::form::{Optional, Span, Word, Words};
 use abide_core::config::section::Section;
@@ -16,7 +16,7 @@ settings! {
     }
 }
 
-/// What no answer means: whether it confirms.
+/// Whether a missing answer confirms.
 #[derive(Debug)]
 pub struct Silence;
 

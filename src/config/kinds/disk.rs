@@ -1,4 +1,4 @@
-//! `kind = "disk"`: a file system has room and can be written.
+//! `kind = "disk"`: a file system has free space and can be written.
 
 use abide_core::config::form::{Count, Flag, Optional};
 use abide_core::config::table::settings;

@@ -1,4 +1,4 @@
-//! `kind = "file"`: a file is as it should be.
+//! `kind = "file"`: a file exists, is fresh, and contains a text.
 
 use abide_core::config::form::{Flag, Optional, Text};
 use abide_core::config::section::Section;

@@ -1,4 +1,4 @@
-//! `kind = "http"`: a server gives the right answer.
+//! `kind = "http"`: a server sends the expected response.
 
 use abide_core::config::form::{Count, Optional, Text, Word, Words};
 use abide_core::config::section::Section;

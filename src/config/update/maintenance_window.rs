@@ -13,7 +13,7 @@ use jiff::civil::{Date, Time, Weekday};
 use crate::config::forms::{Limit, List, OptionalList};
 use crate::config::update::zone::Zone;
 
-/// The longest window; after that it is open all the time.
+/// The longest window; a longer one would be open all the time.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 settings! {

@@ -189,8 +189,8 @@ impl Update {
         Some(RetryFailed { first, most: self.retry_failed_max.max(first) })
     }
 
-    /// Takes the rules of the time zones from the system below `root` where it has them: they may be newer
-    /// than the built-in ones.
+    /// Takes the rules of the time zones from the system below `root` if it has them: they may be newer than the
+    /// built-in ones.
     pub(super) fn use_zoneinfo(&mut self, root: &Root) {
         for window in &mut self.windows {
             window.zone.use_zoneinfo(root);

@@ -1,8 +1,8 @@
-//! Overwriting a device with a stream: only what differs, and read back.
+//! Overwriting a device with a stream: only differences are written, and everything is read back.
 //!
-//! One thread gives blocks, two compare them with what is there and write what differs,
-//! one flushes and reads back behind them. A bounded number of blocks goes round. Blocks of zeros do
-//! not: they are told apart while the processor still has them at hand, and only counted.
+//! One thread fills blocks, two compare them with the device and write the differences, and one flushes and
+//! reads back. A fixed number of blocks circulates. Blocks of zeros do not circulate: they are recognised
+//! while they are in the processor's cache, and only counted.
 
 mod pages;
 mod read_back;
@@ -21,13 +21,13 @@ use pages::is_zero;
 /// Bytes in a block.
 const BLOCK: usize = 1 << 20;
 
-/// Blocks that go round: 12 MiB.
+/// Blocks that circulate: 12 MiB.
 const POOL: usize = 12;
 
 const WRITERS: usize = 2;
 
-/// Bytes of zeros that are given on at once at most. To make a range zero costs a device about the same
-/// whatever its length.
+/// The largest range of zeros that is passed on at once, in bytes. A device needs about the same time to
+/// zero a range of any length.
 const MOST_ZEROS: u64 = 64 << 20;
 
 /// What was done.
@@ -41,13 +41,12 @@ pub struct Totals {
     pub zeroed: u64,
 }
 
-/// Makes the beginning of `device` what `fill` gives, flushed and read back equal: `most` bytes, or fewer if
-/// `fill` once fills less than its whole buffer. `tick` is told how many bytes have been given so far.
+/// Overwrites the beginning of `device` with the bytes from `fill`, flushes them and reads them back: `most`
+/// bytes, or fewer if `fill` once fills less than its whole buffer. `tick` gets the number of bytes so far.
 ///
 /// # Errors
-/// [`Error::Image`] if the device cannot be read or written, [`Error::Unverified`] if it
-/// reads back differently, and whatever `fill` fails with. The content of the
-/// device is then worth nothing.
+/// [`Error::Image`] if the device cannot be read or written, [`Error::Unverified`] if the data read back
+/// differs, and the errors of `fill`. The content of the device is then undefined.
 pub fn overwrite(
     device: &DirectFile,
     most: u64,
@@ -97,12 +96,12 @@ enum Work {
     Zeros { offset: u64, len: u64 },
 }
 
-/// A range that was written, and what it must read back as.
+/// A range that was written, and its expected content.
 struct WrittenRange {
     offset: u64,
     len: u64,
     expected: Expected,
-    /// Bytes that went over to the device for it.
+    /// Bytes that were sent to the device for it.
     sent: u64,
 }
 
@@ -114,7 +113,7 @@ enum Expected {
 
 struct Shared<'a> {
     device: &'a DirectFile,
-    /// Somebody failed; the others stop.
+    /// A thread has failed; the others stop.
     stop: AtomicBool,
     given: AtomicU64,
     different_blocks: AtomicU32,
@@ -136,7 +135,7 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// Notes a failure, so that the others stop.
+    /// Records a failure, so that the others stop.
     fn noted<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             self.stop.store(true, Ordering::Relaxed);
@@ -180,7 +179,7 @@ impl<'a> Shared<'a> {
             }
         }
         if zeros > 0 {
-            // Nobody to take it: they have failed, and say so themselves.
+            // No thread receives it: they have failed, and report that themselves.
             drop(work.send(Work::Zeros { offset: offset - zeros, len: zeros }));
         }
         Ok(())

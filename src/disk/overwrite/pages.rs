@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use crate::disk::direct::ALIGN;
 
-/// The shortest run of zeros that is told to the device instead of being written, in bytes.
+/// The shortest run of zeros that the device zeroes itself instead of a write, in bytes.
 const ZERO_RUN: usize = 64 * 1024;
 
-/// Whether two slices hold the same. C libraries compare byte by byte, some of them.
+/// Whether two slices are equal. Some C libraries compare byte by byte.
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     let (words_a, words_b) = (a.chunks_exact(16), b.chunks_exact(16));
     a.len() == b.len()
@@ -15,7 +15,7 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
         && words_a.zip(words_b).all(|(a, b)| word(a) == word(b))
 }
 
-/// Whether there is nothing but zeros.
+/// Whether all bytes are zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
     let words = bytes.chunks_exact(16);
     words.remainder().iter().all(|b| *b == 0) && words.into_iter().all(|w| word(w) == 0)
@@ -43,7 +43,7 @@ pub fn differing(new: &[u8], old: &[u8]) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Splits what is to be written into runs of zeros and of anything else.
+/// Splits the data to write into runs of zeros and of other bytes.
 pub fn runs(bytes: &[u8]) -> Vec<(Range<usize>, bool)> {
     let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
     for (n, part) in bytes.chunks(ZERO_RUN).enumerate() {

@@ -10,17 +10,17 @@ use crate::disk::overwrite::pages::is_zero;
 use crate::disk::overwrite::{BLOCK, Expected, Shared, WrittenRange};
 use abide_core::error::{Error, OrError, Result};
 
-/// After so many bytes sent the device is flushed, and what has become durable is read back. A disk answers
-/// from its own memory what it has not yet written; to read that back would prove nothing.
+/// After this many bytes the device is flushed, and the data is read back. Before a flush, a disk may
+/// answer a read from its cache, so reading back would prove nothing.
 const GROUP: u64 = 64 << 20;
 
-/// A range that the device made zero by itself counts for so much less: nothing had to be sent.
+/// A range that the device zeroed itself counts less by this factor: no data had to be sent.
 const ZERO_SHARE: u64 = 8;
 
 impl Shared<'_> {
-    /// Reads back what was written, group by group behind the writers. At the end everything is
-    /// durable, also what was found to be right already: the writer of that may have been cut off
-    /// before its flush.
+    /// Reads back the written ranges, group by group after the writers. At the end everything is
+    /// durable, also blocks that were already equal: an earlier write may have been interrupted before
+    /// its flush.
     pub(super) fn check(&self, written: Receiver<WrittenRange>) -> Result<()> {
         let mut block = Block::new(BLOCK);
         let (mut group, mut bytes) = (Vec::new(), 0);

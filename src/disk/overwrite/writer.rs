@@ -12,12 +12,12 @@ use crate::disk::overwrite::pages::{differing, runs, same};
 use crate::disk::overwrite::{BLOCK, Expected, Shared, Work, WrittenRange};
 use abide_core::error::{Error, OrError, Result};
 
-/// After so many blocks in which nothing was as it should be, the device is taken for one with
-/// other content, and of each block only a page is read to see whether that is still so.
+/// After this many blocks without an equal page, the device is assumed to have other content. Then only
+/// one page of each block is compared first.
 const OTHER_CONTENT_AFTER: u32 = 16;
 
 impl Shared<'_> {
-    /// Writes the blocks that come, until none do.
+    /// Writes blocks until there are no more.
     pub(super) fn write_blocks(
         &self,
         work: &Mutex<Receiver<Work>>,
@@ -32,7 +32,8 @@ impl Shared<'_> {
                 Err(_) => return Err(Error::Failed("a writing thread has panicked".into())),
             };
             let Ok(job) = job else { return result };
-            // After a failure the blocks still go round, or the feeding thread would wait for ever.
+            // After a failure the blocks still circulate; otherwise the thread that fills them would
+            // wait forever.
             if result.is_ok() && !self.stop.load(Ordering::Relaxed) {
                 result = self.noted(match &job {
                     Work::Bytes { offset, len, block } => {
@@ -63,7 +64,7 @@ impl Shared<'_> {
         })
     }
 
-    /// Makes a range zeros, those of its blocks together of which nothing is.
+    /// Zeroes a range. Adjacent blocks without any zero page are zeroed together.
     fn write_zeros(&self, start: u64, len: u64, old: &mut Block, check: &Sender<WrittenRange>) -> Result<()> {
         let end = start + len;
         let zeros_before = |end: u64| self.zeros.get(usize::try_from(end).unwrap_or(usize::MAX).min(BLOCK));
@@ -90,7 +91,8 @@ impl Shared<'_> {
         self.make_zero(waiting, check)
     }
 
-    /// Where the device holds something else than `new`. Keeps count of how often that was everything.
+    /// The ranges in which the device differs from `new`. Counts the blocks in a row that differ
+    /// completely.
     fn differing(&self, new: &[u8], offset: u64, old: &mut Block) -> Result<Vec<Range<usize>>> {
         let old = old.get_mut(new.len());
         self.device.read_at(old, offset).or_image(|| self.cannot("read", offset))?;
@@ -103,7 +105,7 @@ impl Shared<'_> {
         Ok(ranges)
     }
 
-    /// Whether the device holds something else here, as it did before.
+    /// Whether the device has other content here, too.
     fn has_other_content(&self, new: &[u8], offset: u64, old: &mut Block) -> Result<bool> {
         let middle = new.len() / 2 / ALIGN * ALIGN;
         let Some(page) = new.get(middle..middle + ALIGN) else { return Ok(false) };

@@ -19,7 +19,7 @@ pub struct ClockProbe {
 }
 
 impl ClockProbe {
-    /// A check of the clock of `root`: below a folder, only what systemd-timesyncd left there.
+    /// A check of the clock of `root`: below a folder, only the file of systemd-timesyncd counts.
     #[must_use]
     pub fn new(config: &ClockCheck, root: &Root) -> Self {
         Self { config: config.clone(), root: root.clone() }

@@ -33,8 +33,8 @@ impl CommandProbe {
 }
 
 impl Probe for CommandProbe {
-    // Runs the program once. One that hangs has failed for good: it says nothing, and the next
-    // run would take as long again.
+    // Runs the program once. A program that hangs has failed for good: the next run would take as long
+    // again.
     fn run(&mut self, limit: Duration) -> ProbeResult {
         self.output.clear();
         let Some((program, arguments)) = self.command.split_first() else {

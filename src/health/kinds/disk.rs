@@ -1,4 +1,4 @@
-//! `kind = "disk"`: a file system has room and can be written.
+//! `kind = "disk"`: a file system has free space and can be written.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct DiskProbe {
     root: Root,
 }
 
-/// What counts of statvfs(3).
+/// The values of statvfs(3) that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Room {
     free: u64,

@@ -1,4 +1,4 @@
-//! `kind = "file"`: a file is there (or not), fresh, and says what it should.
+//! `kind = "file"`: a file exists (or not), is fresh, and contains a text.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use crate::health::MonotonicClock;
 use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
 
-/// No more of a file is read.
+/// How much of a file is read at most.
 const MOST_BYTES: u64 = 16 << 20;
 
 /// The check.

@@ -1,4 +1,4 @@
-//! `kind = "http"`: a server gives the right answer.
+//! `kind = "http"`: a server sends the expected response.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::http;
 use crate::http::{Redirects, Timeout};
 use abide_core::root::Root;
 
-/// No more of an answer is read.
+/// How much of a response is read at most.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// The check.
@@ -28,7 +28,7 @@ impl HttpProbe {
     }
 
     fn ask(&self, limit: Duration) -> Result<(), String> {
-        // A connection of its own each time: an old one that is still open proves little.
+        // A new connection each time: an old one that is still open proves little.
         let ca = self.config.ca.as_deref().map(Path::new);
         let agent = http::agent(&self.root, ca, Timeout::Total(limit), Redirects::Follow)?;
         let answer = match self.config.method {
@@ -52,7 +52,7 @@ impl HttpProbe {
 }
 
 impl Probe for HttpProbe {
-    // Asks once. Servers come back: nothing that one says is for good.
+    // Sends one request. A server may recover, so nothing fails for good.
     fn run(&mut self, limit: Duration) -> ProbeResult {
         match self.ask(limit) {
             Ok(()) => ProbeResult::Pass,

@@ -15,7 +15,7 @@ const LOG: &str = "/dev/kmsg";
 /// The kernel's longest record (`PRINTK_MESSAGE_MAX`) and more.
 const RECORD: usize = 8192;
 
-/// What the kernel says when something has gone wrong that it survived, at the start of a message.
+/// The starts of kernel messages about faults that the kernel has survived.
 const COMPLAINTS: [&str; 9] = [
     "BUG: *",
     "Oops*",
@@ -42,7 +42,7 @@ impl KernelProbe {
         Self { config: config.clone(), root: root.clone() }
     }
 
-    /// The first bad message of this boot that the kernel still remembers.
+    /// The first bad message of this boot that is still in the kernel's log.
     fn complaint(&self) -> std::io::Result<Option<String>> {
         // Each read gives one record; without this the last one would wait for the next.
         let mut log =
@@ -59,7 +59,7 @@ impl KernelProbe {
 }
 
 impl Probe for KernelProbe {
-    // Looks once. What a kernel has done it does not undo: a failure is for good.
+    // Checks once. A kernel does not recover from these faults, so the check fails for good.
     fn run(&mut self, _limit: Duration) -> ProbeResult {
         let tainted = match fs::read_to_string(self.root.path(TAINTED)) {
             Ok(text) => text.trim().parse().unwrap_or(0),

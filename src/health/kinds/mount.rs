@@ -1,4 +1,4 @@
-//! `kind = "mount"`: a file system is mounted, as it should be.
+//! `kind = "mount"`: a file system is mounted as configured.
 
 use std::path::Path;
 use std::time::Duration;

@@ -44,7 +44,7 @@ impl ProcessProbe {
 
     fn of_program(&self, name: &str) -> Result<Vec<Process>, String> {
         let all = all_processes_with_root(self.root.path("/proc")).map_err(|e| format!("/proc: {e}"))?;
-        // Processes come and go while they are looked at.
+        // Processes start and end while they are examined.
         Ok(all.flatten().filter(|process| is_program(process, name)).collect())
     }
 

@@ -25,7 +25,7 @@ const PROPERTIES: [&str; 13] = [
     "InactiveEnterTimestampMonotonic",
 ];
 
-/// What a unit was like when it was first seen well: later starts are restarts.
+/// The state of a unit when it was first healthy: later starts are restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Run {
     invocation: String,
@@ -81,7 +81,7 @@ fn worse(a: ProbeResult, b: ProbeResult) -> ProbeResult {
     if badness(&b) > badness(&a) { b } else { a }
 }
 
-/// Whether a unit is as it should be (systemd.unit(5), org.freedesktop.systemd1(5)).
+/// Whether a unit is healthy (systemd.unit(5), org.freedesktop.systemd1(5)).
 fn evaluate(name: &str, state: &Properties) -> ProbeResult {
     let get = |key: &str| state.get(key).map_or("", String::as_str);
     match get("LoadState") {
@@ -98,7 +98,8 @@ fn evaluate(name: &str, state: &Properties) -> ProbeResult {
             ProbeResult::NotYet(format!("{name} failed and is being restarted ({})", cause(state)))
         }
         ("inactive", _) if get("Type") == "oneshot" && has_finished(state) => ProbeResult::Pass,
-        // They count as not met, too, as long as nobody has looked: its turn has not come.
+        // systemd reports them as not met also while it has not checked them yet, because the start of
+        // the unit still waits.
         ("inactive", _) if get("ConditionTimestampMonotonic") == "0" => {
             ProbeResult::NotYet(format!("{name} has not been started yet"))
         }
@@ -134,8 +135,8 @@ fn run_of(state: &Properties) -> Run {
     }
 }
 
-/// How often the unit was started again since it was first seen well; `None` while it is not well.
-/// A oneshot starts again whenever something asks for it, which is no sign of illness.
+/// How often the unit was started again since it was first healthy; `None` while it is not healthy. A
+/// oneshot starts again whenever something requires it, which is not a fault.
 fn restarts(seen: Option<&Run>, state: &Properties) -> Option<u32> {
     if state.get("ActiveState").is_none_or(|s| s != "active") {
         return seen.map(|_| 0);

@@ -1,14 +1,14 @@
-//! Why a question over D-Bus has no answer.
+//! Why a call over D-Bus has no reply.
 
 use std::fmt;
 use std::io;
 
-/// Why there is no answer.
+/// Why there is no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DbusError {
     /// This way cannot be used: no socket, a lost connection, or a reply that is not D-Bus.
     Unusable(String),
-    /// systemd took the question, and did not answer in time.
+    /// systemd accepted the call, and did not reply in time.
     TimedOut(String),
 }
 

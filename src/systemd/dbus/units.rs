@@ -1,4 +1,4 @@
-//! What systemd's manager object says about units and jobs.
+//! What systemd's manager object reports about units and jobs.
 
 use zvariant::{OwnedObjectPath, Value};
 
@@ -16,7 +16,7 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 /// Properties that belong to the type of a unit, not to every unit.
 const OF_TYPE: [&str; 5] = ["Result", "Type", "NRestarts", "ExecMainCode", "ExecMainStatus"];
 
-/// What systemd says where a unit of that type does not have the property.
+/// systemd's error if a unit of that type does not have the property.
 const HAS_NONE: [&str; 2] =
     ["org.freedesktop.DBus.Error.UnknownProperty", "org.freedesktop.DBus.Error.UnknownInterface"];
 

@@ -19,8 +19,8 @@ const LOADER_GUID: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 const DIR: &str = "/sys/firmware/efi/efivars";
 /// The largest variable that is read; the loader's own are far smaller.
 const MOST_BYTES: u64 = 1 << 20;
-/// How often a read or write that was interrupted is tried again. The kernel answers
-/// EINTR to readers that come too fast (rate limit of 100 a second for unprivileged ones).
+/// How often a read or write that was interrupted is tried again. The kernel returns EINTR to a process
+/// that reads too fast (rate limit of 100 a second for unprivileged ones).
 const RETRIES: u32 = 8;
 
 /// The variables of the firmware, or those of a tree.
@@ -47,7 +47,7 @@ impl EfiVars {
         Ok(self.read_file(&format!("{name}-{LOADER_GUID}"))?.map(|(data, _)| data))
     }
 
-    /// Deletes a variable of the Boot Loader Interface; it may be gone already.
+    /// Deletes a variable of the Boot Loader Interface, if it exists.
     ///
     /// # Errors
     /// If the firmware refuses.
@@ -55,7 +55,7 @@ impl EfiVars {
         self.delete_file(&format!("{name}-{LOADER_GUID}"))
     }
 
-    /// Data and attributes of the file `NAME-GUID`; an empty file is as good as none.
+    /// Data and attributes of the file `NAME-GUID`; an empty file counts as a missing one.
     fn read_file(&self, file: &str) -> io::Result<Option<(Vec<u8>, u32)>> {
         let path = self.dir.join(file);
         let whole = match retry(|| read_whole(&path)) {
@@ -85,7 +85,8 @@ impl EfiVars {
                     "only a part of the variable was written",
                 ));
             }
-            // A plain file below `--root` keeps what was behind; efivarfs sets the size itself.
+            // A plain file below `--root` keeps the old bytes behind the new ones; efivarfs sets the
+            // size itself.
             let longer = out.metadata()?.len() > whole.len() as u64;
             if longer && !sys::is_on(&out, sys::EFIVARFS)? {
                 out.set_len(whole.len() as u64)?;
@@ -183,7 +184,7 @@ impl VarWriter for EfiVars {
 
 impl VarManager for EfiVars {}
 
-/// UTF-16LE up to the first NUL; what is no text becomes U+FFFD.
+/// UTF-16LE up to the first NUL; invalid text becomes U+FFFD.
 #[must_use]
 pub fn decode_text(bytes: &[u8]) -> String {
     let units: Vec<u16> = units(bytes).take_while(|u| *u != 0).collect();

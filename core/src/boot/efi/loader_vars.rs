@@ -1,4 +1,4 @@
-//! What systemd-boot says and is told through EFI variables.
+//! The EFI variables through which systemd-boot reports and is configured.
 
 use log::warn;
 
@@ -7,8 +7,8 @@ use crate::boot::model::choice::Settings;
 use crate::boot::model::loader_conf::LoaderConf;
 use crate::boot::model::quirks::Quirks;
 
-/// The loader's variables, read once. What is absent or unreadable is `None`; the
-/// latter is logged. Nothing that decides which system boots may hang on these.
+/// The loader's variables, read once. What is absent or unreadable is `None`; the latter is logged.
+/// Nothing that decides which system boots may depend on these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoaderVars {
     /// `LoaderInfo`, such as `systemd-boot 257.13-1~deb13u1`.
@@ -94,7 +94,7 @@ impl LoaderVars {
         Self { device_partuuid, ..Self::default() }
     }
 
-    /// What will steer the loader's choice at the next boot.
+    /// The settings that determine the loader's next choice.
     #[must_use]
     pub fn settings(&self, conf: LoaderConf) -> Settings {
         Settings {

@@ -1,9 +1,9 @@
-//! The end of a directory on FAT: the entries behind its last name, in which other names have been.
+//! The end of a directory on FAT: the directory entries behind its last name, which were used before.
 //!
-//! EDK2 puts a name behind all that were ever in its directory, at the first entry that was never used
-//! (`FatNewEntryPos`, EnhancedFatDxe), and Linux never marks a used entry as never used. So with every try that the
-//! loader counts the directory grows by a name, until a rename takes several requests to the disk, and a power cut
-//! between two of them loses the boot entry. Cleared entries count as never used.
+//! EDK2 puts a new name at the first directory entry that was never used (`FatNewEntryPos`, EnhancedFatDxe), and
+//! Linux never marks a used entry as never used. So with every try that the loader counts the directory grows by a
+//! name, until a rename takes several requests to the disk, and a power cut between two of them loses the boot
+//! entry. Cleared entries count as never used.
 //!
 //! This writes the block device itself, and so only while it is not mounted; and only whole sectors in which there
 //! is no name. Nothing reads the cleared bytes, so an interruption is harmless. Offsets are those of Microsoft's

@@ -7,20 +7,19 @@ use crate::boot::model::entry::{BootPartition, CONF_DIR, Entry, UKI_DIR};
 use crate::boot::model::name::EntryName;
 use crate::error::{Error, OrError, Result};
 
-/// Whether the ESP is opened to be changed. Mounting vfat writable marks it
-/// dirty, so that reading should not.
+/// Whether the ESP is opened for changes. Mounting vfat writable marks it dirty, so a reader must not do that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Only look.
+    /// Read only.
     Read,
-    /// Only look, and where nobody has it mounted without mounting it: for the initramfs, where
-    /// a committed boot should not even load the module.
+    /// Read only, and without mounting it if it is not mounted: for the initramfs, where a committed boot should not
+    /// even load the module.
     Glance,
     /// Entries or state will change.
     Write,
 }
 
-/// What an entry is called while it is removed; no loader shows it.
+/// The name of an entry while it is removed; no loader shows it.
 const DOOMED: &str = "removed.tmp";
 
 /// The partitions that the loader reads.
@@ -60,8 +59,8 @@ impl BootDirs {
         Ok(to)
     }
 
-    /// Sees to it that the names that the loader will give the entries on trial can be removed in one write each. What
-    /// stands in the way is logged.
+    /// Prepares the folders so that the names that the loader will give the entries on trial can be removed in one
+    /// write each. Failures are logged.
     pub fn make_room_for_loader(&self) {
         for volume in [Some(self.esp.as_ref()), self.xbootldr.as_deref()].into_iter().flatten() {
             padding::make_room_for_loader(volume, UKI_DIR);
@@ -70,9 +69,9 @@ impl BootDirs {
 
     /// Removes an entry's file and makes that durable. Where the file has another name, it is kept for that.
     ///
-    /// A removal writes the folder and the FAT, in no promised order; a name whose clusters
-    /// are free already would be a broken entry, and the next file would overwrite what it
-    /// boots. So the name that the loader shows goes first, by a rename.
+    /// A removal writes the folder and the FAT, in no guaranteed order; a name whose clusters are free already would
+    /// be a broken entry, and the next file would overwrite what it boots. So the name that the loader shows goes
+    /// first, by a rename.
     ///
     /// # Errors
     /// [`Error::Boot`].
@@ -87,8 +86,8 @@ impl BootDirs {
         safe_rename::discard(volume, &doomed)
     }
 
-    /// Removes what a removal that was cut off has left behind, and says whether there was any.
-    /// To be done before anything is written to the volume: the clusters may be free already.
+    /// Removes the leftovers of an interrupted removal, and returns whether there were any. Must be called before
+    /// anything is written to the volume: the clusters may be free already.
     ///
     /// # Errors
     /// [`Error::Boot`].
@@ -101,7 +100,7 @@ impl BootDirs {
         Ok(found)
     }
 
-    /// Whether there is something to sweep.
+    /// Whether there are such leftovers.
     ///
     /// # Errors
     /// [`Error::Boot`] if a folder cannot be read.

@@ -1,8 +1,8 @@
 //! A FAT file system read straight from its block device.
 //!
-//! For the initramfs on a committed boot: no kernel module to load, nothing to
-//! mount, and nothing that could be written. Only for a device that nobody has mounted:
-//! the kernel's vfat keeps what it has not written yet to itself.
+//! For the initramfs on a committed boot: no kernel module to load, nothing to mount, and nothing that
+//! could be written. Only for a device that nobody has mounted: the kernel's vfat has unwritten changes
+//! in its cache.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -22,7 +22,7 @@ impl FatVolume {
     /// Opens the file system on `device`.
     ///
     /// # Errors
-    /// If it cannot be read or is no FAT.
+    /// If it cannot be read or is not FAT.
     pub fn open(device: &Path) -> io::Result<Self> {
         let disk = ReadOnly(File::open(device)?);
         Ok(Self { fs: Rc::new(FileSystem::new(disk, FsOptions::new())?) })

@@ -71,8 +71,8 @@ fn find_live(root: &Root, vars: &LoaderVars, access: Access) -> Result<BootDirs>
     Ok(BootDirs { esp: volume(root, esp, &mounts, access)?, xbootldr })
 }
 
-/// The ESP that the loader came from. Where no variable tells, the only one, or the one
-/// on the disk of the root file system.
+/// The ESP that the loader came from. If no variable names it: the only one, or the one on the disk of
+/// the root file system.
 fn find_esp<'p>(
     root: &Root,
     partitions: &'p [TypedPartition],
@@ -114,7 +114,7 @@ fn on_root_disk<'p>(
     })
 }
 
-/// Uses the mount that is there, else makes a private one.
+/// Uses an existing mount, otherwise makes a private one.
 fn volume(
     root: &Root,
     partition: &TypedPartition,

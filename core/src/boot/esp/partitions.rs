@@ -1,4 +1,5 @@
-//! The partitions of this machine with the types and GUIDs in their tables: ESP and XBOOTLDR are told by these.
+//! The partitions of this machine with the types and GUIDs in their tables: ESP and XBOOTLDR are recognised by
+//! these.
 
 use std::fs::File;
 

@@ -12,7 +12,7 @@ use crate::boot::esp::padding;
 use crate::boot::esp::volume::{Item, ReadSeek, Volume, parent};
 use crate::error::{Error, OrError, Result};
 
-/// More of them need a person. A number of two digits keeps the name short (FAT, 8.3).
+/// More of them need a manual repair. A number of two digits keeps the name short (FAT, 8.3).
 const MOST: u32 = 99;
 
 /// Renames a file inside its directory, never over another, and makes that durable. Where an interrupted rename
@@ -68,7 +68,7 @@ fn may_share_clusters(volume: &dyn Volume, path: &str) -> Result<bool> {
         match compare_names(volume, path, &other) {
             Ok(OtherName::Same) => return Ok(true),
             Ok(OtherName::Empty | OtherName::Different) => {}
-            // An interrupted removal may have freed a part of it. Whose the rest is cannot be told.
+            // An interrupted removal may have freed a part of it. It is unknown which file owns the rest.
             Err(e) => {
                 warn!("{e}");
                 return Ok(true);

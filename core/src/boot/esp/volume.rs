@@ -1,5 +1,5 @@
-//! The effects on a boot partition, one function for each, and nothing else:
-//! whoever implements [`Volume`] stands in for the disk.
+//! The effects on a boot partition, one function for each, and nothing else: an implementation of [`Volume`]
+//! can replace the disk.
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
@@ -34,9 +34,9 @@ pub struct Item {
 /// A file system as the firmware sees it. Paths are relative to its root, with
 /// `/` between the parts, and are looked up in any case, as on vfat.
 ///
-/// Nothing here syncs by itself except where it is said to: after the writes, the file; after a
-/// removal, the folder; after a rename, the file and then the folder (Linux, vfat: only `fsync`
-/// flushes the disk's cache; `syncfs` does not).
+/// No function flushes unless its description says so. The caller flushes the file after writes, the folder
+/// after a removal, and the file and then the folder after a rename (Linux, vfat: only `fsync` flushes the
+/// disk's cache; `syncfs` does not).
 pub trait Volume: Debug {
     /// The names in a folder, in the order of the disk. A missing folder is empty.
     ///
@@ -48,20 +48,20 @@ pub trait Volume: Debug {
     /// # Errors
     /// If there is no such file or it cannot be read.
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>>;
-    /// Opens a file so that what is read comes from the disk and not from the page cache.
-    /// What was not synced before may still come from there.
+    /// Opens a file so that what is read comes from the disk and not from the page cache. Data that was not
+    /// flushed before may still come from there.
     ///
     /// # Errors
     /// As [`Volume::open`].
     fn open_on_disk(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
         self.open(path)
     }
-    /// Makes a folder and those above it; those that are there are left alone.
+    /// Creates a folder and its parents; existing ones are left alone.
     ///
     /// # Errors
-    /// If one cannot be made.
+    /// If one cannot be created.
     fn create_dir(&self, dir: &str) -> io::Result<()>;
-    /// Writes a new file, or a file anew, and returns its length in bytes.
+    /// Creates or overwrites a file, and returns its length in bytes.
     ///
     /// # Errors
     /// If reading or writing fails; what was written so far stays.
@@ -79,24 +79,23 @@ pub trait Volume: Debug {
     /// Renames inside one volume; never replaces.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if `to` is there, and whatever the disk says.
+    /// [`io::ErrorKind::AlreadyExists`] if `to` exists, and the errors of the disk.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Renames inside one folder, durable when this returns; never replaces.
     ///
-    /// The file is flushed before the folder. Linux's vfat makes the new name with neither
-    /// clusters nor length, and fills them in when it writes the file's inode (`vfat_rename`,
-    /// `fat_write_inode`): to flush the folder alone leaves, after a power cut, a name that leads
-    /// to nothing, and no other.
+    /// The file is flushed before the folder. Linux's vfat makes the new name with neither clusters nor
+    /// length, and fills them in when it writes the file's inode (`vfat_rename`, `fat_write_inode`): if only
+    /// the folder is flushed, a power cut leaves a name without data, and no other name.
     ///
     /// # Errors
-    /// As [`Volume::rename`], and whatever the disk says; if only the flush failed, too.
+    /// As [`Volume::rename`], and the errors of the disk; if only the flush failed, too.
     fn rename_durably(&self, from: &str, to: &str) -> io::Result<()> {
         self.rename(from, to)?;
         self.sync_file(to)?;
         self.sync_dir(parent(to))
     }
     /// The byte of its directory at which the name of a file begins; `None` where the file system is not
-    /// Linux's vfat, or cannot tell.
+    /// Linux's vfat, or does not show it.
     ///
     /// # Errors
     /// If the directory cannot be read, or there is no such name.
@@ -104,7 +103,7 @@ pub trait Volume: Debug {
         Ok(None)
     }
     /// The number of directory entries before the first that was never used, where the firmware puts the next
-    /// name; `None` where that has no meaning, or cannot be told.
+    /// name; `None` if that has no meaning, or is unknown.
     ///
     /// # Errors
     /// If the disk cannot be read.
@@ -124,7 +123,7 @@ pub trait Volume: Debug {
     /// Bytes that can still be written.
     ///
     /// # Errors
-    /// If the file system does not tell.
+    /// If the file system does not report it.
     fn free_bytes(&self) -> io::Result<u64>;
     /// Whether another process may be writing to it while it is read.
     fn is_shared(&self) -> bool {
@@ -161,14 +160,13 @@ impl DirVolume {
         Self { dir, device: None, _mount: Some(mount) }
     }
 
-    /// The same volume, of which is known what device it is on.
+    /// The same volume, with the device that it is on.
     #[must_use]
     pub fn on(self, device: PathBuf) -> Self {
         Self { device: Some(device), ..self }
     }
 
-    /// Where `path` lies. Parts that are there in another case are found;
-    /// vfat would find them itself, a plain folder does not.
+    /// Where `path` lies, in any case of its letters: vfat ignores the case itself, a plain folder does not.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         path.split('/').filter(|p| !p.is_empty() && *p != "." && *p != "..").fold(

@@ -12,7 +12,7 @@ use crate::boot::model::loader_conf::LoaderConf;
 use crate::boot::model::order::{loader_id, order};
 use crate::boot::model::quirks::Quirks;
 
-/// What steers the choice beside the entries: `loader.conf` and the variables.
+/// What steers the choice in addition to the entries: `loader.conf` and the variables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `loader/loader.conf` of the ESP.

@@ -18,8 +18,7 @@ pub struct Counter {
 impl Counter {
     /// Parses `LEFT` or `LEFT-DONE`, the text between the last `+` and the suffix.
     ///
-    /// Leading zeros are read; anything else beside digits, or a number above
-    /// [`MAX`], is no counter.
+    /// Leading zeros are read; anything else beside digits, or a number above [`MAX`], is not a counter.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (left, done) = match text.split_once('-') {
@@ -29,14 +28,13 @@ impl Counter {
         Some(Self { left, done })
     }
 
-    /// What the loader makes of it when it boots the entry. It stays at 0 left,
-    /// and DONE stops at [`MAX`].
+    /// The counter after the loader has booted the entry. It stays at 0 left, and DONE stops at [`MAX`].
     #[must_use]
     pub fn after_boot(self) -> Self {
         Self { left: self.left.saturating_sub(1), done: self.done.saturating_add(1).min(MAX) }
     }
 
-    /// The entry is marked bad, what was tried is kept: `+0-DONE`.
+    /// The entry is marked bad, the tries used are kept: `+0-DONE`.
     #[must_use]
     pub fn exhausted(self) -> Self {
         Self { left: 0, ..self }
@@ -52,7 +50,7 @@ impl fmt::Display for Counter {
 
 fn number(digits: &str) -> Option<u32> {
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    // The loader gives up on a number beyond 64 bits, as on one beyond its `int`.
+    // The loader rejects a number beyond 64 bits, as one beyond its `int`.
     plain.then(|| digits.parse::<u64>().ok()).flatten()?.try_into().ok().filter(|n| *n <= MAX)
 }
 

@@ -24,7 +24,7 @@ impl BootPartition {
     }
 }
 
-/// What the entry makes the loader start.
+/// What the loader starts for the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     /// A Type #2 entry: a unified kernel image in `EFI/Linux/`.

@@ -9,7 +9,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);
-    // Where to go on when a part after the last `*` does not fit: one character further.
+    // Where to continue if a part after the last `*` does not match: one character further.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         let here = text.get(t).copied();
@@ -34,7 +34,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Matches one character against the pattern at `p`; returns where the pattern goes on.
+/// Matches one character against the pattern at `p`; returns the next position in the pattern.
 fn one(pattern: &[char], p: usize, c: char) -> Option<usize> {
     match pattern.get(p)? {
         '\\' => (*pattern.get(p + 1)? == c).then_some(p + 2),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::boot::model::counter::Counter;
 
-/// What the suffix of the file name makes of an entry.
+/// The type of an entry, from the suffix of its file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Suffix {
     /// `.efi`: a unified kernel image.

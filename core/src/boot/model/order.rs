@@ -8,10 +8,9 @@ use crate::boot::model::version;
 
 /// The entries that this loader shows, in its order.
 ///
-/// Equal ones (the same id with and without a counter) keep the order in which they
-/// were read. With these the comparison is no total order, so that the outcome depends
-/// on the algorithm: it is the loader's own, insertion from the end
-/// (252: `util.c`, 257 and 262: `util.c`, `sort_pointer_array`).
+/// Equal ones (the same id with and without a counter) keep the order in which they were read. With
+/// these the comparison is not a total order, so the result depends on the algorithm: it is the loader's
+/// own, insertion from the end (252: `util.c`, 257 and 262: `util.c`, `sort_pointer_array`).
 #[must_use]
 pub fn order(entries: &[Entry], quirks: &Quirks) -> Vec<Entry> {
     let mut sorted: Vec<Entry> = Vec::with_capacity(entries.len());
@@ -66,7 +65,7 @@ fn compare_keyed(a: &Entry, b: &Entry, quirks: &Quirks) -> Ordering {
         .then_with(|| if quirks.profile_first { a.profile.cmp(&b.profile) } else { Ordering::Equal })
 }
 
-/// By UTF-16 units, as the loader holds its texts; nothing comes before anything.
+/// By UTF-16 units, as the loader holds its texts; a missing text comes first.
 fn compare_text(a: Option<&str>, b: Option<&str>) -> Ordering {
     let units = |t: Option<&str>| t.map(|t| t.encode_utf16().collect::<Vec<_>>());
     units(a).cmp(&units(b))

@@ -26,7 +26,7 @@ pub struct Quirks {
     pub preferred: bool,
     /// Type #1 entries with `efi` are counted (before 258).
     pub counts_efi_conf: bool,
-    /// Type #1 entries with `uki` and `uki-url` are known (258); before, such lines are nothing.
+    /// Type #1 entries with `uki` and `uki-url` are known (258); before, such lines are ignored.
     pub conf_uki: bool,
     /// Type #1 entries may name a `profile` (259).
     pub conf_profile: bool,
@@ -34,7 +34,7 @@ pub struct Quirks {
     pub profiles: bool,
     /// Profiles sort by their number before the id (259, with the profiles of Type #1).
     pub profile_first: bool,
-    /// No profile but the first is booted without being named (261).
+    /// Only the first profile is booted without being named (261).
     pub profile_by_name: bool,
     /// A leading `auto-` hides a file in any case (257, not yet 256), not only in lower case.
     pub auto_in_any_case: bool,

@@ -5,7 +5,7 @@ use crate::boot::model::conf_file;
 use crate::boot::model::entry::Starts;
 use crate::boot::model::quirks::Quirks;
 
-/// What a Type #1 file says, as far as it matters here.
+/// The keys of a Type #1 file that are used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Type1 {
     /// What is started.
@@ -29,9 +29,8 @@ pub struct Type1 {
 
 /// Parses a Type #1 file as systemd-boot does (262, `boot_entry_add_type1`).
 ///
-/// `None` where the loader would not show it: no or contradictory lines of what to
-/// start, or another architecture than this one. Lines that this version does not know are
-/// nothing to it.
+/// `None` if the loader would not show it: no lines, or contradictory lines, that say what to start, or
+/// another architecture. Lines that this version does not know are ignored.
 #[must_use]
 pub fn parse(text: &str, quirks: &Quirks) -> Option<Type1> {
     let mut it = Type1 {

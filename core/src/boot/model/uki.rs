@@ -11,7 +11,7 @@ use crate::boot::model::osrel::OsRelease;
 /// The largest section that is read: os-release and command lines are a few KiB.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Why a file is no UKI.
+/// Why a file is not a UKI.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UkiError {
     /// The headers are damaged, or it is another kind of file.
@@ -37,7 +37,7 @@ pub struct Profile {
     pub uname: Option<String>,
 }
 
-/// What a UKI says about itself.
+/// The content of a UKI, as far as it is used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uki {
     /// The COFF machine type: 0x8664 for x86-64, 0xaa64 for AArch64.

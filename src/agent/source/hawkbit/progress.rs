@@ -140,7 +140,7 @@ mod tests {
         let feedback = ledger.waiting.first().unwrap();
         assert_eq!((feedback.execution, feedback.finished), (Execution::Closed, Finished::Failure));
         let expected = [
-            "2.0 was rolled back, back to 1.0: check 'app' failed",
+            "2.0 was rolled back to 1.0: check 'app' failed",
             "phase: checks",
             "check app: app.service: failed",
             "  no such file",

@@ -1,5 +1,5 @@
-//! Does a neighbour answer? An ICMP echo (RFC 792, RFC 4443); for IPv4 also the neighbour table,
-//! since there are gateways that do not answer echoes, but none that do not answer ARP.
+//! Whether a neighbour answers an ICMP echo (RFC 792, RFC 4443) or, for IPv4, ARP: some gateways do not
+//! answer echoes, but all answer ARP.
 
 use std::fs;
 use std::io;
@@ -19,11 +19,11 @@ const ECHO_V4: (u8, u8) = (8, 0);
 const ECHO_V6: (u8, u8) = (128, 129);
 /// Some hosts drop echoes that carry no data.
 const PAYLOAD: &[u8; 16] = b"abide check\0\0\0\0\0";
-/// Discard (RFC 863): a datagram that nobody minds.
+/// Discard (RFC 863): a datagram that has no effect.
 const DISCARD: u16 = 9;
 /// `ATF_COM` of linux/if_arp.h: the neighbour's hardware address is known to be right.
 const ATF_COM: u32 = 0x02;
-/// How long one echo is waited for before the next is sent.
+/// How long to wait for a reply before the next echo is sent.
 const ROUND: Duration = Duration::from_millis(500);
 
 /// Whether `host`, a neighbour on `interface`, answers within `limit`.
@@ -33,7 +33,7 @@ pub(super) fn answers(root: &Root, host: IpAddr, interface: &str, limit: Duratio
     let mut sequence = 0;
     loop {
         sequence += 1;
-        // A neighbour that is not there is an error of the second try already (EHOSTUNREACH).
+        // If the neighbour does not exist, already the second try fails (EHOSTUNREACH).
         if let Err(e) = socket.send(sequence)
             && Instant::now() >= end
         {
@@ -49,14 +49,15 @@ pub(super) fn answers(root: &Root, host: IpAddr, interface: &str, limit: Duratio
     }
 }
 
-/// Only believed after the second echo: the entry may be left over from a neighbour that is gone, and
-/// sending to it is what makes the kernel ask again.
+/// Used only after the second echo: the entry may be that of a neighbour that has disappeared, and only
+/// a new datagram makes the kernel query it again.
 fn knows_neighbour(root: &Root, host: IpAddr, sequence: u16) -> bool {
     let IpAddr::V4(host) = host else { return false };
     if sequence < 2 {
         return false;
     }
-    // What is sent by a raw socket asks the neighbour as well; this is for where that is not allowed.
+    // An echo on a raw socket makes the kernel query the neighbour, too; this is for processes that may
+    // not open one.
     if let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) {
         socket.send_to(&[], (host, DISCARD)).ok();
     }
@@ -131,7 +132,7 @@ impl Echo {
                 Ok(count) if self.is_confirmation(buffer.get(..count).unwrap_or_default()) => {
                     return Ok(true);
                 }
-                // Somebody else's answer, or the host cannot be reached yet.
+                // A reply to another process, or the host cannot be reached yet.
                 Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::EHOSTUNREACH | Errno::ECONNREFUSED) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -141,7 +142,7 @@ impl Echo {
         }
     }
 
-    /// Raw sockets hear all answers that come in, whoever asked; for IPv4 with the IP header.
+    /// A raw socket receives all replies, also those to other processes; for IPv4 with the IP header.
     fn is_confirmation(&self, packet: &[u8]) -> bool {
         let (from, message) = match (self.host, self.is_raw) {
             (IpAddr::V4(_), true) => match split_ipv4(packet) {

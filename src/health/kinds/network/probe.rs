@@ -44,12 +44,12 @@ impl NetworkProbe {
 }
 
 impl Probe for NetworkProbe {
-    // Looks once; what is asked of others takes at most `limit` altogether.
+    // Checks once; all requests together take at most `limit`.
     fn run(&mut self, limit: Duration) -> ProbeResult {
         let end = Instant::now() + limit;
         match self.look(end) {
             Ok(()) => ProbeResult::Pass,
-            // Networks come and go: nothing here is ever certain to stay away.
+            // A network can recover, so nothing here fails for good.
             Err(reason) => ProbeResult::NotYet(reason),
         }
     }
@@ -109,7 +109,7 @@ fn default_routes<'f>(state: &'f NetworkState, usable: &[&Interface]) -> Result<
     }
 }
 
-/// One gateway that answers is a way out. A route without a gateway (a modem's) has nobody to ask.
+/// One gateway that answers is enough. A route without a gateway (of a modem) has nothing to query.
 fn ask_gateways(root: &Root, routes: &[&Route], end: Instant) -> Result<(), String> {
     let mut silent = Vec::new();
     for (asked, route) in routes.iter().enumerate() {
@@ -211,7 +211,7 @@ mod tests {
     fn all_named_interfaces_may_be_needed() {
         let state = state(vec![interface("eth0", true, true, &["192.0.2.7"])]);
         let all = check("interfaces = ['eth0', 'wwan*']\nneed = 'all'");
-        assert_eq!(names(usable(&all, &state)), Err("there is no wwan*".into()));
+        assert_eq!(names(usable(&all, &state)), Err("there is no interface wwan*".into()));
         let any = check("interfaces = ['eth0', 'wwan*']");
         assert_eq!(names(usable(&any, &state)), Ok(vec!["eth0".into()]));
     }

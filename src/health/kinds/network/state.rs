@@ -29,7 +29,7 @@ pub struct Interface {
     pub name: String,
     /// Set up by the administrator.
     pub is_up: bool,
-    /// A cable, or what stands for one, is plugged in.
+    /// It has a carrier, such as a plugged cable.
     pub has_carrier: bool,
     /// Its addresses, without link-local ones.
     pub addresses: Vec<IpAddr>,
@@ -45,8 +45,8 @@ pub struct Route {
 }
 
 impl NetworkState {
-    /// Looks at the network of `root`. Below a folder there are no IPv4 addresses: the kernel shows
-    /// them in no file.
+    /// Reads the state of the network of `root`. Below a folder there are no IPv4 addresses: the kernel
+    /// shows them in no file.
     ///
     /// # Errors
     /// If there is no `/sys/class/net`.
@@ -70,7 +70,7 @@ fn interfaces(root: &Root, addresses: &[(String, IpAddr)]) -> Result<Vec<Interfa
         let Ok(name) = entry.file_name().into_string() else { continue };
         let Ok(dir) = root.resolve(format!("/sys/class/net/{name}")) else { continue };
         let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
-        // What lies there beside interfaces (bonding_masters) has no flags.
+        // Files there that are not interfaces (bonding_masters) have no flags.
         let Some(flags) = hex(read("flags").trim().trim_start_matches("0x")) else { continue };
         found.push(Interface {
             is_up: flags & IFF_UP != 0,
