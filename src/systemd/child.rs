@@ -15,8 +15,8 @@ use nix::unistd::Pid;
 /// How long to wait for a killed process: one that hangs in the kernel does not end.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 
-/// How long to wait for the rest of the output. A program may leave a child behind that keeps the
-/// pipe open for ever.
+/// How long to wait for the rest of the output. A program may leave a child behind that keeps the pipe
+/// open forever.
 const OUTPUT_WAIT: Duration = Duration::from_millis(200);
 
 /// The stack of a thread that only waits.

@@ -82,21 +82,21 @@ kinds! {
     Network(NetworkCheck) = "network", 5;
     /// A program exits with status 0.
     Command(CommandCheck) = "command", 30;
-    /// A server gives the right answer.
+    /// A server sends the expected response.
     Http(HttpCheck) = "http", 10;
     /// A process runs.
     Process(ProcessCheck) = "process", 10;
-    /// A file is as it should be.
+    /// A file exists, is fresh, and contains a text.
     File(FileCheck) = "file", 10;
     /// A file system is mounted.
     Mount(MountCheck) = "mount", 10;
-    /// A file system has room and can be written.
+    /// A file system has free space and can be written.
     Disk(DiskCheck) = "disk", 10;
     /// The kernel has not crashed, and nothing has locked up.
     Kernel(KernelCheck) = "kernel", 10;
     /// The clock is synchronised.
     Clock(ClockCheck) = "clock", 10;
-    /// Somebody says that all is well.
+    /// Someone confirms that the system is healthy.
     Confirm(ConfirmCheck) = "confirm", 10;
 }
 
