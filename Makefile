@@ -108,7 +108,7 @@ bench: build
 	@packaging/install-build-deps packaging/bench-deps
 	$(CARGO) bench --quiet --locked --profile dev --bench write
 
-# Fleets of up to 100 000 machines over a virtual clock; writes the figures in docs/explanation/fleet.md.
+# Fleets of up to 100 000 machines with a virtual clock; writes the figures in docs/explanation/fleet.md.
 fleet: deps
 	ABIDE_FLEET=10,1000,100000 ABIDE_FLEET_WRITE=1 $(CARGO) test --locked --test fleet_model the_figures -- --nocapture
 

@@ -1,5 +1,5 @@
-//! `abide write` within bounds: its memory does not grow with the image, it gets along in a small control
-//! group, and it says how far it is. `ABIDE_BOUNDS_GIB` sets the size of the large image (1).
+//! `abide write` within bounds: its memory does not grow with the image, it works in a small control
+//! group, and it shows its progress. `ABIDE_BOUNDS_GIB` sets the size of the large image (1).
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -37,8 +37,8 @@ fn image(tree: &Tree, size: u64) -> PathBuf {
     path
 }
 
-/// The most memory that a write of this size has had when it was about to end, in bytes. It waits for the
-/// last byte of the image then.
+/// The peak memory of a write of this size just before its end, in bytes. The write then waits for the
+/// last byte of the image.
 fn peak(size: u64) -> u64 {
     let tree = Tree::running("1.0");
     let path = image(&tree, size);
@@ -67,7 +67,7 @@ fn memory_stays_below_48_mib_and_does_not_grow_with_the_image() {
 }
 
 /// A control group with 128 MB of memory and a fifth of a processor, of either version; the files that
-/// take a process in. None where this machine has none to give.
+/// add a process to it. None if this machine does not allow one.
 fn control_group() -> Option<Vec<PathBuf>> {
     let name = format!("abide-test-{}", std::process::id());
     let make = |dir: &Path, limits: &[(&str, &str)]| -> Option<PathBuf> {

@@ -26,7 +26,7 @@ fn write(tree: &Tree, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// A machine with nothing wrong.
+/// A machine without findings.
 fn healthy() -> Tree {
     let mut tree = Tree::running("1.0");
     tree.set_variable("LoaderInfo", "systemd-boot 262-1");
@@ -45,7 +45,7 @@ fn doctor(tree: &Tree) -> Run {
     tree.abide(&["doctor", "--json"])
 }
 
-/// The ids of what is found, with the severities.
+/// The ids of the findings, with the severities.
 fn found(run: &Run) -> Vec<(String, String)> {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
     let json = run.json();

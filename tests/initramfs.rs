@@ -1,4 +1,4 @@
-//! The initramfs cannot go on, before or after the early stage knows what this boot is, on machines
+//! The initramfs cannot continue, before or after the early stage knows what this boot is, on machines
 //! that are folders. What the units do in which order is tried in virtual machines.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]

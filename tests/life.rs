@@ -271,7 +271,7 @@ fn both_good() -> Tree {
 #[test]
 fn a_second_name_left_by_a_power_cut_does_not_block_a_rollback() {
     let mut tree = both_good();
-    // The commit of 1.0, back then, was cut off between the two writes of its rename.
+    // The earlier commit of 1.0 was interrupted between the two writes of its rename.
     std::fs::copy(tree.entry("edge_1.0.efi"), tree.entry("edge_1.0+2-1.efi")).unwrap();
     for _ in 0..2 {
         tree.abide(&["rollback"]).ok();
@@ -322,7 +322,7 @@ fn a_failed_update_has_no_name_left_that_the_loader_would_try() {
     tree.stage("2.0", "b");
     tree.abide(&["apply"]).ok();
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
-    // An earlier attempt at the rollback was cut off between the two writes of its rename.
+    // An earlier attempt of the rollback was interrupted between the two writes of its rename.
     std::fs::copy(tree.entry("edge_2.0+2-1.efi"), tree.entry("edge_2.0+0-1.efi")).unwrap();
     tree.abide(&["rollback"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-1.efi", "edge_2.0+0-2.efi"]);

@@ -1,4 +1,4 @@
-//! Laws that the model of the loader keeps, whatever the entries.
+//! Properties of the loader model that hold for any entries.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use abide::boot::simulation::{after_boot, boot, tries};
@@ -187,7 +187,7 @@ proptest! {
     ) {
         let mut bytes = fixture::uki("edge", "1.0", "quiet");
         for (at, value) in damage {
-            // The headers are where damage hurts.
+            // Damage to the headers matters most.
             let at = at.index(600);
             bytes[at] = value;
         }

@@ -1,5 +1,5 @@
-//! What other tools, other people and other circumstances do to the boot entries meanwhile, on
-//! machines that are folders.
+//! Changes to the boot entries by other tools, administrators and accidents, on machines that are
+//! folders.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -7,7 +7,7 @@ use std::fs;
 
 use abide_testing::{Image, Tree, tree::cmdline, uki};
 
-/// An update to 2.0 that is armed.
+/// An update to 2.0 that is applied.
 fn armed(version: &str) -> Tree {
     let tree = Tree::running(version);
     tree.stage("2.0", "b");
@@ -94,7 +94,7 @@ fn an_entry_on_trial_that_was_renamed_altogether_is_not_taken_for_committed() {
     let status = tree.status();
     assert_eq!(status["boot"]["kind"], "unknown", "{status:#}");
     tree.abide(&["commit"]).fails(4);
-    // The other slot is the good system's, and the only one.
+    // The other slot has the only good system.
     let image = tree.path("edge_3.0.raw");
     fs::write(&image, Image::new("3.0", "a").bytes()).unwrap();
     tree.abide(&["write", &image.display().to_string()]).fails(6);
@@ -320,7 +320,7 @@ fn a_trial_without_state_goes_on_and_the_loader_still_falls_back() {
     }
     tree.boot_with_initrd("2.0");
     assert!(!tree.path("run/abide/reboot-requested").exists());
-    // Nothing is known of a trial, so nothing can commit it; the loader's own count ends it.
+    // The trial is unknown, so nothing can commit it; the loader's own count ends it.
     tree.abide(&["commit"]).fails(5);
     for _ in 0..2 {
         tree.boot();

@@ -1,4 +1,4 @@
-//! The state on the ESP when the ESP is not what it should be.
+//! The state on an ESP that is damaged, full or read-only.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -14,11 +14,11 @@ use abide_core::disk::SlotName;
 use abide_core::state::{BootEnd, Failure, Phase, Stage, State, Store};
 use sha2::{Digest, Sha256};
 
-/// An ESP that stops taking what is written.
+/// An ESP that no longer accepts writes.
 #[derive(Debug, Clone)]
 struct Sick {
     esp: Rc<DirVolume>,
-    /// What every change answers from now on.
+    /// The result of every change from now on.
     answer: Rc<Cell<Option<io::ErrorKind>>>,
     /// How often the next readings of a generation come in the middle of a save.
     torn: Rc<Cell<u32>>,
@@ -63,7 +63,7 @@ impl Volume for Sick {
         self.ask().and_then(|()| self.esp.write(path, data))
     }
     fn overwrite(&self, path: &str, offset: u64, data: &[u8]) -> io::Result<()> {
-        // A full file system still takes what is overwritten in place.
+        // A full file system still accepts data that is overwritten in place.
         match self.ask() {
             Err(e) if e.kind() == io::ErrorKind::StorageFull => {}
             other => other?,
@@ -96,7 +96,7 @@ fn esp() -> (tempfile::TempDir, Sick) {
     (dir, esp)
 }
 
-/// A state that remembers the failure of this version.
+/// A state with a failure record of this version.
 fn failed(version: &str) -> State {
     let mut state = State::default();
     state.remember(Failure {
@@ -213,13 +213,13 @@ fn a_reader_that_came_in_the_middle_of_a_save_reads_again() {
         esp.torn.set(times);
         assert_eq!(Store::open(&esp).state(), failed("1.0"), "torn {times} times");
     }
-    // What stays damaged is damaged: nothing is waited for.
+    // If it stays damaged, reading does not wait.
     esp.torn.set(u32::MAX);
     assert_eq!(Store::open(&esp).state(), State::default());
 }
 
-/// A state of format 1 as it was written when that format was new: an update that fell back, a
-/// downgrade in reserve. It must be understood for as long as there are machines that have it.
+/// A state of format 1 as it was written when that format was new: an update that fell back, a downgrade
+/// in reserve. It must stay readable as long as there are machines that have it.
 const FORMAT_1: &str = r#"{"update":{"image_id":"edge","version":"3.0","digest":"ab","slot":"b","stage":"failed",
     "uki":{"sha256":"cd","size":42},"root":"root=PARTUUID=0b","entry":"edge_3.0.efi","tries":3,
     "previous":{"slot":"a","entry":"edge_2.0.efi","version":"2.0","demoted":true},

@@ -1,6 +1,6 @@
 //! For what a parser gives back.
 
-/// Has a value computed that nobody wants.
+/// Makes sure that an unused value is computed.
 pub fn used<T>(value: T) {
     drop(std::hint::black_box(value));
 }

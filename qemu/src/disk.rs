@@ -143,7 +143,7 @@ pub fn create(disk: &Path, partitions: &[Partition]) -> Result<()> {
     let mut entries = table.partitions().clone();
     for (entry, partition) in entries.values_mut().zip(partitions) {
         if let Some(uuid) = &partition.uuid {
-            entry.part_guid = uuid.parse().map_err(|_| bad(format!("{uuid} is no UUID")))?;
+            entry.part_guid = uuid.parse().map_err(|_| bad(format!("{uuid} is not a UUID")))?;
         }
     }
     table.update_partitions(entries).map_err(|error| bad(error.to_string()))?;

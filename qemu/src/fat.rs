@@ -60,7 +60,7 @@ impl Fat {
         let total = u64::from(get32(&boot, 32));
         let before = reserved + tables * length;
         if per_cluster == 0 || total < before {
-            return Err("the FAT32 boot sector makes no sense".into());
+            return Err("the FAT32 boot sector is invalid".into());
         }
         Ok(Fat {
             disk: disk.clone(),
@@ -75,7 +75,7 @@ impl Fat {
     /// The names in a folder, which is found in any case; nothing where there is no such folder.
     ///
     /// # Errors
-    /// When a chain of clusters makes no sense.
+    /// When a chain of clusters is invalid.
     pub fn list(&self, dir: &str) -> Result<Vec<Item>, Fault> {
         match self.dir(dir)? {
             Some(first) => self.items(first),
@@ -86,7 +86,7 @@ impl Fat {
     /// A file, found in any case.
     ///
     /// # Errors
-    /// When a chain of clusters makes no sense.
+    /// When a chain of clusters is invalid.
     pub fn find(&self, path: &str) -> Result<Option<Item>, Fault> {
         let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
         Ok(self.list(dir)?.into_iter().find(|item| item.name.eq_ignore_ascii_case(name) && !item.is_dir))
@@ -109,7 +109,7 @@ impl Fat {
     /// The sectors of a folder.
     ///
     /// # Errors
-    /// When a chain of clusters makes no sense.
+    /// When a chain of clusters is invalid.
     pub fn sectors_of_dir(&self, dir: &str) -> Result<Vec<u64>, Fault> {
         let Some(first) = self.dir(dir)? else { return Ok(Vec::new()) };
         Ok(self.chain(first)?.into_iter().flat_map(|cluster| self.of_cluster(cluster)).collect())
@@ -138,10 +138,10 @@ impl Fat {
         let mut sector = (u64::MAX, [0; SECTOR]);
         while cluster < END {
             if cluster < 2 || cluster - 2 >= self.clusters {
-                return Err(format!("the chain of cluster {first} leads to {cluster}, which is none"));
+                return Err(format!("the chain of cluster {first} leads to {cluster}, which is not a cluster"));
             }
             if chain.len() > self.clusters as usize {
-                return Err(format!("the chain of cluster {first} is a circle"));
+                return Err(format!("the chain of cluster {first} has a loop"));
             }
             chain.push(cluster);
             let at = self.table + u64::from(cluster) * 4 / SECTOR as u64;

@@ -114,7 +114,7 @@ fn range_of(request: &Request) -> Option<String> {
 
 fn answer(folder: &Path, request: Request, range: Option<&str>, gate: Arc<Gate>) {
     let content = local(folder, request.url()).map(|path| Content::open(&path, range));
-    // The client may hang up at any time; that is its right.
+    // The client may disconnect at any time.
     match content {
         Some(Ok(content)) => request.respond(content.response(gate)).ok(),
         Some(Err(_)) if request.url() == "/SHA256SUMS" => {

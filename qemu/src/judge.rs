@@ -1,9 +1,9 @@
-//! The judge: what a real loader decides about many disks, asked in one power-on.
+//! The judge: the decisions of a real loader about many disks, in one power-on.
 //!
-//! A machine is started whose firmware runs `qemu/judge/judge.c` instead of a loader. For each case
-//! it writes the case's disk onto the machine's disk, sets the EFI variables, and starts the loader,
-//! which reads, sorts, chooses and renames with the firmware's own drivers. Only the last call, which
-//! would start the chosen image, is noted instead of made. A case takes a fraction of a second.
+//! A machine is started whose firmware runs `qemu/judge/judge.c` instead of a loader. For each case it
+//! writes the case's disk onto the machine's disk, sets the EFI variables, and starts the loader, which
+//! reads, sorts, chooses and renames with the firmware's own drivers. Only the last call, which would
+//! start the chosen image, is recorded instead of made. A case takes a fraction of a second.
 
 use std::fs;
 use std::path::PathBuf;

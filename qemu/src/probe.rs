@@ -1,9 +1,7 @@
-//! The probe: the firmware's shell dressed up as a UKI, to see what a loader decides in a few
-//! seconds.
+//! The probe: the firmware's shell packed as a UKI, which shows in a few seconds what a loader decides.
 //!
-//! The shell writes down what it finds at each boot (names on the ESP, the loader's variables)
-//! and restarts the machine, as often as it was told, then switches it off. The host reads the
-//! notes from the ESP.
+//! The shell records at each boot (names on the ESP, the loader's variables) and restarts the machine,
+//! as often as it was told, then switches it off. The host reads the notes from the ESP.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

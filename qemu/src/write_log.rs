@@ -62,7 +62,7 @@ impl Follower {
     /// Counts what was added; `None` once nothing is left.
     ///
     /// # Errors
-    /// When the log cannot be read or makes no sense.
+    /// When the log cannot be read or is invalid.
     pub fn step(&mut self) -> Result<Option<Header>> {
         let count = match self.count() {
             Ok(count) => count,
@@ -113,7 +113,7 @@ impl Follower {
         self.file.read_exact(&mut bytes)?;
         let [at, count, flags, _] = words(&bytes);
         if count > MOST_SECTORS || flags > 15 {
-            return Err(std::io::Error::other(format!("entry {} makes no sense", self.entries)));
+            return Err(std::io::Error::other(format!("entry {} is invalid", self.entries)));
         }
         Ok(Header { at, count, flags })
     }
@@ -130,7 +130,7 @@ pub struct Header {
 /// Reads a whole log, an entry for each of its own; the contents become numbers of `disk`.
 ///
 /// # Errors
-/// When the log cannot be read or makes no sense.
+/// When the log cannot be read or is invalid.
 pub fn read(path: &Path, disk: &Sectors) -> Result<Vec<Entry>> {
     let mut follower = Follower::open(path)?;
     let mut data = File::open(path).map_err(Error::at("open", path))?;

@@ -1,4 +1,4 @@
-//! systemd asked over its socket. The other end is made up here, and speaks D-Bus as systemd does.
+//! Calls to systemd over its socket. The other end is a fake here, which speaks D-Bus as systemd does.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,7 +20,7 @@ type Header<'a> = (u8, u8, u8, u8, u32, u32, Vec<(u8, Value<'a>)>);
 enum Manner {
     /// It answers: `app.service` is in this state, and these units have failed.
     Answers(&'static str, &'static [&'static str]),
-    /// It takes the question and says nothing.
+    /// It accepts the call and does not reply.
     Silent,
     /// It does not even answer the greeting.
     Deaf,
@@ -35,7 +35,7 @@ fn listen(tree: &Tree, socket: &str, manner: Manner) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let listener = UnixListener::bind(path).unwrap();
     thread::spawn(move || {
-        // A client that is gone is no matter of ours.
+        // A client that has disconnected is not an error.
         listener.incoming().for_each(|stream| drop(serve(stream.unwrap(), manner)));
     });
 }
@@ -69,7 +69,7 @@ fn serve(stream: UnixStream, manner: Manner) -> std::io::Result<()> {
         let field = |code: u8| header.6.iter().find(|(c, _)| *c == code).map(|(_, value)| value.to_string());
         let unquoted = |text: String| text.trim_matches('"').to_owned();
         let member = unquoted(field(3).unwrap());
-        // Of two arguments, not of one structure of two: systemd makes a difference.
+        // The signature of two arguments, not of one structure of two: systemd distinguishes them.
         let signature: &[u8] = match member.as_str() {
             "LoadUnit" => b"\x01s\0",
             "Get" => b"\x02ss\0",
@@ -86,7 +86,7 @@ fn serve(stream: UnixStream, manner: Manner) -> std::io::Result<()> {
             }
             continue;
         };
-        // Somebody else's news in between.
+        // A signal for another client in between.
         writer.write_all(&message(4, 0, "s", &("news",)))?;
         let root = || ObjectPath::try_from("/").unwrap();
         match member.as_str() {
@@ -152,10 +152,10 @@ fn message(kind: u8, serial: u32, signature: &str, body: &(impl Serialize + Type
 const PRIVATE: &str = "run/systemd/private";
 const BUS: &str = "run/dbus/system_bus_socket";
 
-/// A systemctl that says this of every unit.
+/// A systemctl that reports this for every unit.
 const MASKED: &str = "printf 'LoadState=masked\\nActiveState=inactive\\n'";
 
-/// A machine whose systemctl would say the opposite of its socket.
+/// A machine whose systemctl reports the opposite of its socket.
 fn asked(socket: &str, manner: Manner, kind: &str) -> Json {
     asked_among(&[(socket, manner)], kind, "8s", MASKED)
 }

@@ -1,4 +1,4 @@
-//! Saying what happened: journal, message of the day, metrics, reports, scripts.
+//! Events: journal, message of the day, metrics, reports, scripts.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -6,7 +6,7 @@ use abide_testing::Tree;
 
 use crate::{SHORT, booted, configure};
 
-/// The systems that are sick fail, the others pass.
+/// The checks fail on unhealthy systems, and pass on the others.
 fn run(tree: &Tree, is_sick: bool) -> i32 {
     let failed: &[&str] = if is_sick { &["app.service loaded failed failed App"] } else { &[] };
     booted(tree, failed);

@@ -18,7 +18,7 @@ const VERSION: &str = "0.0.1";
 fn published() -> Option<PathBuf> {
     let elsewhere = tempfile::tempdir().unwrap();
     let package = format!("{PACKAGE}@{VERSION}");
-    // Says what it knows of the package, for which it downloads it.
+    // Prints the metadata of the package, for which it downloads it.
     downloader(env!("CARGO")).args(["info", &package]).current_dir(&elsewhere).output().ok()?;
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;

@@ -15,7 +15,7 @@ struct Case {
     ill: fn(&Tree),
     /// What is said of the ill machine.
     reason: &'static str,
-    /// A file that, once reading it never ends, has the check hang.
+    /// A file that makes the check hang if reading it never ends.
     hangs_on: Option<&'static str>,
 }
 
@@ -134,7 +134,7 @@ fn check(tree: &Tree) -> Value {
     run.json()["checks"][0].clone()
 }
 
-/// `timeout`: much where an answer is wanted, for a machine that is busy; little where none is to come.
+/// `timeout`: long if a result is expected, for a busy machine; short if none is expected.
 fn configured(keys: &str, timeout: &str) -> Tree {
     let tree = Tree::running("1.0");
     configure(&tree, &format!("[[check]]\nname = 'x'\ntimeout = '{timeout}'\n{keys}\n"));

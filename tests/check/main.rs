@@ -1,5 +1,5 @@
-//! `abide check` and `abide assess` on machines that are folders, with a systemctl that says what the
-//! test wants.
+//! `abide check` and `abide assess` on machines that are folders, with a systemctl that reports what the
+//! test needs.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -25,8 +25,8 @@ pub fn program(tree: &Tree, path: &str, script: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let text = path.with_extension("text");
     fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
-    // By another process: what a thread beside this one starts right now would inherit the file,
-    // open for writing, and the kernel starts no file that somebody may write to.
+    // Written by another process: a child of another thread would inherit the file, open for writing,
+    // and the kernel does not execute such a file.
     let copied = abide_testing::program("install").args(["-m", "755"]).args([&text, &path]).status().unwrap();
     assert!(copied.success());
     fs::remove_file(text).unwrap();

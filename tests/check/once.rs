@@ -1,4 +1,4 @@
-//! `abide check`: once, on a living system, and nothing is decided.
+//! `abide check`: once, on a running system, and nothing is decided.
 
 use abide_testing::Tree;
 

@@ -1,4 +1,4 @@
-//! What `abide status` tells people after a rollback, word for word.
+//! What `abide status` prints after a rollback, word for word.
 
 use crate::{SHORT, booted, command, configure, on_trial, program};
 

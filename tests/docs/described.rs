@@ -46,7 +46,7 @@ fn section<'t>(text: &'t str, heading: &str) -> &'t str {
     rest.split("\n## ").next().unwrap()
 }
 
-/// What a table must hold before an unknown key in it is looked at.
+/// What a table must hold before an unknown key in it is reported.
 const NEEDED: [(&str, &str); 5] = [
     ("slots", "a = 'x'\nb = 'y'"),
     ("update.window", "start = '02:00'\nlength = '2h'"),

@@ -1,4 +1,4 @@
-//! A fleet over a virtual clock: the real policy, jitter, windows and back-off of each node, and a feed or
+//! A fleet with a virtual clock: the real policy, jitter, windows and back-off of each node, and a feed or
 //! hawkBit-style waves in front of them. See `docs/explanation/fleet.md`.
 //!
 //! `cargo test` runs small fleets. `make fleet` runs those of the document, too, and writes its table and plot:

@@ -1,4 +1,4 @@
-//! What is simulated: how releases reach the fleet, and what is wrong with them.
+//! The scenarios: how releases reach the fleet, and how they are bad.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ pub const GROUPS: [u32; 4] = [1, 9, 30, 60];
 pub const NEXT_GROUP: u32 = 90;
 pub const TOO_MANY_ERRORS: u32 = 5;
 
-/// What share of the nodes a release is bad on, in percent.
+/// The share of the nodes on which a release is bad, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bad(pub u32);
 

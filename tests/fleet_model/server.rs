@@ -45,7 +45,7 @@ pub enum News {
     None,
     /// The feed changes at this moment.
     At(Timestamp),
-    /// The next group is told now.
+    /// The next group gets the release now.
     NextGroup,
 }
 
@@ -117,7 +117,7 @@ impl Server {
             if !is_first || now > self.start + REPAIRED {
                 return News::None;
             }
-            // Not promoted while it is looked into.
+            // Not promoted while a failure is investigated.
             self.due.retain(|(_, change)| *change != Change::Promote);
             self.due.push((now + REACTION, Change::Pull));
             return News::At(now + REACTION);
@@ -129,7 +129,7 @@ impl Server {
             false => group.bad += 1,
         }
         if self.stopped.is_none() && group.bad * 100 >= group.size * TOO_MANY_ERRORS {
-            // What was handed out stays handed out.
+            // Assigned releases stay assigned.
             self.stopped = Some(now);
         }
         let is_last = number + 1 == self.started && self.started < GROUPS.len();

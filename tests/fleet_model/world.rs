@@ -23,7 +23,7 @@ const DEADLINE: std::time::Duration = MINUTE.saturating_mul(20);
 
 const DAYS: i64 = 10;
 
-/// What is about to happen to a node.
+/// The next event of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Change,
@@ -73,7 +73,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
             world.now = at;
             world.happens(node, event);
         }
-        // What came up within this very minute.
+        // Events within this minute.
         if world.events[minute].is_empty() {
             minute += 1;
         }
@@ -153,7 +153,7 @@ impl World<'_> {
         let Some(catalog) = self.server.offers(number, self.scenario.nodes) else { return };
         let rules = &self.configurations[node.configuration];
         let ruling = match self.scenario.way.server {
-            // The server has decided; the node still has its say.
+            // The server has decided; the policy of the node still applies.
             Kind::Waves => {
                 let rules = Update { target: Target::Version(FIRST.into()), ..rules.clone() };
                 policy::decide(&node.system, &rules, catalog, self.now).ruling
@@ -164,7 +164,7 @@ impl World<'_> {
             (Doing::Trying(_), _) => {}
             (Doing::Fetching(old), Ruling::Take(new)) if *old == new.release => {}
             (_, Ruling::Take(Candidate { release, .. })) => self.take(number, release),
-            // What was pulled is not installed any more.
+            // A removed release is no longer installed.
             (Doing::Fetching(_), _) => {
                 node.doing = Doing::Nothing;
                 node.ticket += 1;

@@ -1,4 +1,4 @@
-//! Machines (folders) and the servers of a fleet: a real hawkBit, and a real FleetLock server where it can be had.
+//! Machines (folders) and the servers of a fleet: a real hawkBit, and a real FleetLock server if one is available.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

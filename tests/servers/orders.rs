@@ -55,7 +55,7 @@ fn a_rollout_succeeds_on_each_machine_after_its_commit() {
         wait_for("no action", || hawkbit.newest_action(&node.name).is_some());
         assert!(node.settle(), "{}", said(&node.run()));
         node.tree.boot_with_initrd("2.0");
-        // The id of the action survives the reboot, and success is not told before the commit.
+        // The id of the action survives the reboot, and success is not reported before the commit.
         node.run();
         let action = hawkbit.newest_action(&node.name).unwrap();
         assert_eq!(hawkbit.action(&node.name, action), "open");
@@ -93,7 +93,7 @@ fn a_bad_image_is_reported_with_its_reason_and_then_refused() {
     let (_, reason) = hawkbit.statuses("bad", action).pop().unwrap();
     assert!(reason.contains("2.0 was rolled back to 1.0: it smells of burning"), "{reason}");
     assert!(reason.contains("phase: userspace"), "{reason}");
-    // Ordered again it is refused, with that reason, and nothing is fetched.
+    // Assigned again it is refused, with that reason, and nothing is fetched.
     let other = upload(hawkbit, "other", "1.5", "b");
     hawkbit.assign("bad", &other, json!({ "type": "soft" }));
     let again = hawkbit.assign("bad", &version, json!({}));

@@ -78,8 +78,8 @@ fn the_loader_alone_ends_on_a_good_system(
     Err(format!("3: after {} boots the loader is still at {last}", tries() + 2))
 }
 
-/// A good system with tries that nobody gives back is left one day, for whatever is there. Where a
-/// rename was cut off, its plain name may be there as well, and stays when the tries are used up.
+/// If nothing restores the tries of a good system, the loader finally leaves it for another entry. If a
+/// rename was interrupted, its plain name may exist as well, and stays when the tries are used up.
 fn tries_are_given_back(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
     let has_tries = |e: &&Entry| e.name.counter().is_some_and(|c| c.left > 0);
     let is_plain_too =

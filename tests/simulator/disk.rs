@@ -1,4 +1,4 @@
-//! A FAT file system that can lose its power: what is durable, and what was asked of it since.
+//! A FAT file system that can lose its power: the durable data, and the requests since.
 //!
 //! The unit of the directory is what the disk writes at once. With [`Geometry::OneSector`] all
 //! names of a folder lie in one sector, so that a cut leaves some earlier version of the whole
@@ -15,14 +15,14 @@ use super::generation;
 /// A chain of clusters. Two names with the same one share their clusters.
 pub type FileId = u32;
 
-/// How much of a file tells it from others: a UKI's headers and texts, all of a small state.
+/// How much of a file identifies it: a UKI's headers and texts, all of a small state.
 const TELLING: usize = 4096;
 
 /// The size of the block that a disk writes all or not at all.
 pub const SECTOR: usize = 512;
 
-/// The folder that stands for a second file system. Its clusters are its own in truth; that a file of
-/// the one may be given those of the other is worse than any disk.
+/// The folder that represents a second file system. A real one has its own clusters; here a file of one
+/// may get those of the other, which is worse than any real disk.
 pub const XBOOTLDR: &str = "xbootldr/";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,7 +82,7 @@ pub struct Image {
     pub files: BTreeMap<FileId, Content>,
     /// Clusters that are free although a name may still lead to them.
     pub freed: BTreeSet<FileId>,
-    /// Whose clusters they are by now; to give them back would take that file's.
+    /// The file that owns these clusters now; freeing them would take them from that file.
     pub heirs: BTreeMap<FileId, FileId>,
     pub next_id: FileId,
 }
@@ -200,7 +200,7 @@ impl Image {
 #[derive(Debug)]
 pub struct Disk {
     geometry: Geometry,
-    /// What is on the platter, whatever happens.
+    /// The durable content.
     durable: Image,
     /// What the running system sees.
     view: Image,
@@ -261,7 +261,7 @@ impl Disk {
         cuts
     }
 
-    /// An orderly end: everything is written.
+    /// An orderly shutdown: everything is written.
     pub fn shut_down(&self) -> Image {
         self.view.clone().tidy()
     }

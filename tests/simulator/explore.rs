@@ -28,10 +28,10 @@ pub struct Life {
     pub disturbances: u8,
 }
 
-/// How much was looked at of one transition.
+/// The coverage of one transition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Transition {
-    /// How often it was gone through with another cut to come.
+    /// How often it was explored with another cut to come.
     pub times: usize,
     /// Changes and flushes: the power was cut after each.
     pub points: usize,
@@ -39,7 +39,7 @@ pub struct Transition {
     pub cuts: usize,
 }
 
-/// How much was looked at.
+/// The coverage.
 #[derive(Debug, Clone, Default)]
 pub struct Count {
     /// Machines without power, each different from the others.
@@ -196,7 +196,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Left alone, every machine gets where its operator wants it, and no boot repeats another.
+    /// Without disturbances, every machine reaches the state that its operator wants, and no boot
+    /// repeats another.
     fn everything_comes_to_its_end(&self) -> Result<(), String> {
         let mut ends = vec![false; self.nodes.len()];
         for start in 0..self.nodes.len() {

@@ -1,4 +1,4 @@
-//! The lives that are looked at.
+//! The lives that are simulated.
 
 use std::io::Write;
 
@@ -138,7 +138,7 @@ fn every_version_of_the_loader_will_do() {
     }
 }
 
-/// A life in which everything happens that can.
+/// A life with every kind of transition.
 #[test]
 fn the_power_is_cut_at_every_point_of_every_transition() {
     let goals = [

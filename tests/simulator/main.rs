@@ -1,6 +1,6 @@
-//! The simulator: every point at which the power can go, in whole lives of updates, on a disk
-//! that loses, keeps or reorders what was not flushed; the invariants are checked after each.
-//! See `docs/explanation/crash-safety.md`.
+//! The simulator: every point at which the power can fail, in whole lives of updates, on a disk that
+//! loses, keeps or reorders unflushed writes; the invariants are checked after each. See
+//! `docs/explanation/crash-safety.md`.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

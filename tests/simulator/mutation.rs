@@ -1,5 +1,5 @@
-//! Seeded bugs: one step of the real code left out, or done at the wrong time. They live below the
-//! product, where it asks the file system for something.
+//! Seeded bugs: one step of the real code left out, or done at the wrong time. They are in the file
+//! system below the product.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mutation {

@@ -24,7 +24,7 @@ use super::world::{
 };
 use super::write::write;
 
-/// What is done to the machine from outside during one boot.
+/// Actions on the machine from outside during one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hand {
     /// Nothing.
@@ -58,12 +58,12 @@ pub struct Rules<'a> {
     pub loader: &'static str,
 }
 
-/// What became of a boot.
+/// The result of a boot.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Where the machine may be after a cut, and during what.
     pub cuts: Vec<(World, String)>,
-    /// Where it is if nothing disturbs it; none once the operator has what he wants.
+    /// Where it is if nothing disturbs it; none once the operator's goal is reached.
     pub next: Option<World>,
     /// What happened, for people.
     pub log: Vec<String>,
@@ -194,12 +194,12 @@ impl Session<'_> {
         self.out.next = Some(World { image: self.fat.disk.borrow().shut_down(), ..self.world.clone() });
     }
 
-    /// The power goes before anything else is written.
+    /// The power fails before anything else is written.
     fn die(&mut self) {
         self.end();
     }
 
-    /// How a committed system that has broken dies.
+    /// How a broken committed system ends.
     fn breaks(&self) -> Option<Quality> {
         self.world.ghost.broken.filter(|broken| *broken == self.system)?;
         self.rules.goals.iter().find_map(|goal| match goal {
@@ -330,7 +330,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Whether what the operator wants has come true.
+    /// Whether the operator's goal is reached.
     fn has(&self, goal: Goal, machine: &Machine) -> bool {
         let failed = |version| machine.state().failure_of(Some(version), None).is_some();
         match goal {
@@ -342,7 +342,7 @@ impl Session<'_> {
         }
     }
 
-    /// On a system that is good: the operator says what he wants until he has it.
+    /// On a good system: the operator repeats the commands until the goal is reached.
     fn operate(&mut self, hand: Hand) -> std::result::Result<(), Violation> {
         self.world.ghost.commit_begun = None;
         self.world.ghost.good.insert(self.system);

@@ -1,4 +1,4 @@
-//! The machine around the disk: what is in the slots, what is known to be good, what its operator wants.
+//! The machine around the disk: the slots, the good systems, and the operator's goals.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ pub enum Quality {
     Good,
     /// Its kernel never gets as far as the initramfs stage.
     NeverReports,
-    /// It dies after the initramfs stage began.
+    /// It crashes after the initramfs stage began.
     DiesInInitramfs,
     /// Its root is not what was staged.
     WrongRoot,
@@ -56,11 +56,11 @@ pub enum Goal {
     /// Back to the other slot, which holds this version.
     Rollback(Version),
     Forget(Version),
-    /// The committed version dies from now on as this says, and the machine finds its way.
+    /// The committed version fails from now on in this way, and the machine must recover.
     Break(Version, Quality),
 }
 
-/// What an observer knows and the machine does not.
+/// Facts that an observer knows and the machine does not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ghost {
     /// Systems that were kept and are still whole.

@@ -56,7 +56,7 @@ impl Ddi {
         let inside = Arc::clone(&it.inside);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // Whoever asked may be gone already.
+                // The client may have disconnected already.
                 drop(answer(stream, &inside));
             }
         });
@@ -120,7 +120,7 @@ impl Inside {
             ("PUT", Some("configData")) => Some(vec![]),
             ("POST", Some(resource)) => {
                 let said: Value = said();
-                // What is denied stays open, and is asked again.
+                // A denied action stays open, and is offered again.
                 if said["confirmation"] == "confirmed" {
                     self.stand = Stand::Running;
                 }

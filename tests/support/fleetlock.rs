@@ -1,5 +1,5 @@
-//! FleetLock servers: airlock, with etcd behind it, where it can be had; and one that does what the text of the
-//! protocol says, for everywhere else and for what a good server does not do.
+//! FleetLock servers: airlock with etcd, if available; and one written from the text of the protocol, for other
+//! machines and for misbehaviour.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,7 +38,7 @@ impl Plain {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let status = *gone.lock().unwrap();
-                // Whoever asked may be gone already.
+                // The client may have disconnected already.
                 drop(answer(stream, &held, status));
             }
         });
@@ -121,7 +121,7 @@ impl Airlock {
     /// Starts one, with an etcd of its own.
     ///
     /// # Errors
-    /// Why it cannot be had here.
+    /// Why it is not available here.
     pub fn start(repository: &Path) -> Result<Self, String> {
         let fetch = repository.join("tests/servers/airlock/fetch");
         let fetch =

@@ -40,7 +40,7 @@ impl HawkBit {
     /// Starts one from `target`, where it is fetched to.
     ///
     /// # Errors
-    /// Why it cannot be had here.
+    /// Why it is not available here.
     pub fn start(repository: &Path) -> Result<Self, String> {
         let (scripts, dir) =
             (repository.join("tests/servers/hawkbit"), repository.join("target/servers/hawkbit"));
@@ -196,7 +196,7 @@ impl HawkBit {
         self.get(&format!("targets/{machine}/attributes"))
     }
 
-    /// Whether a machine of this name has been heard of.
+    /// Whether the server knows a machine of this name.
     pub fn knows(&self, machine: &str) -> bool {
         self.call("GET", &format!("targets/{machine}"), None).0 == 200
     }

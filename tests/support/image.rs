@@ -194,7 +194,7 @@ pub fn zst(bytes: &[u8]) -> Vec<u8> {
     zstd::stream::encode_all(bytes, 1).unwrap()
 }
 
-/// Bytes that no codec makes smaller and that hold no empty page.
+/// Bytes that no codec can compress and that contain no empty page.
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..len)

@@ -50,7 +50,7 @@ impl Scripted {
                     let is_tunnel = request.method == "CONNECT";
                     let answer =
                         if is_tunnel { b"HTTP/1.1 200 Go on\r\n\r\n".to_vec() } else { answer(&request) };
-                    // Whoever asked may be gone already.
+                    // The client may have disconnected already.
                     if stream.write_all(&answer).is_err() || !is_tunnel {
                         break;
                     }

@@ -1,4 +1,4 @@
-//! A web server that does as it is told.
+//! A web server with programmed behaviour.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -32,7 +32,7 @@ pub fn serve(answer: Answer) -> String {
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let Ok(stream) = stream else { continue };
-            // Whoever asked may be gone already.
+            // The client may have disconnected already.
             drop(respond(stream, number, &answer));
         }
     });

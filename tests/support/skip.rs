@@ -1,4 +1,4 @@
-//! What cannot be tried here says so.
+//! Tests that cannot run here report it.
 
 use std::io::Write;
 

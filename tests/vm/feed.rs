@@ -1,4 +1,4 @@
-//! A machine that follows its feed by itself, by its own units: nobody says write, apply or reboot.
+//! A machine that follows its feed by itself, by its own units: no command writes, applies or reboots.
 
 use std::time::Instant;
 
@@ -85,7 +85,7 @@ fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
     let opens = opens_in(&mut edge, 600);
     feed.configure(&mut edge, &window(&opens));
 
-    // It goes on by itself where it was, and waits for the window with everything done.
+    // The download resumes by itself, and the update then waits for the window.
     let waits = "Waiting for the window that opens at ";
     let status = edge.wait_for_status("the window", |status| {
         let said = status["update"]["subStatusStr"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Health checks against the real thing, and what is told of it. One machine for several stories: with
+//! Health checks against real systems, and their events. One machine for several stories: with
 //! `on_failure = "retry"` each boot of one update has checks of its own, set during the one before.
 
 use abide_testing::skip::skipped;
@@ -223,15 +223,15 @@ fn a_trial_that_is_denied_is_rolled_back_and_everybody_is_told_why() {
     edge.ok("abide apply");
     assert_eq!(edge.reboot().version, "2.0");
 
-    // Nobody answers.
+    // Nothing answers.
     wait_for_checks(&mut edge);
-    // By what the kernel says alone, not by its taints.
+    // Only by the kernel's messages, not by its taints.
     let kernel = "[[check]]\nname = 'kernel'\nkind = 'kernel'\ninterval = '1s'\ntaints = 'lockup'\n";
     configure(&mut edge, &format!("{common}{confirm}{kernel}"));
     assert_eq!(edge.next_boot().version, "2.0", "the next try");
     wait_for_event(&mut edge, &controller, "failed 2.0 check 'operator': not confirmed within 15s");
 
-    // The kernel crashes, and goes on.
+    // The kernel crashes, and continues.
     wait_for_checks(&mut edge);
     let stuck = "[[check]]\nname = 'stuck'\nkind = 'command'\ninterval = '1s'\ntimeout = '3s'\n\
                  command = 'test ! -e /run/hang || { echo waiting for the disk; sleep infinity; }'\n";
@@ -253,7 +253,7 @@ fn a_trial_that_is_denied_is_rolled_back_and_everybody_is_told_why() {
         "failed 2.0 check 'stuck': /bin/sh did not end within 3s: waiting for the disk",
     );
 
-    // Somebody says no.
+    // Someone denies.
     wait_for_checks(&mut edge);
     // Longer than a busy host can afford within the deadline.
     if is_cost_wanted() {

@@ -1,4 +1,4 @@
-//! Machines that do what a real hawkBit orders.
+//! Machines under a real hawkBit server.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The power goes while an update is written or armed.
+//! The power fails while an update is written or applied.
 
 use std::time::Duration;
 

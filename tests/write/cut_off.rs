@@ -1,4 +1,4 @@
-//! A write that does not come to its end.
+//! A write that is interrupted.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Servers that lie, servers that send elsewhere, and what lies between.
+//! Servers that send wrong data, servers that redirect, and proxies between.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

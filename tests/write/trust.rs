@@ -1,11 +1,11 @@
-//! Images that are vouched for, or are not: made with the real gpg, minisign and sha256sum.
+//! Images with and without digests and signatures: made with the real gpg, minisign and sha256sum.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::*;
 
-/// A place where an image is published, with the tools to vouch for it.
+/// A place where an image is published, with the tools to sign it.
 struct Publisher {
     dir: tempfile::TempDir,
 }
@@ -183,7 +183,7 @@ fn keys_change_over_one_by_one() {
     accepted(&tree, &publisher.image());
     publisher.sign("new", &[]);
     accepted(&tree, &publisher.image());
-    // An empty file takes the vendor's key out of service.
+    // An empty file disables the vendor's key.
     let tree = machine();
     install(&tree, &old, "usr/lib/abide/keys/old.gpg");
     install(&tree, &new, "etc/abide/keys/new.gpg");
@@ -219,7 +219,7 @@ fn what_is_not_signed_by_an_installed_key_is_refused() {
     unverified(&tree, &image, "SHA1, which is unknown or too weak");
     publisher.sign("ours", &[]);
     accepted(&tree, &image);
-    // A digest on the command line is no signature.
+    // A digest on the command line is not a signature.
     fs::remove_file(publisher.path("out/SHA256SUMS.gpg")).unwrap();
     let tree = machine();
     install(&tree, &key, "etc/abide/keys/ours.gpg");

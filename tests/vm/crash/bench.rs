@@ -65,13 +65,13 @@ impl Bench {
     }
 }
 
-/// What `fsck.fat` says about the ESP of a disk, without mending anything: nothing where it is clean.
+/// What `fsck.fat` says about the ESP of a disk, without repairing anything: nothing if it is clean.
 pub fn fsck(disk: &Sectors, work: &Path) -> Option<String> {
     extract_esp(disk, work);
     let output = program("fsck.fat").arg("-n").arg(work).output().expect("fsck.fat (dosfstools)");
     std::fs::remove_file(work).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // 2: it could not do its work. 1: there is something to mend.
+    // 2: it failed. 1: there is something to repair.
     assert_ne!(output.status.code(), Some(2), "{text}");
     (!output.status.success()).then_some(text)
 }

@@ -1,4 +1,4 @@
-//! The power goes at random moments while a machine is updated again and again.
+//! The power fails at random moments while a machine is updated again and again.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ struct Moment {
     entries: u64,
 }
 
-/// How it all went.
+/// The results.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub jobs: u64,
@@ -61,7 +61,7 @@ pub struct Owner {
     /// What the other slot holds, if that is good.
     other: Option<Version>,
     doing: String,
-    /// Somebody has asked for what is wanted to be kept.
+    /// The commit of the wanted version was requested.
     commit_begun: bool,
     pub tally: Tally,
 }
@@ -115,7 +115,7 @@ impl Owner {
         Moment { flushes, entries: self.seed.below(6) }
     }
 
-    /// What holds until somebody asks for what is on trial to be kept.
+    /// What holds until the commit of the system on trial is requested.
     fn before_commit(&self, promise: &Promise) -> Promise {
         let was_good = |version: &&Version| **version == self.running || self.other == Some(**version);
         match self.commit_begun {
@@ -172,8 +172,8 @@ impl Owner {
         self.bench.put(disk);
     }
 
-    /// The job is done without another cut; then the power goes once more, and what was said to be
-    /// done must be.
+    /// The job is done without another cut; then the power fails once more, and everything reported as
+    /// done must be done.
     fn finish(&mut self, job: Job, promise: &Promise) {
         let mut vm = self.start();
         self.tally.repeated += 1;

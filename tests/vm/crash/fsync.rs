@@ -30,8 +30,8 @@ pub struct Change {
 }
 
 impl Change {
-    /// Why nothing that is promised is lost with it, if that is so; `after` are all names that are
-    /// there once it has happened.
+    /// Why losing it breaks no promise, if that is so; `after` are all names that are there once it has
+    /// happened.
     ///
     /// Where a rename takes two writes, the first is flushed with the file, the second with the folder.
     pub fn harmless(&self, after: &[Item]) -> Option<&'static str> {

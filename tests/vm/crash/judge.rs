@@ -112,7 +112,7 @@ impl Judge {
         let all = dirs.entries(&self.quirks).map_err(|e| e.to_string())?;
         for item in names.iter().filter(|item| item.name.to_lowercase().ends_with(".efi")) {
             if !all.iter().any(|entry| entry.name.to_string() == item.name) {
-                return Err(format!("{} is shown by the loader, and is no UKI", item.name));
+                return Err(format!("{} is shown by the loader, and is not a UKI", item.name));
             }
         }
         let mut found = Vec::new();

@@ -22,7 +22,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "uki-cut-257",
-        what: "the UKI is truncated; systemd-boot 257, four firmware boot options. `LoaderBootCountPath` stays behind, nothing is blessed by it",
+        what: "the UKI is truncated; systemd-boot 257, four firmware boot options. `LoaderBootCountPath` is stale, and nothing is blessed by it",
         daily: true,
         start: Applied,
         settings: "",
@@ -58,7 +58,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "uki-no-pe",
-        what: "the UKI's PE signature is gone: the loader does not offer it",
+        what: "the UKI's PE signature is missing: the loader does not show it",
         daily: false,
         start: Applied,
         settings: "",
@@ -121,7 +121,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "esp-after-emergency",
-        what: "the same, and the ESP shows up after the initramfs has given up",
+        what: "the same, and the ESP appears after the initramfs has failed",
         daily: false,
         start: Image(NEW, "esp-after-emergency"),
         settings: "[assess]\ntries = 2\n",
@@ -166,7 +166,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "emergency",
-        what: "a required file system is not there: emergency mode",
+        what: "a required file system is missing: emergency mode",
         daily: true,
         start: Image(NEW, "emergency"),
         settings: "",
@@ -202,7 +202,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "watchdog",
-        what: "the kernel stands still; the hardware watchdog was started in the initramfs and handed to systemd",
+        what: "the kernel hangs; the hardware watchdog was started in the initramfs and handed to systemd",
         daily: false,
         start: Own(stories::with_watchdog),
         settings: "",
@@ -247,7 +247,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "cable-pulled",
-        what: "the network goes away while the checks run",
+        what: "the network goes down while the checks run",
         daily: false,
         start: Trial,
         settings: "",
@@ -283,7 +283,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "both-sick",
-        what: "the network is gone for the new system and for the old one: that stays up",
+        what: "the network is down for the new system and for the old one: the old one stays up",
         daily: false,
         start: Applied,
         settings: SHORT,
@@ -337,7 +337,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "nvram-wiped",
-        what: "the power goes on the first try, and all EFI variables with it",
+        what: "the power fails on the first try, and all EFI variables are lost",
         daily: false,
         start: Trial,
         settings: "",
@@ -373,7 +373,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "old-chosen",
-        what: "the old entry is chosen once in mid-trial",
+        what: "the old entry is chosen once during the trial",
         daily: false,
         start: Trial,
         settings: "",
@@ -382,7 +382,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "power-cut",
-        what: "the power goes on the first try",
+        what: "the power fails on the first try",
         daily: false,
         start: Trial,
         settings: "",

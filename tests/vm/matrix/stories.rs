@@ -27,7 +27,7 @@ pub fn on_esp(edge: &mut Edge, command: &str) {
     edge.ok(&format!("{ON_ESP} on_esp '{command}'"));
 }
 
-/// Nobody does anything: restart, and wait for the old system.
+/// No intervention: restart, and wait for the old system.
 pub fn falls_back(mut edge: Edge) -> Edge {
     edge.vm.send("systemctl reboot -f").unwrap();
     edge.next_boot_of(OLD);
@@ -253,8 +253,8 @@ pub fn root_is_damaged(mut edge: Edge) -> Edge {
     falls_back(edge)
 }
 
-/// The running system's own superblock is lost, with nothing on trial: Abide leaves the emergency
-/// shell alone. Mended, all is as before.
+/// The running system's own superblock is lost, with nothing on trial: Abide leaves the emergency shell alone.
+/// After a repair everything is as before.
 pub fn committed_root_is_damaged(mut edge: Edge) -> Edge {
     let start =
         edge.ok("cat /sys/class/block/$(basename $(readlink -f /dev/disk/by-partlabel/rootfs_a))/start");
@@ -289,7 +289,7 @@ pub fn variables_are_wiped(edge: Edge) -> Edge {
     commits(edge)
 }
 
-/// The power goes in the middle of the trial.
+/// The power fails in the middle of the trial.
 pub fn power_is_cut(edge: Edge) -> Edge {
     let mut edge = edge.power_cycle(|_| {});
     assert_eq!(edge.next_boot().version, NEW);
@@ -353,7 +353,7 @@ pub fn reboots_thrice(edge: Edge) -> Edge {
     on_each_try(edge, &format!("{CHECKS_BEGAN}; systemctl reboot"))
 }
 
-/// The trial fails, and the old system is as sick: it stays all the same.
+/// The trial fails, and the old system is unhealthy, too: it stays anyway.
 pub fn both_are_sick(mut edge: Edge) -> Edge {
     edge.vm.set_link(false).unwrap();
     let mut edge = falls_back(edge);

@@ -40,7 +40,7 @@ pub enum End {
 
 /// Builds what is not there yet, and switches the machine on.
 pub fn prepare(teller: &Teller) -> Result<Edge> {
-    teller.say("the guest: Debian with systemd, dracut and Abide, as `make install` puts it there");
+    teller.say("the guest: Debian with systemd, dracut and Abide, installed by `make install`");
     teller.detail("(building its images takes some minutes, the first time)");
     let disk = build("make-disk", &["--version", "1.0"])?;
     for (version, variant) in [("2.0", "ok"), ("3.0", "panic-early")] {

@@ -27,14 +27,14 @@ fn tell(teller: &Teller) -> Result<()> {
     let mut edge = edge::prepare(teller)?;
     installed(teller, &mut edge)?;
 
-    teller.chapter("Update 2.0, which is healthy, commits itself");
+    teller.chapter("Update 2.0 is healthy and is committed");
     commits(teller, &mut edge)?;
 
     teller.chapter("Update 3.0, whose kernel panics, is tried three times and given up");
     panics(teller, &mut edge)?;
 
     teller.chapter("The end");
-    teller.say(&format!("{} boots, nobody at the console; all as it should be.", edge.boots()));
+    teller.say(&format!("{} boots, nobody at the console, everything as expected.", edge.boots()));
     Ok(())
 }
 
