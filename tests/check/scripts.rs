@@ -62,7 +62,7 @@ fn a_script_that_greenboot_has_disabled_does_not_run() {
     )
     .unwrap();
     let run = tree.abide(&["check"]).ok();
-    assert!(run.stderr.contains("no_such.sh is disabled"), "{}", run.stderr);
+    assert!(run.stderr.contains("disables the script no_such.sh"), "{}", run.stderr);
 }
 
 #[test]
