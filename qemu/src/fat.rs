@@ -138,7 +138,9 @@ impl Fat {
         let mut sector = (u64::MAX, [0; SECTOR]);
         while cluster < END {
             if cluster < 2 || cluster - 2 >= self.clusters {
-                return Err(format!("the chain of cluster {first} leads to {cluster}, which is not a cluster"));
+                return Err(format!(
+                    "the chain of cluster {first} leads to {cluster}, which is not a cluster"
+                ));
             }
             if chain.len() > self.clusters as usize {
                 return Err(format!("the chain of cluster {first} has a loop"));
