@@ -69,9 +69,8 @@ pub fn set_watchdog_timeout(watchdog: &File, seconds: u16) -> io::Result<i32> {
     Ok(seconds)
 }
 
-/// Mounts a vfat file system so that nobody else sees it: the mount has no place in any
-/// tree (reach it through `/proc/self/fd/N`) and ends with the descriptor, however
-/// the process ends. Needs Linux 5.2 and `CAP_SYS_ADMIN`.
+/// Mounts a vfat file system so that no other process sees it: the mount has no place in any tree (reach it through
+/// `/proc/self/fd/N`) and ends with the descriptor, however the process ends. Needs Linux 5.2 and `CAP_SYS_ADMIN`.
 ///
 /// # Errors
 /// If the device is busy or holds no such file system.
@@ -120,7 +119,7 @@ fn make_writable(mount: &OwnedFd) -> rustix::io::Result<()> {
 /// # Errors
 /// If the kernel does not tell.
 pub fn clock_error() -> io::Result<Option<Duration>> {
-    // SAFETY: all zeros is a valid value of this structure of numbers; it asks for nothing to be set.
+    // SAFETY: all zeros is a valid value of this structure of numbers; it requests no change.
     let mut state: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel reads and writes one structure behind a valid pointer.
     match unsafe { libc::adjtimex(&raw mut state) } {

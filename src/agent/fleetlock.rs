@@ -141,7 +141,7 @@ impl LockClient {
         Ok(Self { agent, base, config: config.clone(), id, root: root.clone() })
     }
 
-    /// Requests the lock for the update `digest`. A machine that holds the lock is granted it again.
+    /// Requests the lock for the update `digest`. A machine that holds the lock gets it again.
     ///
     /// # Errors
     /// [`Error::Failed`] if the reply cannot be stored: then there is no reboot.

@@ -10,7 +10,7 @@ use crate::feed::cache::Cache;
 use crate::feed::catalog::Release;
 use crate::image::trust::Verifier;
 
-/// What a run keeps at hand.
+/// What a run uses in every step.
 pub struct Resources<'a> {
     /// What the run works with.
     pub context: RunContext<'a>,

@@ -38,7 +38,7 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
         warn!("{e}");
     }
     match end {
-        // An orderly shutdown is no evidence against the system.
+        // An orderly shutdown is not evidence against the system.
         AssessmentEnd::Stopped if config.assess.rearm => {
             change(root, config, |machine| rearm(machine, config.assess.tries)).map(drop)
         }

@@ -19,7 +19,7 @@ pub struct Args {
 /// How many lines of a failed check's output are shown: the status must fit on one screen.
 const OUTPUT_LINES: usize = 6;
 
-/// The status and what the checks of this boot said.
+/// The status and the results of the checks of this boot.
 #[derive(Serialize)]
 struct StatusDocument<'a> {
     #[serde(flatten)]

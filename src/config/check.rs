@@ -1,4 +1,4 @@
-//! `[[check]]`: what every health check has, whatever its kind.
+//! `[[check]]`: the keys that every health check has.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

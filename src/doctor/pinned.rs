@@ -7,7 +7,7 @@ use abide_core::boot::{Entry, Quirks};
 const WHY: &str =
     "it overrides the counters of the boot entries, so an update is never tried, or never given up";
 
-/// `trial` says whether an update waits for its next boot or is being tested.
+/// `trial`: whether an update waits for its next boot or is being tested.
 pub(super) fn look(entries: &[Entry], settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> {
     conf(entries, settings, quirks).into_iter().chain(variables(settings, quirks, trial)).collect()
 }

@@ -22,7 +22,7 @@ use abide_core::update::Machine;
 const BLESSER: &str = "systemd-bless-boot.service";
 const BLESSER_DROP_IN: &str = "systemd-bless-boot.service.d/10-abide.conf";
 const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
-/// Files whose time is that of a build, or of the last time that the clock was known to be right
+/// Files whose time is that of a build, or of the last time at which the clock was right
 /// (systemd-timesyncd.service(8), systemd(1)).
 const DATED: [&str; 4] = [
     "/usr/lib/clock-epoch",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::warn;
 
-/// Does `work` in a thread of its own, and waits no longer than `limit` for it.
+/// Runs `work` in its own thread, and waits at most `limit` for it.
 pub fn run_bounded(limit: Duration, what: &str, work: impl FnOnce() + Send + 'static) {
     let (sender, receiver) = mpsc::channel();
     let spawned = thread::Builder::new().spawn(move || {

@@ -1,4 +1,4 @@
-//! Runs checks side by side, each in a thread of its own, and never waits longer than necessary.
+//! Runs checks in parallel, each in its own thread, and never waits longer than necessary.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -53,8 +53,8 @@ pub enum Resumed {
     Shorter,
 }
 
-/// Opens a file for reading from byte `from` on. Only the digest of the whole tells whether the bytes
-/// before it are of the same file.
+/// Opens a file for reading from byte `from` on. Only the digest of the whole file shows whether the bytes before
+/// `from` are of the same file.
 ///
 /// # Errors
 /// [`Error::Image`] if the server cannot be reached or refuses.

@@ -1,4 +1,4 @@
-//! What is known of a key, whatever its value.
+//! The properties of a key of the configuration.
 
 use crate::config::tree::Value;
 

@@ -26,13 +26,13 @@ pub struct LabelledPartition {
     pub label: String,
     /// The tree's own path: `/dev/sda2`.
     pub node: String,
-    /// The kernel's name of the disk it is on, where sysfs tells.
+    /// The kernel's name of its disk, if sysfs shows it.
     disk: Option<String>,
-    /// Its type's GUID, in lower case, where udev tells.
+    /// The GUID of its type, in lower case, if udev knows it.
     kind: Option<String>,
 }
 
-/// The two slots: those that the configuration names, else those that can be told by their labels.
+/// The two slots: those that the configuration names, else those that are recognised by their labels.
 ///
 /// Labels alone are not enough on a live system: a USB stick with an installer has the same ones.
 /// Where the disk of the running system is known, only that disk counts.

@@ -1,4 +1,4 @@
-//! What a kernel command line says about the root, as text; nothing is read here.
+//! The root that a kernel command line names, as text; nothing is read here.
 
 use std::fmt;
 
@@ -67,8 +67,8 @@ impl RootArg {
         last("root").map(Self::device)
     }
 
-    /// The device-mapper node that `root=` names without a `roothash=` that says what is below
-    /// it: something on the device itself has to set it up.
+    /// The device-mapper node that `root=` names, if no `roothash=` says what is below it: the system
+    /// itself has to set it up.
     #[must_use]
     pub fn mapped(cmdline: &str) -> Option<&str> {
         last_value(cmdline, "root")

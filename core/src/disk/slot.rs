@@ -23,7 +23,7 @@ pub struct Slot {
     pub node: String,
     /// The partition's label.
     pub label: String,
-    /// The partition's UUID, in lower case, where a by-partuuid link tells it.
+    /// The partition's UUID, in lower case, if a by-partuuid link shows it.
     pub partuuid: Option<String>,
     /// The file system's UUID, in lower case, where a by-uuid link leads here.
     /// Two slots with the same image share it, and the link leads to only one of them.
@@ -99,8 +99,8 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Finds the slots: by `labels` (of a and of b; partition labels, or device paths starting
-    /// with `/`) where the configuration names them, else by the labels that are known.
+    /// Finds the slots: by `labels` (of a and of b; partition labels, or device paths starting with `/`)
+    /// where the configuration names them, else by known labels.
     ///
     /// # Errors
     /// [`Error::Failed`] if there are no two slots, or if it is not clear which ones they are.

@@ -1,5 +1,5 @@
-//! The state that is kept on the ESP: its fields, which serde makes JSON of. Header, checksum and format of the
-//! files are in [`super::state_file`].
+//! The state that is kept on the ESP: its fields, which serde writes as JSON. Header, checksum and format of
+//! the files are in [`super::state_file`].
 
 use serde::{Deserialize, Serialize};
 
@@ -197,7 +197,7 @@ pub struct Previous {
     pub slot: SlotName,
     /// Id of its boot entry.
     pub entry: String,
-    /// Its version, where the entry tells.
+    /// Its version, if the entry shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Whether its entry is renamed to `+0-0` for the trial.
@@ -228,7 +228,7 @@ pub struct TrialBoot {
 pub enum BootEnd {
     /// An orderly reboot or power-off before the assessment was over.
     Orderly,
-    /// The assessment failed, and the configuration asks for another try.
+    /// The assessment failed, and the configuration requires another try.
     Failed(Verdict),
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A new source implements [`UpdateSource`] in a file or folder of its own here, is chosen in [`open()`], and has its
 //! setting in [`crate::config::update`], where [`Update::source`](crate::config::Update::source) and the methods beside
-//! it say what the setting means outside of the source.
+//! it define what the setting means outside of the source.
 
 mod feed;
 mod hawkbit;

@@ -1,4 +1,4 @@
-//! The loader over several boots. What was tried with the real loaders is said so.
+//! The loader over several boots. A comment names the real loaders with which a case was tried.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;

@@ -25,7 +25,7 @@ fn word(bytes: &[u8]) -> u128 {
     bytes.try_into().map_or(0, u128::from_ne_bytes)
 }
 
-/// The ranges, whole pages but for the end, in which two blocks of one length differ.
+/// The ranges in which two blocks of equal length differ, in whole pages except at the end.
 pub fn differing(new: &[u8], old: &[u8]) -> Vec<Range<usize>> {
     if same(new, old) {
         return Vec::new();

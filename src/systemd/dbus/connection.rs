@@ -22,7 +22,7 @@ const DAEMON: &str = "org.freedesktop.DBus";
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
-    /// The name of the peer on the bus; none where there is no bus.
+    /// The name of the peer on the bus; none without a bus.
     destination: Option<&'static str>,
     serial: u32,
     limit: Duration,

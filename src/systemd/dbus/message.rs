@@ -144,7 +144,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// Parses a message, and says to which call it replies; a signal replies to none.
+    /// Parses a message, and returns the call that it replies to; none for a signal.
     pub(super) fn parse(header: Vec<u8>, body: Vec<u8>) -> Result<(Option<u32>, Self), DbusError> {
         let byte_order = header.first().copied().unwrap_or_default();
         let header = Data::new(header, context(byte_order));

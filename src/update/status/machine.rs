@@ -38,7 +38,7 @@ pub struct Status {
 pub struct LoaderStatus {
     /// `LoaderInfo`, such as `systemd-boot 257.13`.
     pub name: Option<String>,
-    /// Whether the loader says that it counts boots.
+    /// Whether the loader reports that it counts boots.
     pub boot_counting: Option<bool>,
     /// Id of the entry that it booted.
     pub entry: Option<String>,

@@ -48,7 +48,7 @@ pub struct PlanInput<'a> {
 /// What to do before and after the slot is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WritePlan {
-    /// Makes the slot unbootable and says so in the state, in this order.
+    /// Makes the slot unbootable and records that in the state, in this order.
     pub clear: Vec<Step>,
     /// The update as it is remembered while it is written.
     pub update: Update,

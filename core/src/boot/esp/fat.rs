@@ -133,7 +133,7 @@ impl Seek for Reader {
     }
 }
 
-/// The crate asks for a disk that can be written; this one refuses.
+/// The crate requires a disk that can be written; this one refuses writes.
 struct ReadOnly(File);
 
 impl Read for ReadOnly {

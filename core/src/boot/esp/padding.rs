@@ -111,7 +111,7 @@ fn probe_name(entries: usize) -> String {
     format!("{:x<1$}.tmp", "filler", len.saturating_sub(4))
 }
 
-/// The directory entry at which this name would begin, if the file system tells.
+/// The directory entry at which this name would begin, if the file system shows it.
 fn try_out(volume: &dyn Volume, probe: &str) -> io::Result<Option<usize>> {
     volume.write(probe, &mut Empty::default())?;
     let offset = volume.offset_in_directory(probe);

@@ -74,7 +74,7 @@ pub trait Volume: Debug {
     /// Flushes a file's data, size and clusters to the disk, past its cache.
     ///
     /// # Errors
-    /// If the disk says so.
+    /// If the disk reports an error.
     fn sync_file(&self, path: &str) -> io::Result<()>;
     /// Renames inside one volume; never replaces.
     ///
@@ -118,7 +118,7 @@ pub trait Volume: Debug {
     /// Flushes a folder's entries to the disk, past its cache.
     ///
     /// # Errors
-    /// If the disk says so.
+    /// If the disk reports an error.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
     /// Bytes that can still be written.
     ///

@@ -1,5 +1,5 @@
-//! A model of systemd-boot's choice: which entry it boots and why, and what it makes
-//! of that entry's name. What no setting pins is the first of [`super::order`].
+//! A model of systemd-boot's choice: which entry it boots and why, and what it makes of that entry's
+//! name. If no setting names an entry, the first one in [`super::order`] boots.
 //!
 //! Pure, and true to systemd 252.39, 257.13 and 262 (`src/boot/efi/boot.c` in 252,
 //! `src/boot/boot.c` since). What differs between versions is data: [`Quirks`].

@@ -1,4 +1,4 @@
-//! The model, rule by rule. What was tried with the real loaders is said so.
+//! The model, rule by rule. A comment names the real loaders with which a case was tried.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use crate::boot::model::choice::{Settings, choose};

@@ -71,8 +71,8 @@ fn compare_text(a: Option<&str>, b: Option<&str>) -> Ordering {
     units(a).cmp(&units(b))
 }
 
-/// The id that this version gives the entry; what patterns are matched against
-/// and what `LoaderEntrySelected` says.
+/// The id that this version gives the entry; patterns are matched against it, and `LoaderEntrySelected`
+/// holds it.
 #[must_use]
 pub fn loader_id(entry: &Entry, quirks: &Quirks) -> String {
     let file = entry.name.file().to_ascii_lowercase();

@@ -70,7 +70,7 @@ impl Quirks {
         ..Self::V252
     };
 
-    /// 262; also taken for versions that are newer or not known.
+    /// 262; also used for newer and unknown versions.
     pub const NEWEST: Self = Self {
         id: IdStyle::Stripped,
         preferred: true,
