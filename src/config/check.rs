@@ -7,14 +7,15 @@ use abide_core::config::assess::Assess;
 use abide_core::config::duration::format;
 use abide_core::config::form::{Count, Flag, Optional, Span, TextRule, Word};
 use abide_core::config::section::{Form, Section, Settings};
-use abide_core::config::setting::Nested;
-use abide_core::config::table::{settings, table_of};
 use abide_core::config::tree::{Node, Table, Value};
 use abide_core::error::{Error, Result};
 
+use crate::config::described::{DescribedForm, DescribedSettings, DescribedText};
 use crate::config::forms::{Limit, open_tables, tables};
 use crate::config::kinds::check_kind::{CheckKind, KindOfCheck};
 use crate::config::kinds::{ConfirmCheck, SystemCheck};
+use crate::config::setting::Nested;
+use crate::config::table::{settings, table_of};
 
 /// One health check.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,12 +81,14 @@ pub(super) const SHORTEST_INTERVAL: u64 = 100;
 struct Printable;
 
 impl TextRule for Printable {
-    const NAME: &'static str = "text";
-
     fn problem(text: &str) -> Option<String> {
         let is_printable = !text.is_empty() && !text.chars().any(char::is_control);
         (!is_printable).then(|| "must contain only printable characters".into())
     }
+}
+
+impl DescribedText for Printable {
+    const NAME: &'static str = "text";
 }
 
 /// A check as it is written, even if it is not enabled.
@@ -190,7 +193,9 @@ impl Form for Checks {
             Ok(check)
         })
     }
+}
 
+impl DescribedForm for Checks {
     fn write(value: &Self::Value) -> Option<Value> {
         tables(value.iter().map(WrittenCheck::write))
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use abide_core::config::form::{Optional, Span};
-use abide_core::config::table::settings;
 
 use crate::config::forms::{FilePath, Rate};
+use crate::config::table::settings;
 
 settings! {
     /// The limits of a download.

@@ -2,10 +2,10 @@
 
 use abide_core::config::form::{Flag, Optional};
 use abide_core::config::section::Section;
-use abide_core::config::table::settings;
 use abide_core::error::Result;
 
 use crate::config::forms::{AbsolutePath, Url};
+use crate::config::table::settings;
 
 settings! {
     /// Where events are sent, beside the journal.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use abide_core::config::form::{Span, Text, TextRule};
 use abide_core::config::section::{Form, Section, Settings, wrong};
-use abide_core::config::setting::Nested;
 use abide_core::config::tree::{Node, Origin, Table, Value};
 use abide_core::error::Result;
 
+use crate::config::described::{DescribedForm, DescribedSettings, DescribedText};
+use crate::config::setting::Nested;
 use crate::config::size;
 
 /// A text that is not empty.
@@ -18,11 +19,13 @@ use crate::config::size;
 pub struct NotEmpty;
 
 impl TextRule for NotEmpty {
-    const NAME: &'static str = "text";
-
     fn problem(text: &str) -> Option<String> {
         text.is_empty().then(|| "must not be empty".into())
     }
+}
+
+impl DescribedText for NotEmpty {
+    const NAME: &'static str = "text";
 }
 
 /// A shell pattern: `*`, `?`, `[…]`.
@@ -30,11 +33,13 @@ impl TextRule for NotEmpty {
 pub struct Pattern;
 
 impl TextRule for Pattern {
-    const NAME: &'static str = "pattern";
-
     fn problem(_: &str) -> Option<String> {
         None
     }
+}
+
+impl DescribedText for Pattern {
+    const NAME: &'static str = "pattern";
 }
 
 /// An absolute path.
@@ -42,11 +47,13 @@ impl TextRule for Pattern {
 pub struct AbsolutePath;
 
 impl TextRule for AbsolutePath {
-    const NAME: &'static str = "path";
-
     fn problem(text: &str) -> Option<String> {
         (!text.starts_with('/')).then(|| format!("'{text}' is not an absolute path"))
     }
+}
+
+impl DescribedText for AbsolutePath {
+    const NAME: &'static str = "path";
 }
 
 /// The URL of a web server.
@@ -54,8 +61,6 @@ impl TextRule for AbsolutePath {
 pub struct Url;
 
 impl TextRule for Url {
-    const NAME: &'static str = "URL";
-
     fn problem(text: &str) -> Option<String> {
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         match rest {
@@ -66,17 +71,23 @@ impl TextRule for Url {
     }
 }
 
+impl DescribedText for Url {
+    const NAME: &'static str = "URL";
+}
+
 /// A folder: an absolute path, or the URL of one.
 #[derive(Debug)]
 pub struct Folder;
 
 impl TextRule for Folder {
-    const NAME: &'static str = "path or URL";
-
     fn problem(text: &str) -> Option<String> {
         let problem = AbsolutePath::problem(text).and_then(|_| Url::problem(text));
         problem.map(|_| "must be an absolute path, or begin with http:// or https://".into())
     }
+}
+
+impl DescribedText for Folder {
+    const NAME: &'static str = "path or URL";
 }
 
 /// An absolute path, for what takes a `PathBuf`.
@@ -89,7 +100,9 @@ impl Form for FilePath {
     fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<PathBuf> {
         AbsolutePath::read(section, key, node).map(PathBuf::from)
     }
+}
 
+impl DescribedForm for FilePath {
     fn write(value: &PathBuf) -> Option<Value> {
         Some(Value::Text(value.display().to_string()))
     }
@@ -110,7 +123,9 @@ impl Form for Limit {
         let span = Span::<0>::read(section, key, node)?;
         if span.is_zero() { Err(wrong(node, key, "more than 0")) } else { Ok(span) }
     }
+}
 
+impl DescribedForm for Limit {
     fn write(value: &Duration) -> Option<Value> {
         Span::<0>::write(value)
     }
@@ -136,7 +151,9 @@ impl Form for Size {
             _ => Err(wrong(node, key, "a size in quotes, such as \"512M\"")),
         }
     }
+}
 
+impl DescribedForm for Size {
     fn write(value: &u64) -> Option<Value> {
         i64::try_from(*value).ok().map(Value::Integer)
     }
@@ -160,7 +177,9 @@ impl Form for Rate {
         }
         Ok(rate)
     }
+}
 
+impl DescribedForm for Rate {
     fn write(value: &u64) -> Option<Value> {
         Size::write(value)
     }
@@ -183,7 +202,9 @@ impl<F: Form> Form for List<F> {
             _ => F::read(section, key, node).map(|value| vec![value]),
         }
     }
+}
 
+impl<F: DescribedForm> DescribedForm for List<F> {
     fn write(value: &Self::Value) -> Option<Value> {
         Some(list(value.iter().filter_map(F::write)))
     }
@@ -203,7 +224,9 @@ impl<F: Form> Form for OptionalList<F> {
     fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Self::Value> {
         List::<F>::read(section, key, node)
     }
+}
 
+impl<F: DescribedForm> DescribedForm for OptionalList<F> {
     fn write(value: &Self::Value) -> Option<Value> {
         List::<F>::write(value).filter(|_| !value.is_empty())
     }
@@ -226,7 +249,9 @@ impl Form for TextsByName {
         };
         table.iter().map(|(name, node)| Ok((name.clone(), Text::read(section, name, node)?))).collect()
     }
+}
 
+impl DescribedForm for TextsByName {
     fn write(value: &Self::Value) -> Option<Value> {
         let texts = value.iter().map(|(name, text)| (name.clone(), node(Value::Text(text.clone()))));
         (!value.is_empty()).then(|| Value::Table(texts.collect()))
@@ -251,7 +276,9 @@ impl<T: Settings> Form for Tables<T> {
             Ok(value)
         })
     }
+}
 
+impl<T: DescribedSettings> DescribedForm for Tables<T> {
     fn write(value: &Vec<T>) -> Option<Value> {
         tables(value.iter().map(T::write))
     }

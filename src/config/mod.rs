@@ -1,6 +1,8 @@
 //! The whole configuration, with the defaults filled in.
 
+mod boot;
 pub mod check;
+pub mod described;
 pub mod download;
 pub mod events;
 pub mod forms;
@@ -8,8 +10,10 @@ pub mod kinds;
 #[cfg(test)]
 mod reference;
 pub mod scripts;
+pub mod setting;
 pub mod show;
 mod size;
+pub mod table;
 pub mod trust;
 pub mod update;
 pub mod write;
@@ -27,13 +31,13 @@ pub use write::{OnMissing, WriteRules};
 
 use abide_core::config::form::Sub;
 use abide_core::config::section::{Section, Settings};
-use abide_core::config::table::settings;
 use abide_core::config::tree::Tree;
 use abide_core::config::{Assess, BootConfig, SlotLabels, load_tree};
 use abide_core::error::Result;
 use abide_core::root::Root;
 
 use check::{Checks, WrittenCheck};
+use table::settings;
 
 settings! {
     /// The tables of the configuration that are not in [`BootConfig`].

@@ -10,10 +10,10 @@ use std::fs;
 use std::path::Path;
 
 use abide_core::config::BootConfig;
-use abide_core::config::section::Settings;
-use abide_core::config::setting::Setting;
 
+use crate::config::described::DescribedSettings;
 use crate::config::kinds::check_kind;
+use crate::config::setting::Setting;
 use crate::config::show::literal;
 use crate::config::{Config, ProductConfig};
 

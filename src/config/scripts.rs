@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use abide_core::config::form::{Flag, Span, Text};
-use abide_core::config::table::settings;
 
 use crate::config::check::SHORTEST_INTERVAL;
 use crate::config::forms::{Limit, List};
+use crate::config::table::settings;
 
 settings! {
     /// How the scripts of `check/required.d` and its neighbours run.

@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
 
-use abide_core::config::section::Settings;
 use abide_core::config::tree::{Node, Table, Tree, Value};
 use abide_core::error::Result;
 
 use crate::config;
+use crate::config::described::DescribedSettings;
 
 /// The keys of a check that are shown first.
 const FIRST: [&str; 2] = ["name", "kind"];

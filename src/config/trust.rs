@@ -1,7 +1,8 @@
 //! `[trust]`: how an image must be verified.
 
 use abide_core::config::form::{Optional, Text, Word, Words};
-use abide_core::config::table::settings;
+
+use crate::config::table::settings;
 
 /// How an image must be verified before it may become an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! `[write]`: which images are written.
 
 use abide_core::config::form::{Word, Words};
-use abide_core::config::table::settings;
+
+use crate::config::table::settings;
 
 /// What happens to an image that lacks a safeguard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,29 +22,39 @@ impl Words for OnFailure {
     const WORDS: &'static [(&'static str, Self)] = &[("rollback", Self::Rollback), ("retry", Self::Retry)];
 }
 
-settings! {
-    /// The limits of a trial.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Assess checked by fits {
-        /// How long the new system must stay healthy without interruption before it is committed.
-        pub test_window: Span = Duration::from_secs(10 * 60);
-        /// The time from the start of the kernel after which an uncommitted trial fails. Must be longer than the
-        /// test window.
-        pub deadline: Span = Duration::from_secs(20 * 60);
-        /// What happens when a trial fails its checks. `"rollback"`: mark the new system bad and reboot into the
-        /// old one at once. `"retry"`: reboot and use up the tries first.
-        pub on_failure: Word<OnFailure> = OnFailure::Rollback;
-        /// How often the boot loader tries a new system.
-        // One digit, so that the file name of the boot entry keeps its length while it is counted down.
-        pub tries: Count<1, 9> = 3;
-        /// Whether committed systems are checked at every boot, too. Needs
-        /// `systemctl enable abide-every-boot.service`.
-        pub every_boot: Flag = false;
-        /// Whether the boot loader keeps counting the boots of a committed system, so that one that crashes later
-        /// falls back, too.
-        pub rearm: Flag = false;
-    }
+/// Gives the table `[assess]` to the macro `of`: here to the reader, in the product to the descriptions.
+#[macro_export]
+macro_rules! assess_table {
+    ($of:ident) => {
+        $of! {
+            /// The limits of a trial.
+            #[derive(Debug, Clone, PartialEq, Eq)]
+            pub struct Assess checked by fits {
+                /// How long the new system must stay healthy without interruption before it is committed.
+                pub test_window: Span = Duration::from_secs(10 * 60);
+                /// The time from the start of the kernel after which an uncommitted trial fails. Must be longer than
+                /// the test window.
+                pub deadline: Span = Duration::from_secs(20 * 60);
+                /// What happens when a trial fails its checks. `"rollback"`: mark the new system bad and reboot into
+                /// the old one at once. `"retry"`: reboot and use up the tries first.
+                pub on_failure: Word<OnFailure> = OnFailure::Rollback;
+                /// How often the boot loader tries a new system.
+                // One digit, so that the file name of the boot entry keeps its length while it is counted down.
+                pub tries: Count<1, 9> = 3;
+                /// Whether committed systems are checked at every boot, too. Needs
+                /// `systemctl enable abide-every-boot.service`.
+                pub every_boot: Flag = false;
+                /// Whether the boot loader keeps counting the boots of a committed system, so that one that crashes
+                /// later falls back, too.
+                pub rearm: Flag = false;
+            }
+        }
+    };
 }
+
+pub use assess_table;
+
+assess_table!(settings);
 
 impl Assess {
     fn fits(&self, section: &Section<'_>) -> Result<()> {

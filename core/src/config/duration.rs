@@ -83,19 +83,6 @@ pub fn format(span: Duration) -> String {
     words.join(" ")
 }
 
-/// Writes a span of time so that it is read as the same one: as [`format`] does, whole days and weeks as such.
-#[must_use]
-pub fn literal(span: Duration) -> String {
-    const A_DAY: u64 = DAY / SECOND;
-    match span.as_secs() {
-        _ if span.subsec_millis() > 0 => format!("{}ms", span.as_millis()),
-        0 => "0s".into(),
-        seconds if seconds % (7 * A_DAY) == 0 => format!("{}w", seconds / (7 * A_DAY)),
-        seconds if seconds % A_DAY == 0 => format!("{}d", seconds / A_DAY),
-        _ => format(span),
-    }
-}
-
 fn split(text: &str, takes: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !takes(c)).unwrap_or(text.len()))
 }
@@ -143,13 +130,6 @@ mod tests {
         for text in ["", "  ", "min", "10 parsecs", "-5s", "1.2.3s", "infinity", "10,5s", "99999999999y", "."]
         {
             assert!(parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_literal_is_read_as_the_same_span() {
-        for text in ["0s", "1500ms", "10min", "1h 30min", "1d", "36h", "2w", "100ms"] {
-            assert_eq!(literal(parse(text).unwrap()), text);
         }
     }
 

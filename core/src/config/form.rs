@@ -5,15 +5,11 @@ use std::time::Duration;
 
 use crate::config::duration;
 use crate::config::section::{Form, Section, Settings, suggestion, wrong};
-use crate::config::setting::Nested;
 use crate::config::tree::{Node, Value};
 use crate::error::{Error, Result};
 
-/// A kind of text: what it is called, and what it must be.
+/// What a text must be.
 pub trait TextRule {
-    /// The type, for the reference.
-    const NAME: &'static str;
-
     /// What is wrong with a text: `must not be empty`.
     fn problem(text: &str) -> Option<String>;
 }
@@ -28,14 +24,6 @@ impl<R: TextRule> Form for R {
             None => Ok(text.clone()),
         }
     }
-
-    fn write(value: &String) -> Option<Value> {
-        Some(Value::Text(value.clone()))
-    }
-
-    fn described() -> String {
-        R::NAME.into()
-    }
 }
 
 /// Any text.
@@ -43,8 +31,6 @@ impl<R: TextRule> Form for R {
 pub struct Text;
 
 impl TextRule for Text {
-    const NAME: &'static str = "text";
-
     fn problem(_: &str) -> Option<String> {
         None
     }
@@ -63,14 +49,6 @@ impl Form for Flag {
             _ => Err(wrong(node, key, "true or false")),
         }
     }
-
-    fn write(value: &bool) -> Option<Value> {
-        Some(Value::Boolean(*value))
-    }
-
-    fn described() -> String {
-        "boolean".into()
-    }
 }
 
 /// A whole number within limits.
@@ -84,18 +62,6 @@ impl<const FROM: u32, const TO: u32> Form for Count<FROM, TO> {
         let Value::Integer(n) = &node.value else { return Err(wrong(node, key, "a whole number")) };
         let number = u32::try_from(*n).ok().filter(|n| (FROM..=TO).contains(n));
         number.ok_or_else(|| wrong(node, key, &format!("a number from {FROM} to {TO}")))
-    }
-
-    fn write(value: &u32) -> Option<Value> {
-        Some(Value::Integer((*value).into()))
-    }
-
-    fn described() -> String {
-        format!("number, {FROM} to {TO}")
-    }
-
-    fn described_many() -> String {
-        format!("numbers, {FROM} to {TO}")
     }
 }
 
@@ -120,17 +86,6 @@ impl<const LEAST: u64> Form for Span<LEAST> {
             return Err(wrong(node, key, &format!("at least {}", duration::format(least))));
         }
         Ok(span)
-    }
-
-    fn write(value: &Duration) -> Option<Value> {
-        Some(Value::Text(duration::literal(*value)))
-    }
-
-    fn described() -> String {
-        if LEAST == 0 {
-            return "time".into();
-        }
-        format!("time, at least {}", duration::format(Duration::from_millis(LEAST)))
     }
 }
 
@@ -159,23 +114,6 @@ impl<W: Words> Form for Word<W> {
             Error::Usage(format!("{}: {key}: '{text}' is not known; {suggestion}", node.origin))
         })
     }
-
-    fn write(value: &W::Value) -> Option<Value> {
-        let word = W::WORDS.iter().find(|(_, known)| known == value);
-        word.map(|(name, _)| Value::Text((*name).to_owned()))
-    }
-
-    fn described() -> String {
-        let words: Vec<String> = W::WORDS.iter().map(|(name, _)| format!("`\"{name}\"`")).collect();
-        match words.split_last() {
-            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-            _ => words.concat(),
-        }
-    }
-
-    fn described_many() -> String {
-        Self::described()
-    }
 }
 
 /// A value that may be left out.
@@ -187,18 +125,6 @@ impl<F: Form> Form for Optional<F> {
 
     fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Self::Value> {
         F::read(section, key, node).map(Some)
-    }
-
-    fn write(value: &Self::Value) -> Option<Value> {
-        value.as_ref().and_then(F::write)
-    }
-
-    fn described() -> String {
-        F::described()
-    }
-
-    fn table() -> Option<Nested> {
-        F::table()
     }
 }
 
@@ -214,18 +140,6 @@ impl<T: Settings> Form for Sub<T> {
         let value = T::read(&mut table)?;
         table.finish()?;
         Ok(value)
-    }
-
-    fn write(value: &T) -> Option<Value> {
-        Some(Value::Table(value.write()))
-    }
-
-    fn described() -> String {
-        "table".into()
-    }
-
-    fn table() -> Option<Nested> {
-        Some(Nested { keys: T::KEYS.to_vec(), repeated: false })
     }
 }
 
@@ -258,7 +172,6 @@ mod tests {
     fn an_unknown_word_is_answered_with_the_nearest() {
         let error = read::<Word<Answer>>("'rolback'").unwrap_err();
         assert_eq!(error.to_string(), "f:1: k: 'rolback' is not known; did you mean 'rollback'?");
-        assert_eq!(Word::<Answer>::described(), "`\"rollback\"` or `\"retry\"`");
     }
 
     #[test]

@@ -9,7 +9,6 @@ pub mod duration;
 pub mod files;
 pub mod form;
 pub mod section;
-pub mod setting;
 pub mod slots;
 pub mod table;
 pub mod tree;
@@ -17,8 +16,8 @@ pub mod tree;
 use std::fs;
 use std::path::Path;
 
-pub use assess::{Assess, OnFailure};
-pub use slots::SlotLabels;
+pub use assess::{Assess, OnFailure, assess_table};
+pub use slots::{SlotLabels, slots_table};
 
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
@@ -27,16 +26,26 @@ use section::{Section, Settings};
 use table::settings;
 use tree::Tree;
 
-settings! {
-    /// What the stages of a boot need, with the defaults filled in.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct BootConfig {
-        /// How long a new system is tried, and what happens if it fails.
-        pub assess: Sub<Assess> = Assess::default();
-        /// The partition labels of the two roots, where Abide does not find them by itself.
-        pub slots: Optional<Sub<SlotLabels>> = None;
-    }
+/// Gives the tables that a boot needs to the macro `of`, as [`assess_table!`](crate::assess_table) does.
+#[macro_export]
+macro_rules! boot_tables {
+    ($of:ident) => {
+        $of! {
+            /// What the stages of a boot need, with the defaults filled in.
+            #[derive(Debug, Clone, PartialEq, Eq)]
+            pub struct BootConfig {
+                /// How long a new system is tried, and what happens if it fails.
+                pub assess: Sub<Assess> = Assess::default();
+                /// The partition labels of the two roots, where Abide does not find them by itself.
+                pub slots: Optional<Sub<SlotLabels>> = None;
+            }
+        }
+    };
 }
+
+pub use boot_tables;
+
+boot_tables!(settings);
 
 impl BootConfig {
     /// Reads `[assess]` and `[slots]` from the configuration of `root` and ignores other keys: a boot

@@ -2,7 +2,6 @@
 
 use strsim::levenshtein;
 
-use crate::config::setting::{Nested, Setting};
 use crate::config::tree::{Node, Origin, Table, Tree, Value};
 use crate::error::{Error, Result};
 
@@ -121,37 +120,15 @@ pub trait Form {
     /// # Errors
     /// [`Error::Usage`] with file and line if it is written in another form.
     fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Self::Value>;
-
-    /// The value as it is written in a file; `None` if the key is then left out.
-    fn write(value: &Self::Value) -> Option<Value>;
-
-    /// The type, for the reference: `time`, `number, 1 to 9`.
-    fn described() -> String;
-
-    /// The type of the elements of a list: `paths`.
-    fn described_many() -> String {
-        Self::described() + "s"
-    }
-
-    /// The settings of a table.
-    fn table() -> Option<Nested> {
-        None
-    }
 }
 
 /// A table of the configuration.
 pub trait Settings: Sized {
-    /// Its keys.
-    const KEYS: &'static [Setting];
-
     /// Reads it.
     ///
     /// # Errors
     /// [`Error::Usage`] with file and line for an invalid value.
     fn read(section: &mut Section<'_>) -> Result<Self>;
-
-    /// All that holds, defaults included, as it is written in a file.
-    fn write(&self) -> Table;
 }
 
 /// An error about `node`: what it must be.

@@ -5,16 +5,26 @@ use crate::config::section::Section;
 use crate::config::table::settings;
 use crate::error::Result;
 
-settings! {
-    /// The partition labels of the two roots.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct SlotLabels checked by differ {
-        /// The partition label of slot a's root.
-        pub a: Text, example "system-left";
-        /// The partition label of slot b's root.
-        pub b: Text, example "system-right";
-    }
+/// Gives the table `[slots]` to the macro `of`, as [`assess_table!`](crate::assess_table) does.
+#[macro_export]
+macro_rules! slots_table {
+    ($of:ident) => {
+        $of! {
+            /// The partition labels of the two roots.
+            #[derive(Debug, Clone, PartialEq, Eq)]
+            pub struct SlotLabels checked by differ {
+                /// The partition label of slot a's root.
+                pub a: Text, example "system-left";
+                /// The partition label of slot b's root.
+                pub b: Text, example "system-right";
+            }
+        }
+    };
 }
+
+pub use slots_table;
+
+slots_table!(settings);
 
 impl SlotLabels {
     fn differ(&self, section: &Section<'_>) -> Result<()> {

@@ -1,16 +1,8 @@
 //! Tables of settings, one line a key, with its form, its default and what it means.
 //!
-//! [`settings!`] makes a struct of such a table. The reader, the defaults, `abide config`, the reference and the
-//! example file all come from its lines.
-
-use crate::config::tree::{Node, Origin, Table, Value};
-
-/// The keys that have a value, as a table that is not in any file.
-#[must_use]
-pub fn table_of<const N: usize>(values: [(&'static str, Option<Value>); N]) -> Table {
-    let node = |value| Node { value, origin: Origin::default() };
-    values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), node(value?)))).collect()
-}
+//! [`settings!`] makes a struct of such a table, with its reader and its defaults. The product makes the rest from
+//! the same lines: `abide config`, the reference and the example file. A table of the core is therefore the body of a
+//! macro that gives it to the macro that is named.
 
 /// Defines a table of the configuration, one line a key:
 ///
@@ -48,18 +40,6 @@ macro_rules! settings {
         $section.need::<$form>($key, stringify!($example))?
     };
 
-    (@default $form:ty) => { None };
-    (@default $form:ty; otherwise $otherwise:literal $(; $default:expr)?) => { None };
-    (@default $form:ty; $default:expr) => {
-        Some(|| <$form as $crate::config::section::Form>::write(&$default))
-    };
-
-    (@required) => { true };
-    (@required $default:expr) => { false };
-
-    (@text) => { None };
-    (@text $text:expr) => { Some($text) };
-
     (
         @table
         $(#[$meta:meta])*
@@ -77,19 +57,6 @@ macro_rules! settings {
         }
 
         impl $crate::config::section::Settings for $name {
-            const KEYS: &'static [$crate::config::setting::Setting] = &[$(
-                $crate::config::setting::Setting {
-                    key: $crate::config::table::settings!(@key $field $($key)?),
-                    help: concat!($($help),+),
-                    form: <$form as $crate::config::section::Form>::described,
-                    table: <$form as $crate::config::section::Form>::table,
-                    required: $crate::config::table::settings!(@required $($default)?),
-                    default: $crate::config::table::settings!(@default $form $(; otherwise $otherwise)? $(; $default)?),
-                    otherwise: $crate::config::table::settings!(@text $($otherwise)?),
-                    example: $crate::config::table::settings!(@text $(stringify!($example))?),
-                },
-            )+];
-
             fn read(section: &mut $crate::config::section::Section<'_>) -> $crate::error::Result<Self> {
                 $(let $field = $crate::config::table::settings!(
                     @read section $form, $crate::config::table::settings!(@key $field $($key)?)
@@ -98,14 +65,6 @@ macro_rules! settings {
                 let table = Self { $($field),+ };
                 $(table.$check(section)?;)?
                 Ok(table)
-            }
-
-            fn write(&self) -> $crate::config::tree::Table {
-                let values = [$((
-                    $crate::config::table::settings!(@key $field $($key)?),
-                    <$form as $crate::config::section::Form>::write(&self.$field),
-                )),+];
-                $crate::config::table::table_of(values)
             }
         }
     };

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use abide_core::config::form::Words;
 use abide_core::config::section::{Section, Settings};
-use abide_core::config::setting::Setting;
 use abide_core::config::tree::Table;
 use abide_core::error::Result;
 
+use crate::config::described::DescribedSettings;
 use crate::config::kinds::clock::ClockCheck;
 use crate::config::kinds::command::CommandCheck;
 use crate::config::kinds::confirm::ConfirmCheck;
@@ -21,6 +21,7 @@ use crate::config::kinds::network::NetworkCheck;
 use crate::config::kinds::process::ProcessCheck;
 use crate::config::kinds::system::SystemCheck;
 use crate::config::kinds::unit::UnitCheck;
+use crate::config::setting::Setting;
 
 /// A kind of check.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! `kind = "clock"`: the clock is synchronised.
 
 use abide_core::config::form::{Optional, Span};
-use abide_core::config::table::settings;
+
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "clock"`.

@@ -2,11 +2,12 @@
 
 use abide_core::config::form::Text;
 use abide_core::config::section::{Form, Section, wrong};
-use abide_core::config::table::settings;
 use abide_core::config::tree::{Node, Value};
 use abide_core::error::Result;
 
+use crate::config::described::DescribedForm;
 use crate::config::forms::List;
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "command"`.
@@ -34,7 +35,9 @@ impl Form for CommandLine {
         }
         Ok(["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(words).collect())
     }
+}
 
+impl DescribedForm for CommandLine {
     fn write(value: &Vec<String>) -> Option<Value> {
         List::<Text>::write(value)
     }

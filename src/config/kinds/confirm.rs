@@ -2,8 +2,9 @@
 
 use abide_core::config::form::{Optional, Span, Word, Words};
 use abide_core::config::section::Section;
-use abide_core::config::table::settings;
 use abide_core::error::Result;
+
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "confirm"`.

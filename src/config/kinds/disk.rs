@@ -1,9 +1,9 @@
 //! `kind = "disk"`: a file system has free space and can be written.
 
 use abide_core::config::form::{Count, Flag, Optional};
-use abide_core::config::table::settings;
 
 use crate::config::forms::{AbsolutePath, Size};
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "disk"`.

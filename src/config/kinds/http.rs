@@ -2,10 +2,10 @@
 
 use abide_core::config::form::{Count, Optional, Text, Word, Words};
 use abide_core::config::section::Section;
-use abide_core::config::table::settings;
 use abide_core::error::Result;
 
 use crate::config::forms::{AbsolutePath, OptionalList, Pattern, Url};
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "http"`.

@@ -1,9 +1,9 @@
 //! `kind = "kernel"`: the kernel has not crashed, and nothing has locked up.
 
 use abide_core::config::form::{Flag, Word, Words};
-use abide_core::config::table::settings;
 
 use crate::config::forms::List;
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "kernel"`.

@@ -1,9 +1,9 @@
 //! `kind = "mount"`: a file system is mounted.
 
 use abide_core::config::form::{Flag, Optional, Text};
-use abide_core::config::table::settings;
 
 use crate::config::forms::AbsolutePath;
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "mount"`.

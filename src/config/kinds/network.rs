@@ -2,10 +2,11 @@
 
 use abide_core::config::form::{Flag, Optional, Text, TextRule, Word, Words};
 use abide_core::config::section::Section;
-use abide_core::config::table::settings;
 use abide_core::error::Result;
 
+use crate::config::described::DescribedText;
 use crate::config::forms::{List, Pattern};
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "network"`. By default some interface other than the loopback is up with a carrier and an address,
@@ -63,13 +64,15 @@ impl Words for Family {
 pub struct HostAndPort;
 
 impl TextRule for HostAndPort {
-    const NAME: &'static str = "`HOST:PORT`";
-
     fn problem(text: &str) -> Option<String> {
         let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
         let fits = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && is_port(port));
         (!fits).then(|| format!("'{text}' is not HOST:PORT"))
     }
+}
+
+impl DescribedText for HostAndPort {
+    const NAME: &'static str = "`HOST:PORT`";
 }
 
 impl NetworkCheck {

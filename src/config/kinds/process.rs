@@ -2,12 +2,13 @@
 
 use abide_core::config::form::Optional;
 use abide_core::config::section::{Section, Settings};
-use abide_core::config::setting::Setting;
-use abide_core::config::table::settings;
 use abide_core::config::tree::Table;
 use abide_core::error::Result;
 
+use crate::config::described::DescribedSettings;
 use crate::config::forms::{AbsolutePath, NotEmpty, Size};
+use crate::config::setting::Setting;
+use crate::config::table::settings;
 
 /// `kind = "process"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +40,6 @@ settings! {
 }
 
 impl Settings for ProcessCheck {
-    const KEYS: &'static [Setting] = Keys::KEYS;
-
     fn read(section: &mut Section<'_>) -> Result<Self> {
         let Keys { program, pidfile, memory_max } = Keys::read(section)?;
         let find_by = match (program, pidfile) {
@@ -53,6 +52,10 @@ impl Settings for ProcessCheck {
         };
         Ok(Self { find_by, memory_max })
     }
+}
+
+impl DescribedSettings for ProcessCheck {
+    const KEYS: &'static [Setting] = Keys::KEYS;
 
     fn write(&self) -> Table {
         let (program, pidfile) = match self.find_by.clone() {

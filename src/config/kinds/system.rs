@@ -1,8 +1,7 @@
 //! `kind = "system"`: systemd has finished booting, and no unit has failed that had not failed before.
 
-use abide_core::config::table::settings;
-
 use crate::config::forms::{List, Pattern};
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "system"`.

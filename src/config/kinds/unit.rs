@@ -2,10 +2,11 @@
 
 use abide_core::config::form::{Count, TextRule};
 use abide_core::config::section::Section;
-use abide_core::config::table::settings;
 use abide_core::error::Result;
 
+use crate::config::described::DescribedText;
 use crate::config::forms::List;
+use crate::config::table::settings;
 
 settings! {
     /// `kind = "unit"`.
@@ -29,8 +30,6 @@ impl UnitCheck {
 pub struct UnitName;
 
 impl TextRule for UnitName {
-    const NAME: &'static str = "unit name";
-
     fn problem(text: &str) -> Option<String> {
         const SUFFIXES: [&str; 11] = [
             "service",
@@ -50,4 +49,8 @@ impl TextRule for UnitName {
             .is_some_and(|(stem, suffix)| !stem.is_empty() && SUFFIXES.contains(&suffix));
         (!is_name).then(|| format!("'{text}' is not the name of a unit; it needs a suffix such as .service"))
     }
+}
+
+impl DescribedText for UnitName {
+    const NAME: &'static str = "unit name";
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use abide_core::config::form::{Optional, Span, TextRule, Word, Words};
-use abide_core::config::table::settings;
 
+use crate::config::described::DescribedText;
 use crate::config::forms::{AbsolutePath, NotEmpty, Url};
+use crate::config::table::settings;
 
 settings! {
     /// How the server is reached, and what happens without it.
@@ -32,13 +33,15 @@ settings! {
 pub struct Group;
 
 impl TextRule for Group {
-    const NAME: &'static str = "text";
-
     fn problem(text: &str) -> Option<String> {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
         let is_name = !text.is_empty() && text.chars().all(fits);
         (!is_name).then(|| "must consist of letters, digits, '.' and '-'".into())
     }
+}
+
+impl DescribedText for Group {
+    const NAME: &'static str = "text";
 }
 
 /// What happens while the server does not answer.

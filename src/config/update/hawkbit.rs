@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use abide_core::config::form::{Optional, TextRule, Word, Words};
 use abide_core::config::section::Section;
-use abide_core::config::table::settings;
 use abide_core::error::Result;
 
+use crate::config::described::DescribedText;
 use crate::config::forms::{AbsolutePath, NotEmpty, TextsByName, Url};
+use crate::config::table::settings;
 
 settings! {
     /// How the server is reached, and how its actions are carried out.
@@ -43,14 +44,16 @@ settings! {
 pub struct ServerUrl;
 
 impl TextRule for ServerUrl {
-    const NAME: &'static str = Url::NAME;
-
     fn problem(text: &str) -> Option<String> {
         if text.contains('@') {
             return Some("must not contain a user name or a password; use token".into());
         }
         Url::problem(text)
     }
+}
+
+impl DescribedText for ServerUrl {
+    const NAME: &'static str = Url::NAME;
 }
 
 /// A file that holds a token, by the kind of token.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use abide_core::config::duration::format;
 use abide_core::config::form::{Optional, Span, Text, Word, Words};
 use abide_core::config::section::{Form, Section};
-use abide_core::config::table::settings;
 use abide_core::config::tree::{Node, Value};
 use abide_core::error::{Error, Result};
 use jiff::civil::{Date, Time, Weekday};
 
+use crate::config::described::DescribedForm;
 use crate::config::forms::{Limit, List, OptionalList};
+use crate::config::table::settings;
 use crate::config::update::zone::Zone;
 
 /// The longest window; a longer one would be open all the time.
@@ -69,7 +70,9 @@ impl Form for DateOfYear {
         let text = Text::read(section, key, node)?;
         text.parse().map_err(|_| is_not(node, key, &text, "a date such as \"2026-12-24\""))
     }
+}
 
+impl DescribedForm for DateOfYear {
     fn write(value: &Date) -> Option<Value> {
         Some(Value::Text(value.to_string()))
     }
@@ -90,7 +93,9 @@ impl Form for TimeOfDay {
         let text = Text::read(section, key, node)?;
         text.parse().map_err(|_| is_not(node, key, &text, "a time of day such as \"02:00\""))
     }
+}
 
+impl DescribedForm for TimeOfDay {
     fn write(value: &Time) -> Option<Value> {
         Some(Value::Text(value.to_string()))
     }
@@ -108,7 +113,9 @@ impl Form for Zone {
         Self::find(&name)
             .ok_or_else(|| is_not(node, key, &name, "a time zone such as \"Europe/Berlin\" or \"UTC\""))
     }
+}
 
+impl DescribedForm for Zone {
     fn write(value: &Self) -> Option<Value> {
         Some(Value::Text(value.name().to_owned()))
     }

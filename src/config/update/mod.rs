@@ -16,12 +16,13 @@ use abide_core::config::assess::Assess;
 use abide_core::config::duration;
 use abide_core::config::form::{Flag, Optional, Span, Sub};
 use abide_core::config::section::{Form, Section};
-use abide_core::config::table::settings;
 use abide_core::config::tree::{Node, Tree, Value};
 use abide_core::error::Result;
 use abide_core::root::Root;
 
+use crate::config::described::DescribedForm;
 use crate::config::forms::{AbsolutePath, Folder, List, NotEmpty, Rate, Tables};
+use crate::config::table::settings;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -105,7 +106,9 @@ impl Form for TargetVersion {
         let version = NotEmpty::read(section, key, node)?;
         Ok(if version == Self::LATEST { Target::Latest } else { Target::Version(version) })
     }
+}
 
+impl DescribedForm for TargetVersion {
     fn write(value: &Target) -> Option<Value> {
         Some(Value::Text(match value {
             Target::Latest => Self::LATEST.into(),
@@ -135,7 +138,9 @@ impl Form for RetryDelay {
         }
         Span::<60_000>::read(section, key, node).map(Some)
     }
+}
 
+impl DescribedForm for RetryDelay {
     fn write(value: &Option<Duration>) -> Option<Value> {
         value.map_or(Some(Value::Text(Self::NEVER.into())), |span| Span::<0>::write(&span))
     }

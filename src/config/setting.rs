@@ -1,6 +1,6 @@
 //! The properties of a key of the configuration.
 
-use crate::config::tree::Value;
+use abide_core::config::tree::Value;
 
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy)]
