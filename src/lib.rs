@@ -13,6 +13,7 @@ pub mod disk;
 pub mod doctor;
 pub mod events;
 pub mod feed;
+pub mod files;
 pub mod health;
 pub mod http;
 pub mod image;

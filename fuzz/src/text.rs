@@ -1,6 +1,7 @@
 //! What stands in text files and in names.
 
 use abide::boot::kernel_args;
+use abide::disk::verity;
 use abide_core::boot::model::name::EntryName;
 use abide_core::boot::model::osrel::OsRelease;
 use abide_core::boot::model::version::compare;
@@ -81,14 +82,14 @@ pub fn loader_conf_seeds() -> Vec<Vec<u8>> {
 pub fn command_line(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Some(root) = RootArg::parse(&text) {
-        used((root.partition_uuid(), root.verity_uuid()));
+        used((root.partition_uuid(), verity::hash_partition_uuid(&root)));
         let written = root.to_string();
         if !written.chars().any(|c| c == '\\') && written.matches('"').count() <= 2 {
             let again = RootArg::parse(&written);
             assert_eq!(again.map(|r| r.to_string()), Some(written), "of {text:?}");
         }
     }
-    used(RootArg::mapped(&text));
+    used(verity::mapped(&text));
     used((kernel_args::last(&text, "panic"), kernel_args::reboots_on_panic(&text)));
     used(kernel_args::waits_for_a_person(&text));
 }

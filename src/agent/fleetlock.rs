@@ -14,12 +14,12 @@ use serde_json::json;
 use ureq::Agent;
 
 use crate::config::update::{FleetLock, IfAway};
+use crate::files;
 use crate::http;
 use crate::http::{Redirects, Timeout};
 use crate::machine_id;
 use abide_core::config::duration;
 use abide_core::error::{Error, Result};
-use abide_core::files;
 use abide_core::root::Root;
 
 /// In the cache, so that the unprivileged part can write it.

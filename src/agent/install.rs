@@ -15,7 +15,7 @@ use crate::health;
 use crate::update::apply;
 use crate::update::write::{Wanted, write};
 use abide_core::error::{Error, Result};
-use abide_core::state::Lock;
+use abide_core::state::{Lock, State};
 use abide_core::update::machine::Machine;
 use abide_core::update::reboot;
 use abide_core::update::step::{Effects, Step};
@@ -94,7 +94,7 @@ fn write_slot(
     if candidate.retry {
         warn!("{version} failed before and is tried again");
         let mut state = machine.state();
-        state.forgive(version, &candidate.release.digest);
+        forgive(&mut state, version, &candidate.release.digest);
         machine.perform(&Step::Save(Box::new(state)))?;
     }
     let wanted = Wanted { image: folder, sha256: None, version: Some(version) };
@@ -146,6 +146,13 @@ pub fn reboot(context: RunContext<'_>, state: &mut InstallState) -> Result<()> {
     reboot::request(context.root, reboot::Manner::Orderly)
 }
 
+/// Allows another attempt of an image. Its record stays until the image is committed.
+fn forgive(state: &mut State, version: &str, digest: &str) {
+    for failure in state.failures.iter_mut().filter(|f| f.is_of(Some(version), Some(digest))) {
+        failure.forgiven = true;
+    }
+}
+
 /// A scheduled run waits for other commands.
 fn lock(context: RunContext<'_>) -> Result<Lock> {
     match context.mode {
@@ -157,5 +164,33 @@ fn lock(context: RunContext<'_>) -> Result<Lock> {
 fn announce_update(context: RunContext<'_>, machine: &Machine, kind: EventKind) {
     if let Some(update) = &machine.state().update {
         publish(context.root, context.config, &Event::of_update(context.root, kind, update));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use abide_core::state::{Failure, Phase};
+
+    use super::*;
+
+    #[test]
+    fn an_image_that_is_forgiven_is_not_refused_and_still_on_record() {
+        let failure = Failure {
+            version: "3.0".into(),
+            digest: Some("ab".into()),
+            attempts: 3,
+            phase: Phase::Loader,
+            reason: "it never came up".into(),
+            checks: vec![],
+            time: "2026-01-02T03:04:05Z".into(),
+            times: 1,
+            forgiven: false,
+        };
+        let mut state = State::default();
+        state.remember(failure.clone());
+        forgive(&mut state, "3.0", "ab");
+        assert_eq!((state.failure_of(Some("3.0"), None), state.failures.len()), (None, 1));
+        state.remember(failure);
+        assert_eq!(state.failure_of(Some("3.0"), None).map(|f| f.times), Some(2));
     }
 }

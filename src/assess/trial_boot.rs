@@ -63,7 +63,7 @@ fn assess_trial(root: &Root, config: &Config) -> Result<()> {
             if let Err(e) = write_metrics(root, config) {
                 warn!("{e}");
             }
-            baseline::of_results(root, &run.results()).write(root)
+            baseline::write(root, &baseline::of_results(root, &run.results()))
         }
         AssessmentEnd::Failed(cause) => {
             let verdict = diagnosis::of_checks(&cause, &run.results());

@@ -3,9 +3,10 @@
 use log::warn;
 
 use crate::events::{Event, EventKind, outcome_scripts, publish};
+use crate::health::baseline;
 use crate::update::{commit, rearm};
 use abide_core::error::Result;
-use abide_core::state::{Baseline, Lock, Stage, Update};
+use abide_core::state::{Lock, Stage, Update};
 use abide_core::update::trial;
 
 use crate::cli::Context;
@@ -17,7 +18,7 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     let lock = Lock::take(&context.root)?;
     let config = context.load_config()?;
     let mut machine = context.change(&config)?;
-    let baseline = Baseline::read(&context.root);
+    let baseline = baseline::read(&context.root);
     let is_open = |u: &Update| matches!(u.stage, Stage::Applied | Stage::Testing) && machine.runs(u);
     let update = machine.state().update;
     // A repeated commit is not announced again: the scripts in committed.d may do what cannot be undone.

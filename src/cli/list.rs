@@ -1,6 +1,7 @@
 //! `abide list`
 
 use crate::boot::listing::{Known, Listing};
+use crate::update::rearm;
 use abide_core::boot::Access;
 use abide_core::error::{OrError, Result};
 use abide_core::update::Machine;
@@ -17,7 +18,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let machine = Machine::survey_boot(&context.root, Access::Read)?;
     let state = machine.state();
-    let known = Known { running: machine.booted_entry(), counted: state.counted_entry() };
+    let known = Known { running: machine.booted_entry(), counted: rearm::counted_entry(&state) };
     let listing = Listing::new(&machine.entries, &machine.settings, &machine.quirks, known);
     if args.json {
         println!("{}", serde_json::to_string(&listing).or_failed(|| "cannot encode the list")?);

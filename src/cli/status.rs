@@ -8,6 +8,7 @@ use abide_core::error::{OrError, Result};
 use abide_core::state::{BootKind, Failure, Phase};
 
 use crate::cli::Context;
+use crate::update::phase;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -137,7 +138,7 @@ fn phase(phase: Phase) -> String {
         Phase::Userspace => "its user space ran, its checks did not",
         Phase::Checks => "its checks ran",
     };
-    format!("{} ({words})", phase.as_str())
+    format!("{} ({words})", phase::word(phase))
 }
 
 /// What the user should do, if anything.

@@ -7,3 +7,4 @@ pub mod gpt;
 pub mod overwrite;
 pub mod relabel;
 pub mod role;
+pub mod verity;

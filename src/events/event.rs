@@ -5,6 +5,7 @@ use std::fs;
 use serde::Serialize;
 
 use crate::machine_id;
+use crate::update::phase;
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
 use abide_core::state::{FailedCheck, Failure, Phase, Update, Verdict};
@@ -227,7 +228,7 @@ impl Event {
             ("ABIDE_PREVIOUS_VERSION", self.previous.clone()),
             ("ABIDE_ATTEMPT", self.attempt.map(|n| n.to_string())),
             ("ABIDE_ATTEMPTS", self.attempts.map(|n| n.to_string())),
-            ("ABIDE_PHASE", self.phase.map(|p| p.as_str().to_owned())),
+            ("ABIDE_PHASE", self.phase.map(|p| phase::word(p).to_owned())),
             ("ABIDE_REASON", Some(self.reason.clone()).filter(|r| !r.is_empty())),
         ];
         fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));

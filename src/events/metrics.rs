@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use crate::config::Config;
+use crate::files;
 use crate::health::{CheckResult, CheckStatus, PublishedResults};
 use crate::update::status::Status;
 use abide_core::boot::Access;
 use abide_core::error::Result;
-use abide_core::files;
 use abide_core::root::Root;
 use abide_core::state::BootKind;
 use abide_core::update::Machine;

@@ -2,8 +2,8 @@
 
 use crate::config::EventTargets;
 use crate::events::event::{Event, EventKind};
+use crate::files;
 use abide_core::error::Result;
-use abide_core::files;
 use abide_core::root::Root;
 
 const FILE: &str = "/run/motd.d/abide";

@@ -9,10 +9,10 @@ use log::{info, warn};
 
 use crate::config::EventTargets;
 use crate::events::event::Event;
+use crate::files;
 use crate::http;
 use crate::http::{Redirects, Timeout};
 use abide_core::error::{OrError, Result};
-use abide_core::files;
 use abide_core::root::Root;
 
 /// One file for each event; their names sort by age.

@@ -9,12 +9,12 @@ use log::{info, warn};
 
 use crate::config::Scripts;
 use crate::events::event::{Event, EventKind};
+use crate::files;
 use crate::health::scripts;
 use crate::health::scripts::Script;
 use crate::systemd::child;
 use crate::systemd::child::Capture;
 use abide_core::error::Result;
-use abide_core::files;
 use abide_core::root::Root;
 
 const PENDING: &str = "/var/lib/abide/commit-hooks";

@@ -13,13 +13,13 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::Download;
 use crate::feed::partial_file::PartialFile;
+use crate::files;
 use crate::image::Folder;
 use crate::image::names::SUMS;
 use crate::image::sha256;
 use crate::image::transfer::{Place, Resumed, resume};
 use crate::image::trust::VerifiedSums;
 use abide_core::error::{Error, OrError, Result};
-use abide_core::files;
 use abide_core::root::Root;
 
 /// The folder. Its owner is the user of the unit that fetches.

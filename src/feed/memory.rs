@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::feed::cache;
 use crate::feed::cache::Cache;
 use crate::feed::published::ListedFile;
+use crate::files;
 use abide_core::error::{Error, Result};
-use abide_core::files;
 use abide_core::root::Root;
 
 const FETCH_STATE: &str = "feed.json";

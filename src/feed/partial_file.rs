@@ -4,9 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::image::sha256::Sha256;
 use abide_core::error::{OrError, Result};
-use abide_core::files;
 
 const BUFFER: usize = 256 << 10;
 

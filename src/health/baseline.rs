@@ -1,6 +1,9 @@
 //! The baseline: the checks that pass and the units that have failed, to compare the next system with.
 
+use std::fs;
 use std::time::Duration;
+
+use log::warn;
 
 use crate::config::Config;
 use crate::health::check::prepare;
@@ -8,8 +11,11 @@ use crate::health::check_result::{CheckResult, CheckStatus};
 use crate::health::monotonic_clock::MonotonicClock;
 use crate::health::runner::Runner;
 use crate::systemd::Manager;
+use abide_core::error::{OrError, Result};
 use abide_core::root::Root;
 use abide_core::state::Baseline;
+
+const PATH: &str = "/run/abide/baseline.json";
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -28,8 +34,26 @@ pub fn of_results(root: &Root, results: &[CheckResult]) -> Baseline {
     let failed = Manager::new(root, LIMIT).failed_units();
     Baseline {
         passed_checks: passed.collect(),
-        failed_units: failed
-            .inspect_err(|e| log::warn!("cannot list the failed units: {e}"))
-            .unwrap_or_default(),
+        failed_units: failed.inspect_err(|e| warn!("cannot list the failed units: {e}")).unwrap_or_default(),
     }
+}
+
+/// What `assess` left in this boot, if it ran.
+#[must_use]
+pub fn read(root: &Root) -> Option<Baseline> {
+    let text = fs::read_to_string(root.path(PATH)).ok()?;
+    serde_json::from_str(&text).map_err(|e| warn!("{PATH}: not understood: {e}")).ok()
+}
+
+/// Leaves it for `commit`.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
+pub fn write(root: &Root, baseline: &Baseline) -> Result<()> {
+    let path = root.path(PATH);
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
+    }
+    let text = serde_json::to_string(baseline).or_failed(|| "cannot encode the baseline")?;
+    fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files;
 use crate::health::CheckResult;
 use crate::health::MonotonicClock;
 use crate::health::assessment::AssessmentState;
 use abide_core::error::Result;
-use abide_core::files;
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
 

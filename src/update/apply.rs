@@ -12,6 +12,7 @@ use abide_core::update::machine::Machine;
 use abide_core::update::renames::{find, rename};
 use abide_core::update::step::{STAGED_UKI, Step, perform_all};
 
+use crate::update::refusal::refuse_failed;
 use crate::update::staged;
 use crate::update::switch::{Loader, Switch, demote, free_stem, plan_switch, remember_running};
 
@@ -41,7 +42,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
         state.baseline = baseline;
     }
     let update = pending(&state)?;
-    state.refuse_failed(Some(&update.version), update.digest.as_deref())?;
+    refuse_failed(&state, Some(&update.version), update.digest.as_deref())?;
     let running = machine.running_entry()?;
     let installed = find(&machine.entries, &update.entry).filter(|_| update.stage == Stage::Applied).cloned();
     let new = match installed {

@@ -62,6 +62,12 @@ pub fn plan_disarm(state: &State, entries: &[Entry]) -> (Vec<Step>, State) {
     (steps, next)
 }
 
+/// Id of the entry of a committed system that still has tries.
+#[must_use]
+pub fn counted_entry(state: &State) -> Option<&str> {
+    state.update.as_ref().filter(|u| u.is_counted()).map(|u| u.entry.as_str())
+}
+
 /// Whether the running system is one whose boots are counted.
 #[must_use]
 pub fn runs(machine: &Machine) -> bool {
@@ -110,7 +116,7 @@ fn plan(machine: &Machine, tries: u32) -> Result<Vec<Step>> {
 /// Tries must not change which system boots next: this one may have been chosen in the boot menu for
 /// this boot only.
 fn refuse_unless_chosen(machine: &Machine, state: &State, running: &Entry) -> Result<()> {
-    match state.counted_entry() {
+    match counted_entry(state) {
         // It may be on its last try, so that the other one is next.
         Some(counted) if counted == running.id() => return Ok(()),
         Some(counted) => return Err(Error::Refused(format!("the boots of {counted} are counted already"))),

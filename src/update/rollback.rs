@@ -12,6 +12,7 @@ use abide_core::update::standing::{Standing, standing};
 use abide_core::update::step::{Step, entries_after, perform_all};
 
 use crate::update::rearm::plan_disarm;
+use crate::update::refusal::refuse_failed;
 use crate::update::switch::{Loader, Switch, demote, plan_switch, remember_running};
 
 /// What a rollback did.
@@ -117,7 +118,7 @@ fn other_system(machine: &Machine, state: &State, slot: SlotName) -> Result<Othe
         Standing::Good | Standing::Unhealthy => Ok(Other { entry, version, digest }),
         Standing::NeverKept => nothing("does not hold a good system"),
         Standing::Failed => {
-            state.refuse_failed(Some(&version), digest.as_deref())?;
+            refuse_failed(state, Some(&version), digest.as_deref())?;
             nothing("holds a system that failed")
         }
     }

@@ -1,6 +1,7 @@
 //! The invariants, as far as a machine without power can keep or break them.
 
 use abide::boot::simulation::boot;
+use abide::update::rearm;
 use abide_core::boot::{Entry, Quirks};
 use abide_core::state::{Stage, State, Store};
 
@@ -88,7 +89,7 @@ fn tries_are_given_back(world: &World, entries: &[Entry], state: &State) -> Resu
     for entry in armed.filter(|e| !is_plain_too(e)) {
         let is_on_trial =
             state.update.as_ref().is_some_and(|u| u.entry == entry.id() && u.stage != Stage::Committed);
-        if !is_on_trial && state.counted_entry() != Some(entry.id().as_str()) {
+        if !is_on_trial && rearm::counted_entry(state) != Some(entry.id().as_str()) {
             return Err(format!("1: {} has tries that nobody gives back", entry.name));
         }
     }

@@ -16,7 +16,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["src/feed", "src/health"],
     &["src/image"],
     &["src/boot", "src/disk", "src/http.rs", "src/systemd"],
-    &["src/config", "src/machine_id.rs", "src/secret.rs", "src/tls.rs", "src/uptime.rs"],
+    &["src/config", "src/files.rs", "src/machine_id.rs", "src/secret.rs", "src/tls.rs", "src/uptime.rs"],
     &["core/src/lib.rs"],
     &["core/src/update"],
     &["core/src/state"],
@@ -25,7 +25,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["core/src/boot/efi"],
     &["core/src/boot/model", "core/src/disk"],
     &["core/src/config"],
-    &["core/src/files.rs", "core/src/logger.rs", "core/src/mounts.rs"],
+    &["core/src/logger.rs", "core/src/mounts.rs"],
     &["core/src/arch.rs", "core/src/hex.rs", "core/src/root.rs", "core/src/sys.rs"],
     &["core/src/error.rs"],
 ];

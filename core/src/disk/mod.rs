@@ -5,7 +5,7 @@ pub mod block;
 pub mod gpt;
 mod labelled;
 pub mod links;
-mod root_arg;
+pub mod root_arg;
 mod running;
 pub mod slot;
 pub mod slot_name;

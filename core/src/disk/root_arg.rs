@@ -67,14 +67,6 @@ impl RootArg {
         last("root").map(Self::device)
     }
 
-    /// The device-mapper node that `root=` names, if no `roothash=` says what is below it: the system
-    /// itself has to set it up.
-    #[must_use]
-    pub fn mapped(cmdline: &str) -> Option<&str> {
-        last_value(cmdline, "root")
-            .filter(|node| node.starts_with("/dev/mapper/") && last_value(cmdline, "roothash").is_none())
-    }
-
     /// Reads one device, as it stands after `root=`.
     #[must_use]
     pub fn device(value: &str) -> Self {
@@ -107,19 +99,11 @@ impl RootArg {
             _ => None,
         }
     }
-
-    /// The UUID that the dm-verity hash partition must have: the last 128 bits of `roothash=`.
-    #[must_use]
-    pub fn verity_uuid(&self) -> Option<String> {
-        match self {
-            Self::RootHash(hash) => uuid_of_half(hash.get(hash.len().checked_sub(32)?..)?),
-            _ => None,
-        }
-    }
 }
 
 /// The last value of a key that is not empty, as for the kernel.
-fn last_value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
+#[must_use]
+pub fn last_value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
     words(cmdline)
         .filter_map(|w| w.strip_prefix(key).and_then(|w| w.strip_prefix('=')).map(unquoted))
         .filter(|v| !v.is_empty())
@@ -147,7 +131,9 @@ fn unquoted(word: &str) -> &str {
     word.strip_prefix('"').map_or(word, |w| w.strip_suffix('"').unwrap_or(w))
 }
 
-fn uuid_of_half(hex: &str) -> Option<String> {
+/// The UUID that is half of a 256-bit root hash.
+#[must_use]
+pub fn uuid_of_half(hex: &str) -> Option<String> {
     if hex.len() != 32 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
@@ -204,23 +190,19 @@ mod tests {
     }
 
     #[test]
-    fn a_root_hash_gives_both_partition_uuids() {
+    fn a_root_hash_gives_the_uuid_of_the_root_partition() {
         let hash = "00112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100";
         let arg = parse(&format!("roothash={hash}"));
         assert_eq!(
             arg.as_ref().and_then(RootArg::partition_uuid).as_deref(),
             Some("00112233-4455-6677-8899-aabbccddeeff")
         );
-        assert_eq!(
-            arg.as_ref().and_then(RootArg::verity_uuid).as_deref(),
-            Some("ffeeddcc-bbaa-9988-7766-554433221100")
-        );
     }
 
     #[test]
     fn a_short_or_odd_root_hash_gives_no_uuid() {
         assert_eq!(parse("roothash=12").and_then(|r| r.partition_uuid()), None);
-        assert_eq!(parse("roothash=äöü").and_then(|r| r.verity_uuid()), None);
+        assert_eq!(parse("roothash=äöü").and_then(|r| r.partition_uuid()), None);
     }
 
     #[test]

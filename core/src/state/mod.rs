@@ -2,7 +2,6 @@
 //!
 //! On the ESP: [`saved_state`] has the fields, [`state_file`] the bytes of the files that hold them.
 
-mod baseline;
 pub mod boot_note;
 pub mod lock;
 pub mod saved_state;

@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::disk::SlotName;
-use crate::error::{Error, Result};
 
 /// How many failure records are kept; the oldest go first. A deleted record no longer blocks its image.
 pub const MAX_FAILURES: usize = 16;
@@ -115,20 +114,6 @@ pub enum Phase {
     Userspace,
     /// The health checks ran.
     Checks,
-}
-
-impl Phase {
-    /// The word used in machine-readable output.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Loader => "loader",
-            Self::Initramfs => "initramfs",
-            Self::SwitchRoot => "switch-root",
-            Self::Userspace => "userspace",
-            Self::Checks => "checks",
-        }
-    }
 }
 
 /// An update: one image and its progress.
@@ -314,12 +299,6 @@ impl Update {
 }
 
 impl State {
-    /// Id of the entry of a committed system that still has tries.
-    #[must_use]
-    pub fn counted_entry(&self) -> Option<&str> {
-        self.update.as_ref().filter(|u| u.is_counted()).map(|u| u.entry.as_str())
-    }
-
     /// What `slot` is known to hold.
     #[must_use]
     pub fn installed(&self, slot: SlotName) -> Option<&Installed> {
@@ -341,26 +320,6 @@ impl State {
     #[must_use]
     pub fn failure_of(&self, version: Option<&str>, digest: Option<&str>) -> Option<&Failure> {
         self.failures.iter().rev().find(|f| !f.forgiven && f.is_of(version, digest))
-    }
-
-    /// Refuses an image of this version or with this digest if it failed before.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] with the reason of the failure, and the command that lifts the refusal.
-    pub fn refuse_failed(&self, version: Option<&str>, digest: Option<&str>) -> Result<()> {
-        self.failure_of(version, digest).map_or(Ok(()), |failure| {
-            Err(Error::Refused(format!(
-                "{} failed before ({}); `abide forget {0}` allows another attempt",
-                failure.version, failure.reason
-            )))
-        })
-    }
-
-    /// Allows another attempt of an image. Its record stays until the image is committed.
-    pub fn forgive(&mut self, version: &str, digest: &str) {
-        for failure in self.failures.iter_mut().filter(|f| f.is_of(Some(version), Some(digest))) {
-            failure.forgiven = true;
-        }
     }
 
     /// Stores a failure record in place of an older one of the same image, and adds up how often it failed.
@@ -386,15 +345,8 @@ impl State {
     }
 }
 
-/// As much of a reason as is kept.
-#[must_use]
-pub fn shortened(text: &str) -> String {
-    let mut text = text.to_owned();
-    truncate(&mut text);
-    text
-}
-
-fn truncate(text: &mut String) {
+/// Cuts a text to as much of it as is kept.
+pub fn truncate(text: &mut String) {
     if text.len() > MAX_REASON {
         let end = (0..=MAX_REASON).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
         text.truncate(end);
@@ -437,16 +389,6 @@ mod tests {
         state.remember(failure("3.0", Some("ab")));
         let times: Vec<u32> = state.failures.iter().map(|f| f.times).collect();
         assert_eq!(times, [1, 2]);
-    }
-
-    #[test]
-    fn an_image_that_is_forgiven_is_not_refused_and_still_on_record() {
-        let mut state = State::default();
-        state.remember(failure("3.0", Some("ab")));
-        state.forgive("3.0", "ab");
-        assert_eq!((state.failure_of(Some("3.0"), None), state.failures.len()), (None, 1));
-        state.remember(failure("3.0", Some("ab")));
-        assert_eq!(state.failure_of(Some("3.0"), None).map(|f| f.times), Some(2));
     }
 
     #[test]

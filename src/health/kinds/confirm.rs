@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::kinds::ConfirmCheck;
+use crate::files;
 use crate::health::MonotonicClock;
 use crate::health::probe::{Probe, ProbeResult};
 use abide_core::config::duration::format;
 use abide_core::error::Result;
-use abide_core::files;
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::update::phase;
 use crate::update::status::feed::FeedStatus;
 use abide_core::disk::SlotName;
 use abide_core::state::{Stage, Update};
@@ -74,7 +75,7 @@ impl UpdateStatus {
             sub_status_progress: if testing { window_left } else { 0 },
             sub_status_str: text,
             sw_err: update.verdict.as_ref().map(|verdict| ErrorInfo {
-                description: format!("{} (phase {})", verdict.reason, verdict.phase.as_str()),
+                description: format!("{} (phase {})", verdict.reason, phase::word(verdict.phase)),
                 timestamp: update.ended.clone().unwrap_or_default(),
                 severity: "ERROR",
                 retry_condition: if is_refused {

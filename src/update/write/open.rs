@@ -7,6 +7,7 @@ use crate::feed::published;
 use crate::feed::published::ReleaseFiles;
 use crate::image::Folder;
 use crate::image::trust::{Expected, Verifier};
+use crate::update::refusal::refuse_failed;
 use crate::update::write::disk_image::DiskImage;
 use crate::update::write::image_set::ImageSet;
 use crate::update::write::open_image::OpenImage;
@@ -73,7 +74,7 @@ impl Opening<'_> {
         let sums = verifier.sums(&folder)?;
         let (version, choice) =
             published::choose(&sums, &folder.to_string(), self.image_id, NATIVE.name, self.version)?;
-        self.state.refuse_failed(Some(&version), None)?;
+        refuse_failed(self.state, Some(&version), None)?;
         match choice {
             ReleaseFiles::Disk(file) => {
                 let expected = Expected { sha256: Some(file.sha256), claim: None };
@@ -81,7 +82,7 @@ impl Opening<'_> {
             }
             ReleaseFiles::Set(files) => {
                 let digest = published::digest(&files);
-                self.state.refuse_failed(None, Some(&digest))?;
+                refuse_failed(self.state, None, Some(&digest))?;
                 let image = ImageSet::open(folder, download, files, spool_dirs)?;
                 if image.version()? != version {
                     return Err(Error::Refused(format!(
@@ -102,7 +103,7 @@ impl Opening<'_> {
         spool_dirs: &[PathBuf],
     ) -> Result<Opened> {
         let digest = expected.sha256.clone();
-        self.state.refuse_failed(None, digest.as_deref())?;
+        refuse_failed(self.state, None, digest.as_deref())?;
         let image = DiskImage::open(image, download, spool_dirs, expected)?;
         Ok(Opened { image: Box::new(image), digest })
     }

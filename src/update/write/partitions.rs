@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::disk::gpt::{EntryChange, MAX_LABEL, NO_AUTO, READ_ONLY};
 use crate::disk::role::Role;
+use crate::disk::verity;
 use crate::update::write::open_image::{ImageSummary, PartitionSummary};
 use abide_core::arch::NATIVE;
 use abide_core::disk::{Area, RootArg, Slot, is_sysupdate_root};
@@ -69,7 +70,7 @@ pub fn plan(
         let label = label_of(partition.role, &area, target, label)?;
         let own = match partition.role {
             Role::Root => after.uuid,
-            Role::Verity => root.verity_uuid().and_then(|uuid| Uuid::try_parse(&uuid).ok()),
+            Role::Verity => verity::hash_partition_uuid(root).and_then(|uuid| Uuid::try_parse(&uuid).ok()),
             Role::VeritySig => None,
         };
         let hidden = Uuid::from_u128(scratch.as_u128() ^ partition.role as u128);

@@ -3,6 +3,8 @@
 use crate::boot::kernel_args::reboots_on_panic;
 use crate::boot::names::entry_name;
 use crate::config::OnMissing;
+use crate::disk::verity;
+use crate::update::refusal::refuse_failed;
 use crate::update::switch::free_stem;
 use crate::update::write::esp_space::{EspSpace, SPARE};
 use crate::update::write::open_image::ImageSummary;
@@ -79,7 +81,7 @@ impl PlanInput<'_> {
                  [trust] of the configuration"
             )));
         }
-        self.state.refuse_failed(Some(&version), self.digest)?;
+        refuse_failed(self.state, Some(&version), self.digest)?;
         let root = self.root_arg()?;
         let label = format!("{image_id}_{version}");
         let (partitions, notes) =
@@ -111,7 +113,7 @@ impl PlanInput<'_> {
     /// The root that every profile of the UKI boots.
     fn root_arg(&self) -> Result<RootArg> {
         let uki = &self.image.uki;
-        if let Some(node) = uki.main.cmdline.as_deref().and_then(RootArg::mapped) {
+        if let Some(node) = uki.main.cmdline.as_deref().and_then(verity::mapped) {
             return Err(Error::Refused(format!(
                 "the image boots {node}, which needs encryption or a verity tree that is created on the device; that is not \
                  supported: an image is written as it was published"

@@ -7,6 +7,7 @@ use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Totals, overwrite};
 use crate::disk::relabel::TableEntry;
 use crate::image::sha256;
+use crate::update::refusal::refuse_failed;
 use crate::update::write::esp_space::EspSpace;
 use crate::update::write::open::{Opened, Opening};
 use crate::update::write::open_image::OpenImage;
@@ -69,7 +70,7 @@ pub fn write(
     let given = wanted.sha256.map(parse_digest).transpose()?;
     machine.refuse_on_trial()?;
     let state = machine.state();
-    state.refuse_failed(None, given.as_deref())?;
+    refuse_failed(&state, None, given.as_deref())?;
     machine.slots()?;
     let slot = machine.running_slot()?.other();
     let running = machine.running_entry()?;
@@ -111,7 +112,7 @@ pub fn write(
     };
     drop(devices);
     let digest = image.finish(&uki)?;
-    machine.state().refuse_failed(None, Some(&digest))?;
+    refuse_failed(&machine.state(), None, Some(&digest))?;
     for partition in &plan.partitions {
         TableEntry(&partition.area).change(&machine.root, &partition.after)?;
     }

@@ -5,6 +5,7 @@
 
 use crate::agent::source::hawkbit::feedback::{About, Execution, Feedback, Finished, Milestone};
 use crate::agent::source::hawkbit::ledger::Ledger;
+use crate::update::phase;
 use abide_core::state::{Failure, Stage, Update};
 
 /// The state of the updates on this machine.
@@ -62,7 +63,7 @@ fn failed(update: &Update, failures: &[Failure]) -> Vec<String> {
     let previous = update.previous.as_ref().and_then(|previous| previous.version.as_deref());
     let back = previous.map(|version| format!(" to {version}")).unwrap_or_default();
     let mut lines = vec![format!("{} was rolled back{back}: {reason}", update.version)];
-    lines.push(format!("phase: {}", phase.as_str()));
+    lines.push(format!("phase: {}", phase::word(phase)));
     for check in checks {
         lines.push(format!("check {}: {}", check.name, check.reason));
         lines.extend(check.output.lines().map(|line| format!("  {line}")));

@@ -7,13 +7,13 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{OrError, Result};
+use abide_core::error::{OrError, Result};
 
 /// Replaces a file as a whole, durably: a reader, or the next boot, sees the old one or the new one.
 /// Creates its folder where that is missing.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if it cannot be written; the old one remains.
+/// [`abide_core::error::Error::Failed`] if it cannot be written; the old one remains.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let what = || format!("{}: cannot write", path.display());
     let dir = path.parent().unwrap_or(Path::new("/"));
@@ -30,7 +30,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Removes a file; succeeds if there is none.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if it is there and cannot be removed.
+/// [`abide_core::error::Error::Failed`] if it is there and cannot be removed.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
@@ -43,7 +43,7 @@ pub fn remove(path: &Path) -> Result<()> {
 /// Reads a text file; none if there is no such file.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if it is there and cannot be read, or is not UTF-8.
+/// [`abide_core::error::Error::Failed`] if it is there and cannot be read, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -54,7 +54,7 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
 /// Reads a JSON file; none if there is no such file.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if it is there and cannot be read or parsed.
+/// [`abide_core::error::Error::Failed`] if it is there and cannot be read or parsed.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(text) = read_text(path)? else { return Ok(None) };
     serde_json::from_str(&text).map(Some).or_failed(|| format!("{}: cannot parse", path.display()))
@@ -63,7 +63,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// Replaces a JSON file as [`replace`] does. Writes nothing if the file holds that value already.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if it cannot be written.
+/// [`abide_core::error::Error::Failed`] if it cannot be written.
 pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<()> {
     let bytes = serde_json::to_vec(value).or_failed(|| format!("{}: cannot encode", path.display()))?;
     if fs::read(path).is_ok_and(|old| old == bytes) {
