@@ -75,6 +75,7 @@ install-docs:
 lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
+	@CARGO="$(CARGO)" packaging/initramfs-dead-code
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "lint: no shellcheck, shell scripts not checked" >&2; fi
 
 # The guests contain what `make install` installs. Tests of servers that are not available are skipped.
