@@ -4,6 +4,9 @@
 //! given up. Its layers, each of which imports only from those after it: `cli` → `assess`, `agent` →
 //! `events`, `doctor` → `update` → `health`, `feed` → `image` → `systemd`, `boot`, `disk` → `config`.
 
+// A closed pipe must not stop a command: see `cli::output`.
+#![deny(clippy::print_stdout)]
+
 pub mod agent;
 pub mod assess;
 pub mod boot;

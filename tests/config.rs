@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use abide::config::{CheckKind, Config};
 use abide_core::config::OnFailure;
-use abide_testing::Tree;
+use abide_testing::{Run, Tree};
 
 fn write(tree: &Tree, path: &str, text: &str) {
     let path = tree.path(path);
@@ -277,4 +277,23 @@ fn every_key_that_a_kind_of_check_has_is_documented() {
         known.dedup();
         assert_eq!(documented, known, "{kind}");
     }
+}
+
+#[test]
+fn a_reader_that_closes_the_pipe_ends_the_output_quietly() {
+    let tree = Tree::running("1.0");
+    for words in [&["config", "--json"][..], &["config"], &["list"], &["status", "--json"], &["rollback"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let run = Run::of(tree.command().args(words).stdout(writer));
+        assert_eq!(run.code, tree.abide(words).code, "{words:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("pipe"), "{words:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run = Run::of(Tree::running("1.0").command().args(["config", "--json"]).stdout(full)).fails(1);
+    assert!(run.stderr.starts_with("abide: cannot write to standard output: "), "{}", run.stderr);
 }

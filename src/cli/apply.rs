@@ -8,6 +8,7 @@ use abide_core::state::Lock;
 use abide_core::update::reboot;
 
 use crate::cli::Context;
+use crate::cli::output;
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
@@ -26,13 +27,13 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         .is_live()
         .then(|| health::baseline::take(&context.root, &config, &machine.state().baseline));
     let applied = apply::apply(&mut machine, config.assess.tries, baseline)?;
-    println!(
+    output::say(format_args!(
         "{} boots next, on trial: {} tries as {}{}",
         applied.version,
         config.assess.tries,
         applied.file,
         if applied.demoted { " (the running entry is demoted for the trial)" } else { "" }
-    );
+    ));
     let update = machine.state().update;
     drop(machine);
     if let Some(update) = &update {

@@ -13,6 +13,7 @@ use abide_core::state::Baseline;
 use abide_core::update::Machine;
 
 use crate::cli::Context;
+use crate::cli::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,10 +46,11 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         .collect();
     if args.json {
         let document = CheckDocument { schema: 1, healthy: failed.is_empty(), checks: &results };
-        println!("{}", serde_json::to_string(&document).or_failed(|| "cannot encode the results")?);
+        let json = serde_json::to_string(&document).or_failed(|| "cannot encode the results")?;
+        output::show(format_args!("{json}\n"))?;
     } else {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        print!("{}", table(&results, colours));
+        output::show(table(&results, colours))?;
     }
     if failed.is_empty() {
         return Ok(());

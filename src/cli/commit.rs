@@ -10,6 +10,7 @@ use abide_core::state::{Lock, Stage, Update};
 use abide_core::update::trial;
 
 use crate::cli::Context;
+use crate::cli::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -30,7 +31,7 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     }
     let version = commit::commit(&mut machine, baseline)?;
     trial::unmark(&context.root)?;
-    println!("{version} is committed");
+    output::say(format_args!("{version} is committed"));
     if config.assess.rearm
         && let Err(e) = rearm::rearm(&mut machine, config.assess.tries)
     {

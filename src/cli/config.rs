@@ -5,6 +5,7 @@ use abide_core::config::load_tree;
 use abide_core::error::Result;
 
 use crate::cli::Context;
+use crate::cli::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -18,9 +19,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     context.load_config()?;
     let tree = show::in_force(load_tree(&context.root, context.config.as_deref())?)?;
     if args.json {
-        println!("{}", show::json(&tree));
+        output::show(format_args!("{}\n", show::json(&tree)))
     } else {
-        print!("{}", show::toml(&tree));
+        output::show(show::toml(&tree))
     }
-    Ok(())
 }

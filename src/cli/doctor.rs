@@ -12,6 +12,7 @@ use abide_core::state::Lock;
 use abide_core::update::Machine;
 
 use crate::cli::Context;
+use crate::cli::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -47,10 +48,11 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     if args.json {
         let document = DoctorDocument { schema: 1, ready: errors == 0, fixed: &fixed, findings: &findings };
-        println!("{}", serde_json::to_string(&document).or_failed(|| "cannot encode the findings")?);
+        let json = serde_json::to_string(&document).or_failed(|| "cannot encode the findings")?;
+        output::show(format_args!("{json}\n"))?;
     } else {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        print!("{}", text(&findings, &fixed, colours));
+        output::show(text(&findings, &fixed, colours))?;
     }
     match (trouble, errors) {
         (Some(e), _) => Err(e),

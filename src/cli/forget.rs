@@ -5,6 +5,7 @@ use abide_core::error::Result;
 use abide_core::state::Lock;
 
 use crate::cli::Context;
+use crate::cli::output;
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
@@ -23,6 +24,6 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let mut machine = context.change(&config)?;
     let which = args.image.clone().map_or(Which::All, Which::Image);
     let dropped = forget(&mut machine, &which)?;
-    println!("{dropped} failure record{} deleted", if dropped == 1 { "" } else { "s" });
+    output::say(format_args!("{dropped} failure record{} deleted", if dropped == 1 { "" } else { "s" }));
     Ok(())
 }

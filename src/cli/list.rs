@@ -7,6 +7,7 @@ use abide_core::error::{OrError, Result};
 use abide_core::update::Machine;
 
 use crate::cli::Context;
+use crate::cli::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,9 +22,10 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let known = Known { running: machine.booted_entry(), counted: rearm::counted_entry(&state) };
     let listing = Listing::new(&machine.entries, &machine.settings, &machine.quirks, known);
     if args.json {
-        println!("{}", serde_json::to_string(&listing).or_failed(|| "cannot encode the list")?);
+        let json = serde_json::to_string(&listing).or_failed(|| "cannot encode the list")?;
+        output::show(format_args!("{json}\n"))?;
     } else {
-        print!("{}", listing.text());
+        output::show(listing.text())?;
     }
     Ok(())
 }

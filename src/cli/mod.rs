@@ -15,6 +15,7 @@ mod forget;
 mod initrd;
 mod interrupt;
 mod list;
+mod output;
 mod progress;
 mod report;
 mod rollback;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::cli::output;
 use crate::update::write::{Progress, Written};
 use abide_core::error::Error;
 
@@ -199,9 +200,7 @@ fn print_error(text: &str) {
 }
 
 fn print_event(event: &serde_json::Value) {
-    let mut stdout = std::io::stdout();
-    // As above: a closed pipe must not stop the write.
-    writeln!(stdout, "{event}").and_then(|()| stdout.flush()).unwrap_or_default();
+    output::say(event);
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use abide_core::state::{Lock, Phase, Verdict};
 use abide_core::update::reboot;
 
 use crate::cli::Context;
+use crate::cli::output;
 use crate::update::rollback;
 
 #[derive(Debug, clap::Args)]
@@ -26,10 +27,10 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let done = rollback::rollback(&mut machine, verdict, config.assess.tries)?;
     match &done {
         rollback::RolledBack::Trial(version) => {
-            println!("{version} is given up; the previous system boots next");
+            output::say(format_args!("{version} is given up; the previous system boots next"));
         }
         rollback::RolledBack::ToOther(version) => {
-            println!("{version} boots next, on trial: {} tries", config.assess.tries);
+            output::say(format_args!("{version} boots next, on trial: {} tries", config.assess.tries));
         }
     }
     drop(machine);

@@ -8,6 +8,7 @@ use abide_core::error::{OrError, Result};
 use abide_core::state::{BootKind, Failure, Phase};
 
 use crate::cli::Context;
+use crate::cli::output;
 use crate::update::phase;
 
 #[derive(Debug, clap::Args)]
@@ -37,9 +38,10 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let checks = last.map(|r| r.checks).unwrap_or_default();
     if args.json {
         let document = StatusDocument { status: &status, checks: &checks };
-        println!("{}", serde_json::to_string(&document).or_failed(|| "cannot encode the status")?);
+        let json = serde_json::to_string(&document).or_failed(|| "cannot encode the status")?;
+        output::show(format_args!("{json}\n"))?;
     } else {
-        print!("{}", text(&status, &checks));
+        output::show(text(&status, &checks))?;
     }
     Ok(())
 }

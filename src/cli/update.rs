@@ -8,6 +8,7 @@ use abide_core::update::Machine;
 
 use crate::cli::Context;
 use crate::cli::interrupt;
+use crate::cli::output;
 use crate::cli::progress::{ProgressDisplay, Style};
 
 #[derive(Debug, clap::Args)]
@@ -81,10 +82,12 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         Notice::Staged(written) => {
             writing.end(Ok(written));
             if !writing.is_json() {
-                println!("{} is staged in slot {}", written.version, written.slot);
+                output::say(format_args!("{} is staged in slot {}", written.version, written.slot));
             }
         }
-        Notice::Applied(version) if !writing.is_json() => println!("{version} boots next, on trial"),
+        Notice::Applied(version) if !writing.is_json() => {
+            output::say(format_args!("{version} boots next, on trial"))
+        }
         Notice::Applied(_) => {}
     });
     if let Err(e) = &result {
@@ -92,7 +95,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     }
     let result = result?;
     if !writing.is_json() && mode != Mode::Scheduled {
-        println!("{}", sentence(mode, &result));
+        output::say(sentence(mode, &result));
     }
     Ok(())
 }
@@ -121,7 +124,7 @@ fn sentence(mode: Mode, result: &RunResult) -> String {
 fn set_pin(context: &Context, on: bool) -> Result<()> {
     if !on {
         pin(&context.root, None)?;
-        println!("The pin is removed");
+        output::say("The pin is removed");
         return Ok(());
     }
     let running = Machine::survey_boot(&context.root, Access::Read)?;
@@ -129,6 +132,6 @@ fn set_pin(context: &Context, on: bool) -> Result<()> {
     let version =
         version.ok_or_else(|| Error::Failed("the running version is unknown; see `abide list`".into()))?;
     pin(&context.root, Some(&version))?;
-    println!("Pinned to {version}, until `abide update --unpin`");
+    output::say(format_args!("Pinned to {version}, until `abide update --unpin`"));
     Ok(())
 }

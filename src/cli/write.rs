@@ -7,6 +7,7 @@ use abide_core::state::Lock;
 
 use crate::cli::Context;
 use crate::cli::interrupt;
+use crate::cli::output;
 use crate::cli::progress::{ProgressDisplay, Style};
 
 const MIB: u64 = 1 << 20;
@@ -50,14 +51,14 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     shown.end(written.as_ref());
     let written = written?;
     if !shown.is_json() {
-        println!(
+        output::say(format_args!(
             "{} is staged in slot {}: {} MiB, {} of them written, verified in {:.1} s; `abide apply` makes it boot next",
             written.version,
             written.slot,
             written.totals.bytes.div_ceil(MIB),
             written.totals.written.div_ceil(MIB),
             shown.seconds()
-        );
+        ));
     }
     let update = machine.state().update;
     drop((machine, lock));

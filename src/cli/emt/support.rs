@@ -3,21 +3,38 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::cli::Context;
+use crate::cli::{Context, output};
 use abide_core::disk::RootArg;
 use abide_core::error::{Error, OrError, Result};
+use abide_core::logger;
 use abide_core::root::Root;
 
 /// Exit code for an invalid command line, for another running tool and for nothing to do.
-pub const USAGE: u8 = 1;
+const USAGE: u8 = 1;
 
 const IMAGE_ID: &str = "/etc/image-id";
 const CMDLINE: &str = "/proc/cmdline";
 const BLOCK: &str = "/sys/block";
 
 /// Prints to stderr, as these tools do.
-pub fn print_error(tool: &str, text: &str) {
+fn print_error(tool: &str, text: &str) {
     eprintln!("{tool}: {text}");
+}
+
+/// Shows the help; `why` is what is wrong with the command line, if anything is. Returns the exit code.
+pub fn usage(tool: &str, help: &str, why: Option<&str>) -> u8 {
+    if let Some(why) = why {
+        print_error(tool, why);
+    }
+    output::say(help);
+    USAGE
+}
+
+/// Reports the error of a request, if there is one. Returns the exit code.
+pub fn exit_code(done: std::result::Result<(), (Job, Error)>) -> u8 {
+    let Err((job, error)) = done else { return 0 };
+    logger::error(&error);
+    job.exit_code(&error)
 }
 
 /// The step in which an error occurred; it determines the exit code.

@@ -1,6 +1,7 @@
 //! `os-update-tool.sh`: write, apply, commit, each by its flag.
 
-use crate::cli::emt::support::{Job, USAGE, context, image_uuid, print_error, refuse_foreign_devices};
+use crate::cli::emt::support::{Job, context, exit_code, image_uuid, refuse_foreign_devices, usage};
+use crate::cli::output;
 use crate::cli::{Context, apply, commit, write};
 use crate::image::{sha256, url};
 use abide_core::error::{Error, Result};
@@ -43,27 +44,14 @@ struct Request {
 
 /// Runs what the flags request; returns the exit code.
 pub fn run(args: &[String]) -> u8 {
-    println!("os-update-tool ver-{INTERFACE}\n");
+    output::say(format_args!("os-update-tool ver-{INTERFACE}\n"));
     let request = match Request::parse(args) {
         Ok(request) if !request.help => request,
-        Ok(_) => {
-            println!("{HELP}");
-            return USAGE;
-        }
-        Err(why) => {
-            print_error(NAME, &why);
-            println!("{HELP}");
-            return USAGE;
-        }
+        Ok(_) => return usage(NAME, HELP, None),
+        Err(why) => return usage(NAME, HELP, Some(&why)),
     };
     logger::start(if request.debug { 2 } else { 0 }, false);
-    match request.perform() {
-        Ok(()) => 0,
-        Err((job, error)) => {
-            logger::error(&error);
-            job.exit_code(&error)
-        }
-    }
+    exit_code(request.perform())
 }
 
 impl Request {
@@ -143,7 +131,7 @@ fn commit_trial(context: &Context) -> Result<()> {
     let state = machine.state();
     let committed = state.update.as_ref().filter(|u| u.stage == Stage::Committed && machine.runs(u));
     if let Some(update) = committed {
-        println!("{} is already committed", update.version);
+        output::say(format_args!("{} is already committed", update.version));
         return Ok(());
     }
     drop(machine);
@@ -155,8 +143,8 @@ fn show(context: &Context) -> Result<()> {
     let config = context.load_config()?;
     let machine = context.look(&config)?;
     let running = machine.running_slot()?;
-    println!("Active partition: {}", machine.slots()?.get(running).node);
-    println!("Image UUID: {}", image_uuid(&context.root)?);
+    output::say(format_args!("Active partition: {}", machine.slots()?.get(running).node));
+    output::say(format_args!("Image UUID: {}", image_uuid(&context.root)?));
     Ok(())
 }
 

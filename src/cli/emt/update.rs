@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::cli::emt::support::{Job, USAGE, context, print_error};
+use crate::cli::emt::support::{Job, context, exit_code, usage};
 use crate::cli::emt::tool;
 use crate::cli::{Context, apply};
 use crate::image::{Source, sha256, url};
@@ -42,24 +42,11 @@ struct Request {
 pub fn run(args: &[String]) -> u8 {
     let request = match Request::parse(args) {
         Ok(Some(request)) => request,
-        Ok(None) => {
-            println!("{HELP}");
-            return USAGE;
-        }
-        Err(why) => {
-            print_error(NAME, &why);
-            println!("{HELP}");
-            return USAGE;
-        }
+        Ok(None) => return usage(NAME, HELP, None),
+        Err(why) => return usage(NAME, HELP, Some(&why)),
     };
     logger::start(0, false);
-    match request.perform() {
-        Ok(()) => 0,
-        Err((job, error)) => {
-            logger::error(&error);
-            job.exit_code(&error)
-        }
-    }
+    exit_code(request.perform())
 }
 
 impl Request {
