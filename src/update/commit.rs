@@ -32,7 +32,14 @@ pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<Strin
     let mut steps = machine.pins_to_clear();
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
-    steps.extend(plan_to_boot_next(loader, &state, update, &machine.entries, baseline, &machine.now)?);
+    let plan = Plan {
+        state: &state,
+        update,
+        entries: &machine.entries,
+        baseline: baseline.as_ref(),
+        now: &machine.now,
+    };
+    steps.extend(plan.steps_to_boot_next(loader)?);
     let version = update.version.clone();
     perform_all(machine, &steps)?;
     Ok(version)
@@ -63,65 +70,64 @@ fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
     Ok(update)
 }
 
-/// The steps of a commit after which the loader boots the update: if the previous system would sort first, it
-/// is demoted, as by `apply`.
-///
-/// # Errors
-/// [`Error::Refused`] with the model's reason, and as [`plan`].
-fn plan_to_boot_next(
-    loader: Loader<'_>,
-    state: &State,
-    update: &Update,
-    entries: &[Entry],
-    baseline: Option<Baseline>,
-    now: &str,
-) -> Result<Vec<Step>> {
-    let steps = plan(state, update, entries, baseline.clone(), now)?;
-    let Err(why) = refuse_unless_next(loader, &entries_after(entries, &steps), &update.entry) else {
-        return Ok(steps);
-    };
-    let previous = update.previous.as_ref();
-    let Some((previous, entry)) = previous.and_then(|p| Some((p, find(entries, &p.entry)?))) else {
-        return Err(why);
-    };
-    // Before the commit itself: interrupted in between, this looks like an applied downgrade.
-    let demoted = Previous { demoted: true, ..previous.clone() };
-    let update = Update { previous: Some(demoted), ..update.clone() };
-    let state = State { update: Some(update.clone()), ..state.clone() };
-    let back = entry.name.with_counter(Some(untried(0)));
-    let mut steps = vec![Step::Save(Box::new(state.clone())), rename(entry, back.file())];
-    steps.extend(plan(&state, &update, entries, baseline, now)?);
-    match refuse_unless_next(loader, &entries_after(entries, &steps), &update.entry) {
-        Ok(()) => Ok(steps),
-        Err(_) => Err(why),
-    }
+/// What a commit is planned from.
+struct Plan<'a> {
+    state: &'a State,
+    update: &'a Update,
+    entries: &'a [Entry],
+    baseline: Option<&'a Baseline>,
+    now: &'a str,
 }
 
-/// The steps of a commit. The rename is the commit; the rest can be redone after it.
-///
-/// # Errors
-/// [`Error::Boot`] if the update's entry has disappeared.
-pub fn plan(
-    state: &State,
-    update: &Update,
-    entries: &[Entry],
-    baseline: Option<Baseline>,
-    now: &str,
-) -> Result<Vec<Step>> {
-    let entry = find(entries, &update.entry).ok_or_else(|| {
-        Error::Boot(format!(
-            "the boot entry {} is no longer on the ESP; write the update again",
-            update.entry
-        ))
-    })?;
-    let mut steps = vec![];
-    if entry.name.counter().is_some() {
-        steps.push(rename(entry, &entry.name.plain().to_string()));
+impl Plan<'_> {
+    /// The steps of a commit after which the loader boots the update: if the previous system would sort first, it
+    /// is demoted, as by `apply`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the model's reason, and as [`Plan::steps`].
+    fn steps_to_boot_next(&self, loader: Loader<'_>) -> Result<Vec<Step>> {
+        let Self { state, update, entries, .. } = *self;
+        let steps = self.steps()?;
+        let Err(why) = refuse_unless_next(loader, &entries_after(entries, &steps), &update.entry) else {
+            return Ok(steps);
+        };
+        let previous = update.previous.as_ref();
+        let Some((previous, entry)) = previous.and_then(|p| Some((p, find(entries, &p.entry)?))) else {
+            return Err(why);
+        };
+        // Before the commit itself: interrupted in between, this looks like an applied downgrade.
+        let demoted = Previous { demoted: true, ..previous.clone() };
+        let update = Update { previous: Some(demoted), ..update.clone() };
+        let state = State { update: Some(update.clone()), ..state.clone() };
+        let back = entry.name.with_counter(Some(untried(0)));
+        let mut steps = vec![Step::Save(Box::new(state.clone())), rename(entry, back.file())];
+        steps.extend(Plan { state: &state, update: &update, ..*self }.steps()?);
+        match refuse_unless_next(loader, &entries_after(entries, &steps), &update.entry) {
+            Ok(()) => Ok(steps),
+            Err(_) => Err(why),
+        }
     }
-    let mut next = committed_state(state, update, now);
-    if let Some(baseline) = baseline {
-        next.baseline = baseline;
+
+    /// The steps of a commit. The rename is the commit; the rest can be redone after it.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if the update's entry has disappeared.
+    fn steps(&self) -> Result<Vec<Step>> {
+        let entry = find(self.entries, &self.update.entry).ok_or_else(|| {
+            Error::Boot(format!(
+                "the boot entry {} is no longer on the ESP; write the update again",
+                self.update.entry
+            ))
+        })?;
+        let mut steps = vec![];
+        if entry.name.counter().is_some() {
+            steps.push(rename(entry, &entry.name.plain().to_string()));
+        }
+        let mut next = committed_state(self.state, self.update, self.now);
+        if let Some(baseline) = self.baseline {
+            next.baseline = baseline.clone();
+        }
+        steps.push(Step::Save(Box::new(next)));
+        Ok(steps)
     }
-    steps.push(Step::Save(Box::new(next)));
-    Ok(steps)
 }

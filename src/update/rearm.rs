@@ -9,7 +9,6 @@
 use log::info;
 
 use abide_core::boot::Entry;
-use abide_core::disk::RootArg;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Previous, Stage, State, Update};
 
@@ -18,6 +17,7 @@ use abide_core::update::renames::{find, rename};
 use abide_core::update::standing::{Standing, standing};
 use abide_core::update::step::{Step, perform_all};
 
+use crate::update::record;
 use crate::update::switch::{Loader, plan_switch, refuse_unless_next, remember_running};
 
 /// Restores all tries of the running system, which is healthy or is shut down in an orderly way. If
@@ -104,7 +104,7 @@ fn plan(machine: &Machine, tries: u32) -> Result<Vec<Step>> {
             version: other.version.clone(),
             demoted: other.name.counter().is_some(),
         };
-        next.update = Some(record(machine, &next, &running, previous, tries)?);
+        next.update = Some(own_record(machine, &next, &running, previous, tries)?);
         steps.push(Step::Save(Box::new(next)));
     }
     if running.name != switch.entry.name {
@@ -143,7 +143,7 @@ fn other_system(machine: &Machine, state: &State, running: &Entry) -> Result<Ent
 
 /// What is remembered of the running system: its own update, where that is the last one, and else the
 /// same as if it had been one.
-fn record(
+fn own_record(
     machine: &Machine,
     state: &State,
     running: &Entry,
@@ -155,24 +155,11 @@ fn record(
     if let Some(update) = own {
         return Ok(Update { tries, counted: true, previous: Some(previous), ..update.clone() });
     }
-    let root = running.options.as_deref().and_then(RootArg::parse);
-    let root = root.ok_or_else(|| Error::Nothing(format!("{} names no root", running.id())))?;
     let installed = state.installed(slot).filter(|i| i.entry == running.id());
-    Ok(Update {
-        image_id: running.sort_key.clone().unwrap_or_default(),
-        version: running.version.clone().unwrap_or_default(),
-        digest: installed.and_then(|i| i.digest.clone()),
-        slot,
-        stage: Stage::Committed,
-        uki: None,
-        root: root.to_string(),
-        entry: running.id(),
-        tries,
-        applied_in: machine.boot_id.clone(),
-        previous: Some(previous),
-        boots: vec![],
-        verdict: None,
-        ended: None,
-        counted: true,
-    })
+    let digest = installed.and_then(|i| i.digest.clone());
+    let update = record::of_entry(machine, running, previous, tries);
+    if update.root.is_empty() {
+        return Err(Error::Nothing(format!("{} names no root", running.id())));
+    }
+    Ok(Update { digest, stage: Stage::Committed, counted: true, ..update })
 }

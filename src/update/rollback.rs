@@ -2,7 +2,7 @@
 
 use crate::boot::names::untried;
 use abide_core::boot::Entry;
-use abide_core::disk::{RootArg, SlotName};
+use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Installed, Previous, Stage, State, Update, Verdict};
 use abide_core::update::machine::Machine;
@@ -12,6 +12,7 @@ use abide_core::update::standing::{Standing, standing};
 use abide_core::update::step::{Step, entries_after, perform_all};
 
 use crate::update::rearm::plan_disarm;
+use crate::update::record;
 use crate::update::refusal::refuse_failed;
 use crate::update::switch::{Loader, Switch, demote, plan_switch, remember_running};
 
@@ -78,23 +79,8 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
         version: running.version.clone(),
         demoted: switch.demoted.is_some(),
     };
-    let update = Update {
-        image_id: entry.sort_key.clone().unwrap_or_default(),
-        version: version.clone(),
-        digest: digest.clone(),
-        slot,
-        stage: Stage::Applied,
-        uki: None,
-        root: entry.options.as_deref().and_then(RootArg::parse).map(|r| r.to_string()).unwrap_or_default(),
-        entry: entry.id(),
-        tries,
-        applied_in: machine.boot_id.clone(),
-        previous: Some(previous),
-        boots: vec![],
-        verdict: None,
-        ended: None,
-        counted: false,
-    };
+    let update = record::of_entry(machine, &entry, previous, tries);
+    let update = Update { version: version.clone(), digest: digest.clone(), ..update };
     steps.extend(machine.overrides_to_clear());
     let mut state = remember_running(&state, slot.other(), &running);
     state.set_installed(slot, Some(Installed { version: version.clone(), digest, entry: entry.id() }));
