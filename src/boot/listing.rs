@@ -128,7 +128,7 @@ impl Line {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::boot::tests::uki;
+    use abide_testing::entry::uki;
 
     fn listing() -> Listing {
         let entries =

@@ -8,6 +8,3 @@ pub mod kernel_args;
 pub mod listing;
 pub mod names;
 pub mod simulation;
-
-#[cfg(test)]
-pub(crate) mod tests;

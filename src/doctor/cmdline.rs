@@ -40,7 +40,7 @@ fn finding(whose: &str, cmdline: &str) -> Option<Finding> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::boot::tests::uki;
+    use abide_testing::entry::uki;
 
     #[test]
     fn a_trial_that_would_wait_for_a_person_is_an_error() {

@@ -7,7 +7,7 @@ use abide_core::update::Machine;
 use abide_core::update::overrides::Override;
 use abide_core::update::step::{Effects, Step};
 
-/// Repairs what it can, and returns what it has repaired. The caller surveyed `machine` to change it.
+/// Repairs what it can, and returns what it has repaired. The caller opened `machine` to change it.
 /// `tries` is how often an update is tried.
 ///
 /// # Errors

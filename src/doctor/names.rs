@@ -49,11 +49,11 @@ fn read_only(entries: &[Entry]) -> Vec<Finding> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::boot::tests::uki;
     use abide_core::boot::BootPartition;
+    use abide_testing::entry::uki;
 
     #[test]
-    fn the_same_id_with_and_without_a_counter_is_found_on_one_partition_and_across_both() {
+    fn the_same_id_with_and_without_a_counter_is_found_across_partitions() {
         let plain = uki("edge_1.0.efi", "1.0");
         let counted = uki("Edge_1.0+3-0.efi", "1.0");
         let elsewhere = Entry { partition: BootPartition::Xbootldr, ..plain.clone() };

@@ -32,7 +32,7 @@ fn entry(entry: &Entry) -> Option<Finding> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::boot::tests::uki;
+    use abide_testing::entry::uki;
 
     fn found(file: &str, options: &str) -> Option<Severity> {
         let entry = Entry { options: Some(options.into()), ..uki(file, "1") };
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_would_not_reboot_is_an_error_on_trial_and_a_warning_otherwise() {
+    fn a_kernel_that_would_not_reboot_is_an_error_on_trial_else_a_warning() {
         assert_eq!(found("a.efi", "quiet panic=10"), None);
         assert_eq!(found("a.efi", "quiet"), Some(Severity::Warning));
         assert_eq!(found("a+3-0.efi", "quiet panic=0"), Some(Severity::Error));

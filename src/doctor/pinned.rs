@@ -54,11 +54,11 @@ fn variables(settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::boot::tests::uki;
     use abide_core::boot::LoaderConf;
+    use abide_testing::entry::uki;
 
     #[test]
-    fn a_default_in_the_file_is_an_error_where_it_decides_and_a_warning_where_it_fits_no_entry() {
+    fn a_default_is_an_error_where_it_decides_and_a_warning_where_it_does_not() {
         let entries = [uki("edge_1.0.efi", "1.0")];
         for (pattern, severity) in [("edge*", Severity::Error), ("other*", Severity::Warning)] {
             let conf = LoaderConf { default: Some(pattern.into()), preferred: None };

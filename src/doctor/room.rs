@@ -1,6 +1,10 @@
 //! Room on the ESP for the UKI of the next update.
 
 use crate::doctor::finding::Finding;
+use crate::update::write::{EspSpace, SPARE};
+use abide_core::boot::BootPartition;
+use abide_core::disk::SlotName;
+use abide_core::update::Machine;
 
 const MIB: u64 = 1 << 20;
 
@@ -36,6 +40,27 @@ pub(super) fn look(space: Space) -> Vec<Finding> {
     } else {
         vec![]
     }
+}
+
+/// Room on the ESP for the next UKI.
+pub(super) fn read(machine: &Machine) -> Option<Space> {
+    let room = EspSpace::of(machine.dirs.esp.as_ref()).ok()?;
+    let largest = room.ukis.iter().filter(|(path, _)| is_uki(path)).map(|(_, len)| *len).max()?;
+    let slots = machine.slots.as_ref();
+    let other = machine.running_slot().ok().map(SlotName::other);
+    let goes = |path: &str| {
+        machine.entries.iter().any(|e| {
+            let boots = slots.and_then(|slots| slots.of_cmdline(e.options.as_deref()?));
+            e.partition == BootPartition::Esp && e.path() == path && other.is_some() && boots == other
+        })
+    };
+    let freed: u64 = room.ukis.iter().filter(|(path, _)| goes(path)).map(|(_, len)| *len).sum();
+    Some(Space { free: room.free.saturating_add(freed), largest, spare: SPARE })
+}
+
+fn is_uki(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.ends_with(".efi") || path.ends_with(".uki")
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 use procfs::process::MountInfo;
 
 use crate::doctor::finding::Finding;
+use crate::doctor::mounted;
+use abide_core::disk::block;
 use abide_core::disk::{SlotName, Slots};
+use abide_core::error::Error;
+use abide_core::update::Machine;
 
 const MIB: u64 = 1 << 20;
 
@@ -45,11 +49,26 @@ pub(super) fn look(slots: &Slots, running: Option<SlotName>, mounted: &[String])
 }
 
 /// Where a slot is mounted: by its node or its device number.
-pub(super) fn mounts_of(mounts: &[MountInfo], node: &str, devno: Option<&str>) -> Vec<String> {
+fn mounts_of(mounts: &[MountInfo], node: &str, devno: Option<&str>) -> Vec<String> {
     let is_it = |mount: &&MountInfo| {
         mount.mount_source.as_deref() == Some(node) || devno == Some(mount.majmin.as_str())
     };
     mounts.iter().filter(is_it).map(|mount| mount.mount_point.display().to_string()).collect()
+}
+
+/// `why` there are no two slots.
+pub(super) fn none(why: &Error) -> Finding {
+    Finding::error("no-slots", "there are no two slots on this machine")
+        .because("an update is written into the slot that is not running")
+        .remedy(why.to_string())
+}
+
+/// Where the other slot is mounted.
+pub(super) fn mounts_of_other(machine: &Machine, running: Option<SlotName>) -> Vec<String> {
+    let (Some(slots), Some(running)) = (&machine.slots, running) else { return vec![] };
+    let slot = slots.get(running.other());
+    let devno = block::devno_of(&slot.device);
+    mounts_of(&mounted::read(&machine.root), &slot.node, devno.as_deref())
 }
 
 #[cfg(test)]

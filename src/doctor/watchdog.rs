@@ -1,6 +1,9 @@
 //! A hardware watchdog, which ends hangs that nothing else can end.
 
+use std::fs;
+
 use crate::doctor::finding::Finding;
+use abide_core::root::Root;
 
 /// The kernel's name for its software watchdog (`softdog.c`).
 const SOFTWARE: &str = "Software Watchdog";
@@ -24,6 +27,19 @@ pub(super) fn look(identities: &[String]) -> Vec<Finding> {
                  if the firmware starts it, it also covers the start of the kernel",
             ),
     ]
+}
+
+/// What the watchdogs of the machine call themselves.
+pub(super) fn read(root: &Root) -> Vec<String> {
+    let class = "/sys/class/watchdog";
+    let files = fs::read_dir(root.path(class)).into_iter().flatten().flatten();
+    let mut devices: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    devices.sort();
+    let identity = |device: &String| fs::read_to_string(root.path(format!("{class}/{device}/identity")));
+    devices
+        .iter()
+        .map(|device| identity(device).map_or_else(|_| device.clone(), |name| name.trim().to_owned()))
+        .collect()
 }
 
 #[cfg(test)]

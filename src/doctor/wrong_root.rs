@@ -77,8 +77,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::boot::tests::uki;
     use abide_core::disk::Slot;
+    use abide_testing::entry::uki;
 
     fn slot(name: SlotName, uuid: &str) -> Slot {
         Slot {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_neither_slot_is_an_error_unless_the_entry_is_another_systems_or_bad() {
+    fn a_root_that_is_neither_slot_is_an_error_for_an_entry_of_this_image() {
         let gone = entry("c.efi", "root=PARTUUID=cc");
         assert_eq!(severities(std::slice::from_ref(&gone)), [Severity::Error]);
         assert_eq!(severities(&[Entry { sort_key: Some("rescue".into()), ..gone }]), [Severity::Warning]);

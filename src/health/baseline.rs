@@ -42,7 +42,7 @@ pub fn of_results(root: &Root, results: &[CheckResult]) -> Baseline {
 #[must_use]
 pub fn read(root: &Root) -> Option<Baseline> {
     let text = fs::read_to_string(root.path(PATH)).ok()?;
-    serde_json::from_str(&text).map_err(|e| warn!("{PATH}: not understood: {e}")).ok()
+    serde_json::from_str(&text).map_err(|e| warn!("{PATH}: cannot parse: {e}")).ok()
 }
 
 /// Leaves it for `commit`.

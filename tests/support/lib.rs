@@ -5,6 +5,7 @@
 
 pub mod ddi;
 pub mod dice;
+pub mod entry;
 pub mod fleetlock;
 pub mod hawkbit;
 pub mod https;

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::boot::tests::uki;
 use abide_core::boot::model::choice::Because;
 use abide_core::boot::model::entry::BootPartition;
+use abide_testing::entry::uki;
 
 const ALL: [Quirks; 3] = [Quirks::V252, Quirks::V257, Quirks::NEWEST];
 

@@ -1,11 +1,10 @@
-//! What the product's tests of entries are made from.
-#![allow(clippy::unwrap_used)]
+//! Boot entries.
 
 use abide_core::boot::model::entry::{BootPartition, Entry, EntryKind};
 use abide_core::boot::model::name::EntryName;
 
-/// A UKI of the image `edge`.
-pub(crate) fn uki(file: &str, version: &str) -> Entry {
+/// The entry of a UKI of the image `edge`.
+pub fn uki(file: &str, version: &str) -> Entry {
     Entry {
         name: EntryName::parse(file).unwrap(),
         partition: BootPartition::Esp,

@@ -1,0 +1,79 @@
+//! All findings of a machine: what is read for each kind of finding, and what its file makes of it.
+
+use crate::config::Config;
+use crate::doctor::boot_complete::Units;
+use crate::doctor::finding::Finding;
+use crate::doctor::{
+    boot_complete, clock, cmdline, configuration, esp, feed, firmware, initramfs, loader, names, panic,
+    pinned, room, running_entry, slots, watchdog, wrong_root,
+};
+use crate::feed::memory::FetchState;
+use crate::systemd::unit_files;
+use abide_core::error::Result;
+use abide_core::root::Root;
+use abide_core::state::{BootNote, Stage};
+use abide_core::update::Machine;
+
+/// All findings, errors first. `machine` is what was read, or why reading failed; `config` likewise.
+#[must_use]
+pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) -> Vec<Finding> {
+    let mut found = vec![];
+    if let Err(e) = config {
+        found.push(configuration::refused(e));
+    }
+    match machine {
+        Ok(machine) => {
+            found.extend(of_machine(machine));
+            let tries = config.as_ref().map_or_else(|_| Config::default().assess.tries, |c| c.assess.tries);
+            let loader = machine.vars.info.as_deref().unwrap_or("systemd-boot");
+            found.extend(firmware::look(&crate::update::boot_options::count(machine, tries), loader));
+            if let Ok(config) = config {
+                let status = crate::update::status::FeedStatus::read(machine, config);
+                let failures = FetchState::read(root).failures;
+                found.extend(feed::look(
+                    status.as_ref(),
+                    unit_files::is_timer_enabled(root, feed::TIMER),
+                    failures,
+                ));
+            }
+        }
+        Err(e) => found.push(esp::none(e)),
+    }
+    found.extend(of_system(root, machine.as_ref().ok()));
+    found.sort_by_key(|f| f.severity);
+    found
+}
+
+fn of_machine(machine: &Machine) -> Vec<Finding> {
+    let state = machine.state();
+    let on_trial = state.update.as_ref().is_some_and(|u| matches!(u.stage, Stage::Applied | Stage::Testing));
+    let running = machine.running_entry();
+    let mut found = loader::look(&machine.vars);
+    found.extend(pinned::look(&machine.entries, &machine.settings, &machine.quirks, on_trial));
+    found.extend(names::look(&machine.entries));
+    found.extend(panic::look(&machine.entries));
+    found.extend(cmdline::look(&machine.entries, &machine.cmdline));
+    found.extend(room::read(machine).map(room::look).unwrap_or_default());
+    match machine.slots() {
+        Ok(slots) => {
+            let image = running.as_ref().ok().and_then(|e| e.sort_key.as_deref());
+            let slot = machine.running_slot().ok();
+            found.extend(slots::look(slots, slot, &slots::mounts_of_other(machine, slot)));
+            found.extend(wrong_root::look(&machine.entries, slots, &state, image));
+        }
+        Err(e) => found.push(slots::none(&e)),
+    }
+    if let Err(e) = running {
+        found.push(running_entry::unknown(&e));
+    }
+    found
+}
+
+fn of_system(root: &Root, machine: Option<&Machine>) -> Vec<Finding> {
+    let mut found = initramfs::look(BootNote::read(root).is_some());
+    found.extend(boot_complete::look(&Units::read(root)));
+    found.extend(watchdog::look(&watchdog::read(root)));
+    found.extend(clock::look(clock::now(), clock::known_past(root, machine.map(Machine::state).as_ref())));
+    found.extend(esp::read_only(root));
+    found
+}
