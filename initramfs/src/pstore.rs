@@ -29,10 +29,10 @@ pub fn load(root: &Root) -> Result<()> {
         return Ok(());
     }
     let status = Command::new("modprobe").args(["-q", MODULE]).status();
-    match status.or_failed(|| "modprobe: cannot start")?.success() {
-        true => Ok(()),
-        false => Err(Error::Failed(format!("the kernel module {MODULE} cannot be loaded"))),
+    if !status.or_failed(|| "modprobe: cannot start")?.success() {
+        return Err(Error::Failed(format!("the kernel module {MODULE} cannot be loaded")));
     }
+    Ok(())
 }
 
 /// The reason of the last kernel panic since `since`, RFC 3339 in UTC. `None` if there was none, or if

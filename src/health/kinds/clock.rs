@@ -29,10 +29,8 @@ impl ClockProbe {
 impl Probe for ClockProbe {
     fn run(&mut self, _limit: Duration) -> ProbeResult {
         let by_timesyncd = self.root.path(TIMESYNC).exists();
-        let state = match self.root.is_live() {
-            true => sys::clock_error(),
-            false => Ok(by_timesyncd.then_some(Duration::ZERO)),
-        };
+        let state =
+            if self.root.is_live() { sys::clock_error() } else { Ok(by_timesyncd.then_some(Duration::ZERO)) };
         match (state, self.config.max_error) {
             (Err(e), _) => ProbeResult::NotYet(format!("cannot read the state of the kernel's clock: {e}")),
             (Ok(None), None) if by_timesyncd => ProbeResult::Pass,

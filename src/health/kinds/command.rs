@@ -40,9 +40,10 @@ impl Probe for CommandProbe {
         let Some((program, arguments)) = self.command.split_first() else {
             return ProbeResult::Failed("no command".into());
         };
-        let path = match Path::new(program).is_absolute() {
-            true => self.root.resolve(program).unwrap_or_else(|_| self.root.path(program)),
-            false => program.into(),
+        let path = if Path::new(program).is_absolute() {
+            self.root.resolve(program).unwrap_or_else(|_| self.root.path(program))
+        } else {
+            program.into()
         };
         let mut command = Command::new(path);
         command.args(arguments).env("ABIDE_CHECK", &self.name).current_dir(self.root.path("/"));

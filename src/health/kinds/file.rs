@@ -51,10 +51,10 @@ impl FileProbe {
             return Err("is too large to be searched".into());
         }
         let bytes = fs::read(&path).map_err(|e| format!("cannot be read: {e}"))?;
-        match String::from_utf8_lossy(&bytes).contains(text.as_str()) {
-            true => Ok(()),
-            false => Err(format!("does not contain '{text}'")),
+        if !String::from_utf8_lossy(&bytes).contains(text.as_str()) {
+            return Err(format!("does not contain '{text}'"));
         }
+        Ok(())
     }
 }
 

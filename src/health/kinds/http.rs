@@ -62,9 +62,10 @@ impl Probe for HttpProbe {
 }
 
 fn evaluate(config: &HttpCheck, status: u16, body: &str) -> Result<(), String> {
-    let passes = match config.status.is_empty() {
-        true => (200..300).contains(&status),
-        false => config.status.contains(&status.into()),
+    let passes = if config.status.is_empty() {
+        (200..300).contains(&status)
+    } else {
+        config.status.contains(&status.into())
     };
     match (passes, status) {
         (true, _) => {}

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use procfs::page_size;
 use procfs::process::{Process, all_processes_with_root};
 
 use crate::config::kinds::{FindBy, ProcessCheck};
@@ -33,13 +34,13 @@ impl ProcessProbe {
             return Err(format!("{name} is not running"));
         }
         let Some(most) = self.config.memory_max else { return Ok(()) };
-        // In kibibytes, and absent for the kernel's own threads.
-        let used: u64 =
-            found.iter().filter_map(|p| p.status().ok()?.vmrss).map(|kib| kib.saturating_mul(1024)).sum();
-        match used > most {
-            true => Err(format!("{name} uses {} MiB of memory, {} MiB are allowed", used >> 20, most >> 20)),
-            false => Ok(()),
+        // In pages; none for the kernel's own threads.
+        let pages: u64 = found.iter().filter_map(|p| Some(p.statm().ok()?.resident)).sum();
+        let used = pages.saturating_mul(page_size());
+        if used > most {
+            return Err(format!("{name} uses {} MiB of memory, {} MiB are allowed", used >> 20, most >> 20));
         }
+        Ok(())
     }
 
     fn of_program(&self, name: &str) -> Result<Vec<Process>, String> {

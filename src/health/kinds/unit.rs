@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_whose_turn_has_not_come_is_told_from_one_whose_conditions_are_not_met() {
+    fn a_unit_that_has_yet_to_start_is_told_from_one_with_failed_conditions() {
         let never = "ActiveState=inactive SubState=dead ConditionResult=no ConditionTimestampMonotonic=0";
         assert_eq!(evaluated(never), not_yet("x.service has not been started yet"));
         let looked = "ActiveState=inactive SubState=dead ConditionResult=no ConditionTimestampMonotonic=77";

@@ -57,10 +57,8 @@ impl Probe for NetworkProbe {
 
 /// The interfaces that are up, have a carrier and the addresses asked for.
 fn usable<'f>(config: &NetworkCheck, state: &'f NetworkState) -> Result<Vec<&'f Interface>, String> {
-    let wanted = |name: &str| match config.interfaces.is_empty() {
-        true => name != "lo",
-        false => config.interfaces.iter().any(|pattern| pattern::matches(pattern, name)),
-    };
+    let is_named = |name: &str| config.interfaces.iter().any(|pattern| pattern::matches(pattern, name));
+    let wanted = |name: &str| if config.interfaces.is_empty() { name != "lo" } else { is_named(name) };
     let (mut usable, mut problems) = (Vec::new(), Vec::new());
     for interface in state.interfaces.iter().filter(|i| wanted(&i.name)) {
         match problem(interface, config.family) {
@@ -77,10 +75,10 @@ fn usable<'f>(config: &NetworkCheck, state: &'f NetworkState) -> Result<Vec<&'f 
     if problems.is_empty() && usable.is_empty() {
         return Err("there is no network interface".into());
     }
-    match usable.is_empty() || (config.all_interfaces && !problems.is_empty()) {
-        true => Err(problems.join(", ")),
-        false => Ok(usable),
+    if usable.is_empty() || (config.all_interfaces && !problems.is_empty()) {
+        return Err(problems.join(", "));
     }
+    Ok(usable)
 }
 
 fn problem(interface: &Interface, family: Family) -> Option<&'static str> {
@@ -103,10 +101,10 @@ fn problem(interface: &Interface, family: Family) -> Option<&'static str> {
 fn default_routes<'f>(state: &'f NetworkState, usable: &[&Interface]) -> Result<Vec<&'f Route>, String> {
     let routes: Vec<&Route> =
         state.routes.iter().filter(|route| usable.iter().any(|i| i.name == route.interface)).collect();
-    match routes.is_empty() {
-        true => Err("no default route".into()),
-        false => Ok(routes),
+    if routes.is_empty() {
+        return Err("no default route".into());
     }
+    Ok(routes)
 }
 
 /// One gateway that answers is enough. A route without a gateway (of a modem) has nothing to query.
