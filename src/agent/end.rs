@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_for_the_unprivileged_part_comes_soon_unless_the_server_is_unreachable() {
+    fn an_unprivileged_step_comes_soon_unless_the_server_is_unreachable() {
         let next =
             |is_reachable| next_run(Some(&End::Unprivileged), at(1000), at(5000), is_reachable, MINUTE);
         assert_eq!((next(true), next(false)), (at(1030), at(5000)));

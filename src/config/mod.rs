@@ -8,7 +8,7 @@ pub mod events;
 pub mod forms;
 pub mod kinds;
 #[cfg(test)]
-mod reference;
+mod reference_tests;
 pub mod scripts;
 pub mod setting;
 pub mod show;

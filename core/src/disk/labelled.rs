@@ -247,7 +247,7 @@ mod tests {
     const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
 
     #[test]
-    fn the_slots_are_on_the_disk_that_runs_and_not_on_a_stick_with_the_same_labels() {
+    fn the_slots_are_on_the_running_disk_not_on_a_stick_with_the_same_labels() {
         let two = |cmdline: &str| {
             FakeDisks::new()
                 .cmdline(cmdline)
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn verity_partitions_belong_to_the_root_that_they_are_named_after_or_else_go_by_order() {
+    fn verity_partitions_belong_to_a_root_by_name_or_else_by_order() {
         let root = arch::NATIVE.types.root;
         let PartitionTypes { verity, verity_sig, .. } = arch::NATIVE.types;
         let (hash, sig) = (verity.unwrap(), verity_sig.unwrap());

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_device_holds_the_image_afterwards_and_what_lies_behind_it_is_left_alone() {
+    fn the_device_holds_the_image_and_the_bytes_behind_it_are_unchanged() {
         for len in [0, 1, 4096, BLOCK - 1, BLOCK, 3 * BLOCK + 4097, 20 * BLOCK] {
             let image = noise(len, 7);
             let file = device(&noise(len + 5000, 8));

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_removal_has_left_beside_its_entry_does_not_take_the_clusters_along() {
+    fn the_rest_of_a_removal_beside_its_entry_does_not_free_the_clusters() {
         let (disk, dirs) = dirs(Recorder::with(&[
             ("EFI/Linux/e+0-2.efi", b"x"),
             ("EFI/Linux/removed.tmp", b"x"),
