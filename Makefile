@@ -50,14 +50,14 @@ deps:
 # Install what `make` built. It builds nothing, so that it can run as another user.
 install: install-docs
 	@test -x $(FULL) -a -x $(INITRAMFS) || { echo "install: no executables in $(OUT): run 'make' first" >&2; exit 1; }
-	$(INSTALL) -D -m 755 $(FULL) $(BINDIR)/abide
-	ln -sf abide $(BINDIR)/os-update-tool.sh
-	ln -sf abide $(BINDIR)/os-update.sh
-	$(INSTALL) -D -m 755 dracut-module/90abide/module-setup.sh $(MODULEDIR)/module-setup.sh
-	$(INSTALL) -m 755 dracut-module/90abide/system-shutdown.sh $(MODULEDIR)/system-shutdown.sh
-	$(INSTALL) -m 644 $(filter-out %.sh,$(wildcard dracut-module/90abide/*)) $(MODULEDIR)/
-	$(INSTALL) -m 755 $(INITRAMFS) $(MODULEDIR)/abide-initramfs
-	$(INSTALL) -D -m 644 dracut-module/90-abide.conf $(DRACUTCONFDIR)/90-abide.conf
+	$(INSTALL) -D -m 755 $(FULL) "$(BINDIR)/abide"
+	ln -sf abide "$(BINDIR)/os-update-tool.sh"
+	ln -sf abide "$(BINDIR)/os-update.sh"
+	$(INSTALL) -D -m 755 dracut-module/90abide/module-setup.sh "$(MODULEDIR)/module-setup.sh"
+	$(INSTALL) -m 755 dracut-module/90abide/system-shutdown.sh "$(MODULEDIR)/system-shutdown.sh"
+	$(INSTALL) -m 644 $(filter-out %.sh,$(wildcard dracut-module/90abide/*)) "$(MODULEDIR)/"
+	$(INSTALL) -m 755 $(INITRAMFS) "$(MODULEDIR)/abide-initramfs"
+	$(INSTALL) -D -m 644 dracut-module/90-abide.conf "$(DRACUTCONFDIR)/90-abide.conf"
 	@[ ! -d systemd-units ] || find systemd-units -type f ! -name '*.preset' ! -name 'README*' -printf '%P\n' | while read -r unit; do \
 		$(INSTALL) -D -m 644 "systemd-units/$$unit" "$(UNITDIR)/$$unit"; \
 	done
@@ -70,7 +70,7 @@ install-docs:
 	@find *.md LICENSE-* docs -type f | while read -r doc; do \
 		$(INSTALL) -D -m 644 "$$doc" "$(DOCDIR)/$$doc"; \
 	done
-	$(INSTALL) -D -m 644 packaging/abide.toml.example $(DOCDIR)/abide.toml.example
+	$(INSTALL) -D -m 644 packaging/abide.toml.example "$(DOCDIR)/abide.toml.example"
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -92,11 +92,10 @@ fn it_runs_in_a_control_group_of_128_mb_and_a_fifth_of_a_processor() {
     };
     let tree = Tree::running("1.0");
     let path = image(&tree, 256 * MIB);
-    let enter: Vec<String> = groups.iter().map(|g| format!("echo $$ >{} &&", g.display())).collect();
-    let (abide, root) = (executable(), tree.dir.path().display());
-    let script =
-        format!("{} exec {} --root {root} write {}", enter.join(" "), abide.display(), path.display());
-    let output = program("sh").args(["-c", &script]).output().unwrap();
+    let enter: Vec<String> = groups.iter().map(|g| format!("echo $$ >'{}' &&", g.display())).collect();
+    let mut shell = program("sh");
+    shell.args(["-c", &format!("{} exec \"$@\"", enter.join(" ")), "sh"]).arg(executable());
+    let output = shell.arg("--root").arg(tree.dir.path()).arg("write").arg(path).output().unwrap();
     for group in &groups {
         fs::remove_dir(group.parent().unwrap()).unwrap();
     }

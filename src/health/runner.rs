@@ -265,7 +265,7 @@ mod tests {
     /// Shell that counts its runs in `file` and leaves the count in `$n`.
     fn count(file: &Path) -> String {
         let file = file.display();
-        format!("echo x >> {file}; n=$(wc -l < {file});")
+        format!("echo x >> \"{file}\"; n=$(wc -l < \"{file}\");")
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let meet = |mine: &str, other: &str| {
             let path = |name: &str| dir.path().join(name).display().to_string();
-            format!("touch {}; until test -e {}; do sleep 0.02; done", path(mine), path(other))
+            format!("touch \"{}\"; until test -e \"{}\"; do sleep 0.02; done", path(mine), path(other))
         };
         let text = check("a", "", &meet("a", "b")) + &check("b", "", &meet("b", "a"));
         let results = Runner::new(checks(&text), MonotonicClock::new(&Root::live())).once();

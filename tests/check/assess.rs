@@ -160,7 +160,7 @@ fn a_required_check_that_flaps_during_the_window_blocks_the_commit() {
         let tree = on_trial();
         let runs = tree.path("runs").display().to_string();
         // Every other run fails.
-        program(&tree, "usr/bin/a", &format!("echo x >> {runs}; test $(($(wc -l < {runs}) % 2)) = 1"));
+        program(&tree, "usr/bin/a", &format!("echo x >> '{runs}'; test $(($(wc -l < '{runs}') % 2)) = 1"));
         let limits = "[assess]\ntest_window = '500ms'\ndeadline = '4s'\n".to_owned();
         configure(&tree, &(limits + &command("a", &format!("failures_allowed = {allowed}"))));
         let run = tree.abide(&["assess"]);

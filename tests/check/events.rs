@@ -176,9 +176,9 @@ fn scripts_are_told_of_a_commit() {
     let tree = on_trial();
     configure(&tree, SHORT);
     let log = tree.path("log").display().to_string();
-    program(&tree, "etc/greenboot/green.d/a.sh", &format!("echo green $ABIDE_VERSION >> {log}; exit 1"));
-    program(&tree, "usr/lib/abide/committed.d/b", &format!("echo $ABIDE_EVENT >> {log}"));
-    program(&tree, "etc/greenboot/red.d/c.sh", &format!("echo red >> {log}"));
+    program(&tree, "etc/greenboot/green.d/a.sh", &format!("echo green $ABIDE_VERSION >> '{log}'; exit 1"));
+    program(&tree, "usr/lib/abide/committed.d/b", &format!("echo $ABIDE_EVENT >> '{log}'"));
+    program(&tree, "etc/greenboot/red.d/c.sh", &format!("echo red >> '{log}'"));
     tree.abide(&["commit"]).ok();
     assert_eq!(fs::read_to_string(&log).unwrap(), "green 2.0\ncommitted\n");
     tree.abide(&["commit"]).ok();
@@ -192,7 +192,7 @@ fn scripts_of_a_commit_that_was_cut_off_run_after_the_next_boot() {
     configure(&tree, SHORT);
     let log = tree.path("log").display().to_string();
     tree.abide(&["commit"]).ok();
-    program(&tree, "usr/lib/abide/committed.d/b", &format!("echo $ABIDE_EVENT >> {log}"));
+    program(&tree, "usr/lib/abide/committed.d/b", &format!("echo $ABIDE_EVENT >> '{log}'"));
     // The power failed right after the rename.
     fs::create_dir_all(tree.path("var/lib/abide")).unwrap();
     fs::write(tree.path("var/lib/abide/commit-hooks"), "2.0").unwrap();
@@ -205,7 +205,7 @@ fn scripts_of_a_commit_that_was_cut_off_run_after_the_next_boot() {
 #[test]
 fn scripts_for_a_commit_do_not_run_if_it_never_happened() {
     let mut tree = rolled_back("");
-    program(&tree, "usr/lib/abide/committed.d/b", "touch $0.was-run");
+    program(&tree, "usr/lib/abide/committed.d/b", "touch \"$0.was-run\"");
     fs::create_dir_all(tree.path("var/lib/abide")).unwrap();
     fs::write(tree.path("var/lib/abide/commit-hooks"), "2.0").unwrap();
     tree.boot_with_initrd("1.0");
@@ -221,7 +221,7 @@ fn scripts_get_the_failure_before_the_reboot_and_the_rollback_after_it() {
     configure(&tree, &(SHORT.to_owned() + &command("missing", "")));
     let log = tree.path("log").display().to_string();
     for folder in ["etc/greenboot/red.d", "etc/abide/failed.d", "etc/abide/rolled-back.d"] {
-        program(&tree, &format!("{folder}/x.sh"), &format!("echo {folder} $ABIDE_CHECK >> {log}"));
+        program(&tree, &format!("{folder}/x.sh"), &format!("echo {folder} $ABIDE_CHECK >> '{log}'"));
     }
     tree.abide(&["assess"]).fails(1);
     tree.abide(&["assess", "--failed"]).ok();

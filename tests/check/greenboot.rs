@@ -1,7 +1,9 @@
 //! greenboot's stock scripts, as they are published. They look at `/etc` and at the programs of the machine,
 //! so they run in a mount namespace of their own, which takes root.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use abide_testing::process::{self, downloader, executable};
@@ -43,11 +45,8 @@ impl Machine {
         fs::create_dir_all(&etc).unwrap();
         fs::create_dir_all(&folder).unwrap();
         copy(scripts, &folder);
-        // `awk` leads through it on Debian; without one there is nothing to copy.
-        if Path::new("/etc/alternatives").exists() {
-            copy(Path::new("/etc/alternatives"), &etc);
-        }
         let machine = Self { tree, etc };
+        machine.bypass_alternatives("awk");
         machine.put("hosts", "127.0.0.1 localhost\n");
         machine.put("nsswitch.conf", "hosts: files\n");
         machine
@@ -64,20 +63,32 @@ impl Machine {
         fs::write(path, text).unwrap();
     }
 
+    /// On Debian the program's name leads through `/etc/alternatives`, which the machine does not have.
+    fn bypass_alternatives(&self, name: &str) {
+        let found = std::env::split_paths(&search_path()).find_map(|dir| dir.join(name).canonicalize().ok());
+        let found = found.unwrap_or_else(|| panic!("no {name} in PATH"));
+        fs::create_dir_all(self.programs()).unwrap();
+        symlink(found, self.programs().join(name)).unwrap();
+    }
+
     /// `abide check`, with the machine's own `/etc` and its programs before all others.
     fn check(&self) -> serde_json::Value {
-        let path = std::env::var("PATH").unwrap();
         let mut command = process::program("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c"]);
         command.arg("mount --bind \"$0\" /etc && exec \"$@\"").arg(&self.etc);
         command.arg(executable()).arg("--root").arg(self.tree.dir.path());
-        command.args(["check", "--json"]).env("PATH", format!("{}:{path}", self.programs().display()));
-        Run::of(&mut command).json()
+        let path = std::env::split_paths(&search_path()).collect::<Vec<_>>();
+        let path = std::env::join_paths([self.programs()].into_iter().chain(path)).unwrap();
+        Run::of(command.args(["check", "--json"]).env("PATH", path)).json()
     }
 
     fn programs(&self) -> PathBuf {
         self.tree.path("host/bin")
     }
+}
+
+fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
 }
 
 /// Copies a folder, with its name and its links, into another one.
@@ -101,7 +112,7 @@ fn the_stock_scripts_of_greenboot_run_as_they_are() {
     const PLATFORMS: &str = "wanted.d/01_update_platforms_check.sh";
     let test = "the_stock_scripts_of_greenboot_run_as_they_are";
     if !process::program("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
-        return skipped(test, "no mount namespace can be made, which takes root");
+        return skipped(test, "needs root, to make a mount namespace");
     }
     let Some(scripts) = published() else {
         return skipped(test, "the package that holds them cannot be downloaded");

@@ -25,7 +25,8 @@ fn scripts_run_in_the_order_of_their_names_and_never_side_by_side() {
         ("etc/abide/check/required.d", "30_c.sh"),
         ("usr/lib/abide/check/wanted.d", "00_d.sh"),
     ] {
-        let script = format!("echo begin {name} >> {0}; sleep 0.1; echo end {name} >> {0}", log.display());
+        let script =
+            format!("echo begin {name} >> '{0}'; sleep 0.1; echo end {name} >> '{0}'", log.display());
         program(&tree, &format!("{folder}/{name}"), &script);
     }
     tree.abide(&["check"]).ok();
@@ -87,7 +88,7 @@ fn a_script_that_fails_at_first_and_then_passes_does_not_fail_the_trial() {
     program(
         &tree,
         "usr/lib/greenboot/check/required.d/slow_start.sh",
-        &format!("echo x >> {runs}; test $(wc -l < {runs}) -ge 3"),
+        &format!("echo x >> '{runs}'; test $(wc -l < '{runs}') -ge 3"),
     );
     tree.abide(&["assess"]).ok();
     assert!(fs::read_to_string(runs).unwrap().lines().count() >= 4, "and once more at the end of the window");
@@ -109,7 +110,7 @@ fn scripts_written_for_greenboot_are_run_as_greenboot_runs_them() {
     healthy(&tree, "");
     let conf = tree.path("etc/greenboot/greenboot.conf");
     let script = format!(
-        "#!/bin/bash\nset -eo pipefail\nif test -f {conf}; then source {conf}; fi\n\
+        "#!/bin/bash\nset -eo pipefail\nif test -f '{conf}'; then source '{conf}'; fi\n\
          if [ \"${{1}}\" = --source-only ]; then exit 3; fi\n\
          if [ \"${{WATCHDOG_CHECK,,}}\" != true ]; then echo disabled; exit 0; fi\n\
          NAMES=( $(printf 'a\\nb\\n' | sort | uniq) )\n\
