@@ -1,21 +1,20 @@
 //! A healthy update, from the server to the commit.
 
 use crate::support::edge::Edge;
+use crate::support::snapshots::staged;
 
 #[test]
 fn a_healthy_update_is_tried_once_commits_itself_and_stays() {
-    let mut edge = Edge::running("commits", "1.0");
+    let mut edge = Edge::from("commits", &staged());
     assert_eq!(edge.status()["boot"]["kind"], "committed");
-
-    edge.write("2.0", "ok");
-    assert_eq!(edge.entries(), ["edge_1.0.efi"], "what is staged cannot be booted");
+    assert_eq!(edge.entries(), ["edge_2.0.efi"], "what is staged cannot be booted");
     edge.ok("abide apply");
-    assert_eq!(edge.entries(), ["edge_2.0+3-0.efi", "edge_1.0.efi"]);
-    assert_eq!(edge.list()["next"]["id"], "edge_2.0.efi");
+    assert_eq!(edge.entries(), ["edge_3.0+3-0.efi", "edge_2.0.efi"]);
+    assert_eq!(edge.list()["next"]["id"], "edge_3.0.efi");
 
-    assert_eq!(edge.reboot().version, "2.0");
+    assert_eq!(edge.reboot().version, "3.0");
     let status = edge.status();
-    assert_eq!(status["loader"]["entry"], "edge_2.0.efi", "{status:#}");
+    assert_eq!(status["loader"]["entry"], "edge_3.0.efi", "{status:#}");
     assert_eq!(status["boot"]["kind"], "trial", "{status:#}");
     assert_eq!(status["boot"]["attempt"], 1);
     assert_eq!(status["boot"]["attempts"], 3);
@@ -24,13 +23,13 @@ fn a_healthy_update_is_tried_once_commits_itself_and_stays() {
 
     let status = edge.wait_for_commit();
     assert_eq!(status["update"]["userStatus"], "UPDATED", "{status:#}");
-    assert_eq!(edge.entries(), ["edge_2.0.efi", "edge_1.0.efi"]);
+    assert_eq!(edge.entries(), ["edge_3.0.efi", "edge_2.0.efi"]);
     assert_eq!(edge.ok("systemctl is-active boot-complete.target").trim(), "active");
     assert_eq!(status["failures"].as_array().map(Vec::len), Some(0), "{status:#}");
 
-    assert_eq!(edge.reboot().version, "2.0");
+    assert_eq!(edge.reboot().version, "3.0");
     let status = edge.status();
     assert_eq!(status["boot"]["kind"], "committed", "{status:#}");
     let machine = edge.vm.cut_power().unwrap();
-    assert_eq!(machine.esp().unwrap().entries().unwrap(), ["edge_1.0.efi", "edge_2.0.efi"]);
+    assert_eq!(machine.esp().unwrap().entries().unwrap(), ["edge_2.0.efi", "edge_3.0.efi"]);
 }

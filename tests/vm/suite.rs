@@ -1,9 +1,10 @@
 //! The tests that need a virtual machine: one executable, so that two machines run side by side
-//! from the first test to the last.
+//! from the first test to the last. They start in the order of their names: short ones come last.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod commits;
 mod crash;
+mod dm_verity;
 mod downgrade;
 mod driver;
 mod emt;
@@ -11,10 +12,9 @@ mod feed;
 mod firmware_options;
 // Each of the two kinds of test that use it uses a part of it.
 mod health;
+mod interrupted;
 mod loader;
 mod matrix;
 mod model;
 mod orders;
-mod power_cut;
 mod support;
-mod verity;

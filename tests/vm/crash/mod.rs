@@ -172,7 +172,7 @@ fn after(recording: &Recording, cut: &Cut) -> Promise {
 
 /// Half of the cuts each: two machines, side by side.
 fn a_machine_survives_power_cuts(number_of_machine: u64) {
-    let (seed, cuts) = (seed(), number("ABIDE_CUTS", 20));
+    let (seed, cuts) = (seed(), number("ABIDE_CUTS", 12));
     let share = (cuts + number_of_machine) / 2;
     println!("power cuts on machine {number_of_machine}: ABIDE_SEED={seed} ABIDE_CUTS={cuts}");
     let began = Instant::now();

@@ -7,7 +7,6 @@
 mod row;
 mod rows;
 mod run;
-mod snapshots;
 mod stories;
 mod table;
 

@@ -2,12 +2,6 @@
 
 use crate::support::edge::Edge;
 
-/// The version that is installed, runs, and must not be lost.
-pub const OLD: &str = "2.0";
-
-/// The version that most rows try.
-pub const NEW: &str = "3.0";
-
 /// One way in which a new system, or the machine around it, can be bad.
 pub struct Row {
     /// Its name, for `ABIDE_MATRIX` and for its folder in `target/vm`.
@@ -28,13 +22,13 @@ pub struct Row {
 
 /// Where a row begins.
 pub enum Start {
-    /// [`OLD`] runs, and this variant of a version has been written and applied.
+    /// The old version runs, and this variant of a version has been written and applied.
     Image(&'static str, &'static str),
-    /// [`OLD`] runs, and a healthy [`NEW`] has been written, not applied.
+    /// The old version runs, and a healthy new one has been written, not applied.
     Staged,
-    /// [`OLD`] runs, and a healthy [`NEW`] has been applied.
+    /// The old version runs, and a healthy new one has been applied.
     Applied,
-    /// A healthy [`NEW`] runs, on its first try, and its checks have begun. The window is 30 s.
+    /// A healthy new version runs, on its first try, and its checks have begun. The window is 30 s.
     Trial,
     /// The story brings its own machine.
     Own(fn(&str) -> Edge),

@@ -1,8 +1,9 @@
 //! The rows, by the phase in which the system dies.
 
 use super::row::Start::{Applied, Image, Own, Staged, Trial};
-use super::row::{End, NEW, Row, fell_back};
+use super::row::{End, Row, fell_back};
 use super::stories;
+use crate::support::snapshots::NEW;
 
 /// The checks of a trial that cannot become healthy are over soon.
 const SHORT: &str = "[assess]\ndeadline = \"75s\"\n";
@@ -14,7 +15,7 @@ pub static ROWS: &[Row] = &[
     Row {
         name: "panic-early",
         what: "the kernel panics before the initramfs starts",
-        daily: true,
+        daily: false,
         start: Image(NEW, "panic-early"),
         settings: "",
         story: stories::falls_back_and_is_refused,
@@ -23,7 +24,7 @@ pub static ROWS: &[Row] = &[
     Row {
         name: "uki-cut-257",
         what: "the UKI is truncated; systemd-boot 257, four firmware boot options. `LoaderBootCountPath` is stale, and nothing is blessed by it",
-        daily: true,
+        daily: false,
         start: Applied,
         settings: "",
         story: stories::uki_is_cut_with_boot_options,

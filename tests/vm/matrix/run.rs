@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::row::{End, NEW, OLD, Row, Start};
+use super::row::{End, Row, Start};
 use super::rows::ROWS;
-use super::{snapshots, table};
+use super::table;
 use crate::support::edge::Edge;
+use crate::support::snapshots::{self, NEW, OLD};
 
 /// What a row took, and what it left.
 pub struct Outcome {

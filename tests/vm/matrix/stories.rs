@@ -7,13 +7,9 @@ use std::time::Duration;
 use abide_qemu::{Event, Firmware, Hardware, Machine, paths};
 use abide_testing::program;
 
-use super::row::{NEW, OLD};
 use crate::support::edge::{BOOT, Edge, PATIENCE, disk, first_boot, hardware};
 use crate::support::firmware;
-
-/// Waits, in a trial, until its checks have begun.
-pub const CHECKS_BEGAN: &str =
-    "until grep -qE '\"result\":\"(pass|fail)\"' /run/abide/checks.json; do sleep 0.2; done";
+use crate::support::snapshots::{CHECKS_BEGAN, NEW, OLD};
 
 /// A shell command that mounts the ESP at /mnt and runs `$1` there.
 const ON_ESP: &str = "on_esp() { mkdir -p /run/esp && mount -t vfat /dev/disk/by-partlabel/esp /run/esp && \
@@ -192,7 +188,7 @@ pub fn uki_is_cut(mut edge: Edge) -> Edge {
 /// loader leaves the path of the entry that failed behind.
 pub fn uki_is_cut_with_boot_options(mut edge: Edge) -> Edge {
     firmware::add_boot_options(&mut edge, 4);
-    nothing_is_blessed(uki_is_cut(edge))
+    firmware::nothing_is_blessed(uki_is_cut(edge))
 }
 
 /// As [`uki_is_cut_with_boot_options`], with the loader of systemd 252.
@@ -216,7 +212,7 @@ pub fn uki_header_is_bad(mut edge: Edge) -> Edge {
          printf \"\\\\377\\\\377\\\\377\\\\277\" | dd of={ENTRY} bs=1 seek=$((at + 80)) conv=notrunc status=none"
     );
     on_esp(&mut edge, &patch);
-    nothing_is_blessed(falls_back(edge))
+    firmware::nothing_is_blessed(falls_back(edge))
 }
 
 /// The UKI is not a PE file any more: the loader does not show it.
@@ -226,16 +222,6 @@ pub fn uki_is_no_pe(mut edge: Edge) -> Edge {
     );
     on_esp(&mut edge, &patch);
     falls_back(edge)
-}
-
-/// The loader's path is of the entry that failed; systemd would bless that.
-fn nothing_is_blessed(mut edge: Edge) -> Edge {
-    let path = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-    let stale = edge.ok(&format!("tr -d '\\000' < {path}"));
-    assert!(stale.contains(r"\EFI\Linux\edge_3.0+0-3.efi"), "{stale:?}");
-    edge.run("systemctl start systemd-bless-boot.service boot-complete.target");
-    assert_eq!(edge.entries(), ["edge_2.0.efi", "edge_3.0+0-3.efi"]);
-    edge
 }
 
 fn install_loader(edge: &mut Edge, release: abide_qemu::tiny::Release) {

@@ -6,7 +6,7 @@ use std::fmt;
 use abide::boot::simulation;
 use abide::boot::simulation::is_counted;
 use abide_core::boot::efi::efivars::decode_text;
-use abide_core::boot::esp::entries;
+use abide_core::boot::esp::entries::loader_conf;
 use abide_core::boot::esp::fat::FatVolume;
 use abide_core::boot::model::entry::{
     BootPartition, CONF_DIR, Entry, EntryKind, EntryState, Starts, UKI_DIR,
@@ -117,6 +117,19 @@ fn place(entry: &Entry) -> String {
     format!("{}:{}", entry.partition.as_str(), entry.path())
 }
 
+/// The id of the entry that was started.
+pub fn selected(decision: &Decision) -> String {
+    decision.variables.get("LoaderEntrySelected").map(|value| decode_text(value)).unwrap_or_default()
+}
+
+/// The names in `EFI/Linux` afterwards, sorted; there is no XBOOTLDR partition.
+pub fn entries(decision: &Decision) -> Vec<String> {
+    let (_kept, dirs) = open(&decision.disk, false);
+    let mut names: Vec<String> = dirs.esp.list(UKI_DIR).unwrap().into_iter().map(|item| item.name).collect();
+    names.sort();
+    names
+}
+
 /// What is the other way than the model says, and how many entries the loader saw.
 pub fn differences(tree: &Tree, decision: &Decision) -> (Vec<String>, usize) {
     let told: BTreeMap<&str, String> =
@@ -127,7 +140,7 @@ pub fn differences(tree: &Tree, decision: &Decision) -> (Vec<String>, usize) {
     let (_kept, before) =
         open(&create(&tree.esp, tree.xbootldr.as_deref()).unwrap(), tree.xbootldr.is_some());
     let all = before.entries(&quirks).unwrap();
-    let settings = vars.settings(entries::loader_conf(&before, quirks.single_quotes).unwrap());
+    let settings = vars.settings(loader_conf(&before, quirks.single_quotes).unwrap());
     let boot = simulation::boot(&all, &settings, &quirks);
 
     let mut found = Vec::new();

@@ -5,7 +5,7 @@
 //! the first one; disk N of a run is the first one of a run with seed + N.
 
 mod generate;
-mod judged;
+pub mod judged;
 
 use std::io::Write;
 

@@ -64,6 +64,17 @@ fn load_option(edge: &mut Edge) -> Vec<u8> {
     option
 }
 
+/// The loader's path is of the entry that failed; systemd would bless that.
+#[track_caller]
+pub fn nothing_is_blessed(mut edge: Edge) -> Edge {
+    let path = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+    let stale = edge.ok(&format!("tr -d '\\000' < {path}"));
+    assert!(stale.contains(r"\EFI\Linux\edge_3.0+0-3.efi"), "{stale:?}");
+    edge.run("systemctl start systemd-bless-boot.service boot-complete.target");
+    assert_eq!(edge.entries(), ["edge_2.0.efi", "edge_3.0+0-3.efi"]);
+    edge
+}
+
 #[track_caller]
 fn set(edge: &mut Edge, name: &str, vendor: &str, data: &[u8]) {
     // Non-volatile, for boot services and at runtime; all in one write.
