@@ -13,7 +13,7 @@ const YEAR: i64 = 365 * DAY;
 /// If the clock is ahead by less, old files do not show it.
 const AHEAD: i64 = 20 * YEAR;
 
-/// Files whose time is that of a build, or of the last time that the clock was known to be right
+/// Files whose time is that of a build, or of the last time at which the clock was right
 /// (systemd-timesyncd.service(8), systemd(1)).
 const DATED: [&str; 4] = [
     "/usr/lib/clock-epoch",
