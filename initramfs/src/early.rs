@@ -12,7 +12,7 @@ use abide_core::state::{BootKind, BootNote, Lock, Stage, State, Store};
 use abide_core::update::Machine;
 use abide_core::update::reboot;
 use abide_core::update::reboot::Manner;
-use abide_core::update::reconcile::Finding;
+use abide_core::update::reconcile::Course;
 use abide_core::update::step::perform_all;
 
 use crate::{pstore, stranded, trial_units, watchdog};
@@ -45,27 +45,25 @@ pub fn early(root: &Root) -> Result<()> {
     }
 }
 
-/// The note of a boot with nothing under way, which is nearly every boot: the state alone
-/// tells. `None` where it takes a closer look.
+/// The note of a boot with nothing under way, which is nearly every boot: the state tells, and that no
+/// name has a counter that it does not know. `None` where it takes a closer look.
 fn glance(root: &Root) -> Result<Option<BootNote>> {
     let vars = LoaderVars::read_device(&EfiVars::new(root));
     let dirs = BootDirs::find(root, &vars, Access::Glance)?;
-    let update = Store::open(dirs.esp.as_ref()).state().update;
-    let settled = update.is_none_or(|u| {
-        !u.is_counted() && !matches!(u.stage, Stage::Applied | Stage::Testing | Stage::Failed)
-    });
-    if !settled || dirs.needs_sweep()? {
+    let state = Store::open(dirs.esp.as_ref()).state();
+    let is_settled =
+        state.update.as_ref().is_none_or(|u| !u.is_counted() && !u.is_open() && u.stage != Stage::Failed);
+    if !is_settled || dirs.needs_sweep()? || counted_by_others(&dirs, &state)? {
         return Ok(None);
     }
-    Ok(Some(BootNote {
-        boot_id: boot_id(root),
-        kind: BootKind::Committed,
-        attempt: None,
-        attempts: None,
-        slot: None,
-        version: None,
-        because: "no update is on trial".into(),
-        counted: false,
+    Ok(Some(BootNote::committed(boot_id(root), "no update is on trial".into())))
+}
+
+/// Whether an entry has tries that the state knows nothing of: another tool may have begun a trial.
+fn counted_by_others(dirs: &BootDirs, state: &State) -> Result<bool> {
+    let names = dirs.names()?;
+    Ok(names.iter().any(|name| {
+        name.counter().is_some_and(|c| c.left > 0 || c.done > 0) && !state.is_known_good(&name.id())
     }))
 }
 
@@ -85,13 +83,13 @@ enum Act {
 }
 
 /// What to do about a finding, in order.
-fn plan(finding: &Finding) -> Vec<Act> {
+fn plan(course: &Course) -> Vec<Act> {
     let mut acts = vec![];
-    if finding.note.counted {
+    if course.note.counted {
         acts.extend([Act::Guard, Act::BringInCounted]);
     }
-    if !finding.steps.is_empty() || finding.refuse.is_some() {
-        if finding.note.kind == BootKind::Trial {
+    if !course.steps.is_empty() || course.refuse.is_some() {
+        if course.note.kind == BootKind::Trial {
             // Before anything that can fail.
             acts.extend([Act::Mark, Act::Guard]);
         }
@@ -113,16 +111,16 @@ fn find_out(root: &Root) -> Result<Option<String>> {
     if BootNote::read(root).is_some() {
         return Ok(None);
     }
-    let finding = look(root)?;
-    info!("{:?} boot: {}", finding.note.kind, finding.note.because);
-    for act in plan(&finding) {
-        perform(root, &finding, act)?;
+    let mut course = look(root)?;
+    info!("{:?} boot: {}", course.note.kind, course.note.because);
+    for act in plan(&course) {
+        perform(root, &mut course, act)?;
     }
-    Ok(finding.refuse)
+    Ok(course.refuse)
 }
 
 /// Reads what the boot is told from, without mounting the ESP.
-fn look(root: &Root) -> Result<Finding> {
+fn look(root: &Root) -> Result<Course> {
     let mut machine = Machine::survey_boot(root, Access::Glance)?;
     if machine.reconcile().note.kind == BootKind::Fallback {
         machine.panic = last_panic(root, &machine.state());
@@ -130,17 +128,17 @@ fn look(root: &Root) -> Result<Finding> {
     Ok(machine.reconcile())
 }
 
-fn perform(root: &Root, finding: &Finding, act: Act) -> Result<()> {
+fn perform(root: &Root, course: &mut Course, act: Act) -> Result<()> {
     match act {
-        Act::Mark => finding.note.mark(root)?,
+        Act::Mark => course.note.mark(root)?,
         Act::Guard => guard(root),
         Act::BringInCounted => {
             if let Err(e) = trial_units::install_for_counted(root) {
                 warn!("{e}; this boot uses up a try");
             }
         }
-        Act::Change => change(root, finding)?,
-        Act::Note => finding.note.write(root)?,
+        Act::Change => change(root, course)?,
+        Act::Note => course.note.write(root)?,
     }
     Ok(())
 }
@@ -149,18 +147,23 @@ fn perform(root: &Root, finding: &Finding, act: Act) -> Result<()> {
 ///
 /// # Errors
 /// If the ESP cannot be opened. The note is left all the same on a trial, which somebody must end.
-fn change(root: &Root, finding: &Finding) -> Result<()> {
-    let on_trial = finding.note.kind == BootKind::Trial;
+fn change(root: &Root, course: &mut Course) -> Result<()> {
+    let on_trial = course.note.kind == BootKind::Trial;
     let machine = Machine::survey_boot(root, Access::Write);
     if machine.is_err() && on_trial {
-        finding.note.write(root)?;
+        course.note.write(root)?;
     }
     let mut machine = machine?;
-    if let Err(e) = perform_all(&mut machine, &finding.steps) {
+    if let Err(e) = perform_all(&mut machine, &course.steps) {
         error!("{e}");
     }
-    if on_trial && finding.refuse.is_none() {
-        machine.dirs.make_room_for_loader();
+    if course.refuse.is_none() {
+        if on_trial {
+            machine.dirs.make_room_for_loader();
+        }
+    } else if let Err(why) = machine.reboot_leads_elsewhere() {
+        // What was to be changed could not be.
+        course.stay_up(why);
     }
     Ok(())
 }
@@ -199,35 +202,31 @@ fn last_panic(root: &Root, state: &State) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use abide_core::update::finding::{Boot, Finding};
 
-    fn finding(kind: BootKind, refuse: Option<&str>) -> Finding {
-        let note = BootNote {
-            boot_id: String::new(),
-            kind,
-            attempt: None,
-            attempts: None,
-            slot: None,
-            version: None,
-            because: String::new(),
-            counted: false,
-        };
-        Finding { note, steps: vec![], refuse: refuse.map(Into::into) }
+    fn course(kind: BootKind, refuse: Option<&str>) -> Course {
+        Course {
+            finding: Finding { boot: Boot::Committed, entry: None, slot: None, named: vec![] },
+            note: BootNote { kind, ..BootNote::committed(String::new(), String::new()) },
+            steps: vec![],
+            refuse: refuse.map(Into::into),
+        }
     }
 
     #[test]
     fn a_trial_can_end_by_itself_before_the_esp_is_touched() {
-        let acts = plan(&finding(BootKind::Trial, Some("it was given up")));
+        let acts = plan(&course(BootKind::Trial, Some("it was given up")));
         assert_eq!(acts, [Act::Mark, Act::Guard, Act::Change, Act::Note]);
     }
 
     #[test]
     fn a_boot_with_nothing_to_change_never_opens_the_esp_to_write() {
-        assert_eq!(plan(&finding(BootKind::Committed, None)), [Act::Note]);
+        assert_eq!(plan(&course(BootKind::Committed, None)), [Act::Note]);
     }
 
     #[test]
     fn a_committed_system_whose_boots_are_counted_gets_the_unit_that_gives_tries_back() {
-        let mut counted = finding(BootKind::Committed, None);
+        let mut counted = course(BootKind::Committed, None);
         counted.note.counted = true;
         assert_eq!(plan(&counted), [Act::Guard, Act::BringInCounted, Act::Note]);
     }

@@ -5,21 +5,19 @@ use std::fs;
 use log::{error, warn};
 
 use abide_core::boot::Access;
-use abide_core::boot::model::osrel::OsRelease;
-use abide_core::config::BootConfig;
+use abide_core::config::{BootConfig, OnFailure};
 use abide_core::disk::Slots;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote, Phase, Verdict};
+use abide_core::update::kernel::SYSROOT;
 use abide_core::update::reboot;
 use abide_core::update::reboot::Manner;
-use abide_core::update::{Machine, trial};
+use abide_core::update::trial::Ended;
+use abide_core::update::{Machine, kernel, trial};
 
 use crate::early::early;
 use crate::trial_units;
-
-/// Where the initramfs mounts the root.
-const SYSROOT: &str = "/sysroot";
 
 /// What systemd starts after switch-root without `init=` (`do_reexecute`, systemd 252 to 262),
 /// except for the shell, which nobody can use on an unattended machine.
@@ -42,8 +40,18 @@ pub fn root(root: &Root) -> Result<()> {
     let mut machine = Machine::survey_boot(root, Access::Write)?;
     if let Err(why) = verify_root(root, &note) {
         error!("{why}");
-        give_up(&mut machine, Phase::Initramfs, &why.to_string());
-        return reboot::request(root, Manner::Immediate);
+        let verdict = Verdict { phase: Phase::Initramfs, reason: why.to_string(), checks: vec![] };
+        return match trial::end(&mut machine, verdict, OnFailure::Rollback) {
+            Ok(Ended::Stay(why)) => {
+                error!("{why}");
+                BootNote::unknown(note.boot_id, why.to_string()).write(root)
+            }
+            Ok(Ended::Reboot | Ended::NotOnTrial) => reboot::request(root, Manner::Immediate),
+            Err(e) => {
+                error!("{e}; this try is lost");
+                reboot::request(root, Manner::Immediate)
+            }
+        };
     }
     if let Err(why) = find_init(root) {
         // PID 1 would freeze when it finds out, and only a watchdog would end that.
@@ -71,13 +79,10 @@ fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
         }
     }
     let Some(staged) = &note.version else { return Ok(()) };
-    let sysroot = Root::at(root.path(SYSROOT));
-    let release = ["/etc/os-release", "/usr/lib/os-release"]
-        .into_iter()
-        .find_map(|p| fs::read_to_string(sysroot.resolve(p).ok()?).ok())
+    let release = kernel::os_release(&Root::at(root.path(SYSROOT)))
         .ok_or_else(|| Error::Failed("the mounted root has no os-release".into()))?;
-    let carried = OsRelease::parse(&release).image_version().unwrap_or_default().to_owned();
-    if carried == *staged {
+    let carried = release.image_version().unwrap_or_default();
+    if carried == staged {
         return Ok(());
     }
     Err(Error::Failed(format!("the mounted root is version {carried:?}, but {staged} was staged")))
@@ -98,12 +103,5 @@ fn find_init(root: &Root) -> Result<()> {
         None => {
             Err(Error::Failed(format!("the mounted root has no init (looked for {})", candidates.join(", "))))
         }
-    }
-}
-
-fn give_up(machine: &mut Machine, phase: Phase, reason: &str) {
-    let verdict = Verdict { phase, reason: reason.to_owned(), checks: vec![] };
-    if let Err(e) = abide_core::update::rollback::give_up(machine, Some(verdict)) {
-        error!("{e}; this try is lost");
     }
 }

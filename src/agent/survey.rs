@@ -12,8 +12,9 @@ use abide_core::boot::Access;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
-use abide_core::state::{BootKind, Failure, Stage, State, Update};
+use abide_core::state::{Failure, Stage, State, Update};
 use abide_core::update::Machine;
+use abide_core::update::finding::Boot;
 
 /// The file of the survey, for this boot.
 const FILE: &str = "/run/abide/update-facts.json";
@@ -121,10 +122,11 @@ pub fn leave_survey(root: &Root, config: &Config) -> Result<()> {
 }
 
 fn trial(machine: &Machine) -> TrialState {
-    let Err(e) = machine.refuse_on_trial() else { return TrialState::Committed };
-    let is_trial = machine.note.as_ref().is_some_and(|note| note.kind == BootKind::Trial)
-        || machine.reconcile().note.kind == BootKind::Trial;
-    if is_trial { TrialState::OnTrial } else { TrialState::Unknown(e.to_string()) }
+    match machine.finding().boot {
+        Boot::Committed | Boot::Fallback => TrialState::Committed,
+        Boot::Trial { .. } => TrialState::OnTrial,
+        Boot::Unknown(contradiction) => TrialState::Unknown(contradiction.to_string()),
+    }
 }
 
 fn waiting(state: &State) -> Option<InSlot> {

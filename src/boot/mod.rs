@@ -2,7 +2,6 @@
 //! names of new entries, the firmware's boot options, the words of a kernel's command line.
 
 pub mod directory_room;
-pub mod features;
 pub mod firmware;
 pub mod kernel_args;
 pub mod listing;

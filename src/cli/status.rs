@@ -67,6 +67,8 @@ fn text(status: &Status, checks: &[health::CheckResult]) -> String {
     }
     if status.slots.is_empty() {
         lines.push(format!("no slots found; this boot: {boot}"));
+    } else if !status.slots.iter().any(|slot| slot.running) {
+        lines.push(format!("this boot: {boot}"));
     }
     if let Some(update) = &status.update {
         let mut line = format!("update   {:<12} {}", update.version, update.user_status);

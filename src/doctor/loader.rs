@@ -1,6 +1,5 @@
 //! A boot loader that lacks something that Abide needs.
 
-use crate::boot::features::boot_counting;
 use crate::doctor::finding::Finding;
 use abide_core::boot::LoaderVars;
 use abide_core::boot::model::quirks::release;
@@ -35,7 +34,7 @@ pub(super) fn look(vars: &LoaderVars) -> Vec<Finding> {
                 .remedy("update it with `bootctl update`"),
         ];
     }
-    if boot_counting(vars) == Some(false) {
+    if vars.boot_counting() == Some(false) {
         return vec![
             Finding::error("loader-without-counting", format!("{info} reports that it does not count boots"))
                 .because("it would boot a failed update forever")

@@ -14,7 +14,9 @@ use abide_core::update::step::{STAGED_UKI, Step, perform_all};
 
 use crate::update::refusal::refuse_failed;
 use crate::update::staged;
-use crate::update::switch::{Loader, Switch, demote, free_stem, plan_switch, remember_running};
+use crate::update::switch::{
+    Loader, Switch, demote, free_stem, plan_switch, refuse_uncounted, remember_running,
+};
 
 /// The result of `apply`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
             staged::entry(machine, &stem)?
         }
     };
+    refuse_uncounted(&machine.vars)?;
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
     let switch = plan_switch(loader, &machine.entries, &new, &running.id(), tries)?;

@@ -5,6 +5,7 @@ use abide_core::boot::Entry;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, BootKind, Previous, Stage, State, Update};
 
+use abide_core::update::finding::Kind;
 use abide_core::update::machine::Machine;
 use abide_core::update::outcome::committed_state;
 use abide_core::update::renames::{find, rename};
@@ -58,6 +59,10 @@ fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
         .as_ref()
         .filter(|u| matches!(u.stage, Stage::Applied | Stage::Testing))
         .ok_or_else(|| Error::Nothing("no update is on trial; nothing to commit".into()))?;
+    let doubt = machine.finding().contradiction().cloned().filter(|found| found.kind != Kind::GivenUp);
+    if let Some(doubt) = doubt {
+        return Err(Error::Refused(format!("{} cannot be committed: {doubt}", update.version)));
+    }
     if !machine.runs(update) {
         return Err(Error::Nothing(format!(
             "the running system is not the one on trial ({}); nothing to commit",

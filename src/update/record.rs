@@ -2,7 +2,7 @@
 
 use abide_core::boot::Entry;
 use abide_core::disk::RootArg;
-use abide_core::state::{Previous, Stage, Update};
+use abide_core::state::{Previous, Reboots, Stage, Update};
 use abide_core::update::machine::Machine;
 
 /// The system of `entry`, which boots next, on trial; `previous` is the one that it replaces.
@@ -24,5 +24,6 @@ pub fn of_entry(machine: &Machine, entry: &Entry, previous: Previous, tries: u32
         verdict: None,
         ended: None,
         counted: false,
+        reboots: Reboots::default(),
     }
 }

@@ -14,7 +14,7 @@ use abide_core::update::step::{Step, entries_after, perform_all};
 use crate::update::rearm::plan_disarm;
 use crate::update::record;
 use crate::update::refusal::refuse_failed;
-use crate::update::switch::{Loader, Switch, demote, plan_switch, remember_running};
+use crate::update::switch::{Loader, Switch, demote, plan_switch, refuse_uncounted, remember_running};
 
 /// What a rollback did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,7 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
     let entries = entries_after(&machine.entries, &steps);
     let after = |entry: Entry| find(&entries, &entry.id()).cloned().unwrap_or(entry);
     let (running, entry) = (after(running), after(entry));
+    refuse_uncounted(&machine.vars)?;
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
     let plain = entry.renamed(entry.name.plain());

@@ -1,9 +1,11 @@
 //! Making the loader choose another entry, checked against the loader's model first.
 
+use log::warn;
+
 use crate::boot::names::untried;
 use crate::boot::simulation::boot;
 use abide_core::boot::model::choice::{Settings, choose};
-use abide_core::boot::{Entry, Quirks};
+use abide_core::boot::{Entry, LoaderVars, Quirks};
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Installed, State};
@@ -88,6 +90,28 @@ fn does_what_is_meant(loader: Loader<'_>, entries: &[Entry], trial: &Entry, runn
         (entries, settings) = (next.entries, next.settings);
     }
     Ok(())
+}
+
+/// A loader that says that it does not count boots an update that does not come up for ever.
+///
+/// # Errors
+/// [`Error::Refused`] if it says so. If it says nothing, that is logged.
+pub fn refuse_uncounted(vars: &LoaderVars) -> Result<()> {
+    match vars.boot_counting() {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::Refused(format!(
+            "the boot loader ({}) says that it does not count boots: a trial that does not come up would be \
+             booted for ever; install systemd-boot with `bootctl install`",
+            vars.info.as_deref().unwrap_or("unknown")
+        ))),
+        None => {
+            warn!(
+                "the boot loader does not say whether it counts boots (LoaderFeatures); if it does not, a trial that \
+                 does not come up is booted for ever"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Asks the model whether `wanted` is what boots from now on, once `entries` are there.

@@ -13,5 +13,6 @@ mod lives;
 mod mutation;
 mod session;
 mod volume;
+mod witnesses;
 mod world;
 mod write;

@@ -166,6 +166,9 @@ impl Session<'_> {
                 boot_id: self.boot_id.clone(),
                 note: self.note.clone(),
                 slots: Some(slots()),
+                mounted: Some(self.system.0),
+                kexec: Some(false),
+                version: Some(self.system.1.to_owned()),
                 now: "2026-01-01T00:00:00Z".into(),
             },
         )

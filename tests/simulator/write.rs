@@ -3,7 +3,9 @@
 use std::io::Cursor;
 
 use abide::disk::role::Role;
-use abide::update::write::{EspSpace, ImageSummary, PartitionSummary, PlanInput, WritePlan, begin, end};
+use abide::update::write::{
+    EspSpace, ImageSummary, PartitionSummary, PlanInput, WritePlan, begin, end, target,
+};
 use abide_core::boot::Volume;
 use abide_core::boot::model::uki;
 use abide_core::disk::SlotName;
@@ -27,8 +29,8 @@ pub fn write(session: &mut Session<'_>, version: Version) -> Result<()> {
 
 fn steps(session: &mut Session<'_>, version: Version) -> Result<()> {
     let mut machine = session.change()?;
-    machine.refuse_on_trial()?;
-    let slot = session.target();
+    let slot = target(&machine)?.slot;
+    assert_eq!(slot, session.target(), "the slot that runs was to be overwritten");
     let bytes = bytes_of((slot, version));
     let digest = abide_core::hex::encode(&Sha256::digest(version.as_bytes()));
     let plan = plan(&machine, &bytes, &digest)?;
@@ -69,7 +71,9 @@ fn half_write(session: &mut Session<'_>, slot: SlotName) {
     session.harvest("write: the slot is half written");
 }
 
-fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<WritePlan> {
+/// What is to be done before and after the slot is written.
+pub fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<WritePlan> {
+    let beside = target(machine)?;
     let uki = uki::read(Cursor::new(bytes), true).map_err(|e| Error::Image(e.to_string()))?;
     PlanInput {
         image: ImageSummary {
@@ -82,12 +86,17 @@ fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<WritePlan> {
         state: &machine.state(),
         entries: &machine.entries,
         slots: &slots(),
-        running: machine.running_slot()?,
-        running_entry: &machine.running_entry()?.id(),
+        running: beside.slot.other(),
+        running_entry: &beside.running.id(),
         space: EspSpace::of(machine.dirs.esp.as_ref())?,
         image_id: None,
         no_panic: abide::config::OnMissing::Warn,
         scratch: uuid::Uuid::nil(),
     }
     .plan()
+}
+
+/// Makes the slot unbootable and stages the UKI: what comes before its first byte is overwritten.
+pub fn begin_at(machine: &mut Machine, plan: &WritePlan, bytes: &[u8]) -> Result<Uki> {
+    begin(machine, plan, &mut Cursor::new(bytes))
 }

@@ -9,7 +9,7 @@ use abide_core::boot::model::choice::choose;
 use abide_core::boot::{Access, BootDirs, BootPartition, Counter, EfiVars, LoaderVars};
 use abide_core::disk::RootArg;
 use abide_core::root::Root;
-use abide_core::state::{Stage, State, Store, Uki, Update};
+use abide_core::state::{Reboots, Stage, State, Store, Uki, Update};
 use sha2::{Digest, Sha256};
 
 use crate::process::{Run, abide, executable, program};
@@ -204,6 +204,7 @@ impl Tree {
             verdict: None,
             ended: None,
             counted: false,
+            reboots: Reboots::default(),
         });
         store.save(dirs.esp.as_ref(), &state).unwrap();
     }

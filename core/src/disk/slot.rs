@@ -131,8 +131,13 @@ impl Slots {
     /// `None` if it names neither, or if what it names could be both.
     #[must_use]
     pub fn of_cmdline(&self, cmdline: &str) -> Option<SlotName> {
-        let root = RootArg::parse(cmdline)?;
-        match (self.a.is(&root), self.b.is(&root)) {
+        self.of_root(&RootArg::parse(cmdline)?)
+    }
+
+    /// The slot that a root means. `None` if it is neither, or could be both.
+    #[must_use]
+    pub fn of_root(&self, root: &RootArg) -> Option<SlotName> {
+        match (self.a.is(root), self.b.is(root)) {
             (true, false) => Some(SlotName::A),
             (false, true) => Some(SlotName::B),
             _ => None,

@@ -62,6 +62,27 @@ pub struct BootNote {
 }
 
 impl BootNote {
+    /// The note of a boot that is neither committed nor on trial, and why.
+    #[must_use]
+    pub fn unknown(boot_id: String, because: String) -> Self {
+        Self { kind: BootKind::Unknown, ..Self::committed(boot_id, because) }
+    }
+
+    /// The note of a committed boot, and how that was told.
+    #[must_use]
+    pub fn committed(boot_id: String, because: String) -> Self {
+        Self {
+            boot_id,
+            kind: BootKind::Committed,
+            attempt: None,
+            attempts: None,
+            slot: None,
+            version: None,
+            because,
+            counted: false,
+        }
+    }
+
     /// The note of this very boot; one from another boot does not count.
     #[must_use]
     pub fn read(root: &Root) -> Option<Self> {

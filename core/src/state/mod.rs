@@ -10,7 +10,7 @@ pub mod state_file;
 pub use boot_note::{BootKind, BootNote};
 pub use lock::Lock;
 pub use saved_state::{
-    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Remedy, Stage, State, TrialBoot,
-    Uki, Unhealthy, Update, Verdict,
+    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Reboots, Remedy, Stage, State,
+    TrialBoot, Uki, Unhealthy, Update, Verdict,
 };
 pub use state_file::{STATE_DIR, Store};

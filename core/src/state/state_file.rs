@@ -35,6 +35,8 @@ const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(5), Duration
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     newest: Option<Generation>,
+    /// What counts where there is none.
+    nothing: State,
 }
 
 #[derive(Debug, Clone)]
@@ -53,13 +55,19 @@ impl Store {
             .enumerate()
             .filter_map(|(file, path)| read_generation(esp, path, file))
             .max_by_key(|g| g.sequence);
-        Self { newest }
+        Self { newest, nothing: State::default() }
     }
 
     /// The newest valid generation, or an empty state.
     #[must_use]
     pub fn state(&self) -> State {
-        self.newest.as_ref().map(|g| g.state.clone()).unwrap_or_default()
+        self.current().clone()
+    }
+
+    /// As [`Store::state`], to look at.
+    #[must_use]
+    pub fn current(&self) -> &State {
+        self.newest.as_ref().map_or(&self.nothing, |newest| &newest.state)
     }
 
     /// Makes `state` the newest generation; durable when this returns.

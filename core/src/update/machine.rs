@@ -13,15 +13,15 @@ use crate::disk::{RootArg, SlotName, Slots};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 use crate::state::boot_note::boot_id;
-use crate::state::{BootKind, BootNote, Stage, State, Store, Update};
+use crate::state::{BootNote, State, Store, Update};
 
 use crate::update::clock;
+use crate::update::finding::{Boot, Contradiction, Finding, Identity, Kind, Witnesses};
+use crate::update::guard::Guard;
+use crate::update::kernel;
 use crate::update::overrides::Override;
-use crate::update::reconcile::{Evidence, Finding};
-use crate::update::renames::find;
+use crate::update::reconcile::{Course, Evidence};
 use crate::update::step::{Effects, STAGED_UKI, Step, entries_after, perform_all};
-
-const CMDLINE: &str = "/proc/cmdline";
 
 /// The machine as it was found, kept up to date with what is done to it.
 #[derive(Debug)]
@@ -46,10 +46,18 @@ pub struct Machine {
     pub note: Option<BootNote>,
     /// The slots; none where the disk does not show them.
     pub slots: Option<Slots>,
+    /// The slot that the root is mounted from, where the mount tells.
+    pub mounted: Option<SlotName>,
+    /// Whether another kernel has started this one, where that is known.
+    pub kexec: Option<bool>,
+    /// The version that the running system states of itself.
+    pub version: Option<String>,
     /// When it was surveyed, for records.
     pub now: String,
     /// What a kernel that panicked in a trial boot left behind; for whoever has looked for it.
     pub panic: Option<String>,
+    kernel: Option<RootArg>,
+    selected: Option<String>,
     needs_sweep: bool,
     store: Store,
     efi: EfiVars,
@@ -70,6 +78,12 @@ pub struct Sources {
     pub note: Option<BootNote>,
     /// The slots; none where the disk does not show them.
     pub slots: Option<Slots>,
+    /// The slot that the root is mounted from, where the mount tells.
+    pub mounted: Option<SlotName>,
+    /// Whether another kernel has started this one, where that is known.
+    pub kexec: Option<bool>,
+    /// The version that the running system states of itself.
+    pub version: Option<String>,
     /// The time, for records.
     pub now: String,
 }
@@ -90,6 +104,9 @@ impl Machine {
                 None
             }
         };
+        if let Some(slots) = &machine.slots {
+            machine.mounted = kernel::mounted_slot(root, slots)?;
+        }
         Ok(machine)
     }
 
@@ -113,10 +130,13 @@ impl Machine {
         let sources = Sources {
             dirs: BootDirs::find(root, &vars, access)?,
             vars,
-            cmdline: std::fs::read_to_string(root.path(CMDLINE)).unwrap_or_default(),
+            cmdline: kernel::cmdline(root),
             boot_id: boot_id(root),
             note: BootNote::read(root),
             slots: None,
+            mounted: None,
+            kexec: kernel::started_by_kexec(root),
+            version: kernel::running_version(root),
             now: clock::now(),
         };
         Self::survey_sources(root, sources)
@@ -127,18 +147,24 @@ impl Machine {
     /// # Errors
     /// [`Error::Boot`] if the ESP cannot be read.
     pub fn survey_sources(root: &Root, sources: Sources) -> Result<Self> {
-        let Sources { dirs, vars, cmdline, boot_id, note, slots, now } = sources;
+        let Sources { dirs, vars, cmdline, boot_id, note, slots, mounted, kexec, version, now } = sources;
         let quirks = vars.quirks();
         Ok(Self {
             root: root.clone(),
             entries: dirs.entries(&quirks)?,
             settings: vars.settings(entries::loader_conf(&dirs, quirks.single_quotes)?),
             quirks,
+            kernel: RootArg::parse(&cmdline),
+            selected: vars.selected.as_deref().map(fold_id),
             vars,
             cmdline,
+            // A note of another boot does not count.
+            note: note.filter(|note| note.boot_id == boot_id),
             boot_id,
-            note,
             slots,
+            mounted,
+            kexec,
+            version,
             now,
             panic: None,
             needs_sweep: dirs.needs_sweep()?,
@@ -160,90 +186,122 @@ impl Machine {
         &self.efi
     }
 
-    /// What this boot is and what is left to do, from what is on the disk.
+    /// All that says something about this boot.
     #[must_use]
-    pub fn reconcile(&self) -> Finding {
-        let (state, root, selected) = (self.state(), RootArg::parse(&self.cmdline), self.selected());
-        let evidence = Evidence {
-            state: &state,
+    pub fn witnesses(&self) -> Witnesses<'_> {
+        Witnesses {
+            kernel: self.kernel.as_ref(),
+            mounted: self.mounted,
+            selected: self.selected.as_deref(),
+            kexec: self.kexec,
+            version: self.version.as_deref(),
             entries: &self.entries,
-            root: root.as_ref(),
-            selected: selected.as_deref(),
+            slots: self.slots.as_ref(),
+            state: self.store.current(),
+            note: self.note.as_ref(),
             boot_id: &self.boot_id,
-            now: &self.now,
-            panic: self.panic.as_deref(),
-        };
-        let mut finding = evidence.reconcile();
-        if finding.refuse.is_some() {
-            self.do_not_come_back(&mut finding);
+        }
+    }
+
+    /// What this boot is, from all witnesses at once.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        Finding::of(&self.witnesses())
+    }
+
+    /// What this boot is and what is left to do about it.
+    #[must_use]
+    pub fn reconcile(&self) -> Course {
+        let evidence = Evidence { witnesses: self.witnesses(), now: &self.now, panic: self.panic.as_deref() };
+        let mut course = evidence.reconcile();
+        if course.refuse.is_some() {
+            self.do_not_come_back(&mut course);
         }
         if self.needs_sweep {
-            finding.steps.insert(0, Step::Sweep);
+            course.steps.insert(0, Step::Sweep);
         }
-        finding
+        course
     }
 
     /// A boot that must not go on ends in another one, which must not be the same again: what pins
-    /// this entry in a variable is cleared. Where something pins it that is not Abide's to change, the
-    /// boot goes on, since a machine that is up can be helped and one that reboots for ever cannot.
-    fn do_not_come_back(&self, finding: &mut Finding) {
-        let next = |settings: &Settings| {
-            choose(&entries_after(&self.entries, &finding.steps), settings, &self.quirks)
-        };
-        let cleared = self.settings_for_trial();
-        let again = next(&cleared).filter(|c| c.because.is_pinned() && Some(c.entry.id()) == self.selected());
-        if let Some(choice) = again {
-            let why = finding.refuse.take().unwrap_or_default();
-            finding.note.kind = BootKind::Unknown;
-            finding.note.because =
-                format!("{why}; it goes on all the same, because it would boot again: {}", choice.because);
-            return;
+    /// this entry in a variable is cleared. Where the loader would boot it again all the same, the
+    /// boot goes on, since a machine that is up can be repaired and one that reboots for ever cannot.
+    fn do_not_come_back(&self, course: &mut Course) {
+        let after = entries_after(&self.entries, &course.steps);
+        match self.leads_elsewhere(&after, &self.settings_for_trial()) {
+            Ok(()) => course.steps.extend(self.pins_to_clear()),
+            Err(found) => {
+                let why = course.refuse.take().unwrap_or_default();
+                course.stay_up(Contradiction::new(found.kind, format!("{why}; {}", found.seen)));
+            }
         }
-        finding.steps.extend(self.pins_to_clear());
     }
 
-    /// Whether this boot came from the slot of `update`.
+    /// Asks the model of the loader whether a reboot now leads to another boot than this one: another
+    /// entry, or the next counted try of this one.
+    ///
+    /// # Errors
+    /// The contradiction, where it does not: the machine had better stay up.
+    pub fn reboot_leads_elsewhere(&self) -> std::result::Result<(), Contradiction> {
+        self.leads_elsewhere(&self.entries, &self.settings)
+    }
+
+    fn leads_elsewhere(
+        &self,
+        entries: &[Entry],
+        settings: &Settings,
+    ) -> std::result::Result<(), Contradiction> {
+        let seen = match choose(entries, settings, &self.quirks) {
+            None => "the boot loader would find no entry at all".to_owned(),
+            Some(next) => {
+                let is_same = self.booted_entry().is_some_and(|entry| entry.id() == next.entry.id());
+                let is_counted = next.entry.name.counter().is_some_and(|counter| counter.left > 0);
+                if !is_same || is_counted && self.vars.boot_counting() != Some(false) {
+                    return Ok(());
+                }
+                format!("the boot loader would boot {} again: {}", next.entry.id(), next.because)
+            }
+        };
+        Err(Contradiction::new(Kind::NowhereElse, seen))
+    }
+
+    /// Whether this boot came from the entry of `update`.
     #[must_use]
     pub fn runs(&self, update: &Update) -> bool {
-        let root = RootArg::parse(&self.cmdline);
-        let other = self.selected().is_some_and(|id| update.previous.as_ref().is_some_and(|p| p.entry == id));
-        root.is_some() && root == RootArg::parse(&update.root) && !other
+        let witnesses = self.witnesses();
+        let is_root = RootArg::parse(&update.root)
+            .is_some_and(|root| witnesses.kernel.is_some_and(|kernel| witnesses.is_same_root(kernel, &root)));
+        is_root && Identity::of(&witnesses).is_of(&update.entry)
     }
 
     /// Id of the entry that the loader says it booted.
     #[must_use]
     pub fn selected(&self) -> Option<String> {
-        self.vars.selected.as_deref().map(fold_id)
+        self.selected.clone()
     }
 
-    /// The entry that the loader booted: the one that it names if that boots this root,
-    /// else the only one that boots this root.
+    /// The entry that the running system was started from, where the witnesses agree on it.
     #[must_use]
     pub fn booted_entry(&self) -> Option<&Entry> {
-        let root = RootArg::parse(&self.cmdline);
-        let same_root = |e: &&Entry| root.is_some() && e.options.as_deref().and_then(RootArg::parse) == root;
-        let selected = self.selected();
-        let mut named: Vec<&Entry> = self.entries.iter().filter(|e| Some(e.id()) == selected).collect();
-        // Of two with one id the loader says which it counted.
-        named.sort_by_key(|e| Some(e.path()) != self.vars.boot_count_path);
-        if let Some(entry) = named.iter().find(|e| same_root(e) || e.options.is_none()) {
-            return Some(entry);
-        }
-        let mut of_root = self.entries.iter().filter(same_root);
-        of_root.next().filter(|_| of_root.next().is_none())
+        let entry = Identity::of(&self.witnesses()).entry?;
+        // Of two names the loader says which it counted.
+        let counted = |e: &&Entry| e.id() == entry.id() && Some(e.path()) == self.vars.boot_count_path;
+        self.entries.iter().find(counted).or(Some(entry))
     }
 
     /// The slot that runs.
     ///
     /// # Errors
-    /// [`Error::Failed`] if there are no slots or the running one cannot be told.
+    /// [`Error::Failed`] if there are no slots or the running one cannot be told, [`Error::Refused`] if the
+    /// witnesses contradict each other.
     pub fn running_slot(&self) -> Result<SlotName> {
-        let slots = self.slots()?;
-        if let Some(slot) = slots.mounted_at(&self.root, "/")?.or_else(|| slots.of_cmdline(&self.cmdline)) {
-            return Ok(slot);
+        self.slots()?;
+        let witnesses = self.witnesses();
+        let identity = Identity::of(&witnesses);
+        if let Some(doubt) = identity.doubt {
+            return Err(Error::Refused(format!("it is not certain which slot runs: {doubt}")));
         }
-        let by_entry = self.selected().and_then(|id| find(&self.entries, &id));
-        by_entry.and_then(|e| slots.of_cmdline(e.options.as_deref()?)).ok_or_else(|| {
+        identity.slot.ok_or_else(|| {
             Error::Failed(
                 "cannot tell which slot is running: the kernel's root= names neither of them".into(),
             )
@@ -267,19 +325,9 @@ impl Machine {
     /// The entry that this system was booted from.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is not among the entries.
+    /// [`Error::Refused`] if the witnesses do not agree on one, or it is not among the entries.
     pub fn running_entry(&self) -> Result<Entry> {
-        let root = RootArg::parse(&self.cmdline);
-        let same_root = |e: &&Entry| root.is_some() && e.options.as_deref().and_then(RootArg::parse) == root;
-        if let Some(entry) = self.selected().and_then(|id| find(&self.entries, &id)).filter(same_root) {
-            return Ok(entry.clone());
-        }
-        let slot = self.running_slot()?;
-        self.entry_of_slot(slot).ok_or_else(|| {
-            Error::Refused(format!(
-                "no boot entry on the ESP boots the running slot {slot}; there would be nothing to fall back to"
-            ))
-        })
+        Guard::new(&self.witnesses()).certain().cloned()
     }
 
     /// The entry that boots a slot: a good one first, then the newest.
@@ -297,31 +345,38 @@ impl Machine {
         })
     }
 
-    /// Refuses while the running system is itself on trial, or was given up.
+    /// Refuses while the running system is itself on trial, or is not known to be good.
     ///
     /// # Errors
-    /// [`Error::Refused`] with EVE's words for it.
+    /// [`Error::Refused`], on a trial with EVE's words for it, else with the contradiction and what to do.
     pub fn refuse_on_trial(&self) -> Result<()> {
-        let finding = self.reconcile();
-        let update = self.state().update;
-        // An update for the other slot can only have come after this boot was committed.
-        let uncommitted = |slot: Option<SlotName>| {
-            update.is_none_or(|u| u.stage != Stage::Committed && slot.is_none_or(|slot| slot == u.slot))
-        };
-        let noted = self.note.as_ref().is_some_and(|n| n.kind == BootKind::Trial && uncommitted(n.slot));
-        if finding.note.kind == BootKind::Trial || noted {
-            return Err(Error::Refused(
+        match self.finding().boot {
+            Boot::Committed | Boot::Fallback => Ok(()),
+            Boot::Trial { .. } => Err(Error::Refused(
                 "the running system is on trial: waiting for it to finish testing before updating again"
                     .into(),
-            ));
+            )),
+            Boot::Unknown(contradiction) => {
+                Err(Error::Refused(format!("the running system is not known to be good: {contradiction}")))
+            }
         }
-        if finding.note.kind == BootKind::Unknown {
-            return Err(Error::Refused(format!(
-                "the running system is not known to be good ({}); reboot into the one that is",
-                finding.note.because
-            )));
-        }
-        Ok(())
+    }
+
+    /// Refuses unless the slot `target` may be overwritten: see [`Guard::overwrite`].
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason and what to do.
+    pub fn refuse_to_overwrite(&self, target: SlotName) -> Result<()> {
+        Guard::new(&self.witnesses()).overwrite(target)
+    }
+
+    /// Refuses unless nothing boots the slot `target` any more and it may be overwritten: to be asked before its
+    /// first byte is.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason and what to do.
+    pub fn refuse_to_overwrite_now(&self, target: SlotName) -> Result<()> {
+        Guard::new(&self.witnesses()).overwrite_now(target)
     }
 
     /// The loader's settings once the variables that Abide clears are gone.
@@ -355,6 +410,7 @@ impl Machine {
 impl Effects for Machine {
     fn perform(&mut self, step: &Step) -> Result<()> {
         debug!("{step:?}");
+        Guard::new(&self.witnesses()).permit(step)?;
         match step {
             Step::Save(state) => self.store.save(self.dirs.esp.as_ref(), state),
             Step::Rename { partition, from, to } => {

@@ -1,9 +1,13 @@
 //! What this boot is in the life of an update, and how a trial is given up.
 //!
-//! What to do is decided by pure functions over what was read ([`reconcile`]); [`step`]
-//! does it, one small operation at a time, each safe to be cut off after and to be repeated.
+//! [`finding`] tells what the boot is, from all witnesses at once, and [`reconcile`] what follows; both are
+//! pure. [`step`] does it, one small operation at a time, each safe to be cut off after and to be
+//! repeated. What cannot be undone passes [`guard`] first.
 
 pub mod clock;
+pub mod finding;
+pub mod guard;
+pub mod kernel;
 pub mod machine;
 pub mod outcome;
 pub mod overrides;

@@ -1,34 +1,29 @@
-//! Where things stand, found out from what is on the disk.
+//! What follows from what a boot is: what is written down, which names change, and whether it goes on.
 //!
 //! Runs at the start of every stage. Whatever happened since the state was saved
 //! (a power cut, the loader counting, another tool renaming an entry), this
-//! finds the truth and says what finishes or undoes it. Running it again on
-//! what it left changes nothing.
+//! says what finishes or undoes it. Running it again on what it left changes nothing.
 
-use crate::boot::{Counter, Entry};
-use crate::disk::RootArg;
+use crate::boot::Counter;
 use crate::state::{BootKind, BootNote, Phase, Stage, State, TrialBoot, Update, Verdict};
 
+use crate::update::finding::case::Case;
+use crate::update::finding::{Boot, Contradiction, Finding, Identity, Kind, Witnesses};
 use crate::update::outcome::{
     autopsy, committed_state, ended_state, failed_state, furthest, never_finished, tries_used,
 };
-use crate::update::renames::{find, mark_bad, restore};
+use crate::update::renames::{mark_bad, restore};
 use crate::update::step::Step;
 
-/// What a boot can be told from.
+/// A given-up trial that comes back, and a reboot that does not help, end after so many reboots more than
+/// the update has tries.
+const SPARE_REBOOTS: u32 = 3;
+
+/// What a boot can be told from, and what goes into records.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// What is remembered.
-    pub state: &'a State,
-    /// Every boot entry on the ESP and XBOOTLDR.
-    pub entries: &'a [Entry],
-    /// The value of `root=` that this kernel was given; the UKI says it, so it
-    /// tells which system runs whatever the firmware claims.
-    pub root: Option<&'a RootArg>,
-    /// Id of the entry that the loader says it selected; a second witness, never the only one.
-    pub selected: Option<&'a str>,
-    /// The kernel's id of this boot.
-    pub boot_id: &'a str,
+    /// What says something about this boot.
+    pub witnesses: Witnesses<'a>,
     /// Now, for records.
     pub now: &'a str,
     /// What a kernel that panicked in one of the trial boots left behind, where the firmware kept it.
@@ -37,7 +32,9 @@ pub struct Evidence<'a> {
 
 /// What this boot is, and what must be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct Course {
+    /// What this boot is.
+    pub finding: Finding,
     /// For `/run/abide` and everything that runs later in this boot.
     pub note: BootNote,
     /// What brings the disk in line, in order; empty where nothing is left to do.
@@ -46,159 +43,106 @@ pub struct Finding {
     pub refuse: Option<String>,
 }
 
+impl Course {
+    /// Has the boot go on after all, as one that is unknown.
+    pub fn stay_up(&mut self, contradiction: Contradiction) {
+        self.refuse = None;
+        (self.note.kind, self.note.because) = (BootKind::Unknown, contradiction.to_string());
+        self.finding.boot = Boot::Unknown(contradiction);
+    }
+}
+
 impl Evidence<'_> {
-    /// Finds out what this boot is.
+    /// Finds out what this boot is, and what follows.
     #[must_use]
-    pub fn reconcile(&self) -> Finding {
-        let Some(update) = &self.state.update else {
-            return self.committed(vec![], "no update in flight");
-        };
-        match update.stage {
-            Stage::Writing | Stage::Staged => self.committed(vec![], "an update is staged, not applied"),
-            Stage::Committed if update.is_counted() => self.counted(update),
-            Stage::Committed => self.committed(vec![], "the update was committed"),
-            Stage::Failed if self.runs(update) => self.found(
-                BootKind::Unknown,
-                update,
-                vec![],
-                "this image failed before; it was chosen by hand",
-            ),
-            Stage::Failed => self.committed(restore(update, self.entries), "the last update failed"),
-            Stage::Applied | Stage::Testing if self.runs(update) => self.on_trial_root(update),
-            Stage::Applied | Stage::Testing => self.beside_trial(update),
-        }
-    }
-
-    /// Whether this boot came from the slot that the update was written to.
-    #[must_use]
-    pub fn runs(&self, update: &Update) -> bool {
-        let by_root = self.root.is_some() && self.root == RootArg::parse(&update.root).as_ref();
-        let other_selected =
-            self.selected.is_some_and(|id| update.previous.as_ref().is_some_and(|p| p.entry == id));
-        by_root && !other_selected
-    }
-
-    fn on_trial_root(&self, update: &Update) -> Finding {
-        match find(self.entries, &update.entry).map(|e| e.name.counter()) {
-            None => self.found(BootKind::Unknown, update, vec![], "the entry on trial has disappeared"),
-            // Somebody, perhaps we ourselves before a power cut, has blessed it.
-            Some(None) => {
-                let state = committed_state(self.state, update, self.now);
-                self.committed(vec![Step::Save(Box::new(state))], "the entry carries no counter any more")
+    pub fn reconcile(&self) -> Course {
+        let identity = Identity::of(&self.witnesses);
+        let case = Case::of(&self.witnesses, &identity);
+        let finding = Finding::new(&self.witnesses, identity, &case);
+        match case {
+            Case::Committed(because) => self.go_on(finding, vec![], because),
+            Case::Counted(update, counter) => {
+                let because = format!("boot {} of {} since it was last healthy", counter.done, update.tries);
+                let mut course = self.go_on(finding, vec![], &because);
+                course.note.counted = true;
+                course
             }
-            Some(Some(counter)) => self.trial(update, counter),
+            Case::Blessed(update, because) => {
+                let state = committed_state(self.witnesses.state, update, self.now);
+                self.go_on(finding, vec![save(state)], because)
+            }
+            Case::AfterFailure(update) => {
+                self.go_on(finding, restore(update, self.witnesses.entries), "the last update failed")
+            }
+            Case::Trial(update, attempt) => self.trial(finding, update, attempt),
+            Case::GivenUp(update, attempt) => self.given_up(finding, update, attempt),
+            Case::TooMany(update, attempt) => self.too_many(finding, update, attempt),
+            Case::Fallback(update, counter) => self.fallback(finding, update, counter),
+            Case::Crashed(update, counter) => self.crashed(finding, update, counter),
+            Case::Unknown(contradiction) => {
+                let because = contradiction.to_string();
+                self.go_on(finding, vec![], &because)
+            }
         }
     }
 
-    fn trial(&self, update: &Update, counter: Counter) -> Finding {
-        let known = update.boots.iter().position(|b| b.boot_id == self.boot_id);
-        let earlier = update.boots.len() - usize::from(known.is_some());
-        // Where the firmware cannot rename, the loader never counts; then our own record does.
-        let attempt = counter.done.max(u32::try_from(earlier).unwrap_or(u32::MAX).saturating_add(1));
-        if let Some(verdict) = &update.verdict {
-            let why = format!("{} {} was given up: {}", update.image_id, update.version, verdict.reason);
-            return self.refuse(update, attempt, vec![], &why);
-        }
-        if attempt > update.tries.max(1) {
-            let verdict = Verdict {
-                phase: furthest(update),
-                reason: format!(
-                    "all {} tries are used up and the boot loader does not count them",
-                    update.tries
-                ),
-                checks: vec![],
-            };
-            let state = failed_state(self.state, update, &verdict, attempt - 1, self.now);
-            let why = verdict.reason;
-            return self.refuse(update, attempt, vec![Step::Save(Box::new(state))], &why);
-        }
+    fn trial(&self, finding: Finding, update: &Update, attempt: u32) -> Course {
         let mut next = update.clone();
         next.stage = Stage::Testing;
-        if known.is_none() {
+        if !update.boots.iter().any(|b| b.boot_id == self.witnesses.boot_id) {
             next.boots.push(TrialBoot {
-                boot_id: self.boot_id.to_owned(),
+                boot_id: self.witnesses.boot_id.to_owned(),
                 attempt,
                 phase: Phase::Initramfs,
                 time: self.now.to_owned(),
                 end: None,
             });
         }
-        let state = State { update: Some(next), ..self.state.clone() };
-        let note = self.note(BootKind::Trial, Some(update), &format!("try {attempt} of {}", update.tries));
-        Finding {
-            note: BootNote { attempt: Some(attempt), attempts: Some(update.tries), ..note },
-            steps: vec![Step::Save(Box::new(state))],
-            refuse: None,
-        }
+        let state = State { update: Some(next), ..self.witnesses.state.clone() };
+        let note = self.note_of_try(update, attempt, &format!("try {attempt} of {}", update.tries));
+        Course { finding, note, steps: vec![save(state)], refuse: None }
     }
 
     /// A boot of an image that was already given up: what was begun is finished, and the boot ends.
-    fn refuse(&self, update: &Update, attempt: u32, mut steps: Vec<Step>, why: &str) -> Finding {
-        steps.extend(mark_bad(update, self.entries));
-        steps.extend(restore(update, self.entries));
-        let note = self.note(BootKind::Trial, Some(update), why);
-        Finding {
-            note: BootNote { attempt: Some(attempt), attempts: Some(update.tries), ..note },
-            steps,
-            refuse: Some(why.to_owned()),
+    fn given_up(&self, finding: Finding, update: &Update, attempt: u32) -> Course {
+        let reason = update.verdict.as_ref().map(|verdict| verdict.reason.as_str()).unwrap_or_default();
+        let why = format!("{} {} was given up: {reason}", update.image_id, update.version);
+        self.refuse(finding, self.witnesses.state, update, attempt, &why)
+    }
+
+    fn too_many(&self, finding: Finding, update: &Update, attempt: u32) -> Course {
+        let verdict = Verdict {
+            phase: furthest(update),
+            reason: format!("all {} tries are used up and the boot loader does not count them", update.tries),
+            checks: vec![],
+        };
+        let state = failed_state(self.witnesses.state, update, &verdict, attempt - 1, self.now);
+        self.refuse(finding, &state, update, attempt, &verdict.reason)
+    }
+
+    /// The end of a boot that must not go on, unless ending it has not helped before.
+    fn refuse(&self, finding: Finding, state: &State, update: &Update, attempt: u32, why: &str) -> Course {
+        let mut state = state.clone();
+        let asked = state.update.as_mut().map_or(0, |u| u.reboots.ask(self.witnesses.boot_id));
+        let mut steps = vec![save(state)];
+        steps.extend(mark_bad(update, self.witnesses.entries));
+        steps.extend(restore(update, self.witnesses.entries));
+        let note = self.note_of_try(update, attempt, why);
+        let mut course = Course { finding, note, steps, refuse: Some(why.to_owned()) };
+        if asked > update.tries.saturating_add(SPARE_REBOOTS) {
+            course.steps.clear();
+            let seen = format!("{why}; {} reboots have not led to another system", asked - 1);
+            course.stay_up(Contradiction::new(Kind::NowhereElse, seen));
         }
+        course
     }
 
-    /// Not the slot on trial: a fallback, or the trial is still to come.
-    fn beside_trial(&self, update: &Update) -> Finding {
-        match find(self.entries, &update.entry).map(|e| e.name.counter()) {
-            // `apply` was cut off, or somebody has removed or damaged the entry.
-            None => self.committed(
-                vec![],
-                match self.had_a_chance(update) {
-                    true => "the boot entry on trial is not there or cannot be read; write the update again",
-                    false => "the update was not yet made bootable",
-                },
-            ),
-            Some(None) => {
-                let state = committed_state(self.state, update, self.now);
-                self.committed(
-                    vec![Step::Save(Box::new(state))],
-                    "the update was blessed; this slot was chosen by hand",
-                )
-            }
-            Some(Some(counter)) if counter.left > 0 && counter.done == 0 && update.boots.is_empty() => {
-                // Pinned by somebody since, chosen in the menu, or not offered by the loader at all.
-                self.committed(
-                    vec![],
-                    match self.had_a_chance(update) {
-                        true => "the boot loader passed over the update on trial; it has all its tries left",
-                        false => "an update waits for the next boot",
-                    },
-                )
-            }
-            Some(Some(counter)) if counter.left > 0 && update.verdict.is_none() => {
-                self.committed(vec![], "the update on trial was passed over; it has tries left")
-            }
-            Some(Some(counter)) if self.is_unarmed(update, counter) => {
-                self.committed(vec![], "the other system was not yet given its tries")
-            }
-            Some(Some(counter)) => self.fallback(update, counter),
-        }
-    }
-
-    /// Whether this is a later boot than the one in which the update was applied.
-    fn had_a_chance(&self, update: &Update) -> bool {
-        !update.applied_in.is_empty() && update.applied_in != self.boot_id
-    }
-
-    /// Whether a rollback to the other system was cut off before its entry got its tries: a good
-    /// entry waits for them as `+0-0`.
-    fn is_unarmed(&self, update: &Update, counter: Counter) -> bool {
-        let is_good = self.state.is_known_good(&update.entry);
-        is_good && update.verdict.is_none() && counter.left == 0 && counter.done < update.tries
-    }
-
-    fn fallback(&self, update: &Update, counter: Counter) -> Finding {
+    fn fallback(&self, finding: Finding, update: &Update, counter: Counter) -> Course {
         let tries = tries_used(update, counter);
+        let unfinished = never_finished(update, tries);
         let verdict = match &update.verdict {
             Some(verdict) => verdict.clone(),
-            None if never_finished(update, tries) => Verdict {
+            None if unfinished => Verdict {
                 phase: furthest(update),
                 reason: format!(
                     "all {tries} tries ended in an orderly reboot before the checks were over: \
@@ -208,39 +152,18 @@ impl Evidence<'_> {
             },
             None => autopsy(update, tries, self.panic),
         };
-        let mut state = match never_finished(update, tries) {
-            true => ended_state(self.state, update, &verdict, self.now),
-            false => failed_state(self.state, update, &verdict, tries, self.now),
+        let state = if unfinished {
+            ended_state(self.witnesses.state, update, &verdict, self.now)
+        } else {
+            failed_state(self.witnesses.state, update, &verdict, tries, self.now)
         };
-        if let Some(done) = state.update.as_mut() {
-            done.stage = Stage::Failed;
-        }
-        // The record first: the renames can be found missing by any later boot.
-        let mut steps = vec![Step::Save(Box::new(state))];
         // Where a rename was cut off, another name of it may have tries left.
-        steps.extend(mark_bad(update, self.entries));
-        steps.extend(restore(update, self.entries));
-        self.found(BootKind::Fallback, update, steps, &verdict.reason)
-    }
-
-    /// A committed system whose boots are counted: this is one of them, or what is left when they have
-    /// all been of no use, or somebody has chosen the other system.
-    fn counted(&self, update: &Update) -> Finding {
-        let counter = find(self.entries, &update.entry).and_then(|e| e.name.counter());
-        match counter {
-            Some(counter) if self.runs(update) => {
-                let used = format!("boot {} of {} since it was last healthy", counter.done, update.tries);
-                let mut finding = self.committed(vec![], &used);
-                finding.note.counted = true;
-                finding
-            }
-            Some(counter) if counter.left == 0 => self.crashed(update, counter),
-            Some(_) | None => self.committed(vec![], "the update was committed"),
-        }
+        let marks = mark_bad(update, self.witnesses.entries);
+        self.after_failure(finding, state, update, marks, &verdict.reason)
     }
 
     /// The committed system has used up its tries without once having been found healthy.
-    fn crashed(&self, update: &Update, counter: Counter) -> Finding {
+    fn crashed(&self, finding: Finding, update: &Update, counter: Counter) -> Course {
         let panic = self.panic.map(|panic| format!("; the kernel panicked: {panic}")).unwrap_or_default();
         let last = match counter.done {
             0 | 1 => "its last boot".to_owned(),
@@ -252,35 +175,57 @@ impl Evidence<'_> {
             reason: format!("it was committed, but {last} ended before it was found healthy{panic}"),
             checks: vec![],
         };
-        let mut state = failed_state(self.state, update, &verdict, counter.done, self.now);
+        let state = failed_state(self.witnesses.state, update, &verdict, counter.done, self.now);
+        self.after_failure(finding, state, update, vec![], &verdict.reason)
+    }
+
+    /// The record first: the renames can be found missing by any later boot.
+    fn after_failure(
+        &self,
+        finding: Finding,
+        mut state: State,
+        update: &Update,
+        marks: Vec<Step>,
+        because: &str,
+    ) -> Course {
         if let Some(done) = state.update.as_mut() {
             done.stage = Stage::Failed;
             done.counted = false;
         }
-        let mut steps = vec![Step::Save(Box::new(state))];
-        steps.extend(restore(update, self.entries));
-        self.found(BootKind::Fallback, update, steps, &verdict.reason)
+        let mut steps = vec![save(state)];
+        steps.extend(marks);
+        steps.extend(restore(update, self.witnesses.entries));
+        self.go_on(finding, steps, because)
     }
 
-    fn committed(&self, steps: Vec<Step>, because: &str) -> Finding {
-        Finding { note: self.note(BootKind::Committed, None, because), steps, refuse: None }
+    fn go_on(&self, finding: Finding, steps: Vec<Step>, because: &str) -> Course {
+        let kind = match &finding.boot {
+            Boot::Committed => BootKind::Committed,
+            Boot::Trial { .. } => BootKind::Trial,
+            Boot::Fallback => BootKind::Fallback,
+            Boot::Unknown(_) => BootKind::Unknown,
+        };
+        // A boot that began as a fallback stays one, for what was found then.
+        let noted = self.witnesses.note.filter(|n| n.kind == BootKind::Fallback && kind == n.kind);
+        let because = noted.map_or(because, |note| note.because.as_str());
+        Course { note: self.note(kind, because), finding, steps, refuse: None }
     }
 
-    fn found(&self, kind: BootKind, update: &Update, steps: Vec<Step>, because: &str) -> Finding {
-        Finding { note: self.note(kind, Some(update), because), steps, refuse: None }
-    }
-
-    fn note(&self, kind: BootKind, update: Option<&Update>, because: &str) -> BootNote {
-        let trial = update.filter(|_| kind == BootKind::Trial);
+    fn note_of_try(&self, update: &Update, attempt: u32, because: &str) -> BootNote {
         BootNote {
-            boot_id: self.boot_id.to_owned(),
-            kind,
-            attempt: None,
-            attempts: None,
-            slot: trial.map(|u| u.slot),
-            version: trial.map(|u| u.version.clone()),
-            because: because.to_owned(),
-            counted: false,
+            attempt: Some(attempt),
+            attempts: Some(update.tries),
+            slot: Some(update.slot),
+            version: Some(update.version.clone()),
+            ..self.note(BootKind::Trial, because)
         }
     }
+
+    fn note(&self, kind: BootKind, because: &str) -> BootNote {
+        BootNote { kind, ..BootNote::committed(self.witnesses.boot_id.to_owned(), because.to_owned()) }
+    }
+}
+
+fn save(state: State) -> Step {
+    Step::Save(Box::new(state))
 }

@@ -1,7 +1,7 @@
 //! The renames that steer the loader, as steps.
 
 use crate::boot::model::name::EntryName;
-use crate::boot::{Counter, Entry};
+use crate::boot::{BootPartition, Counter, Entry};
 use crate::state::Update;
 
 use crate::update::step::Step;
@@ -14,34 +14,48 @@ const MOST_NAMES: u32 = 9;
 /// rename of ours goes that way.
 #[must_use]
 pub fn find<'a>(entries: &'a [Entry], id: &str) -> Option<&'a Entry> {
-    entries.iter().filter(|e| e.id() == id).min_by_key(|e| e.name.counter().map(|c| c.left))
+    best(entries.iter().filter(|e| e.id() == id))
+}
+
+/// Of several names of one entry the one that counts: see [`find`].
+#[must_use]
+pub fn best<'a>(names: impl Iterator<Item = &'a Entry>) -> Option<&'a Entry> {
+    names.min_by_key(|e| e.name.counter().map(|c| c.left))
 }
 
 /// The steps that leave the update's entry without tries; none if it has none. Every name of it
-/// counts: where a rename was cut off, or on both partitions, there may be two. One whose name without tries
-/// is taken gets the next one.
+/// counts: where a rename was cut off, or on both partitions, there may be two, and where somebody blessed
+/// what is given up, a plain one. One whose name without tries is taken gets the next one.
 #[must_use]
 pub fn mark_bad(update: &Update, entries: &[Entry]) -> Vec<Step> {
     let names = entries.iter().filter(|e| e.id() == update.entry);
-    let armed = names.filter_map(|e| Some((e, e.name.counter().filter(|c| c.left > 0)?)));
-    let is_taken = |e: &Entry, name: &EntryName| {
-        entries.iter().any(|other| other.partition == e.partition && other.name == *name)
-    };
-    armed
-        .filter_map(|(e, counter)| {
-            let done = counter.done..=counter.done.saturating_add(MOST_NAMES);
-            let mut bad = done.map(|done| e.name.with_counter(Some(Counter { done, ..counter.exhausted() })));
-            bad.find(|bad| !is_taken(e, bad)).map(|bad| rename(e, bad.file()))
-        })
-        .collect()
+    let mut taken: Vec<(BootPartition, EntryName)> =
+        entries.iter().map(|e| (e.partition, e.name.clone())).collect();
+    let mut steps = vec![];
+    for entry in names {
+        let used = match entry.name.counter() {
+            Some(counter) if counter.left == 0 => continue,
+            Some(counter) => counter.done,
+            None => u32::try_from(update.boots.len()).unwrap_or(u32::MAX).max(1),
+        };
+        let bad = (used..=used.saturating_add(MOST_NAMES))
+            .map(|done| (entry.partition, entry.name.with_counter(Some(Counter { left: 0, done }))))
+            .find(|bad| !taken.contains(bad));
+        if let Some(bad) = bad {
+            steps.push(rename(entry, bad.1.file()));
+            taken.push(bad);
+        }
+    }
+    steps
 }
 
-/// The steps that give the system before a failed trial its plain name back.
+/// The steps that give the system before a failed trial its plain name back, from which it had stepped
+/// back. One that somebody gave tries since is left alone.
 #[must_use]
 pub fn restore(update: &Update, entries: &[Entry]) -> Vec<Step> {
     let Some(previous) = update.previous.as_ref().filter(|p| p.demoted) else { return vec![] };
     match find(entries, &previous.entry) {
-        Some(entry) if entry.name.counter().is_some() => {
+        Some(entry) if entry.name.counter().is_some_and(|c| c.left == 0) => {
             vec![rename(entry, &entry.name.plain().to_string())]
         }
         _ => vec![],

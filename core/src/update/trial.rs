@@ -9,8 +9,9 @@ use crate::config::OnFailure;
 use crate::error::{OrError, Result};
 use crate::root::Root;
 use crate::state::boot_note::TRIAL;
-use crate::state::{BootEnd, Lock, Phase, Stage, TrialBoot, Update, Verdict};
+use crate::state::{BootEnd, BootNote, Lock, Phase, Stage, TrialBoot, Update, Verdict};
 
+use crate::update::finding::Contradiction;
 use crate::update::machine::Machine;
 use crate::update::reboot;
 use crate::update::reboot::Manner;
@@ -45,30 +46,49 @@ pub fn interrupt(machine: &mut Machine) -> Result<()> {
     change(machine, |boot| boot.end = boot.end.take().or(Some(BootEnd::Orderly)))
 }
 
+/// How a boot ends that was to be ended as a failed trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It is not, or no longer, an uncommitted trial, and goes on.
+    NotOnTrial,
+    /// By a reboot.
+    Reboot,
+    /// Not at all: a reboot would lead to the same boot.
+    Stay(Contradiction),
+}
+
 /// Ends this trial boot for `verdict`: by `how`, gives the update up or leaves it its
-/// other tries; then reboots. Saying it twice only reboots again. A boot that is
-/// not, or no longer, an uncommitted trial is left alone.
+/// other tries; then reboots, unless the model of the loader says that the same system would boot again. Saying it
+/// twice only reboots again. A boot that is not, or no longer, an uncommitted trial is left alone.
 ///
 /// What cannot be written does not keep the machine from rebooting: the loader
 /// has counted this try already. `tell` is called before the reboot, once all else is done.
 ///
 /// # Errors
-/// [`crate::error::Error::Failed`] if the machine cannot be rebooted.
+/// [`crate::error::Error::Failed`] if the machine cannot be rebooted, or the boot cannot be noted as
+/// one that stays.
 pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOnce(&Update)) -> Result<()> {
     let ended = Lock::wait(root).and_then(|_lock| {
         let mut machine = Machine::survey_boot(root, Access::Write)?;
-        Ok(end(&mut machine, verdict, how)?.then(|| machine.state().update))
+        Ok((end(&mut machine, verdict, how)?, machine.state().update, machine.boot_id))
     });
     match ended {
-        Ok(None) => {
+        Ok((Ended::NotOnTrial, ..)) => {
             info!("this boot is not on trial; it goes on");
             Ok(())
         }
-        Ok(Some(update)) => {
+        Ok((Ended::Reboot, update, _)) => {
             if let Some(update) = &update {
                 tell(update);
             }
             reboot::request(root, Manner::Forced)
+        }
+        Ok((Ended::Stay(why), update, boot_id)) => {
+            error!("{why}");
+            if let Some(update) = &update {
+                tell(update);
+            }
+            BootNote::unknown(boot_id, why.to_string()).write(root)
         }
         Err(e) => {
             error!("{e}; this try is lost");
@@ -77,22 +97,38 @@ pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOn
     }
 }
 
-/// Ends this trial boot for `verdict`, up to the reboot. Whether it was one.
+/// Ends this trial boot for `verdict`, up to the reboot, which is counted on the ESP.
 ///
 /// # Errors
 /// [`crate::error::Error::Boot`] if the ESP cannot be changed.
-pub fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<bool> {
+pub fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<Ended> {
     let state = machine.state();
-    let open = state.update.as_ref().filter(|u| u.is_open() && machine.runs(u));
-    match (open, how) {
-        (None, _) => return Ok(false),
+    match (state.update.as_ref().filter(|u| u.is_open() && machine.runs(u)), how) {
+        (None, _) => return Ok(Ended::NotOnTrial),
         (Some(update), _) if update.verdict.is_some() => {}
         (Some(_), OnFailure::Rollback) => {
             give_up(machine, Some(verdict))?;
         }
         (Some(_), OnFailure::Retry) => lose(machine, verdict)?,
     }
-    Ok(true)
+    if let Err(why) = machine.reboot_leads_elsewhere() {
+        return Ok(Ended::Stay(why));
+    }
+    ask_for_reboot(machine)?;
+    Ok(Ended::Reboot)
+}
+
+/// Counts a reboot on the ESP that Abide is about to ask for, and returns how many that makes for the
+/// update in flight. Counted once in a boot.
+///
+/// # Errors
+/// [`crate::error::Error::Boot`] if the state cannot be saved.
+pub fn ask_for_reboot(machine: &mut Machine) -> Result<u32> {
+    let mut state = machine.state();
+    let Some(update) = state.update.as_mut() else { return Ok(0) };
+    let asked = update.reboots.ask(&machine.boot_id);
+    machine.perform(&Step::Save(Box::new(state)))?;
+    Ok(asked)
 }
 
 /// As [`note_phase`], where the machine has been surveyed already.

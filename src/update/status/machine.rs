@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::boot::features::boot_counting;
 use crate::config::Config;
 use crate::update::status::feed::FeedStatus;
 use crate::update::status::slot::SlotStatus;
@@ -10,8 +9,9 @@ use crate::update::status::update::UpdateStatus;
 use crate::uptime;
 use abide_core::disk::SlotName;
 use abide_core::error::Result;
-use abide_core::state::{BootKind, BootNote, Failure, Stage, State};
+use abide_core::state::{BootKind, Failure, State};
 use abide_core::update::machine::Machine;
+use abide_core::update::reconcile::Course;
 use abide_core::update::step::Step;
 
 /// The whole status; its JSON form is a contract (`"schema": 1`).
@@ -66,9 +66,8 @@ impl Status {
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if `/proc` cannot be read.
     pub fn read(machine: &Machine, config: &Config, window_left: Option<u64>) -> Result<Self> {
-        let finding = machine.reconcile();
-        let state = reconciled(&finding.steps).unwrap_or_else(|| machine.state());
-        let note = machine.note.clone().filter(|n| still_holds(n, &state)).unwrap_or(finding.note);
+        let Course { note, steps, .. } = machine.reconcile();
+        let state = reconciled(&steps).unwrap_or_else(|| machine.state());
         let on_trial = note.kind == BootKind::Trial;
         let running = machine.running_slot().ok();
         let slot = |name| SlotStatus::read(machine, &state, name, running, on_trial);
@@ -82,7 +81,7 @@ impl Status {
             schema: 1,
             loader: LoaderStatus {
                 name: machine.vars.info.clone(),
-                boot_counting: boot_counting(&machine.vars),
+                boot_counting: machine.vars.boot_counting(),
                 entry: machine.selected(),
             },
             boot: BootStatus {
@@ -109,9 +108,4 @@ fn reconciled(steps: &[Step]) -> Option<State> {
         .iter()
         .rev()
         .find_map(|step| if let Step::Save(state) = step { Some((**state).clone()) } else { None })
-}
-
-/// The note of the initramfs stage records what the boot was; a commit since then ends the trial.
-fn still_holds(note: &BootNote, state: &State) -> bool {
-    note.kind != BootKind::Trial || state.update.as_ref().is_some_and(|u| u.stage == Stage::Testing)
 }

@@ -15,6 +15,7 @@ mod plan;
 mod slot_write;
 mod staged_uki;
 mod staging;
+mod target;
 
 pub use esp_space::{EspSpace, SPARE};
 pub use open_image::{ImageSummary, PartitionSummary};
@@ -22,3 +23,4 @@ pub use partitions::PartitionPlan;
 pub use plan::{PlanInput, WritePlan};
 pub use slot_write::{Progress, Wanted, Written, write};
 pub use staging::{begin, end};
+pub use target::{Target, target};

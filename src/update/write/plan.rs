@@ -16,7 +16,7 @@ use abide_core::boot::model::name::Suffix;
 use abide_core::boot::model::uki::Uki;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::error::{Error, Result};
-use abide_core::state::{Stage, State, Update};
+use abide_core::state::{Reboots, Stage, State, Update};
 use abide_core::update::renames::{find, keep};
 use abide_core::update::step::Step;
 
@@ -105,6 +105,7 @@ impl PlanInput<'_> {
             verdict: None,
             ended: None,
             counted: false,
+            reboots: Reboots::default(),
         };
         let warnings = warnings(uki).into_iter().chain(notes).collect();
         Ok(WritePlan { clear: self.clear(&removed, &update), partitions, warnings, update })

@@ -14,6 +14,7 @@ use crate::update::write::open_image::OpenImage;
 use crate::update::write::partitions::PartitionPlan;
 use crate::update::write::plan::{PlanInput, WritePlan};
 use crate::update::write::staging::{begin, end};
+use crate::update::write::target::{Target, target};
 use abide_core::boot::Entry;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::{Area, SlotName};
@@ -68,12 +69,9 @@ pub fn write(
     mut progress: impl FnMut(Progress),
 ) -> Result<Written> {
     let given = wanted.sha256.map(parse_digest).transpose()?;
-    machine.refuse_on_trial()?;
+    let Target { slot, running } = target(machine)?;
     let state = machine.state();
     refuse_failed(&state, None, given.as_deref())?;
-    machine.slots()?;
-    let slot = machine.running_slot()?.other();
-    let running = machine.running_entry()?;
     let image_id = config.trust.image_id.clone().or_else(|| image_id_of(&running));
     let opening = Opening {
         image: wanted.image,

@@ -15,13 +15,15 @@ use abide_core::update::step::{Effects, STAGED_UKI, Step, perform_all};
 /// overwritten.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Boot`] if the ESP cannot be changed.
+/// [`abide_core::error::Error::Boot`] if the ESP cannot be changed; [`abide_core::error::Error::Refused`] if
+/// something still boots the slot.
 pub fn begin(machine: &mut Machine, plan: &WritePlan, uki: &mut impl Read) -> Result<Uki> {
     // The system that stays must not run out of tries; the one that is overwritten may.
     if machine.state().update.is_some_and(|u| u.slot != plan.update.slot) {
         disarm(machine)?;
     }
     perform_all(machine, &plan.clear)?;
+    machine.refuse_to_overwrite_now(plan.update.slot)?;
     discard(machine.dirs.esp.as_ref(), STAGED_UKI)?;
     staged_uki::write(machine.dirs.esp.as_ref(), uki)
 }

@@ -39,7 +39,16 @@ pub struct LoaderVars {
     pub unreadable: bool,
 }
 
+/// Bit of `LoaderFeatures`: the loader counts boots.
+const BOOT_COUNTING: u64 = 1 << 4;
+
 impl LoaderVars {
+    /// Whether the loader counts boots; `None` if it does not say.
+    #[must_use]
+    pub fn boot_counting(&self) -> Option<bool> {
+        self.features.map(|features| features & BOOT_COUNTING != 0)
+    }
+
     /// Reads them all.
     #[must_use]
     pub fn read(vars: &EfiVars) -> Self {
@@ -143,6 +152,12 @@ mod tests {
 
     fn set(dir: &tempfile::TempDir, name: &str, data: &[u8]) {
         fs::write(file(dir, name), [&[6, 0, 0, 0], data].concat()).unwrap();
+    }
+
+    #[test]
+    fn a_loader_that_says_nothing_is_told_from_one_that_does_not_count() {
+        let counts = |features| LoaderVars { features, ..LoaderVars::default() }.boot_counting();
+        assert_eq!([counts(Some(0x10)), counts(Some(0xef)), counts(None)], [Some(true), Some(false), None]);
     }
 
     #[test]

@@ -46,6 +46,21 @@ impl BootDirs {
         }
     }
 
+    /// The names of all entries, without looking into the files.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if a folder cannot be read.
+    pub fn names(&self) -> Result<Vec<EntryName>> {
+        let mut names = vec![];
+        for volume in [Some(self.esp.as_ref()), self.xbootldr.as_deref()].into_iter().flatten() {
+            for dir in [UKI_DIR, CONF_DIR] {
+                let items = volume.list(dir).or_boot(|| format!("{dir}: cannot read"))?;
+                names.extend(items.iter().filter_map(|item| EntryName::parse(&item.name)));
+            }
+        }
+        Ok(names)
+    }
+
     /// Renames an entry's file as [`safe_rename::rename`] does.
     ///
     /// # Errors

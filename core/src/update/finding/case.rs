@@ -1,0 +1,333 @@
+//! What this boot is in the life of an update.
+
+use crate::boot::{Counter, Entry};
+use crate::disk::{RootArg, SlotName};
+use crate::state::{BootKind, BootNote, Stage, Update};
+
+use super::contradiction::{Contradiction, Kind};
+use super::identity::Identity;
+use super::witnesses::Witnesses;
+use crate::update::renames::find;
+
+/// What this boot is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Committed, a try, a fallback, or unknown.
+    pub boot: Boot,
+    /// The entry that the running system was started from, where the witnesses agree on it.
+    pub entry: Option<Entry>,
+    /// The slot that runs, where the slots are known and the witnesses agree.
+    pub slot: Option<SlotName>,
+    /// Every slot that any witness says runs.
+    pub named: Vec<SlotName>,
+}
+
+/// The kinds of boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Boot {
+    /// A system that was kept.
+    Committed,
+    /// A try of an update.
+    Trial {
+        /// Which one, from 1.
+        attempt: u32,
+        /// Tries that the update was given.
+        tries: u32,
+    },
+    /// The system before a failed trial.
+    Fallback,
+    /// It cannot be told; nothing may be changed that cannot be undone.
+    Unknown(Contradiction),
+}
+
+impl Finding {
+    /// Compares all witnesses.
+    #[must_use]
+    pub fn of(witnesses: &Witnesses<'_>) -> Self {
+        let identity = Identity::of(witnesses);
+        let case = Case::of(witnesses, &identity);
+        Self::new(witnesses, identity, &case)
+    }
+
+    /// What follows from the case.
+    pub(in crate::update) fn new(witnesses: &Witnesses<'_>, identity: Identity<'_>, case: &Case<'_>) -> Self {
+        let began = witnesses.note.map(|note| note.kind);
+        let boot = match case.boot() {
+            // It stays one until the next boot.
+            Boot::Committed if began == Some(BootKind::Fallback) => Boot::Fallback,
+            boot => boot,
+        };
+        Self {
+            boot,
+            entry: identity.entry.cloned(),
+            slot: identity.slot.filter(|_| identity.doubt.is_none()),
+            named: identity.named,
+        }
+    }
+
+    /// The contradiction, where there is one.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<&Contradiction> {
+        match &self.boot {
+            Boot::Unknown(contradiction) => Some(contradiction),
+            Boot::Committed | Boot::Trial { .. } | Boot::Fallback => None,
+        }
+    }
+
+    /// Whether the system's own blesser (systemd-bless-boot) may mark the running entry as good: it
+    /// has a counter that is not Abide's, and nothing else is in doubt.
+    #[must_use]
+    pub fn is_left_to_others(&self) -> bool {
+        self.contradiction().is_some_and(|found| found.kind == Kind::CountedByOther)
+    }
+}
+
+/// What the names, the state and the note together say; each case has its own consequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::update) enum Case<'a> {
+    /// A committed system, and nothing to do; why.
+    Committed(&'static str),
+    /// A committed system whose boots are counted, in one of these boots.
+    Counted(&'a Update, Counter),
+    /// The system beside a committed one that has used up its tries.
+    Crashed(&'a Update, Counter),
+    /// The update was blessed, and the state does not say so yet; why.
+    Blessed(&'a Update, &'static str),
+    /// The system that was kept before an update failed.
+    AfterFailure(&'a Update),
+    /// A try, and its number.
+    Trial(&'a Update, u32),
+    /// A try of an update that was given up already, and its number.
+    GivenUp(&'a Update, u32),
+    /// One try more than the update was given, and its number.
+    TooMany(&'a Update, u32),
+    /// The first boot after the last try.
+    Fallback(&'a Update, Counter),
+    /// The witnesses contradict each other.
+    Unknown(Contradiction),
+}
+
+impl<'a> Case<'a> {
+    /// Compares names, state and note, once it is known which system runs.
+    pub(in crate::update) fn of(witnesses: &Witnesses<'a>, identity: &Identity<'a>) -> Self {
+        if let Some(doubt) = identity.doubt.clone() {
+            return Self::Unknown(doubt);
+        }
+        let case = View { witnesses, identity }.case();
+        match note_and_state(witnesses, &case) {
+            Some(contradiction) => Self::Unknown(contradiction),
+            None => case,
+        }
+    }
+
+    fn boot(&self) -> Boot {
+        match self {
+            Self::Committed(_) | Self::Counted(..) | Self::Blessed(..) | Self::AfterFailure(_) => {
+                Boot::Committed
+            }
+            Self::Trial(update, attempt)
+            | Self::GivenUp(update, attempt)
+            | Self::TooMany(update, attempt) => Boot::Trial { attempt: *attempt, tries: update.tries },
+            Self::Crashed(..) | Self::Fallback(..) => Boot::Fallback,
+            Self::Unknown(contradiction) => Boot::Unknown(contradiction.clone()),
+        }
+    }
+}
+
+/// The note of this boot must fit what is found now. What is found now may be more than the note says,
+/// where the initramfs saw less.
+fn note_and_state(witnesses: &Witnesses<'_>, case: &Case<'_>) -> Option<Contradiction> {
+    let note = witnesses.note?;
+    let seen = match (note.kind, case) {
+        (BootKind::Trial, _) if !knows_trial(witnesses, note) => {
+            "this boot began as a trial, but the state does not know of it any more"
+        }
+        (BootKind::Committed | BootKind::Fallback, Case::Trial(..)) => {
+            "this boot did not begin as a trial, but the state says that it is one"
+        }
+        _ => return None,
+    };
+    Some(Contradiction::new(Kind::NoteAndState, seen))
+}
+
+/// Whether the state still holds the trial that the note speaks of. An update for the other slot can only have
+/// come after this boot was committed.
+fn knows_trial(witnesses: &Witnesses<'_>, note: &BootNote) -> bool {
+    witnesses.state.update.as_ref().is_some_and(|u| {
+        u.is_open() || u.stage == Stage::Committed || note.slot.is_some_and(|slot| slot != u.slot)
+    })
+}
+
+struct View<'w, 'a> {
+    witnesses: &'w Witnesses<'a>,
+    identity: &'w Identity<'a>,
+}
+
+impl<'a> View<'_, 'a> {
+    fn case(&self) -> Case<'a> {
+        let Some(update) = &self.witnesses.state.update else {
+            return self.settled("no update in flight");
+        };
+        match update.stage {
+            Stage::Writing | Stage::Staged if self.boots_slot_of(update) => never_kept(update),
+            Stage::Writing | Stage::Staged => self.settled("an update is staged, not applied"),
+            Stage::Committed if update.is_counted() => self.counted(update),
+            Stage::Committed => self.settled("the update was committed"),
+            Stage::Failed if self.runs(update) || self.boots_slot_of(update) => Case::Unknown(
+                Contradiction::new(Kind::GivenUp, "this image failed before; it was chosen by hand"),
+            ),
+            Stage::Failed => match self.settled("the last update failed") {
+                Case::Committed(_) => Case::AfterFailure(update),
+                other => other,
+            },
+            Stage::Applied | Stage::Testing if self.runs(update) && self.is_root_of(update) => {
+                self.on_trial(update)
+            }
+            Stage::Applied | Stage::Testing if self.runs(update) => never_kept(update),
+            Stage::Applied | Stage::Testing if self.identity.entry.is_none() && self.is_root_of(update) => {
+                Case::Unknown(Contradiction::new(
+                    Kind::TrialDisappeared,
+                    "the entry on trial has disappeared",
+                ))
+            }
+            Stage::Applied | Stage::Testing if self.boots_slot_of(update) => never_kept(update),
+            Stage::Applied | Stage::Testing => self.beside_trial(update),
+        }
+    }
+
+    /// A boot that has nothing to do with an update: what its name says.
+    fn settled(&self, because: &'static str) -> Case<'a> {
+        let Some(entry) = self.identity.entry else {
+            let seen = match self.witnesses.kernel {
+                Some(root) => format!("no boot entry on the ESP boots the running system ({root})"),
+                None => {
+                    "neither the kernel's command line nor the boot loader says which entry runs".to_owned()
+                }
+            };
+            return Case::Unknown(Contradiction::new(Kind::NoEntry, seen));
+        };
+        match entry.name.counter() {
+            None => Case::Committed(because),
+            Some(counter) if counter.left == 0 && self.witnesses.state.is_known_good(&entry.id()) => {
+                Case::Committed(because)
+            }
+            Some(counter) => Case::Unknown(Contradiction::new(
+                Kind::CountedByOther,
+                format!("{} is counted by another tool, {} tries left", entry.name, counter.left),
+            )),
+        }
+    }
+
+    fn on_trial(&self, update: &'a Update) -> Case<'a> {
+        let counter = self.identity.entry.and_then(|entry| entry.name.counter());
+        let known = update.boots.iter().any(|b| b.boot_id == self.witnesses.boot_id);
+        let earlier = u32::try_from(update.boots.len() - usize::from(known)).unwrap_or(u32::MAX);
+        // Where the firmware cannot rename, the loader never counts; then our own record does.
+        let attempt = counter.map_or(0, |c| c.done).max(earlier.saturating_add(1));
+        match counter {
+            _ if update.verdict.is_some() && self.witnesses.kexec != Some(true) => {
+                Case::GivenUp(update, attempt)
+            }
+            // Somebody, perhaps we ourselves before a power cut, has blessed it.
+            None if update.verdict.is_none() => {
+                Case::Blessed(update, "the entry carries no counter any more")
+            }
+            _ if self.witnesses.kexec == Some(true) => Case::Unknown(Contradiction::new(
+                Kind::KexecIntoTrial,
+                format!("{} is on trial, and another kernel has started it (kexec)", update.entry),
+            )),
+            _ if attempt > update.tries.max(1) => Case::TooMany(update, attempt),
+            _ => Case::Trial(update, attempt),
+        }
+    }
+
+    /// Not the slot on trial: a fallback, or the trial is still to come.
+    fn beside_trial(&self, update: &'a Update) -> Case<'a> {
+        // Whatever the trial is, the running system must be one that was kept.
+        match self.settled("") {
+            Case::Committed(_) => {}
+            unknown => return unknown,
+        }
+        let had_a_chance = self.had_a_chance(update);
+        match find(self.witnesses.entries, &update.entry).map(|e| e.name.counter()) {
+            // `apply` was cut off, or somebody has removed or damaged the entry.
+            None if had_a_chance => Case::Committed(
+                "the boot entry on trial is not there or cannot be read; write the update again",
+            ),
+            None => Case::Committed("the update was not yet made bootable"),
+            Some(None) if update.verdict.is_none() => {
+                Case::Blessed(update, "the update was blessed; this slot was chosen by hand")
+            }
+            // Given up, and blessed by somebody all the same.
+            Some(None) => Case::Fallback(update, Counter { left: 0, done: 0 }),
+            Some(Some(counter)) if counter.left > 0 && counter.done == 0 && update.boots.is_empty() => {
+                // Pinned by somebody since, chosen in the menu, or not offered by the loader at all.
+                Case::Committed(if had_a_chance {
+                    "the boot loader passed over the update on trial; it has all its tries left"
+                } else {
+                    "an update waits for the next boot"
+                })
+            }
+            Some(Some(counter)) if counter.left > 0 && update.verdict.is_none() => {
+                Case::Committed("the update on trial was passed over; it has tries left")
+            }
+            Some(Some(counter)) if self.is_unarmed(update, counter) => {
+                Case::Committed("the other system was not yet given its tries")
+            }
+            Some(Some(counter)) => Case::Fallback(update, counter),
+        }
+    }
+
+    /// A committed system whose boots are counted: this is one of them, or what is left when they have
+    /// all been of no use, or somebody has chosen the other system.
+    fn counted(&self, update: &'a Update) -> Case<'a> {
+        let counter = find(self.witnesses.entries, &update.entry).and_then(|e| e.name.counter());
+        match counter {
+            Some(counter) if self.runs(update) => Case::Counted(update, counter),
+            Some(counter) if counter.left == 0 && matches!(self.settled(""), Case::Committed(_)) => {
+                Case::Crashed(update, counter)
+            }
+            Some(_) | None => self.settled("the update was committed"),
+        }
+    }
+
+    /// Whether the running system was started from the update's entry.
+    fn runs(&self, update: &Update) -> bool {
+        self.identity.is_of(&update.entry)
+    }
+
+    /// Whether the kernel was given the update's root.
+    fn is_root_of(&self, update: &Update) -> bool {
+        let Some(kernel) = self.witnesses.kernel else { return false };
+        RootArg::parse(&update.root).is_some_and(|root| self.witnesses.is_same_root(kernel, &root))
+    }
+
+    /// Whether what runs is, or may be, the update, started from another entry than its own.
+    fn boots_slot_of(&self, update: &Update) -> bool {
+        let version = self.identity.entry.and_then(|entry| entry.version.as_deref());
+        let may_be_its_slot = match self.witnesses.kernel {
+            Some(_) => self.is_root_of(update),
+            None => self.identity.slot.is_none_or(|slot| slot == update.slot),
+        };
+        may_be_its_slot && version == Some(update.version.as_str())
+    }
+
+    /// Whether this is a later boot than the one in which the update was applied.
+    fn had_a_chance(&self, update: &Update) -> bool {
+        !update.applied_in.is_empty() && update.applied_in != self.witnesses.boot_id
+    }
+
+    /// Whether a rollback to the other system was cut off before its entry got its tries: a good
+    /// entry waits for them as `+0-0`.
+    fn is_unarmed(&self, update: &Update, counter: Counter) -> bool {
+        let is_good = self.witnesses.state.is_known_good(&update.entry);
+        is_good && update.verdict.is_none() && counter.left == 0 && counter.done < update.tries
+    }
+}
+
+fn never_kept(update: &Update) -> Case<'_> {
+    Case::Unknown(Contradiction::new(
+        Kind::SlotNeverKept,
+        format!("slot {} runs, but {} in it was never kept", update.slot, update.version),
+    ))
+}

@@ -1,0 +1,214 @@
+//! The ways in which the witnesses of a boot contradict each other, and how each is decided: one table,
+//! of which `docs/explanation/witnesses.md` is the printed form.
+
+use std::fmt;
+
+/// A contradiction as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contradiction {
+    /// Which row of the table it is.
+    pub kind: Kind,
+    /// What was seen, with the names of this machine.
+    pub seen: String,
+}
+
+impl Contradiction {
+    /// A contradiction of this kind.
+    #[must_use]
+    pub fn new(kind: Kind, seen: impl Into<String>) -> Self {
+        Self { kind, seen: seen.into() }
+    }
+}
+
+impl fmt::Display for Contradiction {
+    /// What was seen, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.seen, self.kind.row().remedy)
+    }
+}
+
+/// The kinds of contradiction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The mounted root is another slot than the kernel was started for.
+    MountedElsewhere,
+    /// The loader says that it started an entry of another root.
+    LoaderElsewhere,
+    /// The running system states another version than its entry.
+    OtherVersion,
+    /// No boot entry boots what runs.
+    NoEntry,
+    /// Several entries boot what runs, and they are not equally good.
+    SeveralEntries,
+    /// The entry on trial was started by another kernel.
+    KexecIntoTrial,
+    /// The running entry has a counter, and the state knows of no trial.
+    CountedByOther,
+    /// The note of this boot and the state do not agree.
+    NoteAndState,
+    /// The slot that runs is one that the state says was never kept.
+    SlotNeverKept,
+    /// The image was given up, and runs.
+    GivenUp,
+    /// The entry on trial has disappeared.
+    TrialDisappeared,
+    /// Another reboot would lead to the same boot.
+    NowhereElse,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Its name, for tests and machine-readable output.
+    pub name: &'static str,
+    /// Which witnesses contradict each other.
+    pub witnesses: &'static str,
+    /// How it comes about.
+    pub cause: &'static str,
+    /// What follows, beside that the boot is unknown, stays up and changes nothing on the ESP or in a slot.
+    pub decided: &'static str,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+const REBOOT: &str = "reboot through the boot loader";
+
+impl Kind {
+    /// Every kind, in the order in which they are looked for.
+    pub const ALL: [Self; 12] = [
+        Self::LoaderElsewhere,
+        Self::MountedElsewhere,
+        Self::OtherVersion,
+        Self::NoEntry,
+        Self::SeveralEntries,
+        Self::NoteAndState,
+        Self::SlotNeverKept,
+        Self::GivenUp,
+        Self::TrialDisappeared,
+        Self::KexecIntoTrial,
+        Self::CountedByOther,
+        Self::NowhereElse,
+    ];
+
+    /// Its row of the table.
+    #[must_use]
+    pub const fn row(self) -> Row {
+        match self {
+            Self::LoaderElsewhere => Row {
+                name: "loader-elsewhere",
+                witnesses: "kernel command line ↔ loader variables",
+                cause: "kexec into the other slot where the kernel does not say so; a command line edited in the loader's menu",
+                decided: "neither slot is written; the boot is not counted as a try",
+                remedy: REBOOT,
+            },
+            Self::MountedElsewhere => Row {
+                name: "mounted-elsewhere",
+                witnesses: "mounted root ↔ kernel command line",
+                cause: "soft-reboot into the other slot; two partitions with one label",
+                decided: "neither slot is written: both run by one witness",
+                remedy: REBOOT,
+            },
+            Self::OtherVersion => Row {
+                name: "other-version",
+                witnesses: "os-release of what runs ↔ the entry's version",
+                cause: "a UKI without root= booted the newest root (gpt-auto); soft-reboot below an overlay",
+                decided: "which slot runs is not known; neither is written",
+                remedy: "name the root of each UKI as root=PARTUUID=… of its slot, and reboot",
+            },
+            Self::NoEntry => Row {
+                name: "no-entry",
+                witnesses: "kernel command line ↔ names on the ESP",
+                cause: "a rescue system; the running entry was removed or renamed by another tool",
+                decided: "there is nothing known to fall back to; neither slot is written",
+                remedy: "put the running system's boot entry back on the ESP, or reboot into one that is there",
+            },
+            Self::SeveralEntries => Row {
+                name: "several-entries",
+                witnesses: "names on the ESP ↔ each other",
+                cause: "several entries boot the running root, some good and some on trial, and the loader does not say which it started",
+                decided: "the boot is neither committed nor a try",
+                remedy: "remove the entries that do not belong to the running system",
+            },
+            Self::NoteAndState => Row {
+                name: "note-and-state",
+                witnesses: "note of this boot ↔ state",
+                cause: "the state was lost or replaced during a trial's boot",
+                decided: "the trial is not committed; its tries run out unless somebody blesses it",
+                remedy: REBOOT,
+            },
+            Self::SlotNeverKept => Row {
+                name: "slot-never-kept",
+                witnesses: "state ↔ kernel command line",
+                cause: "an entry that is not the update's boots the slot of an update that was not kept",
+                decided: "the running slot is not known to be good; neither slot is written",
+                remedy: "reboot into the committed system, and remove the entry that does not belong to it",
+            },
+            Self::GivenUp => Row {
+                name: "given-up",
+                witnesses: "state ↔ kernel command line",
+                cause: "an image that failed was chosen in the loader's menu, or another tool marked it as good",
+                decided: "on its trial: marked bad and rebooted if another system boots next; later: stays up",
+                remedy: "reboot into the system that was kept",
+            },
+            Self::TrialDisappeared => Row {
+                name: "trial-disappeared",
+                witnesses: "state ↔ names on the ESP",
+                cause: "the entry on trial was removed while it ran",
+                decided: "there is nothing to commit",
+                remedy: "reboot, and write the update again",
+            },
+            Self::KexecIntoTrial => Row {
+                name: "kexec-into-trial",
+                witnesses: "kexec ↔ names on the ESP",
+                cause: "kexec into an applied update",
+                decided: "not a try: the loader has not counted it and was not proved able to start it",
+                remedy: REBOOT,
+            },
+            Self::CountedByOther => Row {
+                name: "counted-by-other",
+                witnesses: "names on the ESP ↔ state",
+                cause: "systemd-sysupdate or an installer began the trial; the state was lost in mid-trial",
+                decided: "left to the system's own blesser; Abide neither commits nor ends it",
+                remedy: "wait until it is blessed, or run `/usr/lib/systemd/systemd-bless-boot good`",
+            },
+            Self::NowhereElse => Row {
+                name: "nowhere-else",
+                witnesses: "a reboot that is due ↔ the model of the loader",
+                cause: "the entry to fall back to is gone; a setting pins this entry; the loader does not count",
+                decided: "no reboot: it would lead to the same boot",
+                remedy: "write an image that works, or repair the boot entries; `abide list` says what boots next",
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_page_on_witnesses_has_every_row_word_for_word() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/explanation/witnesses.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for kind in Kind::ALL {
+            let Row { name, witnesses, cause, decided, remedy } = kind.row();
+            let line = format!("| `{name}` | {witnesses} | {cause} | {decided} | {remedy} |");
+            assert!(page.lines().any(|l| l == line), "the page lacks:\n{line}");
+        }
+    }
+
+    #[test]
+    fn a_contradiction_says_what_was_seen_and_what_to_do() {
+        let found = Contradiction::new(Kind::MountedElsewhere, "slot b is mounted");
+        assert_eq!(found.to_string(), "slot b is mounted; reboot through the boot loader");
+    }
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.row().name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Kind::ALL.len());
+    }
+}

@@ -1,0 +1,119 @@
+//! What the running kernel says of itself.
+
+use std::fs;
+
+use crate::boot::model::osrel::OsRelease;
+use crate::disk::{SlotName, Slots};
+use crate::error::Result;
+use crate::root::Root;
+
+const CMDLINE: &str = "/proc/cmdline";
+/// Of what started the kernel (Linux, `Documentation/admin-guide/sysctl/kernel.rst`); x86 only.
+const LOADER_TYPE: &str = "/proc/sys/kernel/bootloader_type";
+/// The type that kexec states of itself, in the upper bits (`arch/x86/kernel/kexec-bzimage64.c`; kexec-tools
+/// alike). The EFI stub states 2.
+const KEXEC: u32 = 0xd;
+/// Where a device tree says what the kernel was started with.
+const CHOSEN: &str = "/proc/device-tree/chosen";
+/// Left there by `kexec_file_load` (`drivers/of/kexec.c`); by the older system call it is not.
+const BOOTED_FROM_KEXEC: &str = "linux,booted-from-kexec";
+
+/// Exists in an initramfs, whose own os-release is not the system's.
+const INITRD_RELEASE: &str = "/etc/initrd-release";
+/// Where the initramfs mounts the root.
+pub const SYSROOT: &str = "/sysroot";
+/// Where it mounts `/usr`, if that is what the slots hold.
+const SYSROOT_USR: &str = "/sysroot/usr";
+
+/// The kernel's command line of this boot; empty where it cannot be read.
+#[must_use]
+pub fn cmdline(root: &Root) -> String {
+    fs::read(root.path(CMDLINE)).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+}
+
+/// Whether another kernel has started this one; none where the kernel does not tell.
+#[must_use]
+pub fn started_by_kexec(root: &Root) -> Option<bool> {
+    let number = fs::read_to_string(root.path(LOADER_TYPE)).ok();
+    if let Some(number) = number.and_then(|text| text.trim().parse::<u32>().ok()) {
+        return Some(number >> 4 == KEXEC);
+    }
+    root.path(CHOSEN).join(BOOTED_FROM_KEXEC).exists().then_some(true)
+}
+
+/// The slot that the root is mounted from, where the mount tells: not below an overlay, for instance.
+///
+/// # Errors
+/// [`crate::error::Error::Failed`] if the table of mounts cannot be read.
+pub fn mounted_slot(root: &Root, slots: &Slots) -> Result<Option<SlotName>> {
+    let places: &[&str] = if is_in_initramfs(root) { &[SYSROOT, SYSROOT_USR] } else { &["/", "/usr"] };
+    for place in places {
+        if let Some(slot) = slots.mounted_at(root, place)? {
+            return Ok(Some(slot));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether this runs in an initramfs.
+#[must_use]
+pub fn is_in_initramfs(root: &Root) -> bool {
+    root.path(INITRD_RELEASE).exists()
+}
+
+/// The version of the system that runs, or that the initramfs has mounted, as its os-release states it.
+#[must_use]
+pub fn running_version(root: &Root) -> Option<String> {
+    let system = if is_in_initramfs(root) { Root::at(root.path(SYSROOT)) } else { root.clone() };
+    os_release(&system)?.image_version().map(str::to_owned)
+}
+
+/// The os-release of a system (os-release(5)).
+#[must_use]
+pub fn os_release(system: &Root) -> Option<OsRelease> {
+    let text = ["/etc/os-release", "/usr/lib/os-release"]
+        .into_iter()
+        .find_map(|path| fs::read_to_string(system.resolve(path).ok()?).ok())?;
+    Some(OsRelease::parse(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let root = Root::at(dir.path());
+        (dir, root)
+    }
+
+    #[test]
+    fn kexec_is_told_by_the_type_of_the_loader_or_by_the_device_tree() {
+        let (_dir, root) = tree(&[("proc/sys/kernel/bootloader_type", "208\n")]);
+        assert_eq!(started_by_kexec(&root), Some(true));
+        let (_dir, root) = tree(&[("proc/sys/kernel/bootloader_type", "33\n")]);
+        assert_eq!(started_by_kexec(&root), Some(false));
+        let (_dir, root) = tree(&[("proc/device-tree/chosen/linux,booted-from-kexec", "")]);
+        assert_eq!(started_by_kexec(&root), Some(true));
+        let (_dir, root) = tree(&[("proc/device-tree/chosen/bootargs", "")]);
+        assert_eq!(started_by_kexec(&root), None);
+    }
+
+    #[test]
+    fn in_an_initramfs_the_version_is_that_of_the_mounted_root() {
+        let own = ("etc/os-release", "IMAGE_VERSION=1.0\n");
+        let (_dir, root) = tree(&[own]);
+        assert_eq!(running_version(&root).as_deref(), Some("1.0"));
+        let (_dir, root) = tree(&[own, ("etc/initrd-release", "")]);
+        assert_eq!(running_version(&root), None);
+        let mounted = ("sysroot/usr/lib/os-release", "VERSION_ID=2.0\n");
+        let (_dir, root) = tree(&[own, ("etc/initrd-release", ""), mounted]);
+        assert_eq!(running_version(&root).as_deref(), Some("2.0"));
+    }
+}
