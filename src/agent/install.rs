@@ -135,7 +135,8 @@ pub fn apply_release(
 }
 
 /// Reboots into the applied update. The reboot is counted before it is requested, so that the number of reboots is
-/// limited even if the boot loader boots another entry.
+/// limited even if the boot loader boots another entry. One that systemd refuses does not count; the next run
+/// requests it again.
 ///
 /// # Errors
 /// If the count cannot be saved or the reboot cannot be requested.
@@ -143,7 +144,12 @@ pub fn reboot(context: RunContext<'_>, state: &mut InstallState) -> Result<()> {
     state.reboots = state.reboots.saturating_add(1);
     state.write(context.root)?;
     info!("rebooting into {}", state.version);
-    reboot::request(context.root, reboot::Manner::Orderly)
+    let asked = reboot::request(context.root, reboot::Manner::Orderly);
+    if asked.is_err() {
+        state.reboots = state.reboots.saturating_sub(1);
+        state.write(context.root)?;
+    }
+    asked
 }
 
 /// Allows another attempt of an image. Its record stays until the image is committed.

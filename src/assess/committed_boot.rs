@@ -1,5 +1,8 @@
 //! The assessment of a committed system, if `every_boot` or `rearm` is set.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use log::{info, warn};
 
 use crate::assess::assessment_run::{AssessmentRun, saved_state};
@@ -16,6 +19,9 @@ use abide_core::state::{BootKind, BootNote, Lock, Verdict};
 use abide_core::update::Machine;
 use abide_core::update::reboot;
 use abide_core::update::reboot::Manner;
+
+/// How long after a refused reboot the next one is requested.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs the checks on a committed system: to act on a failure (`every_boot`), to restore the tries of its
 /// entry (`rearm`), or both. Does nothing on any other boot, or if neither is configured.
@@ -70,15 +76,23 @@ fn after_failure(root: &Root, config: &Config, verdict: &Verdict) -> Result<()> 
     match reaction {
         Reaction::Reboot => {
             warn!("{version} is not healthy: {reason}; rebooting once");
-            reboot::request(root, Manner::Orderly)?;
+            reboot_when_allowed(root);
         }
         Reaction::GoToOther(other) => {
             warn!("{version} is not healthy after a reboot: {reason}; switching to {other}");
-            reboot::request(root, Manner::Orderly)?;
+            reboot_when_allowed(root);
         }
         Reaction::Stay(why) => warn!("{version} is not healthy: {reason}; it keeps running: {why}"),
     }
     Err(Error::Failed(format!("the system is not healthy: {reason}")))
+}
+
+/// Requests the reboot, again and again while something inhibits it. The unit ends with the shutdown.
+fn reboot_when_allowed(root: &Root) {
+    while let Err(e) = reboot::request(root, Manner::Orderly) {
+        warn!("{e}; requested again in {} seconds", AGAIN.as_secs());
+        sleep(AGAIN);
+    }
 }
 
 /// The version that runs, and the reaction to its failure.
