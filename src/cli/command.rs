@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use crate::cli::{
-    Context, apply, assess, check, commit, config, confirm, doctor, forget, initrd, list, report, rollback,
-    status, update, write,
+    Context, apply, assess, cancel, check, commit, config, confirm, doctor, forget, initrd, list, report,
+    rollback, status, update, write,
 };
 use abide_core::error::Result;
 
@@ -18,6 +18,8 @@ pub enum Command {
     Write(write::Args),
     /// Make the staged update boot next, on trial
     Apply(apply::Args),
+    /// Take a staged or applied update back before it is booted
+    Cancel(cancel::Args),
     /// Install updates from the feed, as policy and maintenance windows allow
     Update(update::Args),
     /// Commit the system on trial
@@ -58,6 +60,7 @@ impl Command {
             Self::List(args) => list::run(context, args),
             Self::Write(args) => write::run(context, args),
             Self::Apply(args) => apply::run(context, args),
+            Self::Cancel(args) => cancel::run(context, args),
             Self::Update(args) => update::run(context, args),
             Self::Commit(args) => commit::run(context, args),
             Self::Rollback(args) => rollback::run(context, args),

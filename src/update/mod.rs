@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod boot_options;
+pub mod cancel;
 pub mod commit;
 pub mod forget;
 pub mod phase;

@@ -139,11 +139,12 @@ impl<'w, 'a> Guard<'w, 'a> {
     }
 
     /// Whether an entry with this counter is that of a system that was kept: it stepped back for another
-    /// one, or its boots are counted.
+    /// one, was to be tried again and was not, or its boots are counted.
     fn was_good(&self, entry: &Entry, counter: Counter) -> bool {
         let (state, id) = (self.witnesses.state, entry.id());
         let is_counted = state.counted_entry() == Some(id.as_str());
-        state.is_known_good(&id) && (counter.left == 0 || is_counted)
+        let is_untried = counter.done == 0;
+        state.is_known_good(&id) && (counter.left == 0 || is_untried || is_counted)
     }
 
     /// Whether this is the entry of the system before the update.

@@ -1,0 +1,90 @@
+//! `cancel`: takes an update back before it was booted.
+
+use log::info;
+
+use abide_core::boot::esp::safe_rename::discard;
+use abide_core::boot::{Counter, Entry};
+use abide_core::error::{Error, Result};
+use abide_core::state::{Stage, State, Update};
+use abide_core::update::machine::Machine;
+use abide_core::update::renames::{find, rename, restore};
+use abide_core::update::step::{STAGED_UKI, Step, entries_after, perform_all};
+
+use crate::update::switch::{Loader, refuse_unless_next};
+
+/// Takes back the update that is staged, or applied and not booted yet: its entry goes, and the running system boots
+/// next. Returns its version. A system that was put on trial again by `abide rollback` keeps its entry and its slot.
+///
+/// Variables that `apply` cleared are not set again. The slot of an image that was taken back holds nothing that
+/// boots.
+///
+/// # Errors
+/// [`Error::Nothing`] if no update waits for its first boot; [`Error::Refused`] if the running system is on trial or
+/// unknown, or would not boot next; [`Error::Boot`] if the ESP cannot be changed.
+pub fn cancel(machine: &mut Machine) -> Result<String> {
+    machine.refuse_on_trial()?;
+    let state = machine.state();
+    let update = waiting(&state, &machine.entries)?;
+    let running = machine.running_entry()?;
+    let steps = plan(machine, &state, update, &running)?;
+    let after = entries_after(&machine.entries, &steps);
+    let settings = machine.settings.clone();
+    refuse_unless_next(Loader { settings: &settings, quirks: &machine.quirks }, &after, &running.id())?;
+    if update.uki.is_some() {
+        discard(machine.dirs.esp.as_ref(), STAGED_UKI)?;
+    }
+    perform_all(machine, &steps)?;
+    info!("{} was taken back; {} boots next", update.version, running.id());
+    Ok(update.version.clone())
+}
+
+/// The update that waits for its first boot.
+fn waiting<'s>(state: &'s State, entries: &[Entry]) -> Result<&'s Update> {
+    let nothing = |why: String| Err(Error::Nothing(format!("{why}; nothing to cancel")));
+    let Some(update) = state.update.as_ref().filter(|u| u.stage != Stage::Committed) else {
+        return nothing("no update is staged or applied".into());
+    };
+    let version = &update.version;
+    match update.stage {
+        Stage::Writing | Stage::Staged => Ok(update),
+        Stage::Applied if is_untouched(update, entries) => Ok(update),
+        Stage::Failed => nothing(format!("{version} failed already")),
+        _ => nothing(format!("{version} was booted already; `abide rollback` gives a trial up")),
+    }
+}
+
+/// Whether the loader has not started the update's entry yet.
+fn is_untouched(update: &Update, entries: &[Entry]) -> bool {
+    let done = find(entries, &update.entry).and_then(|entry| entry.name.counter()).map_or(0, |c| c.done);
+    done == 0 && update.boots.is_empty()
+}
+
+/// The steps, in an order that is safe to be interrupted after each: the running entry first gets its place back, and
+/// the state is last, so that a `cancel` that was cut off can be repeated.
+fn plan(machine: &Machine, state: &State, update: &Update, running: &Entry) -> Result<Vec<Step>> {
+    let mut steps = restore(update, &machine.entries);
+    let names = machine.entries.iter().filter(|e| e.id() == update.entry && update.stage == Stage::Applied);
+    for entry in names {
+        if update.uki.is_some() {
+            steps.push(Step::Remove { partition: entry.partition, file: entry.path() });
+        } else {
+            steps.extend(put_back(machine, &steps, entry, running));
+        }
+    }
+    let next = State { update: None, ..state.clone() };
+    steps.push(Step::Save(Box::new(next)));
+    Ok(steps)
+}
+
+/// The rename that gives a good system, which was to be tried again, its name back: the plain one if the running system
+/// boots next all the same, else that of a good system that has stepped back.
+fn put_back(machine: &Machine, before: &[Step], entry: &Entry, running: &Entry) -> Option<Step> {
+    let loader = Loader { settings: &machine.settings, quirks: &machine.quirks };
+    let stepped_back = Counter { left: 0, done: 0 };
+    let names = [entry.name.plain(), entry.name.with_counter(Some(stepped_back))];
+    let renames = names.map(|name| rename(entry, &name.to_string()));
+    renames.into_iter().find(|step| {
+        let steps: Vec<Step> = before.iter().cloned().chain([step.clone()]).collect();
+        refuse_unless_next(loader, &entries_after(&machine.entries, &steps), &running.id()).is_ok()
+    })
+}
