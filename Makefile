@@ -23,6 +23,7 @@ INITRAMFS_MAX  = $(if $(findstring -gnu,$(TARGET)),2097152,1572864)
 
 BINDIR    := $(DESTDIR)$(PREFIX)/bin
 UNITDIR   := $(DESTDIR)$(PREFIX)/lib/systemd/system
+GENERATORDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system-generators
 PRESETDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system-preset
 MODULEDIR := $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90abide
 DRACUTCONFDIR := $(DESTDIR)$(PREFIX)/lib/dracut/dracut.conf.d
@@ -53,6 +54,8 @@ install: install-docs
 	$(INSTALL) -D -m 755 $(FULL) "$(BINDIR)/abide"
 	ln -sf abide "$(BINDIR)/os-update-tool.sh"
 	ln -sf abide "$(BINDIR)/os-update.sh"
+	mkdir -p "$(GENERATORDIR)"
+	ln -sf ../../../bin/abide "$(GENERATORDIR)/abide-generator"
 	$(INSTALL) -D -m 755 dracut-module/90abide/module-setup.sh "$(MODULEDIR)/module-setup.sh"
 	$(INSTALL) -m 755 dracut-module/90abide/system-shutdown.sh "$(MODULEDIR)/system-shutdown.sh"
 	$(INSTALL) -m 644 $(filter-out %.sh,$(wildcard dracut-module/90abide/*)) "$(MODULEDIR)/"

@@ -26,3 +26,4 @@ pub mod systemd;
 pub mod tls;
 pub mod update;
 pub mod uptime;
+pub mod without_initramfs;

@@ -2,6 +2,8 @@
 # Abide's initramfs stage, for dracut 059 and later and dracut-ng.
 #
 # It installs:
+# - abide-initrd-guard.service: `abide initrd guard`. If the boot loader counted this boot, it can end
+#   by itself from here on, with or without an ESP.
 # - abide-initrd.service: `abide initrd early`. A udev rule starts it as soon as an EFI system
 #   partition appears, in parallel to everything else.
 # - abide-initrd-root.service: `abide initrd root`, after the root is mounted and before the switch to
@@ -53,12 +55,14 @@ install() {
     local systemd=${systemdutildir:-/usr/lib/systemd}
 
     inst_simple "$moddir/abide-initramfs" /usr/bin/abide
-    for unit in abide-initrd.service abide-initrd-root.service \
+    for unit in abide-initrd-guard.service \
+        abide-initrd.service abide-initrd-root.service \
         abide-initrd-emergency.service abide-initrd-reboot.service \
         abide-initrd-timeout.timer; do
         inst_simple "$moddir/$unit" "$units/$unit"
     done
-    for unit in abide-initrd-root.service abide-initrd-timeout.timer; do
+    for unit in abide-initrd-guard.service abide-initrd-root.service \
+        abide-initrd-timeout.timer; do
         $SYSTEMCTL -q --root "${initdir:?}" add-wants initrd.target "$unit"
     done
     for unit in emergency.service dracut-emergency.service rescue.service; do

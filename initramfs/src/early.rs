@@ -1,7 +1,5 @@
 //! The early part: what is this boot?
 
-use std::fs;
-
 use log::{debug, error, info, warn};
 
 use abide_core::boot::{Access, BootDirs, EfiVars, LoaderVars};
@@ -15,12 +13,7 @@ use abide_core::update::reboot::Manner;
 use abide_core::update::reconcile::Course;
 use abide_core::update::step::perform_all;
 
-use crate::{pstore, stranded, trial_units, watchdog};
-
-const PANIC: &str = "/proc/sys/kernel/panic";
-
-/// Seconds after which a kernel that panics reboots, where its command line does not say.
-const PANIC_SECONDS: &str = "10";
+use crate::{end_of_hangs, pstore, stranded, trial_units};
 
 /// Finds out what this boot is, leaves the note in `/run/abide`, and on a trial
 /// the breadcrumb on the ESP. Done once per boot; later calls do nothing. One that was killed
@@ -131,7 +124,7 @@ fn look(root: &Root) -> Result<Course> {
 fn perform(root: &Root, course: &mut Course, act: Act) -> Result<()> {
     match act {
         Act::Mark => course.note.mark(root)?,
-        Act::Guard => guard(root),
+        Act::Guard => end_of_hangs::guard(root),
         Act::BringInCounted => {
             if let Err(e) = trial_units::install_for_counted(root) {
                 warn!("{e}; this boot uses up a try");
@@ -166,25 +159,6 @@ fn change(root: &Root, course: &mut Course) -> Result<()> {
         course.stay_up(why);
     }
     Ok(())
-}
-
-/// What makes a trial that hangs or panics end by itself.
-fn guard(root: &Root) {
-    match fs::read_to_string(root.path(PANIC)) {
-        Ok(now) if now.trim() == "0" => {
-            if let Err(e) = fs::write(root.path(PANIC), PANIC_SECONDS) {
-                warn!("{PANIC}: cannot write: {e}; a kernel panic will hang");
-            }
-        }
-        Ok(_) => {}
-        Err(e) => warn!("{PANIC}: cannot read: {e}"),
-    }
-    if let Err(e) = watchdog::arm(root) {
-        warn!("{e}");
-    }
-    if let Err(e) = pstore::load(root) {
-        debug!("{e}; a kernel that panics may leave nothing behind");
-    }
 }
 
 /// What a kernel left behind that panicked in one of the boots of the trial that has just failed.

@@ -1,17 +1,13 @@
 //! The initramfs cannot continue: whether that ends a trial, and what is recorded.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use log::warn;
-
-use abide_core::boot::{Access, BootDirs, EfiVars, LoaderVars};
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::BootNote;
 
 use crate::early::early;
-use crate::stranded;
+use crate::{blind, esp, stranded};
 
 /// How long to wait for the ESP, which may appear after the root has failed. The unit that runs this has
 /// a longer limit.
@@ -23,27 +19,14 @@ const ESP_PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// If the ESP cannot be written.
 pub fn emergency(root: &Root) -> Result<()> {
-    wait_for_esp(root);
+    esp::wait(root, ESP_PATIENCE);
     early(root)?;
+    if blind::may_be_trial_only(root) {
+        return blind::end(root);
+    }
     if BootNote::read(root).is_none() {
         // Not known yet: the early stage ends it if the ESP appears later.
         return stranded::mark(root);
     }
     if stranded::is_trial(root) { stranded::lose(root) } else { Ok(()) }
-}
-
-/// Waits for the ESP, if only the ESP shows what this boot is.
-fn wait_for_esp(root: &Root) {
-    if BootNote::read(root).is_some() || !root.is_live() {
-        return;
-    }
-    let vars = LoaderVars::read_device(&EfiVars::new(root));
-    let end = Instant::now() + ESP_PATIENCE;
-    while let Err(e) = BootDirs::find(root, &vars, Access::Glance) {
-        if Instant::now() >= end {
-            warn!("{e}");
-            return;
-        }
-        sleep(Duration::from_millis(200));
-    }
 }

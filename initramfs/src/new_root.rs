@@ -17,7 +17,7 @@ use abide_core::update::trial::Ended;
 use abide_core::update::{Machine, kernel, trial};
 
 use crate::early::early;
-use crate::trial_units;
+use crate::{blind, trial_units};
 
 /// What systemd starts after switch-root without `init=` (`do_reexecute`, systemd 252 to 262),
 /// except for the shell, which nobody can use on an unattended machine.
@@ -30,8 +30,11 @@ const INITS: [&str; 4] = ["/usr/lib/systemd/systemd", "/sbin/init", "/etc/init",
 /// On a trial whose root is not the staged one; the machine then reboots.
 pub fn root(root: &Root) -> Result<()> {
     early(root)?;
+    if let Err(e) = blind::hand_over(root) {
+        warn!("{e}; the hardware watchdog may end this boot");
+    }
     let Some(note) = BootNote::read(root) else {
-        warn!("what this boot is was not found out");
+        warn!("what this boot is was not found out; the system that boots next does it");
         return Ok(());
     };
     if note.kind != BootKind::Trial {
@@ -69,7 +72,7 @@ pub fn root(root: &Root) -> Result<()> {
     trial_units::install(root, config.assess.deadline)
 }
 
-/// The root must be the slot's partition and carry the version that was staged.
+/// The root must be the slot's partition, carry the version that was staged, and have the units of a trial.
 fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
     if let (true, Some(slot)) = (root.is_live(), note.slot) {
         let slots = Slots::find(root, None).ok();
@@ -78,6 +81,11 @@ fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
             return Err(Error::Failed(format!("the mounted root is not slot {slot}")));
         }
     }
+    verify_version(root, note)?;
+    verify_units(root)
+}
+
+fn verify_version(root: &Root, note: &BootNote) -> Result<()> {
     let Some(staged) = &note.version else { return Ok(()) };
     let release = kernel::os_release(&Root::at(root.path(SYSROOT)))
         .ok_or_else(|| Error::Failed("the mounted root has no os-release".into()))?;
@@ -86,6 +94,19 @@ fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
         return Ok(());
     }
     Err(Error::Failed(format!("the mounted root is version {carried:?}, but {staged} was staged")))
+}
+
+/// Units of Abide must be there: without them the trial would neither be assessed nor end. Not asked of a
+/// folder, in which nothing boots.
+fn verify_units(root: &Root) -> Result<()> {
+    let missing = trial_units::missing_in(&Root::at(root.path(SYSROOT)));
+    if !root.is_live() || missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Failed(format!(
+        "the mounted root lacks {}: nothing would assess this trial or end it; install Abide in the image",
+        missing.join(", ")
+    )))
 }
 
 /// What switch-root would start must be there. Not asked of a folder, which has no kernel to start it.

@@ -29,6 +29,10 @@ const LINKS: [(&str, &str); 5] = [
     ("rescue.target.wants", "abide-rollback.service"),
 ];
 
+/// Where a system keeps its units (systemd.unit(5)).
+const SEARCHED: [&str; 4] =
+    ["/etc/systemd/system", "/usr/local/lib/systemd/system", UNITS, "/lib/systemd/system"];
+
 /// Lets the assessment, which knows the exact reason, end the trial first at the deadline.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -56,16 +60,31 @@ const WATCHDOG: &str = "/dev/watchdog";
 /// [`abide_core::error::Error::Failed`] if `/run/systemd/system` of `root` cannot be written. A trial
 /// must not continue then: nothing would end it.
 pub fn install(root: &Root, deadline: Duration) -> Result<()> {
+    write_into(&root.path(RUN), deadline)?;
+    end_what_hangs(root)
+}
+
+/// Writes the units of a trial into `folder`, from where systemd reads them. `deadline` counts from the start of
+/// the kernel.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if it cannot be written.
+pub fn write_into(folder: &Path, deadline: Duration) -> Result<()> {
     let seconds = (deadline + GRACE).as_secs();
     // The empty assignment drops the unit's own value.
     let timer = format!("[Timer]\nOnBootSec=\nOnBootSec={seconds}s\n");
-    write(root, &format!("{RUN}/abide-deadline.timer.d/10-trial.conf"), &timer)?;
-    write(root, &format!("{RUN}/boot-complete.target.d/10-trial.conf"), ON_FAILURE)?;
-    end_what_hangs(root)?;
-    for (folder, unit) in LINKS {
-        link(root, folder, unit)?;
-    }
-    Ok(())
+    write(&folder.join("abide-deadline.timer.d/10-trial.conf"), &timer)?;
+    write(&folder.join("boot-complete.target.d/10-trial.conf"), ON_FAILURE)?;
+    LINKS.iter().try_for_each(|(target, unit)| link(folder, target, unit))
+}
+
+/// The units that a trial needs and that `system` does not have, or has masked: nothing would end a trial of it.
+#[must_use]
+pub fn missing_in(system: &Root) -> Vec<&'static str> {
+    let has = |unit: &str| {
+        SEARCHED.iter().any(|dir| system.resolve(Path::new(dir).join(unit)).is_ok_and(|path| path.is_file()))
+    };
+    LINKS.iter().map(|(_, unit)| *unit).chain(["abide-deadline.service"]).filter(|unit| !has(unit)).collect()
 }
 
 /// For a committed system whose boots are counted: makes it get its tries back once it is healthy,
@@ -75,23 +94,25 @@ pub fn install(root: &Root, deadline: Duration) -> Result<()> {
 /// As [`install`]; the boot continues then.
 pub fn install_for_counted(root: &Root) -> Result<()> {
     end_what_hangs(root)?;
-    link(root, "multi-user.target.wants", "abide-every-boot.service")
+    link(&root.path(RUN), "multi-user.target.wants", "abide-every-boot.service")
 }
 
 /// Configures systemd to reboot if it crashes, and to feed the watchdog that was started.
-fn end_what_hangs(root: &Root) -> Result<()> {
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if `/run/systemd` of `root` cannot be written.
+pub fn end_what_hangs(root: &Root) -> Result<()> {
     let feed = if root.path(WATCHDOG).exists() { FEED_WATCHDOG } else { "" };
-    write(root, MANAGER, &format!("{REBOOT_ON_CRASH}{feed}"))
+    write(&root.path(MANAGER), &format!("{REBOOT_ON_CRASH}{feed}"))
 }
 
-fn write(root: &Root, name: &str, text: &str) -> Result<()> {
-    let path = root.path(name);
-    create_parent(&path)?;
-    fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))
+fn write(path: &Path, text: &str) -> Result<()> {
+    create_parent(path)?;
+    fs::write(path, text).or_failed(|| format!("{}: cannot write", path.display()))
 }
 
-fn link(root: &Root, folder: &str, unit: &str) -> Result<()> {
-    let path = root.path(Path::new(RUN).join(folder).join(unit));
+fn link(folder: &Path, target: &str, unit: &str) -> Result<()> {
+    let path = folder.join(target).join(unit);
     create_parent(&path)?;
     // systemd uses only the link's name; its target is for people.
     match symlink(Path::new(UNITS).join(unit), &path) {
@@ -138,6 +159,23 @@ mod tests {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd-units").join(unit);
             assert!(file.is_file(), "{unit}");
         }
+    }
+
+    #[test]
+    fn a_system_without_the_units_of_a_trial_or_with_masked_ones_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        assert!(missing_in(&root).contains(&"abide-deadline.timer"));
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd-units");
+        let units = dir.path().join("usr/lib/systemd/system");
+        fs::create_dir_all(&units).unwrap();
+        for unit in missing_in(&root) {
+            fs::copy(shipped.join(unit), units.join(unit)).unwrap();
+        }
+        assert!(missing_in(&root).is_empty());
+        fs::remove_file(units.join("abide-assess.service")).unwrap();
+        symlink("/dev/null", units.join("abide-assess.service")).unwrap();
+        assert_eq!(missing_in(&root), ["abide-assess.service"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod directory_room;
 pub mod firmware;
+pub mod initramfs_stage;
 pub mod kernel_args;
 pub mod listing;
 pub mod names;

@@ -1,5 +1,8 @@
 //! `abide apply`
 
+use log::warn;
+
+use crate::boot::initramfs_stage;
 use crate::events::{Event, EventKind, publish};
 use crate::health;
 use crate::update::apply;
@@ -34,6 +37,12 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         applied.file,
         if applied.demoted { " (the running entry is demoted for the trial)" } else { "" }
     ));
+    if context.root.is_live() && !initramfs_stage::ran(&context.root) {
+        warn!(
+            "Abide's initramfs stage did not run in this boot: if the new image lacks it, too, a hang before its root is \
+             mounted does not end the trial"
+        );
+    }
     let update = machine.state().update;
     drop(machine);
     if let Some(update) = &update {

@@ -1,6 +1,7 @@
 //! `abide assess`
 
-use crate::assess::{committed_boot, failed_trial, trial_boot};
+use crate::assess::{committed_boot, consent, failed_trial, trial_boot};
+use crate::without_initramfs::late_finding;
 use abide_core::error::Result;
 
 use crate::cli::Context;
@@ -16,11 +17,21 @@ pub struct Args {
     /// Check the committed system, if the configuration requires it
     #[arg(long, conflicts_with_all = ["deadline", "failed"])]
     every_boot: bool,
+    /// Find out what this boot is, where the initramfs has not
+    #[arg(long, conflicts_with_all = ["deadline", "failed", "every_boot"])]
+    find: bool,
+    /// Succeed if another tool may mark the running entry as good
+    #[arg(long, conflicts_with_all = ["deadline", "failed", "every_boot", "find"])]
+    may_bless: bool,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.load_config();
-    if args.deadline {
+    if args.find {
+        late_finding::find_out(&context.root)
+    } else if args.may_bless {
+        consent::permit(&context.root, &config.unwrap_or_default())
+    } else if args.deadline {
         failed_trial::after_deadline(&context.root, config)
     } else if args.failed {
         failed_trial::after_failed_unit(&context.root, config)

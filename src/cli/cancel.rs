@@ -3,7 +3,7 @@
 use abide_core::error::Result;
 use abide_core::state::Lock;
 
-use crate::cli::Context;
+use crate::cli::{Context, output};
 use crate::update::cancel::cancel;
 
 #[derive(Debug, clap::Args)]
@@ -13,6 +13,6 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     let _lock = Lock::take(&context.root)?;
     let config = context.load_config()?;
     let version = cancel(&mut context.change(&config)?)?;
-    println!("{version} is taken back; the running system boots next");
+    output::say(format_args!("{version} is taken back; the running system boots next"));
     Ok(())
 }

@@ -11,7 +11,7 @@ use abide_core::root::Root;
 
 use crate::cli::command::Command;
 use crate::cli::context::Context;
-use crate::cli::emt;
+use crate::cli::{emt, generator};
 
 /// Keeps image-based Linux machines on systemd-boot bootable through every update.
 #[derive(Debug, Parser)]
@@ -37,7 +37,7 @@ struct Cli {
 #[must_use]
 pub fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = emt::main(&args) {
+    if let Some(code) = generator::main(&args).or_else(|| emt::main(&args)) {
         return code;
     }
     let cli = match Cli::try_parse() {

@@ -8,7 +8,7 @@ use crate::cli::Context;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which part of the stage: early, root or emergency
+    /// Which part of the stage: guard, early, root or emergency
     #[arg(default_value = "early")]
     part: Part,
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod assess;
+mod cancel;
 mod check;
 mod command;
 mod command_line;
@@ -12,6 +13,7 @@ mod context;
 mod doctor;
 mod emt;
 mod forget;
+mod generator;
 mod initrd;
 mod interrupt;
 mod list;

@@ -1,5 +1,6 @@
 //! All findings of a machine: what is read for each kind of finding, and what its file makes of it.
 
+use crate::boot::initramfs_stage;
 use crate::config::Config;
 use crate::doctor::boot_complete::Units;
 use crate::doctor::finding::Finding;
@@ -11,7 +12,7 @@ use crate::feed::memory::FetchState;
 use crate::systemd::unit_files;
 use abide_core::error::Result;
 use abide_core::root::Root;
-use abide_core::state::{BootNote, Stage};
+use abide_core::state::Stage;
 use abide_core::update::Machine;
 
 /// All findings, errors first. `machine` is what was read, or why reading failed; `config` likewise.
@@ -70,7 +71,7 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
 }
 
 fn of_system(root: &Root, machine: Option<&Machine>) -> Vec<Finding> {
-    let mut found = initramfs::look(BootNote::read(root).is_some());
+    let mut found = initramfs::look(initramfs_stage::ran(root));
     found.extend(boot_complete::look(&Units::read(root)));
     found.extend(watchdog::look(&watchdog::read(root)));
     found.extend(clock::look(clock::now(), clock::known_past(root, machine.map(Machine::state).as_ref())));

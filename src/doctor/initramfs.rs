@@ -8,10 +8,10 @@ pub(super) fn look(ran: bool) -> Vec<Finding> {
         return vec![];
     }
     vec![
-        Finding::error("initramfs-stage", "Abide's initramfs stage did not run in this boot (no /run/abide/boot.json)")
+        Finding::warning("initramfs-stage", "Abide's initramfs stage did not run in this boot")
             .because(
-                "without it a trial is not assessed and not committed, hangs in the initramfs do not end, and a fallback \
-                 is not recorded",
+                "without it a trial is assessed only once its root is mounted: a hang or a failure before that is not \
+                 ended, and a fallback is recorded by the next command only",
             )
             .remedy(
                 "build the image's initramfs with the dracut module `abide` (`lsinitrd` must show abide-initrd.service), \

@@ -49,6 +49,17 @@ impl Manager {
         self.ask(Connection::jobs, Systemctl::jobs)
     }
 
+    /// Has systemd feed the hardware watchdog, with `limit` until it resets the machine, as
+    /// `RuntimeWatchdogSec=` does.
+    ///
+    /// # Errors
+    /// If systemd does not answer.
+    pub fn feed_watchdog(&self, limit: Duration) -> Result<(), String> {
+        Connection::open(&self.root, self.limit)
+            .and_then(|mut bus| bus.feed_watchdog(limit))
+            .map_err(|e| e.to_string())
+    }
+
     fn ask<T>(
         &self,
         on_bus: impl FnOnce(&mut Connection) -> Result<T, DbusError>,

@@ -10,6 +10,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["src/main.rs", "initramfs/src/main.rs"],
     &["src/lib.rs", "initramfs/src/lib.rs"],
     &["src/cli"],
+    &["src/without_initramfs"],
     &["src/agent", "src/assess", "initramfs/src"],
     &["src/doctor", "src/events"],
     &["src/update"],

@@ -9,7 +9,8 @@ use crate::disk::SlotName;
 use crate::error::{OrError, Result};
 use crate::root::Root;
 
-const NOTE: &str = "/run/abide/boot.json";
+/// What this boot is, for the units and commands that run later in it.
+pub const NOTE: &str = "/run/abide/boot.json";
 /// Exists on a trial boot; a condition of the units.
 pub const TRIAL: &str = "/run/abide/trial";
 /// Exists on the boot after a failed trial; an event is pending then.

@@ -24,7 +24,9 @@ pub(super) const FIXED: usize = 16;
 /// The upper bound of a message. Ten thousand units with their states are less than this.
 const MAX_MESSAGE: u32 = 4 << 20;
 
-const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+/// The interface that every object with properties has.
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 
 /// Byte order, type, flags, version, length of the body, serial, fields.
@@ -94,13 +96,21 @@ impl<'a> Call<'a> {
         Ok(Self { path, interface, member, signature, body })
     }
 
+    /// The interface of systemd's manager object.
+    pub(super) const MANAGER: &'static str = "org.freedesktop.systemd1.Manager";
+
     /// A call of a method of systemd's manager object.
     pub(super) fn manager(
         member: &'static str,
         signature: &'static str,
         arguments: &(impl Serialize + Type),
     ) -> Result<Self, DbusError> {
-        Call::new(MANAGER_PATH, MANAGER, member, signature, arguments)
+        Call::new(MANAGER_PATH, Self::MANAGER, member, signature, arguments)
+    }
+
+    /// A call that sets a property of systemd's manager object.
+    pub(super) fn set_of_manager(arguments: &(impl Serialize + Type)) -> Result<Self, DbusError> {
+        Call::new(MANAGER_PATH, PROPERTIES, "Set", "ssv", arguments)
     }
 
     /// The bytes of the call. Without a bus there is no `destination`.

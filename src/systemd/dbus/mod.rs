@@ -6,6 +6,7 @@ mod error;
 mod message;
 mod units;
 mod values;
+mod watchdog;
 
 pub use connection::Connection;
 pub use error::DbusError;

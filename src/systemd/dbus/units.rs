@@ -4,11 +4,9 @@ use zvariant::{OwnedObjectPath, Value};
 
 use crate::systemd::dbus::connection::Connection;
 use crate::systemd::dbus::error::{DbusError, cannot_parse};
-use crate::systemd::dbus::message::Call;
+use crate::systemd::dbus::message::{Call, PROPERTIES};
 use crate::systemd::dbus::values;
 use crate::systemd::unit::{Job, Properties};
-
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// The interface that every unit has.
 const UNIT: &str = "org.freedesktop.systemd1.Unit";

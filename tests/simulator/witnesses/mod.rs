@@ -52,7 +52,8 @@ impl Outcome {
     }
 
     fn told(&self) -> String {
-        let lines = self.violations.iter().map(|(why, (times, at))| format!("{why} ({times} times)\n  in {at}"));
+        let lines =
+            self.violations.iter().map(|(why, (times, at))| format!("{why} ({times} times)\n  in {at}"));
         lines.collect::<Vec<_>>().join("\n")
     }
 }

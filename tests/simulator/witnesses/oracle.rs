@@ -27,9 +27,8 @@ pub fn is_consistent(situation: &Situation) -> bool {
         by_loader.is_none_or(|slot| slot == kernel) && (sight == Sight::Blind || runs == kernel)
     } else {
         // Only the loader tells which UKI it was.
-        by_loader.is_none_or(|slot| {
-            names[index(slot)] != Name::Absent && (sight == Sight::Blind || slot == runs)
-        })
+        by_loader
+            .is_none_or(|slot| names[index(slot)] != Name::Absent && (sight == Sight::Blind || slot == runs))
     }
 }
 

@@ -75,7 +75,9 @@ fn entry<'a>(witnesses: &Witnesses<'a>) -> Result<Option<&'a Entry>, Contradicti
         let root = Witnesses::root_of(entry);
         match kernel {
             Some(kernel) => root.is_some_and(|root| witnesses.is_same_root(&root, kernel)),
-            None => witnesses.mounted.is_some() && root.and_then(|r| witnesses.slot_of(&r)) == witnesses.mounted,
+            None => {
+                witnesses.mounted.is_some() && root.and_then(|r| witnesses.slot_of(&r)) == witnesses.mounted
+            }
         }
     };
     let fits = |entry: &&&Entry| kernel.is_none() || boots_it(entry) || Witnesses::root_of(entry).is_none();
@@ -104,10 +106,7 @@ fn selected<'a>(witnesses: &Witnesses<'a>) -> Vec<&'a Entry> {
 
 /// Of the entries that boot the running root: the only one, else the one that the state knows, else
 /// any if all are good.
-fn choose<'a>(
-    witnesses: &Witnesses<'a>,
-    of_root: &[&'a Entry],
-) -> Result<Option<&'a Entry>, Contradiction> {
+fn choose<'a>(witnesses: &Witnesses<'a>, of_root: &[&'a Entry]) -> Result<Option<&'a Entry>, Contradiction> {
     let Some(first) = of_root.first() else { return Ok(None) };
     let id = first.id();
     if of_root.iter().all(|e| e.id() == id) {

@@ -6,6 +6,7 @@
 //!
 //! Pure: nothing is read or changed here.
 
+pub mod blind;
 pub mod case;
 pub mod contradiction;
 pub mod identity;

@@ -1,0 +1,111 @@
+//! A boot that may be a trial, before the ESP can be read and where it never can.
+//!
+//! The loader's variables alone tell that a counted entry was started. That is enough to make the boot end by
+//! itself: where it hangs, where the kernel panics, and instead of a shell. A committed system that reaches its
+//! root is not stopped.
+
+use std::fs;
+
+use log::{info, warn};
+
+use abide_core::boot::{EfiVars, LoaderVars};
+use abide_core::error::{OrError, Result};
+use abide_core::root::Root;
+use abide_core::state::{BootKind, BootNote};
+use abide_core::update::finding::blind::may_be_trial;
+use abide_core::update::kernel;
+
+use crate::{end_of_hangs, trial_units};
+
+/// Exists where this boot may be a trial by the loader's variables.
+const MARK: &str = "/run/abide/counted";
+
+/// Has a boot that may be a trial end by itself if it hangs or panics. Does nothing on other boots.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
+pub fn guard(root: &Root) -> Result<()> {
+    let vars = LoaderVars::read(&EfiVars::new(root));
+    if BootNote::read(root).is_some() || !may_be_trial(&vars, kernel::started_by_kexec(root)) {
+        return Ok(());
+    }
+    info!("the boot loader counted this boot; it ends by itself if it does not come up");
+    end_of_hangs::guard(root);
+    let path = root.path(MARK);
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
+    }
+    fs::write(&path, "").or_failed(|| format!("{}: cannot write", path.display()))
+}
+
+/// Whether this boot may be a trial, and nothing has told more than that.
+#[must_use]
+pub fn may_be_trial_only(root: &Root) -> bool {
+    root.path(MARK).exists() && BootNote::read(root).is_none()
+}
+
+/// Has the initramfs end this boot as it ends a trial: it cannot go on, and nothing tells what the boot is.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
+pub fn end(root: &Root) -> Result<()> {
+    warn!("no ESP can be read, and the boot loader counted this boot: it ends like a trial");
+    let note = BootNote { kind: BootKind::Trial, ..BootNote::committed(String::new(), String::new()) };
+    note.mark(root)
+}
+
+/// Has the system that boots next feed the watchdog that [`guard`] has started.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if `/run/systemd` cannot be written.
+pub fn hand_over(root: &Root) -> Result<()> {
+    if root.path(MARK).exists() { trial_units::end_what_hangs(root) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const VARS: &str = "sys/firmware/efi/efivars";
+    const GUID: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+    fn tree(count_path: Option<&str>) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let vars = dir.path().join(VARS);
+        fs::create_dir_all(&vars).unwrap();
+        fs::create_dir_all(dir.path().join("proc/sys/kernel")).unwrap();
+        fs::write(dir.path().join("proc/sys/kernel/panic"), "0\n").unwrap();
+        let put = |name: &str, text: &str| {
+            let mut bytes = vec![6, 0, 0, 0];
+            bytes.extend(text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+            fs::write(vars.join(format!("{name}-{GUID}")), bytes).unwrap();
+        };
+        put("LoaderEntrySelected", "edge_2.0.efi");
+        if let Some(path) = count_path {
+            put("LoaderBootCountPath", path);
+        }
+        let root = Root::at(dir.path());
+        (dir, root)
+    }
+
+    #[test]
+    fn a_counted_boot_without_an_esp_ends_by_itself_and_not_in_a_shell() {
+        let (dir, root) = tree(Some("\\EFI\\Linux\\edge_2.0+2-1.efi"));
+        guard(&root).unwrap();
+        assert!(may_be_trial_only(&root));
+        let panic = fs::read_to_string(dir.path().join("proc/sys/kernel/panic")).unwrap();
+        assert_eq!(panic, "10");
+        end(&root).unwrap();
+        assert!(dir.path().join("run/abide/trial").exists());
+        assert!(BootNote::read(&root).is_none());
+    }
+
+    #[test]
+    fn a_boot_that_was_not_counted_is_left_alone() {
+        let (dir, root) = tree(None);
+        guard(&root).unwrap();
+        hand_over(&root).unwrap();
+        assert!(!may_be_trial_only(&root) && !dir.path().join("run").exists());
+    }
+}

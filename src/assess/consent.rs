@@ -1,0 +1,32 @@
+//! Whether another tool may mark the running entry as good; for `ExecCondition=` of systemd-bless-boot.service.
+
+use log::info;
+
+use crate::config::Config;
+use abide_core::boot::Access;
+use abide_core::error::{Error, Result};
+use abide_core::root::Root;
+use abide_core::update::Machine;
+use abide_core::update::finding::Boot;
+
+/// Succeeds if the running entry has a counter that another tool has set, and nothing contradicts that. Abide
+/// commits its own trials, and a stale `LoaderBootCountPath` names an entry that must not become good.
+///
+/// # Errors
+/// [`Error::Refused`] if not, with the reason; [`Error::Boot`] if it cannot be found out.
+pub fn permit(root: &Root, config: &Config) -> Result<()> {
+    let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
+    let finding = machine.finding();
+    if finding.is_left_to_others() {
+        info!("the running entry is counted by another tool, which may mark it as good");
+        return Ok(());
+    }
+    let why = match finding.boot {
+        Boot::Committed | Boot::Fallback => "the running system is committed".to_owned(),
+        Boot::Trial { attempt, tries } => {
+            format!("Abide commits its own trials (this is try {attempt} of {tries})")
+        }
+        Boot::Unknown(contradiction) => contradiction.to_string(),
+    };
+    Err(Error::Refused(format!("no other tool may mark the running entry as good: {why}")))
+}

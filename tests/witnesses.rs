@@ -1,0 +1,205 @@
+//! Machines on which the witnesses of a boot disagree: no command destroys anything, and each says why.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+use std::fs;
+
+use abide_core::state::State;
+use abide_testing::Tree;
+use abide_testing::tree::cmdline;
+
+/// Type 0xd in the upper bits: kexec.
+const KEXEC: &str = "208\n";
+
+fn write(tree: &Tree, path: &str, text: &str) {
+    let path = tree.path(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Every command that changes something refuses, leaves the entries as they are, and says `why`.
+fn refuses_everything(tree: &Tree, why: &str) {
+    let before = tree.entries();
+    write(tree, "image.raw", "no matter");
+    let image = tree.path("image.raw").display().to_string();
+    for words in [&["write", &image][..], &["apply"], &["rollback"]] {
+        let run = tree.abide(words).fails(6);
+        assert!(run.stderr.contains(why), "{words:?}: {}", run.stderr);
+    }
+    let commit = tree.abide(&["commit"]);
+    assert!([5, 6].contains(&commit.code), "{}", commit.stderr);
+    assert_eq!(tree.entries(), before);
+    let status = tree.status();
+    assert_eq!(status["boot"]["kind"], "unknown", "{status:#}");
+}
+
+fn applied() -> Tree {
+    let tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree
+}
+
+/// Another kernel is started without the loader: its variables stay, `/run` does not.
+fn kexec(tree: &Tree, slot: &str, loader_type: Option<&str>) {
+    fs::remove_dir_all(tree.path("run")).unwrap_or_default();
+    write(tree, "proc/cmdline", &cmdline(slot));
+    write(tree, "proc/sys/kernel/random/boot_id", "after-kexec\n");
+    if let Some(text) = loader_type {
+        write(tree, "proc/sys/kernel/bootloader_type", text);
+    }
+}
+
+#[test]
+fn kexec_into_an_applied_update_is_no_try_of_it() {
+    let tree = applied();
+    kexec(&tree, "b", Some(KEXEC));
+    tree.abide(&["initrd", "early"]).ok();
+    refuses_everything(&tree, "kexec");
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+3-0.efi"]);
+}
+
+#[test]
+fn kexec_into_a_failed_update_is_not_committed() {
+    let mut tree = applied();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["rollback"]).ok();
+    tree.boot_with_initrd("1.0");
+    kexec(&tree, "b", Some(KEXEC));
+    tree.abide(&["initrd", "early"]).ok();
+    refuses_everything(&tree, "failed before");
+}
+
+#[test]
+fn a_kernel_that_does_not_tell_of_its_kexec_is_told_by_its_root() {
+    let tree = applied();
+    kexec(&tree, "b", None);
+    tree.abide(&["initrd", "early"]).ok();
+    refuses_everything(&tree, "boot loader says that it started edge_1.0.efi");
+}
+
+#[test]
+fn after_a_soft_reboot_neither_slot_is_written() {
+    let mut tree = Tree::running("1.0");
+    tree.update("2.0", "b");
+    write(&tree, "proc/self/mountinfo", "36 1 8:2 / / rw - ext4 /dev/sda2 rw\n");
+    refuses_everything(&tree, "mounted from slot a");
+}
+
+#[test]
+fn a_trial_whose_state_is_lost_is_left_to_the_systems_own_blesser() {
+    let mut tree = applied();
+    tree.boot();
+    tree.save(&State::default());
+    tree.abide(&["initrd", "early"]).ok();
+    refuses_everything(&tree, "counted by another tool, 2 tries left");
+    tree.abide(&["assess", "--may-bless"]).ok();
+    fs::rename(tree.entry("edge_2.0+2-1.efi"), tree.entry("edge_2.0.efi")).unwrap();
+    assert_eq!(tree.status()["boot"]["kind"], "committed");
+}
+
+#[test]
+fn nobody_else_blesses_a_trial_of_abide_or_what_a_stale_path_names() {
+    let mut tree = applied();
+    tree.boot_with_initrd("2.0");
+    let run = tree.abide(&["assess", "--may-bless"]).fails(6);
+    assert!(run.stderr.contains("try 1 of 3"), "{}", run.stderr);
+    tree.abide(&["rollback"]).ok();
+    tree.boot_with_initrd("1.0");
+    tree.set_variable("LoaderBootCountPath", "\\EFI\\Linux\\edge_2.0+0-1.efi");
+    tree.abide(&["assess", "--may-bless"]).fails(6);
+}
+
+#[test]
+fn an_update_is_not_applied_for_a_loader_that_says_it_does_not_count() {
+    let tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    fs::write(tree.variable("LoaderFeatures"), [6, 0, 0, 0, 0xef, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    let run = tree.abide(&["apply"]).fails(6);
+    assert!(run.stderr.contains("does not count boots"), "{}", run.stderr);
+    assert_eq!(tree.entries(), ["edge_1.0.efi"]);
+}
+
+#[test]
+fn without_the_initramfs_stage_the_finding_is_made_after_it() {
+    let mut tree = applied();
+    tree.boot();
+    tree.abide(&["assess", "--find"]).ok();
+    assert!(tree.path("run/abide/trial").exists());
+    assert_eq!(tree.status()["boot"]["kind"], "trial");
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
+}
+
+#[test]
+fn a_counted_boot_whose_esp_never_appears_ends_like_a_trial() {
+    let mut tree = applied();
+    tree.boot();
+    fs::rename(tree.path("efi"), tree.path("hidden")).unwrap();
+    tree.abide(&["initrd", "guard"]).ok();
+    tree.abide(&["initrd", "emergency"]).ok();
+    assert!(tree.path("run/abide/trial").exists());
+    fs::rename(tree.path("hidden"), tree.path("efi")).unwrap();
+    tree.abide(&["initrd", "early"]).ok();
+    assert_eq!(tree.status()["boot"]["kind"], "trial");
+}
+
+#[test]
+fn a_committed_boot_whose_esp_never_appears_is_not_ended() {
+    let tree = Tree::running("1.0");
+    fs::rename(tree.path("efi"), tree.path("hidden")).unwrap();
+    tree.abide(&["initrd", "guard"]).ok();
+    tree.abide(&["initrd", "emergency"]).ok();
+    assert!(!tree.path("run/abide/trial").exists() && !tree.path("run/abide/reboot-requested").exists());
+}
+
+#[test]
+fn a_staged_update_is_cancelled() {
+    let tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    tree.abide(&["cancel"]).ok();
+    assert!(!tree.path("efi/EFI/Linux/staged.uki").exists());
+    assert!(tree.state().update.is_none());
+    tree.abide(&["cancel"]).fails(5);
+    tree.abide(&["apply"]).fails(5);
+}
+
+#[test]
+fn an_applied_update_is_cancelled_before_its_first_boot_and_not_after() {
+    let mut tree = applied();
+    let run = tree.abide(&["cancel"]).ok();
+    assert_eq!(run.stdout, "2.0 is taken back; the running system boots next\n");
+    assert_eq!(tree.entries(), ["edge_1.0.efi"]);
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.boot();
+    tree.abide(&["initrd", "early"]).ok();
+    tree.abide(&["cancel"]).fails(6);
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+2-1.efi"]);
+}
+
+#[test]
+fn a_cancelled_downgrade_gives_the_running_entry_its_name_back() {
+    let mut tree = Tree::running("2.0");
+    tree.stage("1.0", "b");
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0+3-0.efi", "edge_2.0+0-0.efi"]);
+    tree.abide(&["cancel"]).ok();
+    assert_eq!(tree.entries(), ["edge_2.0.efi"]);
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+    assert_eq!(tree.status()["boot"]["kind"], "committed");
+}
+
+#[test]
+fn a_cancelled_rollback_to_the_other_system_leaves_it_good() {
+    let mut tree = Tree::running("1.0");
+    tree.update("2.0", "b");
+    tree.abide(&["rollback"]).ok();
+    let armed = tree.entries();
+    assert_ne!(armed, ["edge_1.0.efi", "edge_2.0.efi"]);
+    tree.abide(&["cancel"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+    tree.abide(&["rollback"]).ok();
+}
