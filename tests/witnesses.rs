@@ -114,7 +114,7 @@ fn nobody_else_blesses_a_trial_of_abide_or_what_a_stale_path_names() {
 fn an_update_is_not_applied_for_a_loader_that_says_it_does_not_count() {
     let tree = Tree::running("1.0");
     tree.stage("2.0", "b");
-    fs::write(tree.variable("LoaderFeatures"), [6, 0, 0, 0, 0xef, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    tree.set_loader_features(0xef);
     let run = tree.abide(&["apply"]).fails(6);
     assert!(run.stderr.contains("does not count boots"), "{}", run.stderr);
     assert_eq!(tree.entries(), ["edge_1.0.efi"]);

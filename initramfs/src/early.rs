@@ -28,11 +28,11 @@ pub fn early(root: &Root) -> Result<()> {
     match find_out(root) {
         Ok(None) => stranded::end_if_marked(root),
         Ok(Some(why)) => {
-            error!("this boot must not go on: {why}");
+            error!("this boot must not continue: {why}");
             reboot::request(root, Manner::Immediate)
         }
         Err(e) => {
-            error!("{e}; the boot goes on as it is");
+            error!("{e}; the boot continues");
             Ok(())
         }
     }

@@ -28,6 +28,6 @@ pub fn guard(root: &Root) {
         warn!("{e}");
     }
     if let Err(e) = pstore::load(root) {
-        debug!("{e}; a kernel that panics may leave nothing behind");
+        debug!("{e}; a kernel panic may leave no message");
     }
 }

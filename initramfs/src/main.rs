@@ -16,9 +16,9 @@ fn main() -> ExitCode {
     let part = match asked.as_slice() {
         ["initrd"] => Ok(Part::Early),
         ["initrd", part] => part.parse().map_err(Error::Usage),
-        _ => {
-            Err(Error::Usage("this executable supports only `abide initrd [guard|early|root|emergency]`".into()))
-        }
+        _ => Err(Error::Usage(
+            "this executable supports only `abide initrd [guard|early|root|emergency]`".into(),
+        )),
     };
     match part.and_then(|part| initrd::run(&Root::live(), part)) {
         Ok(()) => ExitCode::SUCCESS,

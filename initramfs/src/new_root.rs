@@ -51,14 +51,14 @@ pub fn root(root: &Root) -> Result<()> {
             }
             Ok(Ended::Reboot | Ended::NotOnTrial) => reboot::request(root, Manner::Immediate),
             Err(e) => {
-                error!("{e}; this try is lost");
+                error!("{e}; this try is used up");
                 reboot::request(root, Manner::Immediate)
             }
         };
     }
     if let Err(why) = find_init(root) {
         // PID 1 would freeze when it finds out, and only a watchdog would end that.
-        error!("{why}; this try is lost");
+        error!("{why}; this try is used up");
         let verdict = Verdict { phase: Phase::Initramfs, reason: why.to_string(), checks: vec![] };
         trial::lose(&mut machine, verdict)?;
         return reboot::request(root, Manner::Immediate);
@@ -66,7 +66,7 @@ pub fn root(root: &Root) -> Result<()> {
     trial::reach(&mut machine, Phase::SwitchRoot)?;
     let sysroot = Root::at(root.path(SYSROOT));
     let config = BootConfig::load(&sysroot).unwrap_or_else(|e| {
-        warn!("{e}; the defaults hold for this trial");
+        warn!("{e}; this trial uses the defaults");
         BootConfig::default()
     });
     trial_units::install(root, config.assess.deadline)

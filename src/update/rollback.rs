@@ -32,6 +32,9 @@ pub enum RolledBack {
 /// [`Error::Nothing`] if there is no good system to go to, [`Error::Refused`] if the loader would boot
 /// something else, [`Error::Boot`] if the ESP cannot be changed.
 pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> Result<RolledBack> {
+    if let Some(contradiction) = machine.finding().contradiction() {
+        return Err(Error::Refused(format!("it is not certain what this boot is: {contradiction}")));
+    }
     let is_forced = verdict.is_some();
     if let Some(version) = give_up(machine, verdict)? {
         return Ok(RolledBack::Trial(version));

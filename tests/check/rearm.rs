@@ -72,7 +72,7 @@ fn one_that_crashes_later_is_left_and_remembered() {
     assert_eq!(status["boot"]["kind"], "fallback", "{status:#}");
     let failure = &status["failures"][0];
     assert_eq!(failure["version"], "2.0");
-    assert_eq!(failure["reason"], "it was committed, but its last 3 boots ended before it was found healthy");
+    assert_eq!(failure["reason"], "it was committed, but its last 3 boots ended before it was healthy");
     assert_eq!(tree.abide(&["rollback"]).code, 6, "it is refused until someone says forget");
     // And that is the end of it.
     for _ in 0..5 {

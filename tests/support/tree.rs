@@ -41,6 +41,7 @@ impl Tree {
         }
         fs::write(tree.entry(&format!("edge_{version}.efi")), uki("edge", version, &cmdline("a"))).unwrap();
         tree.set_variable("LoaderInfo", "systemd-boot 257.13");
+        tree.set_loader_features(0xffff);
         tree.boot();
         tree
     }
@@ -109,6 +110,12 @@ impl Tree {
         let path = self.variable(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
+    }
+
+    /// What the loader says it can do; bit 4: count boots.
+    pub fn set_loader_features(&self, bits: u64) {
+        let bytes = [&[6, 0, 0, 0], &bits.to_le_bytes()[..]].concat();
+        fs::write(self.variable("LoaderFeatures"), bytes).unwrap();
     }
 
     pub fn variable(&self, name: &str) -> PathBuf {

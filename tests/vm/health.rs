@@ -203,7 +203,7 @@ fn a_committed_system_that_crashes_later_is_left_for_the_other_one() {
     let failure = edge.failure("2.0");
     let reason = failure["reason"].as_str().unwrap();
     assert!(
-        reason.starts_with("it was committed, but its last boot ended before it was found healthy"),
+        reason.starts_with("it was committed, but its last boot ended before it was healthy"),
         "{failure:#}"
     );
 }

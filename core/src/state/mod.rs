@@ -4,13 +4,15 @@
 
 pub mod boot_note;
 pub mod lock;
+mod reboots;
 pub mod saved_state;
 pub mod state_file;
 
 pub use boot_note::{BootKind, BootNote};
 pub use lock::Lock;
+pub use reboots::Reboots;
 pub use saved_state::{
-    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Reboots, Remedy, Stage, State,
-    TrialBoot, Uki, Unhealthy, Update, Verdict,
+    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Remedy, Stage, State, TrialBoot,
+    Uki, Unhealthy, Update, Verdict,
 };
 pub use state_file::{STATE_DIR, Store};

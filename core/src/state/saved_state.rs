@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::disk::SlotName;
+use crate::state::reboots::Reboots;
 
 /// How many failure records are kept; the oldest go first. A deleted record no longer blocks its image.
 pub const MAX_FAILURES: usize = 16;
@@ -167,32 +168,6 @@ pub struct Update {
     /// Reboots that Abide has asked for since it was applied.
     #[serde(default, skip_serializing_if = "Reboots::is_none")]
     pub reboots: Reboots,
-}
-
-/// Reboots that Abide has asked for: kept on the ESP, so that a machine without any other memory does not
-/// reboot for ever.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reboots {
-    /// How many boots have ended so.
-    pub asked: u32,
-    /// The kernel's id of the last boot that did.
-    #[serde(default)]
-    pub boot_id: String,
-}
-
-impl Reboots {
-    /// Counts a reboot out of this boot, once, and returns how many there were.
-    pub fn ask(&mut self, boot_id: &str) -> u32 {
-        if self.is_none() || self.boot_id != boot_id {
-            self.asked = self.asked.saturating_add(1);
-            boot_id.clone_into(&mut self.boot_id);
-        }
-        self.asked
-    }
-
-    fn is_none(&self) -> bool {
-        self.asked == 0
-    }
 }
 
 /// A UKI as it was verified when it was written.

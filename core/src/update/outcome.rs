@@ -92,10 +92,10 @@ pub(super) fn autopsy(update: &Update, tries: u32, panic: Option<&str>) -> Verdi
     let phase = furthest(update);
     let what = match phase {
         Phase::Loader => "its kernel or initramfs never reported",
-        Phase::Initramfs => "its initramfs started, but never had the root ready",
+        Phase::Initramfs => "its initramfs started, but the root was never ready",
         Phase::SwitchRoot => "its root was mounted, but its own user space never started",
-        Phase::Userspace => "its user space started, but never got to be checked",
-        Phase::Checks => "it was cut off while it was being checked",
+        Phase::Userspace => "its user space started, but its checks never ran",
+        Phase::Checks => "it ended while its checks ran",
     };
     let orderly = update.boots.iter().filter(|b| b.end == Some(BootEnd::Orderly)).count();
     let orderly =
@@ -104,7 +104,7 @@ pub(super) fn autopsy(update: &Update, tries: u32, panic: Option<&str>) -> Verdi
         Some(panic) => format!("; the kernel panicked: {panic}"),
         // Where its own kernel ran long enough to say so, it would have left a trace.
         None if phase >= Phase::Userspace && orderly.is_empty() => {
-            "; no panic was recorded, it may have been the power".to_owned()
+            "; no panic was recorded; the power may have failed".to_owned()
         }
         None => String::new(),
     };

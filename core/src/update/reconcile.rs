@@ -146,7 +146,7 @@ impl Evidence<'_> {
                 phase: furthest(update),
                 reason: format!(
                     "all {tries} tries ended in an orderly reboot before the checks were over: \
-                     that is no failure of the image, which may be applied again"
+                     the image has not failed and may be applied again"
                 ),
                 checks: vec![],
             },
@@ -172,7 +172,7 @@ impl Evidence<'_> {
         let verdict = Verdict {
             // Boots of committed systems leave no breadcrumbs.
             phase: Phase::Loader,
-            reason: format!("it was committed, but {last} ended before it was found healthy{panic}"),
+            reason: format!("it was committed, but {last} ended before it was healthy{panic}"),
             checks: vec![],
         };
         let state = failed_state(self.witnesses.state, update, &verdict, counter.done, self.now);

@@ -74,7 +74,7 @@ pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOn
     });
     match ended {
         Ok((Ended::NotOnTrial, ..)) => {
-            info!("this boot is not on trial; it goes on");
+            info!("this boot is not on trial; it continues");
             Ok(())
         }
         Ok((Ended::Reboot, update, _)) => {
@@ -91,7 +91,7 @@ pub fn fail_trial(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOn
             BootNote::unknown(boot_id, why.to_string()).write(root)
         }
         Err(e) => {
-            error!("{e}; this try is lost");
+            error!("{e}; this try is used up");
             reboot::request(root, Manner::Forced)
         }
     }
@@ -139,7 +139,7 @@ pub fn reach(machine: &mut Machine, phase: Phase) -> Result<()> {
     change(machine, |boot| boot.phase = boot.phase.max(phase))
 }
 
-/// Notes that this try is lost for `verdict`, and that the others are still to come.
+/// Notes that this try is used up for `verdict`, and that the others are still to come.
 ///
 /// # Errors
 /// [`crate::error::Error::Boot`] if the state cannot be saved.

@@ -199,7 +199,7 @@ pub static ROWS: &[Row] = &[
         start: Trial,
         settings: "",
         story: stories::pid_1_crashes,
-        end: fell_back("checks", 3, "cut off while it was being checked"),
+        end: fell_back("checks", 3, "ended while its checks ran"),
     },
     Row {
         name: "watchdog",
@@ -208,7 +208,7 @@ pub static ROWS: &[Row] = &[
         start: Own(stories::with_watchdog),
         settings: "",
         story: stories::kernel_stands_still,
-        end: fell_back("checks", 1, "cut off while it was being checked"),
+        end: fell_back("checks", 1, "ended while its checks ran"),
     },
     Row {
         name: "hang",
@@ -370,7 +370,7 @@ pub static ROWS: &[Row] = &[
         start: Applied,
         settings: "",
         story: stories::pinned_after_apply,
-        end: End::Stayed("passed over"),
+        end: End::Stayed("skipped"),
     },
     Row {
         name: "old-chosen",

@@ -229,9 +229,7 @@ impl<'a> View<'_, 'a> {
                 Case::GivenUp(update, attempt)
             }
             // Somebody, perhaps we ourselves before a power cut, has blessed it.
-            None if update.verdict.is_none() => {
-                Case::Blessed(update, "the entry carries no counter any more")
-            }
+            None if update.verdict.is_none() => Case::Blessed(update, "the entry has no counter any more"),
             _ if self.witnesses.kexec == Some(true) => Case::Unknown(Contradiction::new(
                 Kind::KexecIntoTrial,
                 format!("{} is on trial, and another kernel has started it (kexec)", update.entry),
@@ -252,9 +250,9 @@ impl<'a> View<'_, 'a> {
         match find(self.witnesses.entries, &update.entry).map(|e| e.name.counter()) {
             // `apply` was cut off, or somebody has removed or damaged the entry.
             None if had_a_chance => Case::Committed(
-                "the boot entry on trial is not there or cannot be read; write the update again",
+                "the boot entry on trial does not exist or cannot be read; write the update again",
             ),
-            None => Case::Committed("the update was not yet made bootable"),
+            None => Case::Committed("the update is not bootable yet"),
             Some(None) if update.verdict.is_none() => {
                 Case::Blessed(update, "the update was blessed; this slot was chosen by hand")
             }
@@ -263,16 +261,16 @@ impl<'a> View<'_, 'a> {
             Some(Some(counter)) if counter.left > 0 && counter.done == 0 && update.boots.is_empty() => {
                 // Pinned by somebody since, chosen in the menu, or not offered by the loader at all.
                 Case::Committed(if had_a_chance {
-                    "the boot loader passed over the update on trial; it has all its tries left"
+                    "the boot loader skipped the update on trial; it has all its tries left"
                 } else {
                     "an update waits for the next boot"
                 })
             }
             Some(Some(counter)) if counter.left > 0 && update.verdict.is_none() => {
-                Case::Committed("the update on trial was passed over; it has tries left")
+                Case::Committed("the update on trial was skipped; it has tries left")
             }
             Some(Some(counter)) if self.is_unarmed(update, counter) => {
-                Case::Committed("the other system was not yet given its tries")
+                Case::Committed("the other system has no tries yet")
             }
             Some(Some(counter)) => Case::Fallback(update, counter),
         }
