@@ -142,7 +142,7 @@ impl<'w, 'a> Guard<'w, 'a> {
     /// one, was to be tried again and was not, or its boots are counted.
     fn was_good(&self, entry: &Entry, counter: Counter) -> bool {
         let (state, id) = (self.witnesses.state, entry.id());
-        let is_counted = state.counted_entry() == Some(id.as_str());
+        let is_counted = state.update.as_ref().is_some_and(|u| u.is_counted() && u.entry == id);
         let is_untried = counter.done == 0;
         state.is_known_good(&id) && (counter.left == 0 || is_untried || is_counted)
     }
