@@ -11,8 +11,9 @@ INSTALL ?= install
 
 # Evaluated once, and only by targets that build: rustup may have to add the target.
 TARGET        ?= $(eval TARGET := $$(shell packaging/rust-target))$(TARGET)
+# Nothing unwinds: a panic aborts. So the index of the unwind tables is left out.
 # glibc needs flags of its own, and larger limits than musl.
-STATIC_FLAGS   = $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
+STATIC_FLAGS   = -C link-arg=-Wl,--no-eh-frame-hdr $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
 
 OUT           := target/out
 FULL          := $(OUT)/abide

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_committed_system_whose_boots_are_counted_gets_the_unit_that_gives_tries_back() {
+    fn a_counted_committed_system_gets_the_unit_that_restores_its_tries() {
         let mut counted = course(BootKind::Committed, None);
         counted.note.counted = true;
         assert_eq!(plan(&counted), [Act::Guard, Act::BringInCounted, Act::Note]);

@@ -199,7 +199,9 @@ impl<'a> View<'_, 'a> {
     fn settled(&self, because: &'static str) -> Case<'a> {
         let Some(entry) = self.identity.entry else {
             let seen = match self.witnesses.kernel {
-                Some(root) => format!("no boot entry on the ESP boots the running system ({root})"),
+                Some(root) => format!(
+                    "no boot entry on the ESP boots the running system ({root}), so there is nothing to fall back to"
+                ),
                 None => {
                     "neither the kernel's command line nor the boot loader says which entry runs".to_owned()
                 }
