@@ -215,7 +215,7 @@ fn tries_that_all_end_in_an_orderly_reboot_are_no_failure_of_the_image() {
     tree.abide(&["apply"]).ok();
     for _ in 0..3 {
         tree.boot_with_initrd("2.0");
-        abide_core::update::trial::interrupt_trial(&tree.root()).unwrap();
+        abide::update::trial::interrupt_trial(&tree.root()).unwrap();
     }
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
     let status = tree.status();
@@ -239,7 +239,7 @@ fn one_try_that_was_cut_off_among_orderly_reboots_is_a_failure() {
     for try_number in 0..3 {
         tree.boot_with_initrd("2.0");
         if try_number != 1 {
-            abide_core::update::trial::interrupt_trial(&tree.root()).unwrap();
+            abide::update::trial::interrupt_trial(&tree.root()).unwrap();
         }
     }
     tree.boot_with_initrd("1.0");

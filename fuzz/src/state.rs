@@ -20,7 +20,7 @@ pub fn state(bytes: &[u8]) {
     let sum = abide_core::hex::encode(&hash.finalize());
     let head = format!("abide-state 1 {:020} {:05} {sum}\n", 1, bytes.len());
     if let Ok(Some((_, state))) = decode(&[head.as_bytes(), bytes].concat()) {
-        used(state.failure_of(Some("1"), None).is_some());
+        used(abide::update::refusal::failure_of(&state, Some("1"), None).is_some());
         assert_eq!(again(&state), Some(state));
     }
 }

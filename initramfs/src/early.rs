@@ -9,7 +9,6 @@ use abide_core::state::boot_note::boot_id;
 use abide_core::state::{BootKind, BootNote, Lock, Stage, State, Store};
 use abide_core::update::Machine;
 use abide_core::update::reboot;
-use abide_core::update::reboot::Manner;
 use abide_core::update::reconcile::Course;
 use abide_core::update::step::perform_all;
 
@@ -29,7 +28,7 @@ pub fn early(root: &Root) -> Result<()> {
         Ok(None) => stranded::end_if_marked(root),
         Ok(Some(why)) => {
             error!("this boot must not continue: {why}");
-            reboot::request(root, Manner::Immediate)
+            reboot::at_once(root)
         }
         Err(e) => {
             error!("{e}; the boot continues");
@@ -105,7 +104,10 @@ fn find_out(root: &Root) -> Result<Option<String>> {
         return Ok(None);
     }
     let mut course = look(root)?;
-    info!("{:?} boot: {}", course.note.kind, course.note.because);
+    match course.finding.contradiction() {
+        None => info!("{:?} boot: {}", course.note.kind, course.note.because),
+        Some(contradiction) => warn!("it is unknown what this boot is: {contradiction}"),
+    }
     for act in plan(&course) {
         perform(root, &mut course, act)?;
     }

@@ -12,7 +12,6 @@ use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote, Phase, Verdict};
 use abide_core::update::kernel::SYSROOT;
 use abide_core::update::reboot;
-use abide_core::update::reboot::Manner;
 use abide_core::update::trial::Ended;
 use abide_core::update::{Machine, kernel, trial};
 
@@ -49,10 +48,10 @@ pub fn root(root: &Root) -> Result<()> {
                 error!("{why}");
                 BootNote::unknown(note.boot_id, why.to_string()).write(root)
             }
-            Ok(Ended::Reboot | Ended::NotOnTrial) => reboot::request(root, Manner::Immediate),
+            Ok(Ended::Reboot | Ended::NotOnTrial) => reboot::at_once(root),
             Err(e) => {
                 error!("{e}; this try is used up");
-                reboot::request(root, Manner::Immediate)
+                reboot::at_once(root)
             }
         };
     }
@@ -61,7 +60,7 @@ pub fn root(root: &Root) -> Result<()> {
         error!("{why}; this try is used up");
         let verdict = Verdict { phase: Phase::Initramfs, reason: why.to_string(), checks: vec![] };
         trial::lose(&mut machine, verdict)?;
-        return reboot::request(root, Manner::Immediate);
+        return reboot::at_once(root);
     }
     trial::reach(&mut machine, Phase::SwitchRoot)?;
     let sysroot = Root::at(root.path(SYSROOT));

@@ -10,7 +10,6 @@ use abide_core::error::{OrError, Result};
 use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote, Phase, Verdict};
 use abide_core::update::reboot;
-use abide_core::update::reboot::Manner;
 use abide_core::update::{Machine, trial};
 
 /// Exists if the initramfs has failed before it was known what this boot is.
@@ -37,7 +36,7 @@ pub fn end_if_marked(root: &Root) -> Result<()> {
         return Ok(());
     }
     lose(root).unwrap_or_else(|e| error!("{e}"));
-    reboot::request(root, Manner::Immediate)
+    reboot::at_once(root)
 }
 
 /// Whether this boot is known to be a trial.

@@ -11,6 +11,7 @@ use crate::agent::source::{Demands, UpdateSource};
 use crate::agent::survey::Survey;
 use crate::agent::timing::{download_at, inhibitor_hold, poll_at, ready_since, window_hold};
 use crate::agent::view::View;
+use crate::update::WholeMachine;
 use abide_core::boot::Access;
 use abide_core::error::Result;
 use abide_core::update::Machine;

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::feed::memory;
 use crate::feed::policy::{RunningSystem, TrialState};
 use crate::files;
+use crate::update::WholeMachine;
 use abide_core::arch;
 use abide_core::boot::Access;
 use abide_core::boot::model::entry::EntryKind;

@@ -10,6 +10,9 @@ use crate::assess::diagnosis;
 use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::health::runner::AssessmentEnd;
+use crate::systemd::reboot;
+use crate::systemd::reboot::Manner;
+use crate::update::WholeMachine;
 use crate::update::rearm::{disarm, rearm};
 use crate::update::unhealthy::{Reaction, fail, pass};
 use abide_core::boot::Access;
@@ -17,8 +20,6 @@ use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote, Lock, Verdict};
 use abide_core::update::Machine;
-use abide_core::update::reboot;
-use abide_core::update::reboot::Manner;
 
 /// How long after a refused reboot the next one is requested.
 const AGAIN: Duration = Duration::from_secs(60);

@@ -3,11 +3,12 @@
 use log::info;
 
 use crate::config::Config;
+use crate::update::WholeMachine;
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::update::Machine;
-use abide_core::update::finding::Boot;
+use abide_core::update::finding::{Boot, Finding, Kind};
 
 /// Succeeds if the running entry has a counter that another tool has set, and nothing contradicts that. Abide
 /// commits its own trials, and a stale `LoaderBootCountPath` names an entry that must not become good.
@@ -17,7 +18,7 @@ use abide_core::update::finding::Boot;
 pub fn permit(root: &Root, config: &Config) -> Result<()> {
     let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
     let finding = machine.finding();
-    if finding.is_left_to_others() {
+    if is_left_to_others(&finding) {
         info!("the running entry is counted by another tool, which may mark it as good");
         return Ok(());
     }
@@ -29,4 +30,11 @@ pub fn permit(root: &Root, config: &Config) -> Result<()> {
         Boot::Unknown(contradiction) => contradiction.to_string(),
     };
     Err(Error::Refused(format!("no other tool may mark the running entry as good: {why}")))
+}
+
+/// Whether the system's own blesser (systemd-bless-boot) may mark the running entry as good: it has a counter that
+/// is not Abide's, and nothing else is in doubt.
+#[must_use]
+pub fn is_left_to_others(finding: &Finding) -> bool {
+    finding.contradiction().is_some_and(|found| found.kind == Kind::CountedByOther)
 }

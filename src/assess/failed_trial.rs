@@ -8,16 +8,20 @@
 use std::fs;
 use std::time::Duration;
 
-use log::warn;
+use log::{error, info, warn};
 
 use crate::assess::diagnosis;
 use crate::config::Config;
 use crate::events::{Event, EventKind, outcome_scripts, publish, run_bounded};
+use crate::systemd::reboot;
+use crate::systemd::reboot::Manner;
+use abide_core::boot::Access;
 use abide_core::config::OnFailure;
 use abide_core::error::Result;
 use abide_core::root::Root;
-use abide_core::state::Verdict;
-use abide_core::update::trial;
+use abide_core::state::{BootNote, Lock, Update, Verdict};
+use abide_core::update::Machine;
+use abide_core::update::trial::{Ended, end};
 
 /// A marker for this boot: the event of its failure was published.
 const PUBLISHED: &str = "/run/abide/failure-told";
@@ -53,7 +57,7 @@ pub fn after_failed_unit(root: &Root, config: Result<Config>) -> Result<()> {
 /// [`abide_core::error::Error::Failed`] if the machine cannot be rebooted.
 pub(super) fn end_failed_trial(root: &Root, config: &Config, verdict: Verdict, how: OnFailure) -> Result<()> {
     let reason = verdict.clone();
-    trial::fail_trial(root, verdict, how, |update| {
+    end_boot(root, verdict, how, |update| {
         let marker = root.path(PUBLISHED);
         if marker.exists() {
             return;
@@ -68,4 +72,39 @@ pub(super) fn end_failed_trial(root: &Root, config: &Config, verdict: Verdict, h
             }
         });
     })
+}
+
+/// Ends this boot for `verdict`, if it is an uncommitted trial; then reboots, unless the model of the loader says that
+/// the same system would boot again. Repeating it only reboots again.
+///
+/// What cannot be written does not keep the machine from rebooting: the loader has counted this try already. `tell` is
+/// called before the reboot, once all else is done.
+fn end_boot(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOnce(&Update)) -> Result<()> {
+    let ended = Lock::wait(root).and_then(|_lock| {
+        let mut machine = Machine::survey_boot(root, Access::Write)?;
+        Ok((end(&mut machine, verdict, how)?, machine.state().update, machine.boot_id))
+    });
+    match ended {
+        Ok((Ended::NotOnTrial, ..)) => {
+            info!("this boot is not on trial; it continues");
+            Ok(())
+        }
+        Ok((Ended::Reboot, update, _)) => {
+            if let Some(update) = &update {
+                tell(update);
+            }
+            reboot::request(root, Manner::Forced)
+        }
+        Ok((Ended::Stay(why), update, boot_id)) => {
+            error!("{why}");
+            if let Some(update) = &update {
+                tell(update);
+            }
+            BootNote::unknown(boot_id, why.to_string()).write(root)
+        }
+        Err(e) => {
+            error!("{e}; this try is used up");
+            reboot::request(root, Manner::Forced)
+        }
+    }
 }

@@ -9,12 +9,12 @@ use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::health::runner::AssessmentEnd;
 use crate::health::{CheckStatus, baseline};
+use crate::update::trial;
 use abide_core::config::OnFailure;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::boot_note::TRIAL;
 use abide_core::state::{BootKind, BootNote, Phase};
-use abide_core::update::trial;
 
 /// Assesses the system on trial. Returns when it has passed; on any other boot at once.
 ///

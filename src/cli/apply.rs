@@ -5,10 +5,10 @@ use log::warn;
 use crate::boot::initramfs_stage;
 use crate::events::{Event, EventKind, publish};
 use crate::health;
+use crate::systemd::reboot;
 use crate::update::apply;
 use abide_core::error::Result;
 use abide_core::state::Lock;
-use abide_core::update::reboot;
 
 use crate::cli::Context;
 use crate::cli::output;

@@ -4,10 +4,10 @@ use log::warn;
 
 use crate::events::{Event, EventKind, outcome_scripts, publish};
 use crate::health::baseline;
+use crate::update::trial;
 use crate::update::{commit, rearm};
 use abide_core::error::Result;
 use abide_core::state::{Lock, Stage, Update};
-use abide_core::update::trial;
 
 use crate::cli::Context;
 use crate::cli::output;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::Config;
+use crate::update::WholeMachine;
 use abide_core::boot::Access;
 use abide_core::error::Result;
 use abide_core::root::Root;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::doctor::fix::fix;
 use crate::doctor::{Finding, Severity, examine};
+use crate::update::WholeMachine;
 use abide_core::boot::Access;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Lock;

@@ -1,8 +1,8 @@
 //! `abide rollback`
 
+use crate::systemd::reboot;
 use abide_core::error::Result;
 use abide_core::state::{Lock, Phase, Verdict};
-use abide_core::update::reboot;
 
 use crate::cli::Context;
 use crate::cli::output;

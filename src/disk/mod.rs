@@ -4,6 +4,7 @@ pub mod direct;
 pub mod direct_reader;
 pub mod extent;
 pub mod gpt;
+pub mod mounted_root;
 pub mod overwrite;
 pub mod relabel;
 pub mod role;

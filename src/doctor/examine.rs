@@ -10,10 +10,12 @@ use crate::doctor::{
 };
 use crate::feed::memory::FetchState;
 use crate::systemd::unit_files;
+use crate::update::WholeMachine;
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::Stage;
 use abide_core::update::Machine;
+use abide_core::update::kernel;
 
 /// All findings, errors first. `machine` is what was read, or why reading failed; `config` likewise.
 #[must_use]
@@ -53,7 +55,7 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
     found.extend(pinned::look(&machine.entries, &machine.settings, &machine.quirks, on_trial));
     found.extend(names::look(&machine.entries));
     found.extend(panic::look(&machine.entries));
-    found.extend(cmdline::look(&machine.entries, &machine.cmdline));
+    found.extend(cmdline::look(&machine.entries, &kernel::cmdline(&machine.root)));
     found.extend(room::read(machine).map(room::look).unwrap_or_default());
     match machine.slots() {
         Ok(slots) => {

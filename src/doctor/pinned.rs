@@ -1,7 +1,7 @@
 //! A default that overrides the counters.
 
 use crate::doctor::finding::{Finding, Severity};
-use abide_core::boot::model::choice::{Settings, choose};
+use abide_core::boot::model::choice::{Because, Settings, choose};
 use abide_core::boot::{Entry, Quirks};
 
 const WHY: &str =
@@ -19,7 +19,8 @@ fn conf(entries: &[Entry], settings: &Settings, quirks: &Quirks) -> Vec<Finding>
     // `apply` clears the variables; the file may still decide.
     let alone =
         Settings { conf: conf.clone(), last_booted: settings.last_booted.clone(), ..Settings::default() };
-    let decides = choose(entries, &alone, quirks).is_some_and(|choice| choice.because.is_pinned());
+    let decides =
+        choose(entries, &alone, quirks).is_some_and(|choice| !matches!(choice.because, Because::First(..)));
     let severity = if decides { Severity::Error } else { Severity::Warning };
     [("default", conf.default.as_ref()), ("preferred", preferred)]
         .into_iter()

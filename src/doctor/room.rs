@@ -1,6 +1,7 @@
 //! Room on the ESP for the UKI of the next update.
 
 use crate::doctor::finding::Finding;
+use crate::update::WholeMachine;
 use crate::update::write::{EspSpace, SPARE};
 use abide_core::boot::BootPartition;
 use abide_core::disk::SlotName;

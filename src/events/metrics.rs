@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::config::Config;
 use crate::files;
 use crate::health::{CheckResult, CheckStatus, PublishedResults};
+use crate::update::WholeMachine;
 use crate::update::status::Status;
 use abide_core::boot::Access;
 use abide_core::error::Result;

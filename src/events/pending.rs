@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::events::event::{Event, EventKind};
 use crate::events::publish::publish;
 use crate::events::{outbox, outcome_scripts};
+use crate::update::refusal::failure_of;
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
@@ -47,7 +48,7 @@ pub fn deliver_pending(root: &Root, config: &Config) -> Result<()> {
 fn fallback(root: &Root, state: &State) -> Option<Event> {
     let update = state.update.as_ref()?;
     let event = Event::of_update(root, EventKind::RolledBack, update);
-    let record = state.failure_of(Some(&update.version), update.digest.as_deref());
+    let record = failure_of(state, Some(&update.version), update.digest.as_deref());
     Some(match (record, &update.verdict) {
         (Some(record), _) => event.with_record(record),
         (None, Some(verdict)) => event.because(verdict),

@@ -6,6 +6,7 @@ pub mod inhibitors;
 pub mod journal;
 mod manager;
 pub mod notify;
+pub mod reboot;
 mod systemctl;
 pub mod transient_timer;
 mod unit;

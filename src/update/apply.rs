@@ -3,6 +3,7 @@
 use log::{info, warn};
 
 use crate::boot::directory_room::has_room;
+use crate::update::WholeMachine;
 use crate::update::boot_options;
 use abide_core::boot::{BootPartition, Entry};
 use abide_core::error::{Error, Result};

@@ -8,6 +8,7 @@ use log::{debug, warn};
 use crate::boot::firmware::{BootOptions, LoaderPath, carry_out, fold};
 use crate::disk::extent::extent;
 use abide_core::arch::NATIVE;
+use abide_core::boot::EfiVars;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::update::machine::Machine;
 
@@ -55,7 +56,7 @@ pub fn add(machine: &Machine, tries: u32) -> Result<Option<Count>> {
     let cannot = |e: String| Error::Boot(format!("cannot add firmware boot options: {e}"));
     let Some(plan) = options.plan(&loader, needed, partition).map_err(cannot)? else { return Ok(None) };
     debug!("{plan:?}");
-    carry_out(&mut machine.efi().clone(), &plan).map_err(|e| cannot(explain(&e, plan.create.len())))?;
+    carry_out(&mut EfiVars::new(&machine.root), &plan).map_err(|e| cannot(explain(&e, plan.create.len())))?;
     let have = read(machine)?.leading(&loader).len();
     if have < needed {
         // Some firmware accepts the options and does not store them.
@@ -82,7 +83,7 @@ fn needed(machine: &Machine, tries: u32) -> Option<usize> {
 }
 
 fn read(machine: &Machine) -> Result<BootOptions> {
-    BootOptions::read(machine.efi())
+    BootOptions::read(&EfiVars::new(&machine.root))
         .or_boot(|| "cannot read the firmware's boot options")?
         .ok_or_else(|| Error::Boot("the firmware has no boot options (EFI variable BootOrder)".into()))
 }

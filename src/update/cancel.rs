@@ -10,6 +10,7 @@ use abide_core::update::machine::Machine;
 use abide_core::update::renames::{find, rename, restore};
 use abide_core::update::step::{STAGED_UKI, Step, entries_after, perform_all};
 
+use crate::update::WholeMachine;
 use crate::update::switch::{Loader, refuse_unless_next};
 
 /// Takes back the update that is staged, or applied and not booted yet: its entry goes, and the running system boots

@@ -1,6 +1,7 @@
 //! `commit`: keeps the system on trial.
 
 use crate::boot::names::untried;
+use crate::update::WholeMachine;
 use abide_core::boot::Entry;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Baseline, BootKind, Previous, Stage, State, Update};

@@ -11,7 +11,12 @@ pub mod record;
 pub mod refusal;
 pub mod rollback;
 pub mod staged;
+pub mod standing;
 pub mod status;
 pub mod switch;
+pub mod trial;
 pub mod unhealthy;
+mod whole_machine;
 pub mod write;
+
+pub use whole_machine::WholeMachine;

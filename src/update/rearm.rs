@@ -12,9 +12,10 @@ use abide_core::boot::Entry;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Previous, Stage, State, Update};
 
+use crate::update::WholeMachine;
+use crate::update::standing::{Standing, standing};
 use abide_core::update::machine::Machine;
 use abide_core::update::renames::{find, rename};
-use abide_core::update::standing::{Standing, standing};
 use abide_core::update::step::{Step, perform_all};
 
 use crate::update::record;

@@ -1,6 +1,8 @@
 //! `rollback`: away from the running system.
 
 use crate::boot::names::untried;
+use crate::update::WholeMachine;
+use crate::update::standing::{Standing, standing};
 use abide_core::boot::Entry;
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
@@ -8,7 +10,6 @@ use abide_core::state::{Installed, Previous, Stage, State, Update, Verdict};
 use abide_core::update::machine::Machine;
 use abide_core::update::renames::{find, rename};
 use abide_core::update::rollback::give_up;
-use abide_core::update::standing::{Standing, standing};
 use abide_core::update::step::{Step, entries_after, perform_all};
 
 use crate::update::rearm::plan_disarm;

@@ -10,6 +10,7 @@ use abide_core::state::{Remedy, State, Unhealthy};
 use abide_core::update::machine::Machine;
 use abide_core::update::step::{Effects, Step};
 
+use crate::update::WholeMachine;
 use crate::update::rollback;
 
 /// What to do about an unhealthy system.

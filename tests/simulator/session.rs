@@ -1,6 +1,7 @@
 //! One boot: from power-on to the end of power, with everything that a cut may leave on the way.
 
 use abide::boot::simulation::after_boot;
+use abide::update::refusal::failure_of;
 use abide::update::{apply, commit, forget, rearm, rollback};
 use abide_core::boot::Entry;
 use abide_core::boot::LoaderVars;
@@ -298,7 +299,7 @@ impl Session<'_> {
             self.act("a breadcrumb", |m| trial::reach(m, phase)).map_err(stuck)?;
         }
         if hand == Hand::Reboot {
-            self.act("an orderly reboot", trial::interrupt).map_err(stuck)?;
+            self.act("an orderly reboot", abide::update::trial::interrupt).map_err(stuck)?;
             self.end();
             return Ok(());
         }
@@ -335,7 +336,7 @@ impl Session<'_> {
 
     /// Whether the operator's goal is reached.
     fn has(&self, goal: Goal, machine: &Machine) -> bool {
-        let failed = |version| machine.state().failure_of(Some(version), None).is_some();
+        let failed = |version| failure_of(&machine.state(), Some(version), None).is_some();
         match goal {
             Goal::Update(version, Quality::Good) | Goal::Rollback(version) => self.system.1 == version,
             Goal::Update(version, _) => failed(version),

@@ -137,9 +137,9 @@ impl Slots {
     /// The slot that a root means. `None` if it is neither, or could be both.
     #[must_use]
     pub fn of_root(&self, root: &RootArg) -> Option<SlotName> {
-        match (self.a.is(root), self.b.is(root)) {
-            (true, false) => Some(SlotName::A),
-            (false, true) => Some(SlotName::B),
+        match SlotName::ALL.map(|name| self.get(name).is(root)) {
+            [true, false] => Some(SlotName::A),
+            [false, true] => Some(SlotName::B),
             _ => None,
         }
     }

@@ -6,7 +6,6 @@
 
 use crate::boot::model::name::EntryName;
 use crate::boot::{Counter, Entry};
-use crate::disk::SlotName;
 use crate::error::{Error, Result};
 use crate::state::Update;
 
@@ -55,41 +54,6 @@ impl<'w, 'a> Guard<'w, 'a> {
             return Ok(entry);
         }
         Err(refused(&format!("the running system is not known to be good: {} has a counter", entry.name)))
-    }
-
-    /// Whether the first byte of `target` may be overwritten: another slot runs by every witness, and its
-    /// entry is good.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] with the reason and what to do.
-    pub fn overwrite(&self, target: SlotName) -> Result<()> {
-        let entry = self.good()?;
-        if self.identity.named.contains(&target) {
-            return Err(refused(&format!("slot {target} runs, and cannot be overwritten")));
-        }
-        if self.identity.slot != Some(target.other()) {
-            return Err(refused(&format!(
-                "it is not certain that slot {} runs; name the root of {} as root=PARTUUID=… of its slot",
-                target.other(),
-                entry.id()
-            )));
-        }
-        Ok(())
-    }
-
-    /// Whether `target`, which nothing boots any more, may be overwritten now.
-    ///
-    /// # Errors
-    /// As [`Guard::overwrite`], and if an entry still boots it.
-    pub fn overwrite_now(&self, target: SlotName) -> Result<()> {
-        self.overwrite(target)?;
-        let boots_it = |entry: &&Entry| {
-            Witnesses::root_of(entry).and_then(|root| self.witnesses.slot_of(&root)) == Some(target)
-        };
-        match self.witnesses.entries.iter().find(boots_it) {
-            None => Ok(()),
-            Some(entry) => Err(refused(&format!("{} still boots slot {target}", entry.path()))),
-        }
     }
 
     /// Whether `step` may be done now.

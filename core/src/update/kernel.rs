@@ -3,8 +3,6 @@
 use std::fs;
 
 use crate::boot::model::osrel::OsRelease;
-use crate::disk::{SlotName, Slots};
-use crate::error::Result;
 use crate::root::Root;
 
 const CMDLINE: &str = "/proc/cmdline";
@@ -22,8 +20,6 @@ const BOOTED_FROM_KEXEC: &str = "linux,booted-from-kexec";
 const INITRD_RELEASE: &str = "/etc/initrd-release";
 /// Where the initramfs mounts the root.
 pub const SYSROOT: &str = "/sysroot";
-/// Where it mounts `/usr`, if that is what the slots hold.
-const SYSROOT_USR: &str = "/sysroot/usr";
 
 /// The kernel's command line of this boot; empty where it cannot be read.
 #[must_use]
@@ -39,20 +35,6 @@ pub fn started_by_kexec(root: &Root) -> Option<bool> {
         return Some(number >> 4 == KEXEC);
     }
     root.path(CHOSEN).join(BOOTED_FROM_KEXEC).exists().then_some(true)
-}
-
-/// The slot that the root is mounted from, where the mount tells: not below an overlay, for instance.
-///
-/// # Errors
-/// [`crate::error::Error::Failed`] if the table of mounts cannot be read.
-pub fn mounted_slot(root: &Root, slots: &Slots) -> Result<Option<SlotName>> {
-    let places: &[&str] = if is_in_initramfs(root) { &[SYSROOT, SYSROOT_USR] } else { &["/", "/usr"] };
-    for place in places {
-        if let Some(slot) = slots.mounted_at(root, place)? {
-            return Ok(Some(slot));
-        }
-    }
-    Ok(None)
 }
 
 /// Whether this runs in an initramfs.

@@ -8,7 +8,6 @@ use crate::boot::model::choice::{Settings, choose};
 use crate::boot::model::entry::UKI_DIR;
 use crate::boot::model::name::{EntryName, fold_id};
 use crate::boot::{Access, BootDirs, BootPartition, EfiVars, Entry, LoaderVars, Quirks};
-use crate::config::SlotLabels;
 use crate::disk::{RootArg, SlotName, Slots};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
@@ -16,12 +15,12 @@ use crate::state::boot_note::boot_id;
 use crate::state::{BootNote, State, Store, Update};
 
 use crate::update::clock;
-use crate::update::finding::{Boot, Contradiction, Finding, Identity, Kind, Witnesses};
+use crate::update::finding::{Contradiction, Identity, Kind, Witnesses};
 use crate::update::guard::Guard;
 use crate::update::kernel;
 use crate::update::overrides::Override;
 use crate::update::reconcile::{Course, Evidence};
-use crate::update::step::{Effects, STAGED_UKI, Step, entries_after, perform_all};
+use crate::update::step::{Effects, STAGED_UKI, Step, entries_after};
 
 /// The machine as it was found, kept up to date with what is done to it.
 #[derive(Debug)]
@@ -38,8 +37,6 @@ pub struct Machine {
     pub settings: Settings,
     /// The loader's version, as far as it matters.
     pub quirks: Quirks,
-    /// The kernel's command line of this boot.
-    pub cmdline: String,
     /// The kernel's id of this boot.
     pub boot_id: String,
     /// What the initramfs stage found, if it ran.
@@ -60,7 +57,6 @@ pub struct Machine {
     selected: Option<String>,
     needs_sweep: bool,
     store: Store,
-    efi: EfiVars,
 }
 
 /// What a machine is surveyed from. The volumes may be those of a simulated disk.
@@ -89,38 +85,6 @@ pub struct Sources {
 }
 
 impl Machine {
-    /// Reads everything. Slots that cannot be found are not an error here, only
-    /// where they are needed.
-    ///
-    /// # Errors
-    /// [`Error::Boot`] if the ESP cannot be found or read.
-    pub fn survey(root: &Root, labels: Option<&SlotLabels>, access: Access) -> Result<Self> {
-        let mut machine = Self::survey_boot(root, access)?;
-        let labels = labels.map(|s| (s.a.as_str(), s.b.as_str()));
-        machine.slots = match Slots::find(root, labels) {
-            Ok(slots) => Some(slots),
-            Err(e) => {
-                debug!("{e}");
-                None
-            }
-        };
-        if let Some(slots) = &machine.slots {
-            machine.mounted = kernel::mounted_slot(root, slots)?;
-        }
-        Ok(machine)
-    }
-
-    /// Reads everything to change it, and brings in line what was left half done. The caller holds the lock.
-    ///
-    /// # Errors
-    /// As [`Machine::survey`], and [`Error::Boot`] if the ESP cannot be changed.
-    pub fn open_to_change(root: &Root, labels: Option<&SlotLabels>) -> Result<Self> {
-        let mut machine = Self::survey(root, labels, Access::Write)?;
-        let finding = machine.reconcile();
-        perform_all(&mut machine, &finding.steps)?;
-        Ok(machine)
-    }
-
     /// Reads what the initramfs has: everything but the slots.
     ///
     /// # Errors
@@ -157,7 +121,6 @@ impl Machine {
             kernel: RootArg::parse(&cmdline),
             selected: vars.selected.as_deref().map(fold_id),
             vars,
-            cmdline,
             // A note of another boot does not count.
             note: note.filter(|note| note.boot_id == boot_id),
             boot_id,
@@ -170,7 +133,6 @@ impl Machine {
             needs_sweep: dirs.needs_sweep()?,
             store: Store::open(dirs.esp.as_ref()),
             dirs,
-            efi: EfiVars::new(root),
         })
     }
 
@@ -178,12 +140,6 @@ impl Machine {
     #[must_use]
     pub fn state(&self) -> State {
         self.store.state()
-    }
-
-    /// The EFI variables.
-    #[must_use]
-    pub fn efi(&self) -> &EfiVars {
-        &self.efi
     }
 
     /// All that says something about this boot.
@@ -201,12 +157,6 @@ impl Machine {
             note: self.note.as_ref(),
             boot_id: &self.boot_id,
         }
-    }
-
-    /// What this boot is, from all witnesses at once.
-    #[must_use]
-    pub fn finding(&self) -> Finding {
-        Finding::of(&self.witnesses())
     }
 
     /// What this boot is and what is left to do about it.
@@ -274,12 +224,6 @@ impl Machine {
         is_root && Identity::of(&witnesses).is_of(&update.entry)
     }
 
-    /// Id of the entry that the loader says it booted.
-    #[must_use]
-    pub fn selected(&self) -> Option<String> {
-        self.selected.clone()
-    }
-
     /// The entry that the running system was started from, where the witnesses agree on it.
     #[must_use]
     pub fn booted_entry(&self) -> Option<&Entry> {
@@ -287,96 +231,6 @@ impl Machine {
         // Of two names the loader says which it counted.
         let counted = |e: &&Entry| e.id() == entry.id() && Some(e.path()) == self.vars.boot_count_path;
         self.entries.iter().find(counted).or(Some(entry))
-    }
-
-    /// The slot that runs.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] if there are no slots or the running one cannot be told, [`Error::Refused`] if the
-    /// witnesses contradict each other.
-    pub fn running_slot(&self) -> Result<SlotName> {
-        self.slots()?;
-        let witnesses = self.witnesses();
-        let identity = Identity::of(&witnesses);
-        if let Some(doubt) = identity.doubt {
-            return Err(Error::Refused(format!("it is not certain which slot runs: {doubt}")));
-        }
-        identity.slot.ok_or_else(|| {
-            Error::Failed(
-                "cannot tell which slot is running: the kernel's root= names neither of them".into(),
-            )
-        })
-    }
-
-    /// Both slots.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] if there are no two.
-    pub fn slots(&self) -> Result<&Slots> {
-        self.slots.as_ref().ok_or_else(|| {
-            Error::Failed(
-                "there are no two slots here; label the root partitions rootfs_a and rootfs_b, \
-                 or name them under [slots] in the configuration"
-                    .into(),
-            )
-        })
-    }
-
-    /// The entry that this system was booted from.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if the witnesses do not agree on one, or it is not among the entries.
-    pub fn running_entry(&self) -> Result<Entry> {
-        Guard::new(&self.witnesses()).certain().cloned()
-    }
-
-    /// The entry that boots a slot: a good one first, then the newest.
-    #[must_use]
-    pub fn entry_of_slot(&self, slot: SlotName) -> Option<Entry> {
-        let slots = self.slots.as_ref()?;
-        let of_slot = |e: &Entry| e.options.as_deref().and_then(|o| slots.of_cmdline(o)) == Some(slot);
-        let ordered = crate::boot::model::order::order(&self.entries, &self.quirks);
-        let mut found = ordered.into_iter().filter(of_slot);
-        let first = found.next()?;
-        Some(if first.name.counter().is_none() {
-            first
-        } else {
-            found.find(|e| e.name.counter().is_none()).unwrap_or(first)
-        })
-    }
-
-    /// Refuses while the running system is itself on trial, or is not known to be good.
-    ///
-    /// # Errors
-    /// [`Error::Refused`], on a trial with EVE's words for it, else with the contradiction and what to do.
-    pub fn refuse_on_trial(&self) -> Result<()> {
-        match self.finding().boot {
-            Boot::Committed | Boot::Fallback => Ok(()),
-            Boot::Trial { .. } => Err(Error::Refused(
-                "the running system is on trial: waiting for it to finish testing before updating again"
-                    .into(),
-            )),
-            Boot::Unknown(contradiction) => {
-                Err(Error::Refused(format!("the running system is not known to be good: {contradiction}")))
-            }
-        }
-    }
-
-    /// Refuses unless the slot `target` may be overwritten: see [`Guard::overwrite`].
-    ///
-    /// # Errors
-    /// [`Error::Refused`] with the reason and what to do.
-    pub fn refuse_to_overwrite(&self, target: SlotName) -> Result<()> {
-        Guard::new(&self.witnesses()).overwrite(target)
-    }
-
-    /// Refuses unless nothing boots the slot `target` any more and it may be overwritten: to be asked before its
-    /// first byte is.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] with the reason and what to do.
-    pub fn refuse_to_overwrite_now(&self, target: SlotName) -> Result<()> {
-        Guard::new(&self.witnesses()).overwrite_now(target)
     }
 
     /// The loader's settings once the variables that Abide clears are gone.
@@ -389,12 +243,6 @@ impl Machine {
     #[must_use]
     pub fn pins_to_clear(&self) -> Vec<Step> {
         Override::pins_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
-    }
-
-    /// The steps that delete everything that overrides the counters.
-    #[must_use]
-    pub fn overrides_to_clear(&self) -> Vec<Step> {
-        Override::set_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
     }
 
     fn reread(&mut self) -> Result<()> {
@@ -439,7 +287,7 @@ impl Effects for Machine {
                 self.reread()
             }
             Step::ClearOverride(variable) => {
-                self.efi.delete_loader(variable.name()).map_err(|e| {
+                EfiVars::new(&self.root).delete_loader(variable.name()).map_err(|e| {
                     Error::Refused(format!(
                         "the EFI variable {variable} pins another boot entry and cannot be cleared ({e}); \
                          clear it with bootctl or in the firmware"

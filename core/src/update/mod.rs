@@ -15,7 +15,6 @@ pub mod reboot;
 pub mod reconcile;
 pub mod renames;
 pub mod rollback;
-pub mod standing;
 pub mod step;
 pub mod trial;
 

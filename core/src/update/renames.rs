@@ -62,12 +62,6 @@ pub fn restore(update: &Update, entries: &[Entry]) -> Vec<Step> {
     }
 }
 
-/// The step that gives the entry of a system that is kept its plain name; none if it has it.
-#[must_use]
-pub fn keep(entry: &Entry) -> Option<Step> {
-    entry.name.counter().map(|_| rename(entry, &entry.name.plain().to_string()))
-}
-
 /// The step that renames `entry` in its folder.
 #[must_use]
 pub fn rename(entry: &Entry, to: &str) -> Step {

@@ -4,6 +4,7 @@ use crate::cli::emt::support::{Job, context, exit_code, image_uuid, refuse_forei
 use crate::cli::output;
 use crate::cli::{Context, apply, commit, write};
 use crate::image::{sha256, url};
+use crate::update::WholeMachine;
 use abide_core::error::{Error, Result};
 use abide_core::logger;
 use abide_core::state::Stage;

@@ -3,10 +3,13 @@
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::update::WholeMachine;
+use crate::update::refusal::failure_of;
 use crate::update::status::feed::FeedStatus;
 use crate::update::status::slot::SlotStatus;
 use crate::update::status::update::UpdateStatus;
 use crate::uptime;
+use abide_core::boot::model::name::fold_id;
 use abide_core::disk::SlotName;
 use abide_core::error::Result;
 use abide_core::state::{BootKind, Failure, State};
@@ -74,7 +77,7 @@ impl Status {
         let window_left = window_left.unwrap_or(config.assess.test_window.as_secs());
         let feed = FeedStatus::read(machine, config);
         let update = state.update.as_ref().map(|u| {
-            let is_refused = state.failure_of(Some(&u.version), u.digest.as_deref()).is_some();
+            let is_refused = failure_of(&state, Some(&u.version), u.digest.as_deref()).is_some();
             UpdateStatus::new(u, running, on_trial, window_left, is_refused)
         });
         Ok(Self {
@@ -82,7 +85,7 @@ impl Status {
             loader: LoaderStatus {
                 name: machine.vars.info.clone(),
                 boot_counting: machine.vars.boot_counting(),
-                entry: machine.selected(),
+                entry: machine.vars.selected.as_deref().map(fold_id),
             },
             boot: BootStatus {
                 kind: note.kind,

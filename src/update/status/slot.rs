@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use crate::update::WholeMachine;
+use crate::update::standing::{Standing, standing};
 use abide_core::disk::SlotName;
 use abide_core::state::{Stage, State};
 use abide_core::update::machine::Machine;
-use abide_core::update::standing::{Standing, standing};
 
 /// One of `slots`
 #[derive(Debug, Clone, Serialize)]

@@ -10,6 +10,7 @@ mod esp_space;
 mod image_set;
 mod open;
 mod open_image;
+mod overwrite;
 mod partitions;
 mod plan;
 mod slot_write;
@@ -19,6 +20,7 @@ mod target;
 
 pub use esp_space::{EspSpace, SPARE};
 pub use open_image::{ImageSummary, PartitionSummary};
+pub use overwrite::refuse_to_overwrite;
 pub use partitions::PartitionPlan;
 pub use plan::{PlanInput, WritePlan};
 pub use slot_write::{Progress, Wanted, Written, write};

@@ -17,7 +17,7 @@ use abide_core::boot::model::uki::Uki;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::error::{Error, Result};
 use abide_core::state::{Reboots, Stage, State, Update};
-use abide_core::update::renames::{find, keep};
+use abide_core::update::renames::{find, rename};
 use abide_core::update::step::Step;
 
 /// Everything that the plan depends on.
@@ -236,4 +236,9 @@ fn warnings(uki: &Uki) -> Vec<String> {
         );
     }
     warnings
+}
+
+/// The step that gives the entry of a system that is kept its plain name; none if it has it.
+fn keep(entry: &Entry) -> Option<Step> {
+    entry.name.counter().map(|_| rename(entry, &entry.name.plain().to_string()))
 }

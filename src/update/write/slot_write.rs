@@ -7,6 +7,7 @@ use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Totals, overwrite};
 use crate::disk::relabel::TableEntry;
 use crate::image::sha256;
+use crate::update::WholeMachine;
 use crate::update::refusal::refuse_failed;
 use crate::update::write::esp_space::EspSpace;
 use crate::update::write::open::{Opened, Opening};

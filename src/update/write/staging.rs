@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use crate::update::rearm::disarm;
+use crate::update::write::overwrite::refuse_to_overwrite_now;
 use crate::update::write::plan::WritePlan;
 use crate::update::write::staged_uki;
 use abide_core::boot::esp::safe_rename::discard;
@@ -23,7 +24,7 @@ pub fn begin(machine: &mut Machine, plan: &WritePlan, uki: &mut impl Read) -> Re
         disarm(machine)?;
     }
     perform_all(machine, &plan.clear)?;
-    machine.refuse_to_overwrite_now(plan.update.slot)?;
+    refuse_to_overwrite_now(&machine.witnesses(), plan.update.slot)?;
     discard(machine.dirs.esp.as_ref(), STAGED_UKI)?;
     staged_uki::write(machine.dirs.esp.as_ref(), uki)
 }

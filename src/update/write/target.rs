@@ -1,5 +1,7 @@
 //! Where an update goes.
 
+use crate::update::WholeMachine;
+use crate::update::write::overwrite::refuse_to_overwrite;
 use abide_core::boot::Entry;
 use abide_core::disk::SlotName;
 use abide_core::error::Result;
@@ -22,6 +24,6 @@ pub struct Target {
 pub fn target(machine: &Machine) -> Result<Target> {
     machine.refuse_on_trial()?;
     let slot = machine.running_slot()?.other();
-    machine.refuse_to_overwrite(slot)?;
+    refuse_to_overwrite(&machine.witnesses(), slot)?;
     Ok(Target { slot, running: machine.running_entry()? })
 }

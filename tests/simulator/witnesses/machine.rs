@@ -1,10 +1,13 @@
 //! Building what Abide sees, with the old mistakes put back on demand.
 
+use abide::assess::consent::is_left_to_others;
+use abide::update::WholeMachine;
+use abide::update::write::refuse_to_overwrite;
 use abide_core::boot::{BootDirs, LoaderVars};
 use abide_core::disk::{RootArg, SlotName};
 use abide_core::state::{BootNote, Store};
 use abide_core::update::finding::{Finding, Witnesses};
-use abide_core::update::guard::Guard;
+use abide_core::update::reconcile::Evidence;
 use abide_core::update::{Machine, Sources};
 
 use super::memory::Memory;
@@ -98,8 +101,8 @@ impl View {
             note: self.note.as_ref().filter(|note| note.boot_id == self.boot_id),
             boot_id: &self.boot_id,
         };
-        let guard = Guard::new(&witnesses);
-        (Finding::of(&witnesses), SlotName::ALL.map(|slot| guard.overwrite(slot).is_ok()))
+        let finding = Evidence { witnesses, now: "", panic: None }.reconcile().finding;
+        (finding, SlotName::ALL.map(|slot| refuse_to_overwrite(&witnesses, slot).is_ok()))
     }
 
     /// Surveys it.
@@ -131,7 +134,7 @@ impl View {
         match self.fault {
             Fault::NoteKeepsOthersOut => self.note.is_none(),
             Fault::NoNoteLetsOthersIn if self.note.is_none() => true,
-            _ => self.machine().finding().is_left_to_others(),
+            _ => is_left_to_others(&self.machine().finding()),
         }
     }
 

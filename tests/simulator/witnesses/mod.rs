@@ -14,6 +14,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, thread};
 
+use abide::assess::consent::is_left_to_others;
+
 use machine::{Fault, View};
 use run::COMMANDS;
 use situation::Situation;
@@ -66,7 +68,7 @@ fn judge(situation: &Situation, fault: Fault, outcome: &mut Outcome) {
     let (finding, may_overwrite) = view.glance(situation);
     if fault == Fault::None {
         let found = oracle::judge_finding(situation, &finding.boot, may_overwrite);
-        let judged = found.and_then(|()| oracle::judge_consent(situation, finding.is_left_to_others()));
+        let judged = found.and_then(|()| oracle::judge_consent(situation, is_left_to_others(&finding)));
         if let Err(why) = judged {
             outcome.violated(why, situation);
         }

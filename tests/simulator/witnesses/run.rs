@@ -1,6 +1,7 @@
 //! One command in one situation, and what came of it.
 
 use abide::boot::simulation::boot;
+use abide::update::WholeMachine;
 use abide::update::{apply, commit, rearm, rollback, unhealthy};
 use abide_core::boot::model::choice::Settings;
 use abide_core::boot::model::entry::UKI_DIR;

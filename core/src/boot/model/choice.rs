@@ -40,14 +40,6 @@ pub enum Because {
     First(EntryState, bool),
 }
 
-impl Because {
-    /// Whether a setting rather than the order decided.
-    #[must_use]
-    pub fn is_pinned(&self) -> bool {
-        !matches!(self, Self::First(..))
-    }
-}
-
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -33,12 +33,6 @@ impl Counter {
     pub fn after_boot(self) -> Self {
         Self { left: self.left.saturating_sub(1), done: self.done.saturating_add(1).min(MAX) }
     }
-
-    /// The entry is marked bad, the tries used are kept: `+0-DONE`.
-    #[must_use]
-    pub fn exhausted(self) -> Self {
-        Self { left: 0, ..self }
-    }
 }
 
 /// As the loader writes it, unpadded: `+2-1`.

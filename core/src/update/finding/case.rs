@@ -41,14 +41,6 @@ pub enum Boot {
 }
 
 impl Finding {
-    /// Compares all witnesses.
-    #[must_use]
-    pub fn of(witnesses: &Witnesses<'_>) -> Self {
-        let identity = Identity::of(witnesses);
-        let case = Case::of(witnesses, &identity);
-        Self::new(witnesses, identity, &case)
-    }
-
     /// What follows from the case.
     pub(in crate::update) fn new(witnesses: &Witnesses<'_>, identity: Identity<'_>, case: &Case<'_>) -> Self {
         let began = witnesses.note.map(|note| note.kind);
@@ -72,13 +64,6 @@ impl Finding {
             Boot::Unknown(contradiction) => Some(contradiction),
             Boot::Committed | Boot::Trial { .. } | Boot::Fallback => None,
         }
-    }
-
-    /// Whether the system's own blesser (systemd-bless-boot) may mark the running entry as good: it
-    /// has a counter that is not Abide's, and nothing else is in doubt.
-    #[must_use]
-    pub fn is_left_to_others(&self) -> bool {
-        self.contradiction().is_some_and(|found| found.kind == Kind::CountedByOther)
     }
 }
 

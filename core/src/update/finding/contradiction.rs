@@ -75,7 +75,8 @@ const REBOOT: &str = "reboot through the boot loader";
 
 impl Kind {
     /// Every kind, in the order in which they are looked for.
-    pub const ALL: [Self; 12] = [
+    #[cfg(test)]
+    pub(in crate::update) const ALL: [Self; 12] = [
         Self::LoaderElsewhere,
         Self::MountedElsewhere,
         Self::OtherVersion,

@@ -29,7 +29,7 @@ impl<'a> Identity<'a> {
             Err(doubt) => (None, Some(doubt)),
         };
         let kernel = witnesses.kernel.and_then(|root| witnesses.slot_of(root));
-        let of_entry = entry.and_then(Witnesses::root_of).and_then(|root| witnesses.slot_of(&root));
+        let of_entry = entry.and_then(|entry| witnesses.slot_of_entry(entry));
         let by_command_line = if witnesses.kernel.is_some() { kernel } else { of_entry };
         let doubt = doubt
             .or_else(|| mounted_elsewhere(witnesses.mounted, by_command_line))
@@ -40,12 +40,6 @@ impl<'a> Identity<'a> {
             named: named(witnesses, by_command_line),
             doubt,
         }
-    }
-
-    /// Whether the witnesses agree, and the entry is known.
-    #[must_use]
-    pub fn is_certain(&self) -> bool {
-        self.doubt.is_none() && self.entry.is_some()
     }
 
     /// Whether the system was started from the entry with this id.

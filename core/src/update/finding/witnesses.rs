@@ -38,6 +38,12 @@ impl Witnesses<'_> {
         self.slots?.of_root(root)
     }
 
+    /// The slot that an entry boots, where the slots are known and its command line names one.
+    #[must_use]
+    pub fn slot_of_entry(&self, entry: &Entry) -> Option<SlotName> {
+        self.slots?.of_cmdline(entry.options.as_deref()?)
+    }
+
     /// Whether two roots are one.
     #[must_use]
     pub fn is_same_root(&self, one: &RootArg, other: &RootArg) -> bool {

@@ -1,8 +1,10 @@
 //! Whether a slot holds a good system.
 
-use crate::boot::Entry;
-use crate::disk::SlotName;
-use crate::state::State;
+use abide_core::boot::Entry;
+use abide_core::disk::SlotName;
+use abide_core::state::State;
+
+use crate::update::refusal::failure_of;
 
 /// What is known of the system that an entry boots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub fn standing(state: &State, entry: &Entry, slot: SlotName) -> Standing {
     }
     let installed = state.installed(slot).filter(|i| i.entry == id);
     let version = entry.version.as_deref().or(installed.map(|i| i.version.as_str()));
-    if state.failure_of(version, installed.and_then(|i| i.digest.as_deref())).is_some() {
+    if failure_of(state, version, installed.and_then(|i| i.digest.as_deref())).is_some() {
         Standing::Failed
     } else if state.unhealthy.iter().any(|u| u.entry == id) {
         Standing::Unhealthy
@@ -38,8 +40,8 @@ pub fn standing(state: &State, entry: &Entry, slot: SlotName) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::tests::uki;
-    use crate::state::{Failure, Installed, Phase, Remedy, Unhealthy};
+    use abide_core::state::{Failure, Installed, Phase, Remedy, Unhealthy};
+    use abide_testing::entry::uki;
 
     fn of(state: &State, file: &str) -> Standing {
         standing(state, &uki(file, "1.0"), SlotName::A)
