@@ -11,13 +11,15 @@ INSTALL ?= install
 
 # Evaluated once, and only by targets that build: rustup may have to add the target.
 TARGET        ?= $(eval TARGET := $$(shell packaging/rust-target))$(TARGET)
-# Nothing unwinds: a panic aborts. So the index of the unwind tables is left out.
+# Nothing unwinds: a panic aborts. So the index of the unwind tables is left out, and C code has none.
+# The relocations of a static executable are packed (DT_RELR; musl 1.2.4, glibc 2.36, binutils 2.38).
 # glibc needs flags of its own, and larger limits than musl.
-STATIC_FLAGS   = -C link-arg=-Wl,--no-eh-frame-hdr $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
+STATIC_FLAGS   = -C link-arg=-Wl,--no-eh-frame-hdr,-z,pack-relative-relocs $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
 
 OUT           := target/out
 FULL          := $(OUT)/abide
 INITRAMFS     := $(OUT)/abide-initramfs
+C_FLAGS       := -fno-unwind-tables -fno-asynchronous-unwind-tables
 # In bytes. The build fails if an executable reaches its limit.
 FULL_MAX      := 6291456
 INITRAMFS_MAX  = $(if $(findstring -gnu,$(TARGET)),2097152,1572864)
@@ -37,8 +39,8 @@ SHELL_SCRIPTS = $(shell git ls-files ':!*.md' | xargs -r grep -slE '^\#!/(usr/)?
 all: build
 
 build: deps
-	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide
-	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide-initramfs
+	RUSTFLAGS="$(STATIC_FLAGS)" CFLAGS="$(C_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide
+	RUSTFLAGS="$(STATIC_FLAGS)" CFLAGS="$(C_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide-initramfs
 	mkdir -p $(OUT)
 	cp -f target/$(TARGET)/release/abide $(FULL)
 	cp -f target/$(TARGET)/release/abide-initramfs $(INITRAMFS)
