@@ -116,7 +116,7 @@ fn find_out(root: &Root) -> Result<Option<String>> {
 
 /// Reads what the boot is told from, without mounting the ESP.
 fn look(root: &Root) -> Result<Course> {
-    let mut machine = Machine::survey_boot(root, Access::Glance)?;
+    let mut machine = Machine::read_boot(root, Access::Glance)?;
     if machine.reconcile().note.kind == BootKind::Fallback {
         machine.panic = last_panic(root, &machine.state());
     }
@@ -144,7 +144,7 @@ fn perform(root: &Root, course: &mut Course, act: Act) -> Result<()> {
 /// If the ESP cannot be opened. The note is left all the same on a trial, which somebody must end.
 fn change(root: &Root, course: &mut Course) -> Result<()> {
     let on_trial = course.note.kind == BootKind::Trial;
-    let machine = Machine::survey_boot(root, Access::Write);
+    let machine = Machine::read_boot(root, Access::Write);
     if machine.is_err() && on_trial {
         course.note.write(root)?;
     }

@@ -39,7 +39,7 @@ pub fn root(root: &Root) -> Result<()> {
     if note.kind != BootKind::Trial {
         return Ok(());
     }
-    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    let mut machine = Machine::read_boot(root, Access::Write)?;
     if let Err(why) = verify_root(root, &note) {
         error!("{why}");
         let verdict = Verdict { phase: Phase::Initramfs, reason: why.to_string(), checks: vec![] };

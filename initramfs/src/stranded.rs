@@ -55,7 +55,7 @@ pub fn lose(root: &Root) -> Result<()> {
         None => "the root was not ready in time".to_owned(),
     };
     warn!("{reason}; this try is used up");
-    let mut machine = Machine::survey_boot(root, Access::Write)?;
+    let mut machine = Machine::read_boot(root, Access::Write)?;
     trial::lose(&mut machine, Verdict { phase: Phase::Initramfs, reason, checks: vec![] })
 }
 

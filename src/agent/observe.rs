@@ -21,7 +21,7 @@ pub fn survey(context: RunContext<'_>) -> Result<Survey> {
     if !context.privileges.is_root() {
         return Survey::read(context.root);
     }
-    let machine = Machine::survey(context.root, context.config.slots.as_ref(), Access::Read)?;
+    let machine = Machine::read(context.root, context.config.slots.as_ref(), Access::Read)?;
     Survey::of(&machine, context.config)
 }
 

@@ -118,7 +118,7 @@ pub fn leave_survey(root: &Root, config: &Config) -> Result<()> {
     let path = root.path(FILE);
     // If this survey fails, the one before must not count.
     files::remove(&path)?;
-    let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
+    let machine = Machine::read(root, config.slots.as_ref(), Access::Read)?;
     files::write_json(&path, &Survey::of(&machine, config)?)
 }
 

@@ -57,7 +57,7 @@ impl<'a> AssessmentRun<'a> {
 /// The state on the ESP, with the baseline of the last committed system. Without it the checks are
 /// stricter; the assessment continues.
 pub(super) fn saved_state(root: &Root) -> State {
-    match Machine::survey_boot(root, Access::Read) {
+    match Machine::read_boot(root, Access::Read) {
         Ok(machine) => machine.state(),
         Err(e) => {
             warn!("{e}; failures from before the update are unknown");

@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// entry (`rearm`), or both. Does nothing on any other boot, or if neither is configured.
 ///
 /// # Errors
-/// [`Error::Failed`] if the system is not healthy, after the response to it; those of surveying and
+/// [`Error::Failed`] if the system is not healthy, after the response to it; those of reading and
 /// changing the ESP.
 pub fn assess(root: &Root, config: &Config) -> Result<()> {
     if !config.assess.every_boot && !config.assess.rearm {
@@ -116,5 +116,5 @@ fn stop_counting(root: &Root, config: &Config) -> Result<()> {
 
 fn change<T>(root: &Root, config: &Config, act: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
     let _lock = Lock::wait(root)?;
-    act(&mut Machine::survey(root, config.slots.as_ref(), Access::Write)?)
+    act(&mut Machine::read(root, config.slots.as_ref(), Access::Write)?)
 }

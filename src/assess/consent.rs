@@ -16,7 +16,7 @@ use abide_core::update::finding::{Boot, Finding, Kind};
 /// # Errors
 /// [`Error::Refused`] if not, with the reason; [`Error::Boot`] if it cannot be found out.
 pub fn permit(root: &Root, config: &Config) -> Result<()> {
-    let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
+    let machine = Machine::read(root, config.slots.as_ref(), Access::Read)?;
     let finding = machine.finding();
     if is_left_to_others(&finding) {
         info!("the running entry is counted by another tool, which may mark it as good");

@@ -81,7 +81,7 @@ pub(super) fn end_failed_trial(root: &Root, config: &Config, verdict: Verdict, h
 /// called before the reboot, once all else is done.
 fn end_boot(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOnce(&Update)) -> Result<()> {
     let ended = Lock::wait(root).and_then(|_lock| {
-        let mut machine = Machine::survey_boot(root, Access::Write)?;
+        let mut machine = Machine::read_boot(root, Access::Write)?;
         Ok((end(&mut machine, verdict, how)?, machine.state().update, machine.boot_id))
     });
     match ended {

@@ -60,7 +60,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
 
 /// The baseline of the last committed system. Without an ESP there is none, and every check counts.
 fn baseline(context: &Context) -> Baseline {
-    match Machine::survey_boot(&context.root, Access::Read) {
+    match Machine::read_boot(&context.root, Access::Read) {
         Ok(machine) => machine.state().baseline,
         Err(e) => {
             log::info!("{e}; earlier failures are unknown");

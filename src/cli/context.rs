@@ -30,9 +30,9 @@ impl Context {
     /// Surveys the machine to read from it.
     ///
     /// # Errors
-    /// As [`Machine::survey`].
+    /// As [`Machine::read`].
     pub fn look(&self, config: &Config) -> Result<Machine> {
-        Machine::survey(&self.root, config.slots.as_ref(), Access::Read)
+        Machine::read(&self.root, config.slots.as_ref(), Access::Read)
     }
 
     /// Surveys the machine to change it, and finishes or undoes what was interrupted. The caller holds

@@ -44,7 +44,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
             Err(e) => trouble = Some(e),
         }
     }
-    let machine = Machine::survey(&context.root, known.slots.as_ref(), Access::Read);
+    let machine = Machine::read(&context.root, known.slots.as_ref(), Access::Read);
     let findings = examine(&context.root, &config, &machine);
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     if args.json {

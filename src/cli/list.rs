@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let machine = Machine::survey_boot(&context.root, Access::Read)?;
+    let machine = Machine::read_boot(&context.root, Access::Read)?;
     let state = machine.state();
     let known = Known { running: machine.booted_entry(), counted: rearm::counted_entry(&state) };
     let listing = Listing::new(&machine.entries, &machine.settings, &machine.quirks, known);

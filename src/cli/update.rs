@@ -127,7 +127,7 @@ fn set_pin(context: &Context, on: bool) -> Result<()> {
         output::say("The pin is removed");
         return Ok(());
     }
-    let running = Machine::survey_boot(&context.root, Access::Read)?;
+    let running = Machine::read_boot(&context.root, Access::Read)?;
     let version = running.booted_entry().and_then(|entry| entry.version.clone());
     let version =
         version.ok_or_else(|| Error::Failed("the running version is unknown; see `abide list`".into()))?;

@@ -24,10 +24,10 @@ const BOOTS: [(BootKind, &str); 4] = [
 /// Writes the file for the textfile collector, where one is configured.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Failed`] if it cannot be written; those of a survey.
+/// [`abide_core::error::Error::Failed`] if it cannot be written; those of [`WholeMachine::read`].
 pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
     let Some(file) = &config.events.metrics else { return Ok(()) };
-    let machine = Machine::survey(root, config.slots.as_ref(), Access::Read)?;
+    let machine = Machine::read(root, config.slots.as_ref(), Access::Read)?;
     let checks = PublishedResults::read(root).map(|published| published.checks).unwrap_or_default();
     let status = Status::read(&machine, config, None)?;
     files::replace(&root.path(file), text(&status, &checks).as_bytes())

@@ -24,7 +24,7 @@ const PUBLISHED: &str = "/run/abide/fallback-told";
 /// # Errors
 /// [`Error::Failed`] if events still wait for the server; the unit then tries again.
 pub fn deliver_pending(root: &Root, config: &Config) -> Result<()> {
-    let state = Machine::survey_boot(root, Access::Read)?.state();
+    let state = Machine::read_boot(root, Access::Read)?.state();
     if BootNote::read(root).is_some_and(|note| note.kind == BootKind::Fallback)
         && !root.path(PUBLISHED).exists()
     {

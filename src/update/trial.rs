@@ -17,7 +17,7 @@ use abide_core::update::trial::{edit_boot, reach};
 /// [`abide_core::error::Error::Boot`] if the state cannot be saved.
 pub fn note_phase(root: &Root, phase: Phase) -> Result<()> {
     let _lock = Lock::wait(root)?;
-    reach(&mut Machine::survey_boot(root, Access::Write)?, phase)
+    reach(&mut Machine::read_boot(root, Access::Write)?, phase)
 }
 
 /// Notes that this boot of the update on trial ends in an orderly reboot before
@@ -27,10 +27,10 @@ pub fn note_phase(root: &Root, phase: Phase) -> Result<()> {
 /// [`abide_core::error::Error::Boot`] if the state cannot be saved.
 pub fn interrupt_trial(root: &Root) -> Result<()> {
     let _lock = Lock::wait(root)?;
-    interrupt(&mut Machine::survey_boot(root, Access::Write)?)
+    interrupt(&mut Machine::read_boot(root, Access::Write)?)
 }
 
-/// As [`interrupt_trial`], where the machine has been surveyed already.
+/// As [`interrupt_trial`], where the machine has been read already.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Boot`] if the state cannot be saved.

@@ -23,12 +23,12 @@ pub trait WholeMachine: Sized {
     ///
     /// # Errors
     /// [`Error::Boot`] if the ESP cannot be found or read.
-    fn survey(root: &Root, labels: Option<&SlotLabels>, access: Access) -> Result<Self>;
+    fn read(root: &Root, labels: Option<&SlotLabels>, access: Access) -> Result<Self>;
 
     /// Reads everything to change it, and finishes or undoes what was interrupted. The caller holds the lock.
     ///
     /// # Errors
-    /// As [`WholeMachine::survey`], and [`Error::Boot`] if the ESP cannot be changed.
+    /// As [`WholeMachine::read`], and [`Error::Boot`] if the ESP cannot be changed.
     fn open_to_change(root: &Root, labels: Option<&SlotLabels>) -> Result<Self>;
 
     /// What this boot is, from all witnesses at once.
@@ -67,8 +67,8 @@ pub trait WholeMachine: Sized {
 }
 
 impl WholeMachine for Machine {
-    fn survey(root: &Root, labels: Option<&SlotLabels>, access: Access) -> Result<Self> {
-        let mut machine = Self::survey_boot(root, access)?;
+    fn read(root: &Root, labels: Option<&SlotLabels>, access: Access) -> Result<Self> {
+        let mut machine = Self::read_boot(root, access)?;
         let labels = labels.map(|s| (s.a.as_str(), s.b.as_str()));
         machine.slots = Slots::find(root, labels).inspect_err(|e| debug!("{e}")).ok();
         if let Some(slots) = &machine.slots {
@@ -78,7 +78,7 @@ impl WholeMachine for Machine {
     }
 
     fn open_to_change(root: &Root, labels: Option<&SlotLabels>) -> Result<Self> {
-        let mut machine = Self::survey(root, labels, Access::Write)?;
+        let mut machine = Self::read(root, labels, Access::Write)?;
         let course = machine.reconcile();
         perform_all(&mut machine, &course.steps)?;
         Ok(machine)

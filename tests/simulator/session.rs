@@ -158,7 +158,7 @@ impl Session<'_> {
             selected: (!self.rules.blind).then(|| self.selected.clone()),
             ..LoaderVars::default()
         };
-        Machine::survey_sources(
+        Machine::read_sources(
             &root(),
             Sources {
                 dirs: dirs(&self.fat),

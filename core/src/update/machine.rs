@@ -49,7 +49,7 @@ pub struct Machine {
     pub kexec: Option<bool>,
     /// The version that the running system states of itself.
     pub version: Option<String>,
-    /// When it was surveyed, for records.
+    /// When it was read, for records.
     pub now: String,
     /// What a kernel that panicked in a trial boot left behind; for whoever has looked for it.
     pub panic: Option<String>,
@@ -59,7 +59,7 @@ pub struct Machine {
     store: Store,
 }
 
-/// What a machine is surveyed from. The volumes may be those of a simulated disk.
+/// What a machine is read from. The volumes may be those of a simulated disk.
 #[derive(Debug)]
 pub struct Sources {
     /// ESP and XBOOTLDR.
@@ -89,7 +89,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`Error::Boot`] if the ESP cannot be found or read.
-    pub fn survey_boot(root: &Root, access: Access) -> Result<Self> {
+    pub fn read_boot(root: &Root, access: Access) -> Result<Self> {
         let vars = LoaderVars::read(&EfiVars::new(root));
         let sources = Sources {
             dirs: BootDirs::find(root, &vars, access)?,
@@ -103,14 +103,14 @@ impl Machine {
             version: kernel::running_version(root),
             now: clock::now(),
         };
-        Self::survey_sources(root, sources)
+        Self::read_sources(root, sources)
     }
 
     /// Reads the entries, the loader's settings and the state from `sources`.
     ///
     /// # Errors
     /// [`Error::Boot`] if the ESP cannot be read.
-    pub fn survey_sources(root: &Root, sources: Sources) -> Result<Self> {
+    pub fn read_sources(root: &Root, sources: Sources) -> Result<Self> {
         let Sources { dirs, vars, cmdline, boot_id, note, slots, mounted, kexec, version, now } = sources;
         let quirks = vars.quirks();
         Ok(Self {

@@ -105,7 +105,7 @@ impl View {
         (finding, SlotName::ALL.map(|slot| refuse_to_overwrite(&witnesses, slot).is_ok()))
     }
 
-    /// Surveys it.
+    /// Reads it.
     pub fn machine(&self) -> Machine {
         let sources = Sources {
             dirs: BootDirs { esp: Box::new(self.esp.clone()), xbootldr: None },
@@ -119,7 +119,7 @@ impl View {
             version: self.release.clone(),
             now: "2026-01-01T00:00:00Z".into(),
         };
-        let mut machine = Machine::survey_sources(&world::root(), sources).unwrap();
+        let mut machine = Machine::read_sources(&world::root(), sources).unwrap();
         if self.fault == Fault::StateAlone && machine.state().update.is_none() {
             let runs = RootArg::parse(&self.cmdline).and_then(|root| world::slots().of_root(&root));
             for entry in machine.entries.iter_mut().filter(|e| runs.is_some_and(|slot| e.id() == id(slot))) {
