@@ -84,7 +84,11 @@ pub fn missing_in(system: &Root) -> Vec<&'static str> {
     let has = |unit: &str| {
         SEARCHED.iter().any(|dir| system.resolve(Path::new(dir).join(unit)).is_ok_and(|path| path.is_file()))
     };
-    LINKS.iter().map(|(_, unit)| *unit).chain(["abide-deadline.service"]).filter(|unit| !has(unit)).collect()
+    let mut needed: Vec<&str> =
+        LINKS.iter().map(|(_, unit)| *unit).chain(["abide-deadline.service"]).collect();
+    needed.sort_unstable();
+    needed.dedup();
+    needed.into_iter().filter(|unit| !has(unit)).collect()
 }
 
 /// For a committed system whose boots are counted: makes it get its tries back once it is healthy,

@@ -15,7 +15,7 @@ use gpt::partition_types::{EFI, LINUX_FS, LINUX_ROOT_X64};
 use crate::disk::{MIB, Partition, create, format_esp};
 use crate::esp::Esp;
 use crate::machine::Machine;
-use crate::paths::{make_dir, target};
+use crate::paths::{make_dir, target, workspace};
 use crate::tiny::{self, Parts, Release, install_loader};
 use crate::{Error, Result};
 
@@ -177,17 +177,20 @@ fn systems() -> Result<Vec<System>> {
     archive.file("usr/bin/abide", 0o755, &small);
     archive.file("usr/bin/links", 0o755, &links);
     let initramfs = archive.finish();
+    let units = trial_units()?;
     let system = |(version, number): (&'static str, u32)| {
         let uuid = uuid_of(number);
         let release = tiny::os_release("edge", version);
         let command_line = format!("root=PARTUUID={uuid} ro {FAST}");
-        let root = [
+        let busybox = parts.busybox()?;
+        let mut root = vec![
             ("usr/lib/os-release", release.as_bytes()),
-            ("usr/lib/busybox", &parts.busybox()?),
+            ("usr/lib/busybox", &busybox),
             ("usr/bin/abide", &abide),
             ("usr/bin/links", &links),
             ("sbin/init", &init),
         ];
+        root.extend(units.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
         Ok(System {
             version,
             uki: parts.uki_of(&release, &command_line, &initramfs)?,
@@ -196,6 +199,18 @@ fn systems() -> Result<Vec<System>> {
         })
     };
     VERSIONS.into_iter().zip(1..).map(system).collect()
+}
+
+/// The units that a root must have for a trial of it. Nothing runs them here.
+fn trial_units() -> Result<Vec<(String, Vec<u8>)>> {
+    let names = ["abide-assess", "abide-commit", "abide-deadline", "abide-rollback"]
+        .map(|name| format!("{name}.service"));
+    let names = names.into_iter().chain(["abide-deadline.timer".to_owned()]);
+    let unit = |name: String| {
+        let bytes = tiny::read(&workspace().join("systemd-units").join(&name))?;
+        Ok((format!("usr/lib/systemd/system/{name}"), bytes))
+    };
+    names.map(unit).collect()
 }
 
 fn uuid_of(number: u32) -> String {
@@ -209,7 +224,21 @@ fn root_file_system(files: &[(&str, &[u8])]) -> std::io::Result<Vec<u8>> {
     bytes.seek(SeekFrom::Start(0))?;
     let fat = FileSystem::new(&mut bytes, FsOptions::new().update_accessed_date(false))?;
     let top = fat.root_dir();
-    for folder in ["bin", "dev", "proc", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/lib", "var"] {
+    for folder in [
+        "bin",
+        "dev",
+        "proc",
+        "run",
+        "sbin",
+        "sys",
+        "tmp",
+        "usr",
+        "usr/bin",
+        "usr/lib",
+        "usr/lib/systemd",
+        "usr/lib/systemd/system",
+        "var",
+    ] {
         top.create_dir(folder)?;
     }
     for (path, content) in files {
