@@ -75,7 +75,7 @@ fn a_kernel_that_does_not_tell_of_its_kexec_is_told_by_its_root() {
     let tree = applied();
     kexec(&tree, "b", None);
     tree.abide(&["initrd", "early"]).ok();
-    refuses_everything(&tree, "boot loader says that it started edge_1.0.efi");
+    refuses_everything(&tree, "boot loader reports that it started edge_1.0.efi");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_staged_update_is_cancelled() {
 fn an_applied_update_is_cancelled_before_its_first_boot_and_not_after() {
     let mut tree = applied();
     let run = tree.abide(&["cancel"]).ok();
-    assert_eq!(run.stdout, "2.0 is taken back; the running system boots next\n");
+    assert_eq!(run.stdout, "2.0 is cancelled; the running system boots next\n");
     assert_eq!(tree.entries(), ["edge_1.0.efi"]);
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
     tree.stage("2.0", "b");

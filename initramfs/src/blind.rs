@@ -29,7 +29,7 @@ pub fn guard(root: &Root) -> Result<()> {
     if BootNote::read(root).is_some() || !may_be_trial(&vars, kernel::started_by_kexec(root)) {
         return Ok(());
     }
-    info!("the boot loader counted this boot; it ends by itself if it does not come up");
+    info!("the boot loader counted this boot; enabling the watchdog and the reboot on a kernel panic");
     end_of_hangs::guard(root);
     let path = root.path(MARK);
     if let Some(dir) = path.parent() {
@@ -49,7 +49,7 @@ pub fn may_be_trial_only(root: &Root) -> bool {
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
 pub fn end(root: &Root) -> Result<()> {
-    warn!("no ESP can be read, and the boot loader counted this boot: it ends like a trial");
+    warn!("no ESP can be read, but the boot loader counted this boot; it is treated as a trial that cannot be committed");
     let note = BootNote { kind: BootKind::Trial, ..BootNote::committed(String::new(), String::new()) };
     note.mark(root)
 }

@@ -106,7 +106,7 @@ fn find_out(root: &Root) -> Result<Option<String>> {
     let mut course = look(root)?;
     match course.finding.contradiction() {
         None => info!("{:?} boot: {}", course.note.kind, course.note.because),
-        Some(contradiction) => warn!("it is unknown what this boot is: {contradiction}"),
+        Some(contradiction) => warn!("cannot determine whether this boot is a trial: {contradiction}"),
     }
     for act in plan(&course) {
         perform(root, &mut course, act)?;

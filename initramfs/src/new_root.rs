@@ -33,7 +33,7 @@ pub fn root(root: &Root) -> Result<()> {
         warn!("{e}; the hardware watchdog may end this boot");
     }
     let Some(note) = BootNote::read(root) else {
-        warn!("what this boot is was not found out; the system that boots next does it");
+        warn!("cannot determine whether this boot is a trial; this is repeated after the switch to the root");
         return Ok(());
     };
     if note.kind != BootKind::Trial {

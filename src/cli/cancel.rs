@@ -13,6 +13,6 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     let _lock = Lock::take(&context.root)?;
     let config = context.load_config()?;
     let version = cancel(&mut context.change(&config)?)?;
-    output::say(format_args!("{version} is taken back; the running system boots next"));
+    output::say(format_args!("{version} is cancelled; the running system boots next"));
     Ok(())
 }

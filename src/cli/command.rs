@@ -18,7 +18,7 @@ pub enum Command {
     Write(write::Args),
     /// Make the staged update boot next, on trial
     Apply(apply::Args),
-    /// Take a staged or applied update back before it is booted
+    /// Cancel a staged or applied update that has not booted yet
     Cancel(cancel::Args),
     /// Install updates from the feed, as policy and maintenance windows allow
     Update(update::Args),

@@ -136,7 +136,7 @@ fn failure_lines(failure: &Failure, last: Option<&UpdateStatus>) -> Vec<String> 
 
 fn phase(phase: Phase) -> String {
     let words = match phase {
-        Phase::Loader => "the boot loader started it; nothing after that is known",
+        Phase::Loader => "the boot loader started it; its initramfs never reported",
         Phase::Initramfs => "its initramfs ran, but did not switch to its root",
         Phase::SwitchRoot => "its root was mounted, but its own user space never reported",
         Phase::Userspace => "its user space ran, its checks did not",
@@ -152,7 +152,7 @@ fn advice(status: &Status) -> Option<String> {
     match status.boot.kind {
         BootKind::Trial => Some("nothing to do: Abide commits it or rolls it back".into()),
         BootKind::Fallback => Some(format!(
-            "{} stays; write a version that fixes this",
+            "{} remains the committed system; write a fixed version",
             running.unwrap_or("the running system")
         )),
         BootKind::Unknown => Some("reboot into a good system: `abide list` says which boots next".into()),

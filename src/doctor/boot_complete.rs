@@ -51,7 +51,7 @@ pub(super) fn look(units: &Units) -> Vec<Finding> {
             let how = word(*installed)?;
             Some(
                 Finding::error("boot-complete", format!("{unit} is {how}"))
-                    .because(format!("{purpose}; without it no trial can be committed, or none can be ended"))
+                    .because(format!("{purpose}; without it trials cannot be committed, or cannot be ended"))
                     .remedy(if *installed == UnitFile::Masked {
                         format!("systemctl unmask {unit}")
                     } else {

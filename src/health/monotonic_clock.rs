@@ -1,4 +1,4 @@
-//! The time since the start of the kernel, on a clock that cannot be set.
+//! The time since the start of the kernel, on a monotonic clock.
 
 use std::time::{Duration, Instant};
 

@@ -152,7 +152,7 @@ impl Transfer {
         let skip = self
             .position
             .checked_sub(start)
-            .ok_or_else(|| io::Error::other("the server sent another part of the image than requested"))?;
+            .ok_or_else(|| io::Error::other("the server sent a different byte range than requested"))?;
         if io::copy(&mut body.by_ref().take(skip), &mut io::sink()).map_err(broken)? < skip {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -245,7 +245,7 @@ fn into_io(error: ureq::Error) -> io::Error {
 }
 
 fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the server has fewer bytes than requested (416)")
+    io::Error::new(io::ErrorKind::InvalidInput, "the requested range is beyond the end of the file on the server (416)")
 }
 
 /// The error for a status. 408, 429 and 5xx are temporary (RFC 9110, 15.5.9 and 15.6; RFC 6585), the others are not.

@@ -35,7 +35,7 @@ pub fn cancel(machine: &mut Machine) -> Result<String> {
         discard(machine.dirs.esp.as_ref(), STAGED_UKI)?;
     }
     perform_all(machine, &steps)?;
-    info!("{} was taken back; {} boots next", update.version, running.id());
+    info!("{} was cancelled; {} boots next", update.version, running.id());
     Ok(update.version.clone())
 }
 

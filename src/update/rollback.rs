@@ -34,7 +34,7 @@ pub enum RolledBack {
 /// something else, [`Error::Boot`] if the ESP cannot be changed.
 pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> Result<RolledBack> {
     if let Some(contradiction) = machine.finding().contradiction() {
-        return Err(Error::Refused(format!("it is not certain what this boot is: {contradiction}")));
+        return Err(Error::Refused(format!("cannot determine whether this boot is a trial: {contradiction}")));
     }
     let is_forced = verdict.is_some();
     if let Some(version) = give_up(machine, verdict)? {

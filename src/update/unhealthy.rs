@@ -49,7 +49,7 @@ pub fn fail(machine: &mut Machine, reason: &str, tries: u32) -> Result<Reaction>
     let tried = state.unhealthy.iter().find(|u| u.entry == entry.id()).map(|u| u.tried);
     let Some(remedy) = next(tried) else {
         return Ok(Reaction::Stay(
-            "it was not healthy before, and the machine already switched to the other system then".into(),
+            "its checks failed before, and the machine has already switched to the other system once".into(),
         ));
     };
     let other = other_is_unhealthy(machine, &state, &entry);

@@ -94,7 +94,7 @@ impl WholeMachine for Machine {
         let witnesses = self.witnesses();
         let identity = Identity::of(&witnesses);
         if let Some(doubt) = identity.doubt {
-            return Err(Error::Refused(format!("it is not certain which slot runs: {doubt}")));
+            return Err(Error::Refused(format!("cannot determine the running slot: {doubt}")));
         }
         identity.slot.ok_or_else(|| {
             Error::Failed(

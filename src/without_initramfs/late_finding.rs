@@ -43,11 +43,11 @@ pub fn find_out(root: &Root) -> Result<()> {
     match BootNote::read(root).map(|note| note.kind) {
         Some(BootKind::Trial) => {
             feed_watchdog(root);
-            info!("the initramfs did not see this trial; it is assessed from here on");
+            info!("the initramfs did not detect this trial; its assessment starts now");
         }
         Some(_) => {}
         None if blind::may_be_trial_only(root) => blind::end(root)?,
-        None => warn!("what this boot is was not found out"),
+        None => warn!("cannot determine whether this boot is a trial"),
     }
     Ok(())
 }
@@ -58,6 +58,6 @@ fn feed_watchdog(root: &Root) {
         return;
     }
     if let Err(why) = Manager::new(root, MANAGER_PATIENCE).feed_watchdog(WATCHDOG) {
-        warn!("systemd cannot be told to feed the hardware watchdog: {why}; it may end this boot");
+        warn!("cannot configure systemd to ping the hardware watchdog: {why}; the watchdog may reset the machine");
     }
 }

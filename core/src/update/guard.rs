@@ -32,7 +32,7 @@ impl<'w, 'a> Guard<'w, 'a> {
     /// [`Error::Refused`] with the contradiction and what to do.
     pub fn certain(&self) -> Result<&'a Entry> {
         if let Some(doubt) = &self.identity.doubt {
-            return Err(refused(&format!("it is not certain which system runs: {doubt}")));
+            return Err(refused(&format!("cannot determine the running system: {doubt}")));
         }
         self.identity.entry.ok_or_else(|| {
             refused(&format!(
@@ -132,7 +132,7 @@ impl<'w, 'a> Guard<'w, 'a> {
             return Ok(());
         }
         Err(refused(&format!(
-            "{} is not kept: it was not tried in this boot, and nothing says that it is good",
+            "{} cannot be committed: this boot is not its trial, and the state does not record it as good",
             entry.path()
         )))
     }

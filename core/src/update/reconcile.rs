@@ -131,7 +131,7 @@ impl Evidence<'_> {
         let mut course = Course { finding, note, steps, refuse: Some(why.to_owned()) };
         if asked > update.tries.saturating_add(SPARE_REBOOTS) {
             course.steps.clear();
-            let seen = format!("{why}; {} reboots have not led to another system", asked - 1);
+            let seen = format!("{why}; the same system still boots after {} reboots", asked - 1);
             course.stay_up(Contradiction::new(Kind::NowhereElse, seen));
         }
         course

@@ -69,7 +69,7 @@ fn evaluate(config: &HttpCheck, status: u16, body: &str) -> Result<(), String> {
     };
     match (passes, status) {
         (true, _) => {}
-        (false, 429 | 503) => return Err(format!("not now (status {status})")),
+        (false, 429 | 503) => return Err(format!("server not ready (status {status})")),
         (false, _) => return Err(format!("status {status}")),
     }
     match &config.matches {

@@ -117,12 +117,12 @@ fn bit(taint: Taint) -> u64 {
 fn meaning(taint: Taint) -> &'static str {
     match taint {
         Taint::MachineCheck => "the processor reported an error (machine check)",
-        Taint::BadPage => "a page of memory was in a bad state",
+        Taint::BadPage => "a bad memory page was found",
         Taint::Die => "it has crashed (oops)",
         Taint::Warn => "it has issued a warning",
-        Taint::OutOfTree => "a module from outside its tree was loaded",
+        Taint::OutOfTree => "an out-of-tree module was loaded",
         Taint::Unsigned => "an unsigned module was loaded",
-        Taint::Lockup => "a processor was locked up",
+        Taint::Lockup => "a CPU lockup occurred",
     }
 }
 

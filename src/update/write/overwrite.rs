@@ -17,7 +17,7 @@ pub fn refuse_to_overwrite(witnesses: &Witnesses<'_>, target: SlotName) -> Resul
     }
     if identity.slot != Some(target.other()) {
         return refused(format!(
-            "it is not certain that slot {} runs; name the root of {} as root=PARTUUID=… of its slot",
+            "cannot verify that slot {} is running; build the UKI {} with root=PARTUUID=… of its slot",
             target.other(),
             entry.id()
         ));

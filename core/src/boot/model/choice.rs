@@ -46,7 +46,7 @@ impl fmt::Display for Because {
             Self::OneShot(pattern) => write!(f, "one-shot (LoaderEntryOneShot is {pattern})"),
             Self::Preferred(setting, pattern) => write!(f, "preferred entry ({setting} is {pattern})"),
             Self::Default(setting, pattern) => write!(f, "pinned default ({setting} is {pattern})"),
-            Self::First(EntryState::Bad, _) => f.write_str("no entry has tries left; first of these"),
+            Self::First(EntryState::Bad, _) => f.write_str("no entry has tries left; first in order"),
             Self::First(EntryState::Trial, true) => f.write_str("highest version with tries left"),
             Self::First(EntryState::Good, true) => f.write_str("highest version"),
             Self::First(EntryState::Trial, false) => f.write_str("first in order, with tries left"),

@@ -125,10 +125,10 @@ fn note_and_state(witnesses: &Witnesses<'_>, case: &Case<'_>) -> Option<Contradi
     let note = witnesses.note?;
     let seen = match (note.kind, case) {
         (BootKind::Trial, _) if !knows_trial(witnesses, note) => {
-            "this boot began as a trial, but the state does not know of it any more"
+            "this boot started as a trial, but the state no longer records that trial"
         }
         (BootKind::Committed | BootKind::Fallback, Case::Trial(..)) => {
-            "this boot did not begin as a trial, but the state says that it is one"
+            "this boot did not start as a trial, but the state records it as one"
         }
         _ => return None,
     };
@@ -159,7 +159,7 @@ impl<'a> View<'_, 'a> {
             Stage::Committed if update.is_counted() => self.counted(update),
             Stage::Committed => self.settled("the update was committed"),
             Stage::Failed if self.runs(update) || self.boots_slot_of(update) => Case::Unknown(
-                Contradiction::new(Kind::GivenUp, "this image failed before; it was chosen by hand"),
+                Contradiction::new(Kind::GivenUp, "this image failed before; it was selected manually"),
             ),
             Stage::Failed => match self.settled("the last update failed") {
                 Case::Committed(_) => Case::AfterFailure(update),
@@ -241,7 +241,7 @@ impl<'a> View<'_, 'a> {
             ),
             None => Case::Committed("the update is not bootable yet"),
             Some(None) if update.verdict.is_none() => {
-                Case::Blessed(update, "the update was blessed; this slot was chosen by hand")
+                Case::Blessed(update, "the update is committed; this slot was selected manually")
             }
             // Given up, and blessed by somebody all the same.
             Some(None) => Case::Fallback(update, Counter { left: 0, done: 0 }),
@@ -257,7 +257,7 @@ impl<'a> View<'_, 'a> {
                 Case::Committed("the update on trial was skipped; it has tries left")
             }
             Some(Some(counter)) if self.is_unarmed(update, counter) => {
-                Case::Committed("the other system has no tries yet")
+                Case::Committed("the rollback to the other system was interrupted before its entry got its tries")
             }
             Some(Some(counter)) => Case::Fallback(update, counter),
         }
@@ -313,6 +313,6 @@ impl<'a> View<'_, 'a> {
 fn never_kept(update: &Update) -> Case<'_> {
     Case::Unknown(Contradiction::new(
         Kind::SlotNeverKept,
-        format!("slot {} runs, but {} in it was never kept", update.slot, update.version),
+        format!("slot {} is running, but its version {} was never committed", update.slot, update.version),
     ))
 }

@@ -86,7 +86,7 @@ fn entry<'a>(witnesses: &Witnesses<'a>) -> Result<Option<&'a Entry>, Contradicti
         let kernel = kernel.map_or_else(|| "no root".to_owned(), ToString::to_string);
         return Err(Contradiction::new(
             Kind::LoaderElsewhere,
-            format!("the kernel was given {kernel}, but the boot loader says that it started {id}, {what}"),
+            format!("the kernel command line has {kernel}, but the boot loader reports that it started {id}, {what}"),
         ));
     }
     choose(witnesses, &of_root)
@@ -141,7 +141,7 @@ fn other_version(
     (runs != meant && (is_trial || witnesses.kernel.is_none() || !is_told)).then(|| {
         Contradiction::new(
             Kind::OtherVersion,
-            format!("{id} was started, which is version {meant}, but the running system is version {runs}"),
+            format!("the entry {id} has version {meant}, but the running system has version {runs}"),
         )
     })
 }
