@@ -5,8 +5,8 @@
 use std::fs;
 
 use abide_core::state::State;
-use abide_testing::Tree;
 use abide_testing::tree::cmdline;
+use abide_testing::{Image, Tree, uki};
 
 /// Type 0xd in the upper bits: kexec.
 const KEXEC: &str = "208\n";
@@ -202,4 +202,64 @@ fn a_cancelled_rollback_to_the_other_system_leaves_it_good() {
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
     tree.abide(&["rollback"]).ok();
+}
+
+#[test]
+fn a_trial_on_another_versions_root_is_given_up_in_the_initramfs() {
+    let mut tree = applied();
+    tree.boot();
+    write(&tree, "etc/initrd-release", "");
+    tree.abide(&["initrd", "early"]).ok();
+    tree.mount_sysroot("1.0");
+    tree.abide(&["initrd", "root"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-1.efi"]);
+    fs::remove_file(tree.path("etc/initrd-release")).unwrap();
+    tree.boot_with_initrd("1.0");
+    let reason = tree.status()["failures"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("the mounted root is version"), "{reason}");
+}
+
+#[test]
+fn a_trial_ends_at_its_deadline_even_if_its_version_contradicts_its_entry() {
+    let mut tree = applied();
+    tree.boot_with_initrd("2.0");
+    write(&tree, "etc/os-release", "ID=edge\nVERSION=\"9 (another)\"\n");
+    assert_eq!(tree.status()["boot"]["kind"], "unknown");
+    tree.abide(&["assess", "--deadline"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-1.efi"]);
+    assert!(tree.path("run/abide/reboot-requested").exists());
+}
+
+#[test]
+fn an_entry_without_a_root_is_not_that_of_a_root_which_another_entry_names() {
+    let tree = Tree::running("1.0");
+    fs::write(tree.entry("edge_1.0.efi"), uki("edge", "1.0", "panic=10 quiet")).unwrap();
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    kexec(&tree, "b", Some("33\n"));
+    write(&tree, "proc/self/mountinfo", "36 1 8:3 / / rw - ext4 /dev/sda3 rw\n");
+    refuses_everything(&tree, "which boots another root");
+}
+
+#[test]
+fn a_slot_is_not_overwritten_while_an_entry_without_a_root_may_boot_it() {
+    let tree = Tree::running("1.0");
+    fs::write(tree.entry("edge_0.9.efi"), uki("edge", "0.9", "panic=10 quiet")).unwrap();
+    let image = tree.path("edge_3.0.raw");
+    fs::write(&image, Image::new("3.0", "b").bytes()).unwrap();
+    let before = fs::read(tree.path("dev/sda3")).unwrap();
+    let run = tree.abide(&["write", &image.display().to_string()]).fails(6);
+    assert!(run.stderr.contains("edge_0.9.efi names no root"), "{}", run.stderr);
+    assert_eq!(fs::read(tree.path("dev/sda3")).unwrap(), before);
+}
+
+#[test]
+fn a_trial_without_another_system_is_not_given_up_by_hand() {
+    let mut tree = applied();
+    tree.boot_with_initrd("2.0");
+    fs::remove_file(tree.entry("edge_1.0.efi")).unwrap();
+    let run = tree.abide(&["rollback"]).fails(6);
+    assert!(run.stderr.contains("no other system would boot"), "{}", run.stderr);
+    assert_eq!(tree.entries(), ["edge_2.0+2-1.efi"]);
+    tree.abide(&["commit"]).ok();
 }

@@ -49,7 +49,9 @@ pub fn may_be_trial_only(root: &Root) -> bool {
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
 pub fn end(root: &Root) -> Result<()> {
-    warn!("no ESP can be read, but the boot loader counted this boot; it is treated as a trial that cannot be committed");
+    warn!(
+        "no ESP can be read, but the boot loader counted this boot; it is treated as a trial that cannot be committed"
+    );
     let note = BootNote { kind: BootKind::Trial, ..BootNote::committed(String::new(), String::new()) };
     note.mark(root)
 }

@@ -18,7 +18,7 @@ use abide_core::update::finding::{Boot, Finding, Kind};
 pub fn permit(root: &Root, config: &Config) -> Result<()> {
     let machine = Machine::read(root, config.slots.as_ref(), Access::Read)?;
     let finding = machine.finding();
-    if is_left_to_others(&finding) {
+    if is_left_to_others(&finding) && names_running_entry(&machine, &finding) {
         info!("the running entry is counted by another tool, which may mark it as good");
         return Ok(());
     }
@@ -27,9 +27,19 @@ pub fn permit(root: &Root, config: &Config) -> Result<()> {
         Boot::Trial { attempt, tries } => {
             format!("Abide commits its own trials (this is try {attempt} of {tries})")
         }
+        Boot::Unknown(contradiction) if contradiction.kind == Kind::CountedByOther => {
+            "LoaderBootCountPath does not name the running entry".to_owned()
+        }
         Boot::Unknown(contradiction) => contradiction.to_string(),
     };
     Err(Error::Refused(format!("no other tool may mark the running entry as good: {why}")))
+}
+
+/// Whether `LoaderBootCountPath`, which systemd-bless-boot follows, is that of the running entry in this boot.
+fn names_running_entry(machine: &Machine, finding: &Finding) -> bool {
+    let path = machine.vars.boot_count_path.as_deref();
+    let is_of_this_boot = machine.kexec != Some(true);
+    is_of_this_boot && finding.entry.as_ref().is_some_and(|entry| path == Some(entry.path().as_str()))
 }
 
 /// Whether the system's own blesser (systemd-bless-boot) may mark the running entry as good: it has a counter that

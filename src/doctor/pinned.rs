@@ -4,8 +4,7 @@ use crate::doctor::finding::{Finding, Severity};
 use abide_core::boot::model::choice::{Because, Settings, choose};
 use abide_core::boot::{Entry, Quirks};
 
-const WHY: &str =
-    "it overrides the boot counters, so the loader never boots an update, or never falls back from a failed one";
+const WHY: &str = "it overrides the boot counters, so the loader never boots an update, or never falls back from a failed one";
 
 /// `trial`: whether an update waits for its next boot or is being tested.
 pub(super) fn look(entries: &[Entry], settings: &Settings, quirks: &Quirks, trial: bool) -> Vec<Finding> {

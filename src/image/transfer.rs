@@ -245,7 +245,10 @@ fn into_io(error: ureq::Error) -> io::Error {
 }
 
 fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the requested range is beyond the end of the file on the server (416)")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the requested range is beyond the end of the file on the server (416)",
+    )
 }
 
 /// The error for a status. 408, 429 and 5xx are temporary (RFC 9110, 15.5.9 and 15.6; RFC 6585), the others are not.

@@ -80,7 +80,9 @@ fn plan(machine: &Machine, state: &State, update: &Update, running: &Entry) -> R
 /// The rename that gives a good system, which was to be tried again, its name back: the plain one if the running system
 /// boots next all the same, else that of a good system that has stepped back.
 fn put_back(machine: &Machine, before: &[Step], entry: &Entry, running: &Entry) -> Option<Step> {
-    let loader = Loader { settings: &machine.settings, quirks: &machine.quirks };
+    // A one-shot is gone after one boot.
+    let settings = machine.settings_for_trial();
+    let loader = Loader { settings: &settings, quirks: &machine.quirks };
     let stepped_back = Counter { left: 0, done: 0 };
     let names = [entry.name.plain(), entry.name.with_counter(Some(stepped_back))];
     let renames = names.map(|name| rename(entry, &name.to_string()));

@@ -4,11 +4,12 @@ use crate::boot::names::untried;
 use crate::update::WholeMachine;
 use crate::update::standing::{Standing, standing};
 use abide_core::boot::Entry;
+use abide_core::boot::model::choice::choose;
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Installed, Previous, Stage, State, Update, Verdict};
 use abide_core::update::machine::Machine;
-use abide_core::update::renames::{find, rename};
+use abide_core::update::renames::{find, mark_bad, rename, restore};
 use abide_core::update::rollback::give_up;
 use abide_core::update::step::{Step, entries_after, perform_all};
 
@@ -34,8 +35,11 @@ pub enum RolledBack {
 /// something else, [`Error::Boot`] if the ESP cannot be changed.
 pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> Result<RolledBack> {
     if let Some(contradiction) = machine.finding().contradiction() {
-        return Err(Error::Refused(format!("cannot determine whether this boot is a trial: {contradiction}")));
+        return Err(Error::Refused(format!(
+            "cannot determine whether this boot is a trial: {contradiction}"
+        )));
     }
+    refuse_without_fallback(machine)?;
     let is_forced = verdict.is_some();
     if let Some(version) = give_up(machine, verdict)? {
         return Ok(RolledBack::Trial(version));
@@ -46,6 +50,22 @@ pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> 
     let plan = plan_to_other(machine, tries)?;
     perform_all(machine, &plan.steps)?;
     Ok(RolledBack::ToOther(plan.version))
+}
+
+/// Refuses to give a trial up by hand if the same system would boot again.
+fn refuse_without_fallback(machine: &Machine) -> Result<()> {
+    let state = machine.state();
+    let Some(update) = state.update.as_ref().filter(|u| machine.is_try_of(u)) else { return Ok(()) };
+    let after = entries_after(&machine.entries, &mark_bad(update, &machine.entries));
+    let after = entries_after(&after, &restore(update, &after));
+    let next = choose(&after, &machine.settings_for_trial(), &machine.quirks);
+    if next.is_some_and(|next| next.entry.id() != update.entry) {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "no other system would boot after {}: its boot entry is missing; `abide list` shows the entries",
+        update.version
+    )))
 }
 
 /// The way to the other system.

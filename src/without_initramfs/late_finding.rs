@@ -58,6 +58,8 @@ fn feed_watchdog(root: &Root) {
         return;
     }
     if let Err(why) = Manager::new(root, MANAGER_PATIENCE).feed_watchdog(WATCHDOG) {
-        warn!("cannot configure systemd to ping the hardware watchdog: {why}; the watchdog may reset the machine");
+        warn!(
+            "cannot configure systemd to ping the hardware watchdog: {why}; the watchdog may reset the machine"
+        );
     }
 }

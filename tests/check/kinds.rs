@@ -192,7 +192,7 @@ fn a_server_that_recovers_passes_and_one_that_never_answers_is_given_up() {
         |url: &str, timeout: &str| check(&configured(&format!("kind = 'http'\nurl = '{url}'"), timeout));
     for busy in [429, 503] {
         let found = ask(&serve(Answer::Status(busy)), "20s");
-        let said = format!("not now (status {busy})");
+        let said = format!("server not ready (status {busy})");
         assert!(found["reason"].as_str().unwrap().contains(&said), "{found}");
     }
     assert_eq!(ask(&serve(Answer::Whole(b"ok".to_vec())), "20s")["result"], "pass");

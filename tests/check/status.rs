@@ -27,7 +27,7 @@ failed   2.0          after 1 of 3 tries, 2026-01-02T03:04:05Z
          | reading /etc/app.conf
          | cannot open the database
          refused until `abide forget 2.0`
-next     1.0 stays; write a version that fixes this
+next     1.0 remains the committed system; write a fixed version
 "
     );
 }

@@ -43,11 +43,12 @@ pub fn is_in_initramfs(root: &Root) -> bool {
     root.path(INITRD_RELEASE).exists()
 }
 
-/// The version of the system that runs, or that the initramfs has mounted, as its os-release states it.
+/// The version of the system that runs, or that the initramfs has mounted, as its os-release states it: by the rule by
+/// which the loader takes an entry's version from a UKI, so that the two can be compared.
 #[must_use]
 pub fn running_version(root: &Root) -> Option<String> {
     let system = if is_in_initramfs(root) { Root::at(root.path(SYSROOT)) } else { root.clone() };
-    os_release(&system)?.image_version().map(str::to_owned)
+    os_release(&system)?.entry_version().map(str::to_owned)
 }
 
 /// The os-release of a system (os-release(5)).

@@ -20,6 +20,7 @@ use crate::update::guard::Guard;
 use crate::update::kernel;
 use crate::update::overrides::Override;
 use crate::update::reconcile::{Course, Evidence};
+use crate::update::renames::find;
 use crate::update::step::{Effects, STAGED_UKI, Step, entries_after};
 
 /// The machine as it was found, kept up to date with what is done to it.
@@ -222,6 +223,17 @@ impl Machine {
         let is_root = RootArg::parse(&update.root)
             .is_some_and(|root| witnesses.kernel.is_some_and(|kernel| witnesses.is_same_root(kernel, &root)));
         is_root && Identity::of(&witnesses).is_of(&update.entry)
+    }
+
+    /// Whether this boot is a try of `update`: it runs, or was noted as one when it began and has
+    /// not been blessed since. What was noted must be able to end, whatever contradicts it.
+    #[must_use]
+    pub fn is_try_of(&self, update: &Update) -> bool {
+        let was_noted = || {
+            let is_counted = find(&self.entries, &update.entry).is_some_and(|e| e.name.counter().is_some());
+            is_counted && update.boots.iter().any(|boot| boot.boot_id == self.boot_id)
+        };
+        update.is_open() && (self.runs(update) || was_noted())
     }
 
     /// The entry that the running system was started from, where the witnesses agree on it.

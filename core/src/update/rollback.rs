@@ -18,7 +18,7 @@ use crate::update::step::{Effects, Step, perform_all};
 /// [`crate::error::Error::Boot`] if the ESP cannot be changed.
 pub fn give_up(machine: &mut Machine, verdict: Option<Verdict>) -> Result<Option<String>> {
     let state = machine.state();
-    let Some(update) = state.update.as_ref().filter(|u| u.is_open() && machine.runs(u)) else {
+    let Some(update) = state.update.as_ref().filter(|u| machine.is_try_of(u)) else {
         return Ok(None);
     };
     let verdict = verdict.unwrap_or_else(|| Verdict {

@@ -26,7 +26,7 @@ pub enum Ended {
 /// [`crate::error::Error::Boot`] if the ESP cannot be changed.
 pub fn end(machine: &mut Machine, verdict: Verdict, how: OnFailure) -> Result<Ended> {
     let state = machine.state();
-    match (state.update.as_ref().filter(|u| u.is_open() && machine.runs(u)), how) {
+    match (state.update.as_ref().filter(|u| machine.is_try_of(u)), how) {
         (None, _) => return Ok(Ended::NotOnTrial),
         (Some(update), _) if update.verdict.is_some() => {}
         (Some(_), OnFailure::Rollback) => {

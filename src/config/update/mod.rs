@@ -168,9 +168,7 @@ impl Update {
             );
         }
         if self.feed.is_some() && self.hawkbit.is_some() {
-            return Err(
-                section.error_at("feed", "[update.hawkbit] is configured, too; set only one of them")
-            );
+            return Err(section.error_at("feed", "[update.hawkbit] is configured, too; set only one of them"));
         }
         Ok(())
     }

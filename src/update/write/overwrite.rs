@@ -1,5 +1,7 @@
 //! Whether a slot may be overwritten: judged by all witnesses, and again right before its first byte is.
 
+use abide_core::boot::Entry;
+use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::update::finding::{Identity, Witnesses};
@@ -15,7 +17,11 @@ pub fn refuse_to_overwrite(witnesses: &Witnesses<'_>, target: SlotName) -> Resul
     if identity.named.contains(&target) {
         return refused(format!("slot {target} runs, and cannot be overwritten"));
     }
-    if identity.slot != Some(target.other()) {
+    let names_root = witnesses.kernel.and_then(|root| witnesses.slot_of(root)).is_some()
+        || witnesses.slot_of_entry(entry).is_some();
+    let is_that_version = witnesses.version.is_some() && witnesses.version == entry.version.as_deref();
+    // The mount alone is one source: user space may have been switched to it.
+    if identity.slot != Some(target.other()) || !names_root && !is_that_version {
         return refused(format!(
             "cannot verify that slot {} is running; build the UKI {} with root=PARTUUID=… of its slot",
             target.other(),
@@ -31,6 +37,17 @@ pub fn refuse_to_overwrite(witnesses: &Witnesses<'_>, target: SlotName) -> Resul
 /// As [`refuse_to_overwrite`], and if an entry still boots it.
 pub fn refuse_to_overwrite_now(witnesses: &Witnesses<'_>, target: SlotName) -> Result<()> {
     refuse_to_overwrite(witnesses, target)?;
+    let running = Guard::new(witnesses).good()?;
+    let may_boot_it = |entry: &&Entry| {
+        let is_sibling = entry.kind == EntryKind::Uki && entry.sort_key == running.sort_key;
+        is_sibling && entry.id() != running.id() && Witnesses::root_of(entry).is_none()
+    };
+    if let Some(entry) = witnesses.entries.iter().find(may_boot_it) {
+        return refused(format!(
+            "{} names no root and may boot slot {target}; remove it, or build it with root=PARTUUID=… of its slot",
+            entry.path()
+        ));
+    }
     match witnesses.entries.iter().find(|entry| witnesses.slot_of_entry(entry) == Some(target)) {
         None => Ok(()),
         Some(entry) => refused(format!("{} still boots slot {target}", entry.path())),

@@ -256,9 +256,9 @@ impl<'a> View<'_, 'a> {
             Some(Some(counter)) if counter.left > 0 && update.verdict.is_none() => {
                 Case::Committed("the update on trial was skipped; it has tries left")
             }
-            Some(Some(counter)) if self.is_unarmed(update, counter) => {
-                Case::Committed("the rollback to the other system was interrupted before its entry got its tries")
-            }
+            Some(Some(counter)) if self.is_unarmed(update, counter) => Case::Committed(
+                "the rollback to the other system was interrupted before its entry got its tries",
+            ),
             Some(Some(counter)) => Case::Fallback(update, counter),
         }
     }

@@ -1,6 +1,7 @@
 //! Which system runs: its entry and its slot.
 
 use crate::boot::Entry;
+use crate::boot::model::entry::EntryKind;
 use crate::disk::SlotName;
 
 use super::contradiction::{Contradiction, Kind};
@@ -74,11 +75,14 @@ fn entry<'a>(witnesses: &Witnesses<'a>) -> Result<Option<&'a Entry>, Contradicti
             }
         }
     };
-    let fits = |entry: &&&Entry| kernel.is_none() || boots_it(entry) || Witnesses::root_of(entry).is_none();
+    let of_root: Vec<&Entry> = witnesses.entries.iter().filter(boots_it).collect();
+    // An entry without a root may have been given one elsewhere (an addon, SMBIOS), unless another one names it.
+    let fits = |entry: &&&Entry| {
+        kernel.is_none() || boots_it(entry) || Witnesses::root_of(entry).is_none() && of_root.is_empty()
+    };
     if let Some(entry) = best(named.iter().filter(fits).copied()) {
         return Ok(Some(entry));
     }
-    let of_root: Vec<&Entry> = witnesses.entries.iter().filter(boots_it).collect();
     if let Some(id) = witnesses.selected.filter(|_| witnesses.kexec != Some(true))
         && !(named.is_empty() && of_root.is_empty() && kernel.is_some())
     {
@@ -86,7 +90,9 @@ fn entry<'a>(witnesses: &Witnesses<'a>) -> Result<Option<&'a Entry>, Contradicti
         let kernel = kernel.map_or_else(|| "no root".to_owned(), ToString::to_string);
         return Err(Contradiction::new(
             Kind::LoaderElsewhere,
-            format!("the kernel command line has {kernel}, but the boot loader reports that it started {id}, {what}"),
+            format!(
+                "the kernel command line has {kernel}, but the boot loader reports that it started {id}, {what}"
+            ),
         ));
     }
     choose(witnesses, &of_root)
@@ -133,10 +139,12 @@ fn other_version(
     entry: &Entry,
     started: Option<SlotName>,
 ) -> Option<Contradiction> {
-    let (runs, meant) = (witnesses.version?, entry.version.as_deref()?);
+    // The version of a Type #1 entry is often its kernel's.
+    let (runs, meant) =
+        (witnesses.version?, entry.version.as_deref().filter(|_| entry.kind == EntryKind::Uki)?);
     let id = entry.id();
     let update = witnesses.state.update.as_ref();
-    let is_trial = update.is_some_and(|u| u.entry == id && u.version == meant && u.is_open());
+    let is_trial = update.is_some_and(|u| u.entry == id && u.is_open());
     let is_told = witnesses.mounted.is_some() && (started.is_some() || witnesses.slots.is_none());
     (runs != meant && (is_trial || witnesses.kernel.is_none() || !is_told)).then(|| {
         Contradiction::new(
