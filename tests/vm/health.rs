@@ -89,14 +89,14 @@ fn a_trial_is_committed_on_evidence_and_not_a_moment_before() {
     wait_for_event(
         &mut edge,
         &controller,
-        "not now (status 503); the test window of 8s can no longer end before the deadline of 2min",
+        "server not ready (status 503); the test window of 8s can no longer end before the deadline of 2min",
     );
 
     // Not now, and then it is.
     let status = wait_for_checks(&mut edge);
     assert_eq!(status["boot"]["attempt"], 3, "{status:#}");
     edge.wait_for_status("the refusal", |status| {
-        result(status, "controller")["reason"].as_str().unwrap().contains("not now (status 503)")
+        result(status, "controller")["reason"].as_str().unwrap().contains("server not ready (status 503)")
     });
     controller.say(200);
     let status = edge.wait_for_commit();

@@ -133,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn busy_means_not_now() {
+    fn busy_means_that_the_server_is_not_ready() {
         let answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(told(ask(answer, "")), "not now (status 503)");
+        assert_eq!(told(ask(answer, "")), "server not ready (status 503)");
     }
 
     #[test]
