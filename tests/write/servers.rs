@@ -116,7 +116,7 @@ fn any_answer_to_a_range_request_leads_to_the_whole_image() {
 fn an_answer_that_does_not_go_on_where_it_was_asked_to_is_an_error() {
     type Then = fn(&Asked, &[u8]) -> Vec<u8>;
     let answers: [(&str, Then); 8] = [
-        ("another part", |asked, file| {
+        ("a different byte range", |asked, file| {
             let first = asked.start() + 1;
             range(first, file.len() - 1, &file.len().to_string(), &file[first..])
         }),
