@@ -25,12 +25,25 @@ const MARK: &str = "/run/abide/counted";
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
 pub fn guard(root: &Root) -> Result<()> {
+    mark(root)?;
+    if may_be_trial_only(root) {
+        info!("the boot loader counted this boot; enabling the watchdog and the reboot on a kernel panic");
+        // First, and for every counted boot: a committed system may be counted, too, and must feed the watchdog.
+        trial_units::end_what_hangs(root)?;
+        end_of_hangs::guard(root);
+    }
+    Ok(())
+}
+
+/// Marks a boot that may be a trial by the loader's variables. Does nothing on other boots.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
+pub fn mark(root: &Root) -> Result<()> {
     let vars = LoaderVars::read(&EfiVars::new(root));
     if BootNote::read(root).is_some() || !may_be_trial(&vars, kernel::started_by_kexec(root)) {
         return Ok(());
     }
-    info!("the boot loader counted this boot; enabling the watchdog and the reboot on a kernel panic");
-    end_of_hangs::guard(root);
     let path = root.path(MARK);
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
@@ -54,14 +67,6 @@ pub fn end(root: &Root) -> Result<()> {
     );
     let note = BootNote { kind: BootKind::Trial, ..BootNote::committed(String::new(), String::new()) };
     note.mark(root)
-}
-
-/// Has the system that boots next feed the watchdog that [`guard`] has started.
-///
-/// # Errors
-/// [`abide_core::error::Error::Failed`] if `/run/systemd` cannot be written.
-pub fn hand_over(root: &Root) -> Result<()> {
-    if root.path(MARK).exists() { trial_units::end_what_hangs(root) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -98,6 +103,8 @@ mod tests {
         assert!(may_be_trial_only(&root));
         let panic = fs::read_to_string(dir.path().join("proc/sys/kernel/panic")).unwrap();
         assert_eq!(panic, "10");
+        // The next system feeds what was started, even if this boot turns out to be a committed one.
+        assert!(dir.path().join("run/systemd/system.conf.d/00-abide.conf").exists());
         end(&root).unwrap();
         assert!(dir.path().join("run/abide/trial").exists());
         assert!(BootNote::read(&root).is_none());
@@ -107,7 +114,6 @@ mod tests {
     fn a_boot_that_was_not_counted_is_left_alone() {
         let (dir, root) = tree(None);
         guard(&root).unwrap();
-        hand_over(&root).unwrap();
         assert!(!may_be_trial_only(&root) && !dir.path().join("run").exists());
     }
 }

@@ -16,7 +16,7 @@ use abide_core::update::trial::Ended;
 use abide_core::update::{Machine, kernel, trial};
 
 use crate::early::early;
-use crate::{blind, trial_units};
+use crate::trial_units;
 
 /// What systemd starts after switch-root without `init=` (`do_reexecute`, systemd 252 to 262),
 /// except for the shell, which nobody can use on an unattended machine.
@@ -29,9 +29,6 @@ const INITS: [&str; 4] = ["/usr/lib/systemd/systemd", "/sbin/init", "/etc/init",
 /// On a trial whose root is not the staged one; the machine then reboots.
 pub fn root(root: &Root) -> Result<()> {
     early(root)?;
-    if let Err(e) = blind::hand_over(root) {
-        warn!("{e}; the hardware watchdog may end this boot");
-    }
     let Some(note) = BootNote::read(root) else {
         warn!("cannot determine whether this boot is a trial; this is repeated after the switch to the root");
         return Ok(());

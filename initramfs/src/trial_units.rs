@@ -105,7 +105,7 @@ pub fn install_for_counted(root: &Root) -> Result<()> {
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/systemd` of `root` cannot be written.
-pub fn end_what_hangs(root: &Root) -> Result<()> {
+pub(crate) fn end_what_hangs(root: &Root) -> Result<()> {
     let feed = if root.path(WATCHDOG).exists() { FEED_WATCHDOG } else { "" };
     write(&root.path(MANAGER), &format!("{REBOOT_ON_CRASH}{feed}"))
 }

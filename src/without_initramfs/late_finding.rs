@@ -34,10 +34,7 @@ pub fn find_out(root: &Root) -> Result<()> {
         return Ok(());
     }
     initramfs_stage::mark_late(root)?;
-    initrd::run(root, Part::Guard)?;
-    if blind::may_be_trial_only(root) {
-        feed_watchdog(root);
-    }
+    blind::mark(root)?;
     esp::wait(root, ESP_PATIENCE);
     initrd::run(root, Part::Early)?;
     match BootNote::read(root).map(|note| note.kind) {

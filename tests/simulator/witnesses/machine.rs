@@ -18,9 +18,9 @@ use crate::world;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// After a kexec the loader's variables are believed, and not the command line.
+    /// After a kexec the loader's variables decide, and not the command line.
     VariablesAlone,
-    /// After a soft-reboot the mount is believed, and nothing else.
+    /// After a soft-reboot the mount alone decides.
     MountAlone,
     /// Where the state knows of no update, whatever runs is committed.
     StateAlone,

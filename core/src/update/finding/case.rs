@@ -264,7 +264,7 @@ impl<'a> View<'_, 'a> {
     }
 
     /// A committed system whose boots are counted: this is one of them, or what is left when they have
-    /// all been of no use, or somebody has chosen the other system.
+    /// all failed, or the other system was selected manually.
     fn counted(&self, update: &'a Update) -> Case<'a> {
         let counter = find(self.witnesses.entries, &update.entry).and_then(|e| e.name.counter());
         match counter {
