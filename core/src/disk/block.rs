@@ -23,7 +23,7 @@ const KERNEL_SECTOR: u64 = 512;
 pub struct Partition {
     /// The kernel's name of the disk it is on: `sda`.
     pub disk: String,
-    /// Its number in the partition table, from 1.
+    /// Its number in the partition table, from 1; 0 for a whole device.
     pub number: u32,
     /// `MAJOR:MINOR`, as in mountinfo.
     pub devno: String,
@@ -78,6 +78,23 @@ pub fn below(root: &Root, devno: &str) -> BTreeSet<String> {
         }
         layer = next;
     }
+    all
+}
+
+/// The devices that are built on this one: arrays and mappings (Documentation/ABI/stable/sysfs-block).
+#[must_use]
+pub fn holders(root: &Root, devno: &str) -> Vec<Partition> {
+    let holders = fs::read_dir(root.path(format!("{BY_NUMBER}/{devno}/holders")));
+    let holders = holders.into_iter().flatten().flatten();
+    let mut all: Vec<Partition> = holders
+        .filter_map(|holder| {
+            let name = holder.file_name().into_string().ok()?;
+            let devno = fs::read_to_string(holder.path().join("dev")).ok()?.trim().to_owned();
+            let node = format!("/dev/{}", name.replace('!', "/"));
+            Some(Partition { disk: name, number: 0, devno, node, label: String::new() })
+        })
+        .collect();
+    all.sort_by(|x, y| x.node.cmp(&y.node));
     all
 }
 

@@ -71,6 +71,14 @@ impl FakeDisks {
         numbered.iter().fold(self, |disks, (number, kind, _)| disks.partition(disk, *number, "", kind))
     }
 
+    /// An array or a mapping that holds a partition.
+    pub(crate) fn held(self, disk: &str, number: u32, holder: &str, devno: &str) -> Self {
+        let of = self.path(&format!("sys/dev/block/{}/holders/{holder}", Self::devno(disk, number)));
+        fs::create_dir_all(&of).unwrap();
+        fs::write(of.join("dev"), format!("{devno}\n")).unwrap();
+        self
+    }
+
     /// A device-mapper device on top of a partition.
     pub(crate) fn mapped(self, devno: &str, disk: &str, number: u32) -> Self {
         let slaves = self.path(&format!("sys/dev/block/{devno}/slaves"));

@@ -7,15 +7,16 @@ use log::{debug, info, warn};
 use procfs::process::MountInfo;
 
 use crate::boot::efi::loader_vars::LoaderVars;
-use crate::boot::esp::directory_end;
 use crate::boot::esp::dirs::{Access, BootDirs};
 use crate::boot::esp::fat::FatVolume;
 use crate::boot::esp::partitions;
 use crate::boot::esp::partitions::{ESP_TYPE, TypedPartition, XBOOTLDR_TYPE};
 use crate::boot::esp::volume::{DirVolume, Volume};
+use crate::boot::esp::{array, directory_end};
 use crate::boot::model::entry::{CONF_DIR, UKI_DIR};
 use crate::disk::block;
 use crate::disk::block::Partition;
+use crate::disk::{RootArg, links};
 use crate::error::{Error, OrError, Result};
 use crate::mounts;
 use crate::root::Root;
@@ -27,8 +28,8 @@ const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
 impl BootDirs {
     /// Finds the ESP and XBOOTLDR of `root`.
     ///
-    /// Live, only the ESP that `LoaderDevicePartUUID` names counts; where it is not
-    /// mounted, it is mounted privately for as long as this value lives. In a tree,
+    /// Live, only the ESP that `LoaderDevicePartUUID` names counts; where several have that GUID, the one on the
+    /// disk of the root. Where it is not mounted, it is mounted privately for as long as this value lives. In a tree,
     /// it is whichever of `efi`, `boot/efi` and `boot` holds `EFI`.
     ///
     /// # Errors
@@ -71,47 +72,102 @@ fn find_live(root: &Root, vars: &LoaderVars, access: Access) -> Result<BootDirs>
     Ok(BootDirs { esp: volume(root, esp, &mounts, access)?, xbootldr })
 }
 
-/// The ESP that the loader came from. If no variable names it: the only one, or the one on the disk of
-/// the root file system.
+/// The ESP that the loader came from: the one that its variable names, else the only one. Of several that it may
+/// be (a copy of the disk has the same GUIDs), the one on the disk of the root, else the only one that holds an
+/// entry with this boot's root.
 fn find_esp<'p>(
     root: &Root,
     partitions: &'p [TypedPartition],
     partuuid: Option<&str>,
     mounts: &[MountInfo],
 ) -> Result<&'p TypedPartition> {
-    if let Some(uuid) = partuuid {
-        return partitions.iter().find(|p| p.uuid == uuid).ok_or_else(|| {
-            Error::Boot(format!("no partition {uuid}: the ESP that LoaderDevicePartUUID names is missing"))
-        });
-    }
-    let esps: Vec<&TypedPartition> = partitions.iter().filter(|p| p.kind == ESP_TYPE).collect();
-    let found = match esps.as_slice() {
-        [] => return Err(Error::Boot("no ESP: no disk has a partition of that type".into())),
-        [only] => *only,
-        several => on_root_disk(root, partitions, several, mounts).ok_or_else(|| {
-            let nodes: Vec<&str> = several.iter().map(|p| p.partition.node.as_str()).collect();
-            Error::Boot(format!(
-                "cannot tell which ESP the loader came from ({}): LoaderDevicePartUUID is not set",
-                nodes.join(", ")
-            ))
-        })?,
+    let esps: Vec<&TypedPartition> = match partuuid {
+        Some(uuid) => partitions.iter().filter(|p| p.uuid == uuid).collect(),
+        None => partitions.iter().filter(|p| p.kind == ESP_TYPE).collect(),
     };
-    info!("LoaderDevicePartUUID does not name the ESP; using {}", found.partition.node);
+    let found = match (esps.as_slice(), partuuid) {
+        ([], Some(uuid)) => {
+            return Err(Error::Boot(format!(
+                "no partition {uuid}: the ESP that LoaderDevicePartUUID names is missing"
+            )));
+        }
+        ([], None) => return Err(Error::Boot("no ESP: no disk has a partition of that type".into())),
+        ([only], Some(_)) => return Ok(only),
+        ([only], None) => *only,
+        (several, _) => {
+            let of_root = || of_root(root, several);
+            on_root_disk(root, partitions, several, mounts).or_else(of_root).ok_or_else(|| {
+                let nodes: Vec<&str> = several.iter().map(|p| p.partition.node.as_str()).collect();
+                Error::Boot(format!(
+                    "cannot tell which ESP the loader came from ({}): {}; remove the disk that does not belong to \
+                     this system",
+                    nodes.join(", "),
+                    partuuid.map_or_else(
+                        || "LoaderDevicePartUUID is not set".to_owned(),
+                        |uuid| format!("all have the GUID {uuid}, which LoaderDevicePartUUID names")
+                    )
+                ))
+            })?
+        }
+    };
+    info!("LoaderDevicePartUUID does not name one ESP; using {}", found.partition.node);
     Ok(found)
 }
 
-/// The ESP on the disk of the root file system.
+/// The ESP on the disk of the root: of the mounted one, else of the one that the kernel's command line names.
 fn on_root_disk<'p>(
     root: &Root,
     partitions: &[TypedPartition],
     esps: &[&'p TypedPartition],
     mounts: &[MountInfo],
 ) -> Option<&'p TypedPartition> {
-    ["/sysroot", "/usr", "/"].into_iter().filter_map(|at| mounts::at(mounts, at)).find_map(|mount| {
-        let below = block::below(root, &mount.majmin);
-        let disk = &partitions.iter().find(|p| below.contains(&p.partition.devno))?.partition.disk;
-        esps.iter().find(|p| p.partition.disk == *disk).copied()
-    })
+    let on = |disk: &String| {
+        let mut there = esps.iter().filter(|p| p.partition.disk == *disk);
+        there.next().filter(|_| there.next().is_none()).copied()
+    };
+    let mounted =
+        ["/sysroot", "/usr", "/"].into_iter().filter_map(|at| mounts::at(mounts, at)).find_map(|mount| {
+            let below = block::below(root, &mount.majmin);
+            on(&partitions.iter().find(|p| below.contains(&p.partition.devno))?.partition.disk)
+        });
+    mounted.or_else(|| on(&disk_of_root_arg(root, partitions)?))
+}
+
+/// The disk of the root that the kernel's command line names, where only one has it.
+fn disk_of_root_arg(root: &Root, partitions: &[TypedPartition]) -> Option<String> {
+    let link = |dir: &str, name: &str| links::node_of(root, &format!("/dev/disk/{dir}/{name}")).ok();
+    let named: Vec<&TypedPartition> = match RootArg::parse(&kernel_cmdline(root))? {
+        RootArg::PartUuid(uuid) => partitions.iter().filter(|p| p.uuid == uuid).collect(),
+        RootArg::PartLabel(label) => partitions.iter().filter(|p| p.partition.label == label).collect(),
+        RootArg::FsUuid(uuid) => {
+            let node = link("by-uuid", &uuid)?;
+            partitions.iter().filter(|p| p.partition.node == node).collect()
+        }
+        RootArg::Node(node) => partitions.iter().filter(|p| p.partition.node == node).collect(),
+        _ => return None,
+    };
+    match named.as_slice() {
+        [only] => Some(only.partition.disk.clone()),
+        _ => None,
+    }
+}
+
+/// The only ESP with an entry that boots the root which the kernel's command line names.
+fn of_root<'p>(root: &Root, esps: &[&'p TypedPartition]) -> Option<&'p TypedPartition> {
+    let wanted = RootArg::parse(&kernel_cmdline(root))?;
+    let boots_it = |esp: &&&TypedPartition| {
+        let esp = FatVolume::open(&root.path(&esp.partition.node)).ok();
+        let dirs = esp.map(|esp| BootDirs { esp: Box::new(esp), xbootldr: None });
+        let entries =
+            dirs.and_then(|dirs| dirs.entries(&LoaderVars::default().quirks()).ok()).unwrap_or_default();
+        entries.iter().any(|e| e.options.as_deref().and_then(RootArg::parse).as_ref() == Some(&wanted))
+    };
+    let mut with_it = esps.iter().filter(boots_it);
+    with_it.next().filter(|_| with_it.next().is_none()).copied()
+}
+
+fn kernel_cmdline(root: &Root) -> String {
+    fs::read_to_string(root.path("/proc/cmdline")).unwrap_or_default()
 }
 
 /// Uses an existing mount, otherwise makes a private one.
@@ -121,7 +177,7 @@ fn volume(
     mounts: &[MountInfo],
     access: Access,
 ) -> Result<Box<dyn Volume>> {
-    let Partition { node: name, devno, .. } = &partition.partition;
+    let Partition { node: name, devno, .. } = &array::through(root, &partition.partition, access)?;
     let node = root.path(name);
     let mut read_only = None;
     for mount in mounts.iter().filter(|m| m.majmin == *devno && m.root == "/") {
@@ -204,6 +260,33 @@ mod tests {
         drop(disks);
         let one: Vec<_> = partitions.into_iter().filter(|p| p.partition.disk == "sdb").collect();
         assert_eq!(node(find_esp(&root, &one, None, &[])), Some("/dev/sdb1"));
+    }
+
+    const ROOT: &str = "cccccccc-0000-4000-8000-000000000003";
+    const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+
+    #[test]
+    fn of_two_esps_with_one_guid_the_one_on_the_disk_of_the_root_is_taken_or_none() {
+        let disks = FakeDisks::new()
+            .disk("sda", &[(ESP_TYPE, A), (LINUX, ROOT)])
+            .disk("sdb", &[(ESP_TYPE, A), (LINUX, ROOT)])
+            .cmdline(&format!("root=PARTUUID={ROOT}"));
+        let (root, partitions) = (disks.root(), partitions::list(&disks.root()));
+        let why = find_esp(&root, &partitions, Some(A), &[]).unwrap_err().to_string();
+        assert!(why.contains("/dev/sda1, /dev/sdb1"), "{why}");
+        let line = format!("22 1 {} / / rw - ext4 /dev/sdb2 rw", FakeDisks::devno("sdb", 2));
+        let mount = MountInfo::from_line(&line).unwrap();
+        assert_eq!(node(find_esp(&root, &partitions, Some(A), &[mount])), Some("/dev/sdb1"));
+    }
+
+    #[test]
+    fn before_the_root_is_mounted_its_disk_is_told_by_the_command_line() {
+        let disks = FakeDisks::new()
+            .disk("sda", &[(ESP_TYPE, A)])
+            .disk("sdb", &[(ESP_TYPE, B), (LINUX, ROOT)])
+            .cmdline(&format!("quiet root=PARTUUID={ROOT}"));
+        let partitions = partitions::list(&disks.root());
+        assert_eq!(node(find_esp(&disks.root(), &partitions, None, &[])), Some("/dev/sdb1"));
     }
 
     #[test]
