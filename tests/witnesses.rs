@@ -263,3 +263,82 @@ fn a_trial_without_another_system_is_not_given_up_by_hand() {
     assert_eq!(tree.entries(), ["edge_2.0+2-1.efi"]);
     tree.abide(&["commit"]).ok();
 }
+
+#[test]
+fn apply_installs_what_was_written_and_not_another_file_of_that_name() {
+    let tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    let written = fs::read(tree.entry("staged.uki")).unwrap();
+    fs::write(tree.entry("edge_2.0.efi"), uki("edge", "2.0", "panic=10 quiet another")).unwrap();
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+3-0.efi"]);
+    assert_eq!(fs::read(tree.entry("edge_2.0+3-0.efi")).unwrap(), written);
+}
+
+#[test]
+fn an_update_that_lost_its_counter_before_its_first_boot_is_tried_all_the_same() {
+    let mut tree = applied();
+    fs::rename(tree.entry("edge_2.0+3-0.efi"), tree.entry("edge_2.0.efi")).unwrap();
+    let status = tree.status();
+    assert_eq!(status["boot"]["kind"], "committed");
+    assert_eq!(tree.state().update.unwrap().stage, abide_core::state::Stage::Applied);
+    tree.boot();
+    tree.abide(&["initrd", "early"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+2-1.efi"]);
+    let status = tree.status();
+    assert_eq!((&status["boot"]["kind"], &status["boot"]["attempt"]), (&"trial".into(), &1.into()));
+    tree.abide(&["rollback"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-1.efi"]);
+}
+
+#[test]
+fn apply_gives_an_update_its_counter_back_that_another_tool_has_removed() {
+    let tree = applied();
+    fs::rename(tree.entry("edge_2.0+3-0.efi"), tree.entry("edge_2.0.efi")).unwrap();
+    tree.abide(&["apply"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+3-0.efi"]);
+}
+
+#[test]
+fn the_deadline_does_not_end_a_boot_that_came_by_kexec() {
+    let tree = applied();
+    kexec(&tree, "b", Some(KEXEC));
+    tree.abide(&["initrd", "early"]).ok();
+    tree.abide(&["assess", "--deadline"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+3-0.efi"]);
+    assert!(!tree.path("run/abide/reboot-requested").exists());
+}
+
+#[test]
+fn a_try_that_has_failed_is_not_committed_in_the_same_boot() {
+    let mut tree = applied();
+    write(&tree, "etc/abide/abide.toml", "[assess]\non_failure = \"retry\"\n");
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["assess", "--deadline"]).ok();
+    let run = tree.abide(&["commit"]).fails(5);
+    assert!(run.stderr.contains("this try of 2.0 has failed"), "{}", run.stderr);
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+2-1.efi"]);
+}
+
+#[test]
+fn a_rollback_whose_target_a_variable_names_is_cancelled_with_it() {
+    let mut tree = Tree::running("1.0");
+    tree.update("2.0", "b");
+    tree.abide(&["rollback"]).ok();
+    tree.set_variable("LoaderEntryDefault", "edge_1.0.efi");
+    tree.abide(&["cancel"]).ok();
+    assert!(!tree.variable("LoaderEntryDefault").exists());
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+}
+
+#[test]
+fn a_given_up_trial_with_nothing_to_fall_back_to_says_so_and_not_that_it_is_tested() {
+    let mut tree = applied();
+    tree.boot_with_initrd("2.0");
+    fs::remove_file(tree.entry("edge_1.0.efi")).unwrap();
+    tree.abide(&["assess", "--deadline"]).ok();
+    assert!(!tree.path("run/abide/reboot-requested").exists());
+    assert_eq!(tree.status()["boot"]["kind"], "unknown");
+    let run = tree.abide(&["apply"]).fails(6);
+    assert!(run.stderr.contains("no other system would boot"), "{}", run.stderr);
+}

@@ -5,6 +5,7 @@ use std::fs;
 use log::{error, warn};
 
 use abide_core::boot::Access;
+use abide_core::boot::model::entry::EntryKind;
 use abide_core::config::{BootConfig, OnFailure};
 use abide_core::disk::Slots;
 use abide_core::error::{Error, Result};
@@ -37,7 +38,7 @@ pub fn root(root: &Root) -> Result<()> {
         return Ok(());
     }
     let mut machine = Machine::read_boot(root, Access::Write)?;
-    if let Err(why) = verify_root(root, &note) {
+    if let Err(why) = verify_root(root, &note, &machine) {
         error!("{why}");
         let verdict = Verdict { phase: Phase::Initramfs, reason: why.to_string(), checks: vec![] };
         return match trial::end(&mut machine, verdict, OnFailure::Rollback) {
@@ -69,7 +70,7 @@ pub fn root(root: &Root) -> Result<()> {
 }
 
 /// The root must be the slot's partition, carry the version that was staged, and have the units of a trial.
-fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
+fn verify_root(root: &Root, note: &BootNote, machine: &Machine) -> Result<()> {
     if let (true, Some(slot)) = (root.is_live(), note.slot) {
         let slots = Slots::find(root, None).ok();
         let mounted = slots.map(|s| s.mounted_at(root, SYSROOT)).transpose()?.flatten();
@@ -77,7 +78,10 @@ fn verify_root(root: &Root, note: &BootNote) -> Result<()> {
             return Err(Error::Failed(format!("the mounted root is not slot {slot}")));
         }
     }
-    verify_version(root, note)?;
+    // The version of a Type #1 entry, to which a rollback can lead, is often its kernel's.
+    if machine.booted_entry().is_none_or(|entry| entry.kind == EntryKind::Uki) {
+        verify_version(root, note)?;
+    }
     verify_units(root)
 }
 
@@ -85,8 +89,9 @@ fn verify_version(root: &Root, note: &BootNote) -> Result<()> {
     let Some(staged) = &note.version else { return Ok(()) };
     let release = kernel::os_release(&Root::at(root.path(SYSROOT)))
         .ok_or_else(|| Error::Failed("the mounted root has no os-release".into()))?;
+    // A written image is known by the first; one that was there before, by the second, as the loader shows it.
     let carried = release.image_version().unwrap_or_default();
-    if carried == staged {
+    if carried == staged || release.entry_version() == Some(staged) {
         return Ok(());
     }
     Err(Error::Failed(format!("the mounted root is version {carried:?}, but {staged} was staged")))

@@ -48,12 +48,13 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     refuse_failed(&state, Some(&update.version), update.digest.as_deref())?;
     let running = machine.running_entry()?;
     let installed = find(&machine.entries, &update.entry).filter(|_| update.stage == Stage::Applied).cloned();
+    let is_installed = installed.is_some();
     let new = match installed {
         // Interrupted after the entry appeared: continue from there.
         Some(entry) => {
             // A rollback to the other system has no staged UKI.
-            if update.uki.is_some() && entry.partition == BootPartition::Esp {
-                staged::verify(machine, update, &entry.path())?;
+            if update.uki.is_some() {
+                verify_installed(machine, update, &entry)?;
             }
             entry.renamed(entry.name.plain())
         }
@@ -69,7 +70,12 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let switch = plan_switch(loader, &machine.entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
     boot_options::warn_if_short(machine, tries);
-    let steps = plan(&state, update, machine, &switch, &running, tries);
+    let place = if is_installed {
+        rename_installed(&machine.entries, &switch.entry)
+    } else {
+        install(&machine.entries, &switch.entry)
+    };
+    let steps = plan(&state, update, machine, &switch, &running, tries, place);
     perform_all(machine, &steps)?;
     info!("{} is on trial from the next boot as {}", update.version, switch.entry.name);
     Ok(Applied {
@@ -114,6 +120,7 @@ fn plan(
     switch: &Switch,
     running: &Entry,
     tries: u32,
+    place: Vec<Step>,
 ) -> Vec<Step> {
     let mut steps = machine.overrides_to_clear();
     // The state before the entry: a trial must be recognised as one when it boots.
@@ -134,23 +141,37 @@ fn plan(
         ..update.clone()
     });
     steps.push(Step::Save(Box::new(next)));
-    steps.extend(install(&machine.entries, &switch.entry));
+    steps.extend(place);
     // Last, the switching point: from here on the loader prefers the new entry.
     steps.extend(demote(&machine.entries, switch));
     steps
 }
 
-/// The steps that leave exactly one name of the new entry.
-fn install(entries: &[Entry], new: &Entry) -> Vec<Step> {
-    let same: Vec<&Entry> = entries.iter().filter(|e| e.id() == new.id()).collect();
-    match same.as_slice() {
-        [one] if one.name == new.name => vec![],
-        [one] => vec![rename(one, &new.name.to_string())],
-        _ => {
-            let mut steps: Vec<Step> =
-                same.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }).collect();
-            steps.push(Step::InstallStaged { to: new.name.to_string() });
-            steps
-        }
+/// Checks that the entry which `apply` was interrupted after is the update's own, and its only one.
+fn verify_installed(machine: &Machine, update: &Update, entry: &Entry) -> Result<()> {
+    let others: Vec<&Entry> =
+        machine.entries.iter().filter(|e| e.id() == entry.id() && e.path() != entry.path()).collect();
+    if entry.partition != BootPartition::Esp || !others.is_empty() {
+        return Err(Error::Refused(format!(
+            "another file has the same entry id as the update, {}; run `abide write` again, which removes it",
+            entry.id()
+        )));
     }
+    staged::verify(machine, update, &entry.path())
+}
+
+/// The step that gives the installed entry the name that it has on trial.
+fn rename_installed(entries: &[Entry], new: &Entry) -> Vec<Step> {
+    let named_otherwise = find(entries, &new.id()).filter(|entry| entry.name != new.name);
+    named_otherwise.map(|entry| rename(entry, new.name.file())).into_iter().collect()
+}
+
+/// The steps that put the staged UKI in its place. Whatever another tool has put there under its id goes: it is
+/// not what was verified.
+fn install(entries: &[Entry], new: &Entry) -> Vec<Step> {
+    let same = entries.iter().filter(|e| e.id() == new.id());
+    let mut steps: Vec<Step> =
+        same.map(|e| Step::Remove { partition: e.partition, file: e.path() }).collect();
+    steps.push(Step::InstallStaged { to: new.name.file().to_owned() });
+    steps
 }

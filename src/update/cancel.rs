@@ -16,7 +16,7 @@ use crate::update::switch::{Loader, refuse_unless_next};
 /// Takes back the update that is staged, or applied and not booted yet: its entry goes, and the running system boots
 /// next. Returns its version. A system that was put on trial again by `abide rollback` keeps its entry and its slot.
 ///
-/// Variables that `apply` cleared are not set again. The slot of an image that was taken back holds nothing that
+/// Variables that `apply` cleared are not set again, and what still pins the other system is cleared. The slot of an image that was taken back holds nothing that
 /// boots.
 ///
 /// # Errors
@@ -27,10 +27,17 @@ pub fn cancel(machine: &mut Machine) -> Result<String> {
     let state = machine.state();
     let update = waiting(&state, &machine.entries)?;
     let running = machine.running_entry()?;
-    let steps = plan(machine, &state, update, &running)?;
+    let mut steps = plan(machine, &state, update, &running)?;
     let after = entries_after(&machine.entries, &steps);
     let settings = machine.settings.clone();
-    refuse_unless_next(Loader { settings: &settings, quirks: &machine.quirks }, &after, &running.id())?;
+    let loader = Loader { settings: &settings, quirks: &machine.quirks };
+    if refuse_unless_next(loader, &after, &running.id()).is_err() {
+        // A variable may name the system that was to be tried again.
+        let settings = machine.settings_for_trial();
+        let loader = Loader { settings: &settings, quirks: &machine.quirks };
+        refuse_unless_next(loader, &after, &running.id())?;
+        steps.splice(0..0, machine.overrides_to_clear());
+    }
     if update.uki.is_some() {
         discard(machine.dirs.esp.as_ref(), STAGED_UKI)?;
     }

@@ -4,7 +4,7 @@ use crate::boot::names::untried;
 use crate::update::WholeMachine;
 use abide_core::boot::Entry;
 use abide_core::error::{Error, Result};
-use abide_core::state::{Baseline, BootKind, Previous, Stage, State, Update};
+use abide_core::state::{Baseline, BootEnd, BootKind, Previous, Stage, State, Update};
 
 use abide_core::update::finding::Kind;
 use abide_core::update::machine::Machine;
@@ -72,6 +72,10 @@ fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
     }
     if let Some(verdict) = &update.verdict {
         return Err(Error::Nothing(format!("{} was given up: {}", update.version, verdict.reason)));
+    }
+    let this_try = update.boots.iter().find(|boot| boot.boot_id == machine.boot_id);
+    if let Some(BootEnd::Failed(verdict)) = this_try.and_then(|boot| boot.end.as_ref()) {
+        return Err(Error::Nothing(format!("this try of {} has failed: {}", update.version, verdict.reason)));
     }
     Ok(update)
 }

@@ -51,10 +51,11 @@ pub fn running_version(root: &Root) -> Option<String> {
     os_release(&system)?.entry_version().map(str::to_owned)
 }
 
-/// The os-release of a system (os-release(5)).
+/// The os-release of a system (os-release(5)): that of the image, since an overlay may keep a copy of an older one
+/// in `/etc`.
 #[must_use]
 pub fn os_release(system: &Root) -> Option<OsRelease> {
-    let text = ["/etc/os-release", "/usr/lib/os-release"]
+    let text = ["/usr/lib/os-release", "/etc/os-release"]
         .into_iter()
         .find_map(|path| fs::read_to_string(system.resolve(path).ok()?).ok())?;
     Some(OsRelease::parse(&text))
@@ -97,6 +98,13 @@ mod tests {
         assert_eq!(running_version(&root), None);
         let mounted = ("sysroot/usr/lib/os-release", "VERSION_ID=2.0\n");
         let (_dir, root) = tree(&[own, ("etc/initrd-release", ""), mounted]);
+        assert_eq!(running_version(&root).as_deref(), Some("2.0"));
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_image_and_not_of_a_copy_in_an_overlay() {
+        let (_dir, root) =
+            tree(&[("etc/os-release", "IMAGE_VERSION=1.0\n"), ("usr/lib/os-release", "IMAGE_VERSION=2.0\n")]);
         assert_eq!(running_version(&root).as_deref(), Some("2.0"));
     }
 }

@@ -233,7 +233,9 @@ impl Machine {
             let is_counted = find(&self.entries, &update.entry).is_some_and(|e| e.name.counter().is_some());
             is_counted && update.boots.iter().any(|boot| boot.boot_id == self.boot_id)
         };
-        update.is_open() && (self.runs(update) || was_noted())
+        // A kexec is no try.
+        let was_started = self.runs(update) && self.kexec != Some(true);
+        update.is_open() && (was_started || was_noted())
     }
 
     /// The entry that the running system was started from, where the witnesses agree on it.

@@ -12,7 +12,7 @@ use crate::update::finding::{Boot, Contradiction, Finding, Identity, Kind, Witne
 use crate::update::outcome::{
     autopsy, committed_state, ended_state, failed_state, furthest, never_finished, tries_used,
 };
-use crate::update::renames::{mark_bad, restore};
+use crate::update::renames::{count_again, mark_bad, restore};
 use crate::update::step::Step;
 
 /// A given-up trial that comes back, and a reboot that does not help, end after so many reboots more than
@@ -75,6 +75,12 @@ impl Evidence<'_> {
                 self.go_on(finding, restore(update, self.witnesses.entries), "the last update failed")
             }
             Case::Trial(update, attempt) => self.trial(finding, update, attempt),
+            Case::Uncounted(update) => {
+                // First: once the boot is on record, a plain name means that the update was blessed.
+                let mut course = self.trial(finding, update, 1);
+                course.steps.splice(0..0, count_again(update, self.witnesses.entries));
+                course
+            }
             Case::GivenUp(update, attempt) => self.given_up(finding, update, attempt),
             Case::TooMany(update, attempt) => self.too_many(finding, update, attempt),
             Case::Fallback(update, counter) => self.fallback(finding, update, counter),

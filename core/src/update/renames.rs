@@ -49,6 +49,15 @@ pub fn mark_bad(update: &Update, entries: &[Entry]) -> Vec<Step> {
     steps
 }
 
+/// The step that makes the loader count the tries again of an update that another tool has given a plain name,
+/// in its first boot.
+#[must_use]
+pub fn count_again(update: &Update, entries: &[Entry]) -> Option<Step> {
+    let entry = find(entries, &update.entry).filter(|entry| entry.name.counter().is_none())?;
+    let counter = Counter { left: update.tries.saturating_sub(1), done: 1 };
+    Some(rename(entry, entry.name.with_counter(Some(counter)).file()))
+}
+
 /// The steps that give the system before a failed trial its plain name back, from which it had stepped
 /// back. One that somebody gave tries since is left alone.
 #[must_use]

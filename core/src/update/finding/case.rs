@@ -82,6 +82,8 @@ pub(in crate::update) enum Case<'a> {
     AfterFailure(&'a Update),
     /// A try, and its number.
     Trial(&'a Update, u32),
+    /// The first try, of which the loader keeps no count: another tool has taken the counter off.
+    Uncounted(&'a Update),
     /// A try of an update that was given up already, and its number.
     GivenUp(&'a Update, u32),
     /// One try more than the update was given, and its number.
@@ -113,6 +115,7 @@ impl<'a> Case<'a> {
             Self::Trial(update, attempt)
             | Self::GivenUp(update, attempt)
             | Self::TooMany(update, attempt) => Boot::Trial { attempt: *attempt, tries: update.tries },
+            Self::Uncounted(update) => Boot::Trial { attempt: 1, tries: update.tries },
             Self::Crashed(..) | Self::Fallback(..) => Boot::Fallback,
             Self::Unknown(contradiction) => Boot::Unknown(contradiction.clone()),
         }
@@ -127,7 +130,16 @@ fn note_and_state(witnesses: &Witnesses<'_>, case: &Case<'_>) -> Option<Contradi
         (BootKind::Trial, _) if !knows_trial(witnesses, note) => {
             "this boot started as a trial, but the state no longer records that trial"
         }
-        (BootKind::Committed | BootKind::Fallback, Case::Trial(..)) => {
+        (BootKind::Unknown, Case::Trial(..) | Case::Uncounted(_)) => {
+            "this boot did not start as a trial that could be told with certainty, so nothing assesses it"
+        }
+        (BootKind::Unknown, Case::GivenUp(update, _) | Case::TooMany(update, _)) => {
+            return Some(Contradiction::new(
+                Kind::NowhereElse,
+                format!("{} was given up, and no other system would boot after a reboot", update.version),
+            ));
+        }
+        (BootKind::Committed | BootKind::Fallback, Case::Trial(..) | Case::Uncounted(_)) => {
             "this boot did not start as a trial, but the state records it as one"
         }
         _ => return None,
@@ -216,11 +228,14 @@ impl<'a> View<'_, 'a> {
                 Case::GivenUp(update, attempt)
             }
             // Somebody, perhaps we ourselves before a power cut, has blessed it.
-            None if update.verdict.is_none() => Case::Blessed(update, "the entry has no counter any more"),
+            None if update.verdict.is_none() && !self.is_untried(update) => {
+                Case::Blessed(update, "the entry has no counter any more")
+            }
             _ if self.witnesses.kexec == Some(true) => Case::Unknown(Contradiction::new(
                 Kind::KexecIntoTrial,
                 format!("{} is on trial, and another kernel has started it (kexec)", update.entry),
             )),
+            None if update.verdict.is_none() => Case::Uncounted(update),
             _ if attempt > update.tries.max(1) => Case::TooMany(update, attempt),
             _ => Case::Trial(update, attempt),
         }
@@ -240,6 +255,9 @@ impl<'a> View<'_, 'a> {
                 "the boot entry on trial does not exist or cannot be read; write the update again",
             ),
             None => Case::Committed("the update is not bootable yet"),
+            Some(None) if update.verdict.is_none() && self.is_untried(update) => Case::Committed(
+                "another tool has removed the counter of the update before its first boot; `abide apply` sets it again",
+            ),
             Some(None) if update.verdict.is_none() => {
                 Case::Blessed(update, "the update is committed; this slot was selected manually")
             }
@@ -274,6 +292,16 @@ impl<'a> View<'_, 'a> {
             }
             Some(_) | None => self.settled("the update was committed"),
         }
+    }
+
+    /// Whether no boot has tried the update, and the system before it is there to fall back to.
+    fn is_untried(&self, update: &Update) -> bool {
+        let previous = update.previous.as_ref().and_then(|p| find(self.witnesses.entries, &p.entry));
+        let is_good = previous.is_some_and(|entry| match entry.name.counter() {
+            None => true,
+            Some(counter) => counter.left == 0 && self.witnesses.state.is_known_good(&entry.id()),
+        });
+        is_good && update.boots.is_empty()
     }
 
     /// Whether the running system was started from the update's entry.

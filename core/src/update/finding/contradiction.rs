@@ -177,7 +177,7 @@ impl Kind {
                 witnesses: "pending reboot ↔ loader model",
                 cause: "the entry to fall back to is gone; a setting pins this entry; the loader does not count",
                 decided: "no reboot: it would lead to the same boot",
-                remedy: "write an image that works, or repair the boot entries; `abide list` says what boots next",
+                remedy: "repair the boot entries, of which `abide list` says which boots next, and reboot",
             },
         }
     }
