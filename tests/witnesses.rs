@@ -342,3 +342,51 @@ fn a_given_up_trial_with_nothing_to_fall_back_to_says_so_and_not_that_it_is_test
     let run = tree.abide(&["apply"]).fails(6);
     assert!(run.stderr.contains("no other system would boot"), "{}", run.stderr);
 }
+
+/// systemd-sysupdate has installed 2.0 beside the running 1.0 and given it three tries, and it is booted.
+fn tried_by_another_tool(settings: &str) -> Tree {
+    let mut tree = Tree::running("1.0");
+    fs::write(tree.entry("edge_2.0+3-0.efi"), uki("edge", "2.0", &cmdline("b"))).unwrap();
+    tree.boot();
+    write(&tree, "sysroot/etc/abide/abide.toml", settings);
+    write(&tree, "etc/abide/abide.toml", settings);
+    tree.abide(&["initrd", "early"]).ok();
+    tree.mount_sysroot("2.0");
+    tree.abide(&["initrd", "root"]).ok();
+    tree
+}
+
+#[test]
+fn a_trial_of_another_tool_is_assessed_if_the_configuration_says_so() {
+    let tree = tried_by_another_tool("");
+    assert_eq!(tree.status()["boot"]["kind"], "unknown");
+    tree.abide(&["assess", "--may-bless"]).ok();
+
+    let tree = tried_by_another_tool("[assess]\nother_trials = true\n");
+    let status = tree.status();
+    assert_eq!((&status["boot"]["kind"], &status["boot"]["attempt"]), (&"trial".into(), &1.into()));
+    tree.abide(&["assess", "--may-bless"]).fails(6);
+    tree.abide(&["commit"]).ok();
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
+}
+
+#[test]
+fn a_trial_of_another_tool_that_fails_falls_back_and_is_on_record() {
+    let mut tree = tried_by_another_tool("[assess]\nother_trials = true\n");
+    tree.abide(&["assess", "--deadline"]).ok();
+    assert!(tree.path("run/abide/reboot-requested").exists());
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
+    let status = tree.status();
+    assert_eq!(status["failures"][0]["version"], "2.0", "{status:#}");
+}
+
+#[test]
+fn a_trial_of_another_tool_without_a_system_to_fall_back_to_is_left_to_that_tool() {
+    let mut tree = Tree::running("1.0");
+    fs::write(tree.entry("edge_2.0+3-0.efi"), uki("edge", "2.0", &cmdline("b"))).unwrap();
+    fs::remove_file(tree.entry("edge_1.0.efi")).unwrap();
+    tree.boot();
+    write(&tree, "etc/abide/abide.toml", "[assess]\nother_trials = true\n");
+    tree.abide(&["assess", "--find"]).ok();
+    assert_eq!(tree.status()["boot"]["kind"], "unknown");
+}

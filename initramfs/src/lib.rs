@@ -7,6 +7,7 @@ mod end_of_hangs;
 pub mod esp;
 pub mod initrd;
 mod new_root;
+pub mod other_trial;
 mod pstore;
 mod stranded;
 pub mod trial_units;

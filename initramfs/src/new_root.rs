@@ -17,7 +17,7 @@ use abide_core::update::trial::Ended;
 use abide_core::update::{Machine, kernel, trial};
 
 use crate::early::early;
-use crate::trial_units;
+use crate::{other_trial, trial_units};
 
 /// What systemd starts after switch-root without `init=` (`do_reexecute`, systemd 252 to 262),
 /// except for the shell, which nobody can use on an unattended machine.
@@ -30,6 +30,9 @@ const INITS: [&str; 4] = ["/usr/lib/systemd/systemd", "/sbin/init", "/etc/init",
 /// On a trial whose root is not the staged one; the machine then reboots.
 pub fn root(root: &Root) -> Result<()> {
     early(root)?;
+    if let Err(e) = other_trial::take_over(root, config_of_new_root) {
+        warn!("{e}; the trial of another tool is not assessed");
+    }
     let Some(note) = BootNote::read(root) else {
         warn!("cannot determine whether this boot is a trial; this is repeated after the switch to the root");
         return Ok(());
@@ -61,12 +64,15 @@ pub fn root(root: &Root) -> Result<()> {
         return reboot::at_once(root);
     }
     trial::reach(&mut machine, Phase::SwitchRoot)?;
-    let sysroot = Root::at(root.path(SYSROOT));
-    let config = BootConfig::load(&sysroot).unwrap_or_else(|e| {
+    trial_units::install(root, config_of_new_root(root).assess.deadline)
+}
+
+/// The configuration of the system that the initramfs has mounted.
+fn config_of_new_root(root: &Root) -> BootConfig {
+    BootConfig::load(&Root::at(root.path(SYSROOT))).unwrap_or_else(|e| {
         warn!("{e}; this trial uses the defaults");
         BootConfig::default()
-    });
-    trial_units::install(root, config.assess.deadline)
+    })
 }
 
 /// The root must be the slot's partition, carry the version that was staged, and have the units of a trial.

@@ -49,25 +49,28 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let running = machine.running_entry()?;
     let installed = find(&machine.entries, &update.entry).filter(|_| update.stage == Stage::Applied).cloned();
     let is_installed = installed.is_some();
-    let new = match installed {
+    let (new, others) = match installed {
         // Interrupted after the entry appeared: continue from there.
         Some(entry) => {
             // A rollback to the other system has no staged UKI.
             if update.uki.is_some() {
                 verify_installed(machine, update, &entry)?;
             }
-            entry.renamed(entry.name.plain())
+            let others = machine.entries.iter().filter(|e| e.path() == entry.path() && e.profile > 0);
+            (entry.renamed(entry.name.plain()), others.cloned().collect())
         }
         None => {
             staged::verify(machine, update, STAGED_UKI)?;
             let stem = free_stem(&update.image_id, &update.version, |stem| running.id() == entry_id(stem))?;
-            staged::entry(machine, &stem)?
+            staged::entries(machine, &stem)?
         }
     };
     refuse_uncounted(&machine.vars)?;
     let settings = machine.settings_for_trial();
     let loader = Loader { settings: &settings, quirks: &machine.quirks };
-    let switch = plan_switch(loader, &machine.entries, &new, &running.id(), tries)?;
+    // Each of its profiles may be what the loader chooses.
+    let entries = with_profiles(&machine.entries, &new, others);
+    let switch = plan_switch(loader, &entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
     boot_options::warn_if_short(machine, tries);
     let place = if is_installed {
@@ -83,6 +86,11 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
         file: switch.entry.path(),
         demoted: switch.demoted.is_some(),
     })
+}
+
+/// The entries with these further profiles of the file `new`, and none of another file of its name.
+fn with_profiles(entries: &[Entry], new: &Entry, others: Vec<Entry>) -> Vec<Entry> {
+    entries.iter().filter(|entry| entry.name.id() != new.name.id()).cloned().chain(others).collect()
 }
 
 /// Warns if a rename takes two writes: a power cut between them can lose an entry, or show it twice.

@@ -7,7 +7,6 @@ pub mod commit;
 pub mod forget;
 pub mod phase;
 pub mod rearm;
-pub mod record;
 pub mod refusal;
 pub mod rollback;
 pub mod staged;

@@ -18,8 +18,8 @@ use abide_core::update::machine::Machine;
 use abide_core::update::renames::{find, rename};
 use abide_core::update::step::{Step, perform_all};
 
-use crate::update::record;
 use crate::update::switch::{Loader, plan_switch, refuse_unless_next, remember_running};
+use abide_core::update::record;
 
 /// Restores all tries of the running system, which is healthy or is shut down in an orderly way. If
 /// tries would not help, its entry gets its plain name instead. Returns whether it has tries now.

@@ -14,9 +14,9 @@ use abide_core::update::rollback::give_up;
 use abide_core::update::step::{Step, entries_after, perform_all};
 
 use crate::update::rearm::plan_disarm;
-use crate::update::record;
 use crate::update::refusal::refuse_failed;
 use crate::update::switch::{Loader, Switch, demote, plan_switch, refuse_uncounted, remember_running};
+use abide_core::update::record;
 
 /// What a rollback did.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,18 +33,20 @@ pub fn verify(machine: &Machine, update: &Update, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// The staged UKI as the boot entry that it will be, without a counter.
+/// The staged UKI as the boot entries that it will be, without a counter: its first profile, and the others.
 ///
 /// # Errors
 /// [`Error::Boot`] if it cannot be read as a UKI.
-pub fn entry(machine: &Machine, stem: &str) -> Result<Entry> {
+pub fn entries(machine: &Machine, stem: &str) -> Result<(Entry, Vec<Entry>)> {
     let name = entry_name(stem, None, Suffix::Efi)
         .ok_or_else(|| Error::Refused(format!("{stem} cannot be the name of a boot entry")))?;
     let (path, single_quotes) = (STAGED_UKI, machine.quirks.single_quotes);
     let file = machine.dirs.esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
     let uki = uki::read(file, single_quotes).or_boot(|| format!("{path}: not a UKI"))?;
     let item = Item { name: name.to_string(), is_dir: false, len: 0, read_only: false };
-    uki_entry(BootPartition::Esp, &item, &name, &uki.main, 0).ok_or_else(|| {
+    let of = |profile, number| uki_entry(BootPartition::Esp, &item, &name, profile, number);
+    let main = of(&uki.main, 0).ok_or_else(|| {
         Error::Boot(format!("{path}: its .osrel has no name, so the boot loader does not show it"))
-    })
+    })?;
+    Ok((main, uki.others.iter().zip(1..).filter_map(|(profile, number)| of(profile, number)).collect()))
 }

@@ -55,15 +55,19 @@ pub fn plan_switch(
         ))
     })?;
     let trial = new.renamed(new.name.with_counter(Some(untried(tries))));
-    let mut after: Vec<Entry> = entries.iter().filter(|e| e.id() != new.id()).cloned().collect();
+    let is_file_of = |entry: &Entry, of: &Entry| entry.name.id() == of.name.id();
+    let others = entries.iter().filter(|e| e.id() != new.id());
+    // Profiles of one UKI share its name.
+    let renamed = others.map(|e| if is_file_of(e, new) { e.renamed(trial.name.clone()) } else { e.clone() });
+    let mut after: Vec<Entry> = renamed.collect();
     after.push(trial.clone());
 
     let Err(why) = does_what_is_meant(loader, &after, &trial, running) else {
         return Ok(Switch { entry: trial, demoted: None });
     };
     let demoted = running.renamed(running.name.with_counter(Some(untried(0))));
-    for entry in after.iter_mut().filter(|e| e.id() == running.id()) {
-        *entry = demoted.clone();
+    for entry in after.iter_mut().filter(|e| is_file_of(e, running)) {
+        *entry = entry.renamed(demoted.name.clone());
     }
     match does_what_is_meant(loader, &after, &trial, running) {
         Ok(()) => Ok(Switch { entry: trial, demoted: Some(demoted) }),
@@ -76,12 +80,15 @@ fn does_what_is_meant(loader: Loader<'_>, entries: &[Entry], trial: &Entry, runn
     let (mut entries, mut settings) = (entries.to_vec(), loader.settings.clone());
     let tries = trial.name.counter().map_or(0, |c| c.left);
     for number in 1..=tries + 1 {
-        let wanted = if number <= tries { trial.id() } else { running.id() };
+        let is_trial = number <= tries;
+        let wanted = if is_trial { trial.id() } else { running.id() };
         let Some(next) = boot(&entries, &settings, loader.quirks) else {
             return Err(Error::Refused("the boot loader would find no entry at all".into()));
         };
         let chosen = next.choice.entry.id();
-        if chosen != wanted {
+        // The system before may be started in any of its profiles, as it is now.
+        let is_wanted = chosen == wanted || !is_trial && next.choice.entry.name.id() == running.name.id();
+        if !is_wanted {
             return Err(Error::Refused(format!(
                 "the boot loader would boot {chosen} instead of {wanted} at boot {number} from now: {}",
                 next.choice.because
@@ -120,7 +127,7 @@ pub fn refuse_uncounted(vars: &LoaderVars) -> Result<()> {
 /// [`Error::Refused`] with the model's reason if the loader would boot something else.
 pub fn refuse_unless_next(loader: Loader<'_>, entries: &[Entry], wanted: &str) -> Result<()> {
     match choose(entries, loader.settings, loader.quirks) {
-        Some(next) if next.entry.id() == wanted => Ok(()),
+        Some(next) if next.entry.id() == wanted || next.entry.name.id() == wanted => Ok(()),
         Some(next) => Err(Error::Refused(format!(
             "the boot loader would boot {} instead of {wanted} from now on: {}",
             next.entry.id(),

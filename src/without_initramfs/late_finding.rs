@@ -6,11 +6,12 @@ use log::{info, warn};
 
 use crate::boot::initramfs_stage;
 use crate::systemd::Manager;
+use abide_core::config::BootConfig;
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote};
 use abide_initramfs::initrd::{self, Part};
-use abide_initramfs::{blind, esp};
+use abide_initramfs::{blind, esp, other_trial};
 
 /// How long the ESP is waited for. Its driver may be loaded after this has begun.
 const ESP_PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +38,9 @@ pub fn find_out(root: &Root) -> Result<()> {
     blind::mark(root)?;
     esp::wait(root, ESP_PATIENCE);
     initrd::run(root, Part::Early)?;
+    if let Err(e) = other_trial::take_over(root, |root| BootConfig::load(root).unwrap_or_default()) {
+        warn!("{e}; the trial of another tool is not assessed");
+    }
     match BootNote::read(root).map(|note| note.kind) {
         Some(BootKind::Trial) => {
             feed_watchdog(root);

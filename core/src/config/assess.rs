@@ -47,6 +47,9 @@ macro_rules! assess_table {
                 /// Whether the boot loader keeps counting the boots of a committed system, so that one that crashes
                 /// later falls back, too.
                 pub rearm: Flag = false;
+                /// Whether a trial that another tool began (systemd-sysupdate, an installer) is assessed like one of
+                /// Abide's, and committed or rolled back. Otherwise systemd-bless-boot.service marks it as good.
+                pub other_trials: Flag = false;
             }
         }
     };

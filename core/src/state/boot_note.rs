@@ -110,6 +110,15 @@ impl BootNote {
         fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))
     }
 
+    /// Removes the note, so that what this boot is can be found out anew.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Failed`] if it cannot be removed.
+    pub fn withdraw(root: &Root) -> Result<()> {
+        let path = root.path(NOTE);
+        fs::remove_file(&path).or_failed(|| format!("{}: cannot remove", path.display()))
+    }
+
     /// Leaves only the marker for the units.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod rows;
 mod run;
 mod stories;
 mod table;
+mod witnesses;
 
 /// One of two workers that share the rows, so that two machines run side by side.
 #[test]

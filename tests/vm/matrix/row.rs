@@ -40,6 +40,8 @@ pub enum End {
     FellBack(Record),
     /// The new system runs and is committed, and nothing is held against it.
     Committed,
+    /// The new system stays up although it failed, and `status` says why in words among which are these.
+    NowhereElse(&'static str),
     /// The old system runs, nothing is held against the new one, and `status` says why in words
     /// among which are these.
     Stayed(&'static str),

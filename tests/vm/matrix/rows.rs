@@ -3,6 +3,7 @@
 use super::row::Start::{Applied, Image, Own, Staged, Trial};
 use super::row::{End, Row, fell_back};
 use super::stories;
+use super::witnesses;
 use crate::support::snapshots::NEW;
 
 /// The checks of a trial that cannot become healthy are over soon.
@@ -416,5 +417,68 @@ pub static ROWS: &[Row] = &[
         settings: "",
         story: stories::reboots_thrice,
         end: End::Stayed("orderly reboot"),
+    },
+    Row {
+        name: "no-disk-driver",
+        what: "the initramfs lacks the driver of the disk with the root and the ESP",
+        daily: false,
+        start: Image(NEW, "no-disk-driver"),
+        settings: "[assess]\ntries = 2\n",
+        story: stories::falls_back,
+        end: fell_back("loader", 2, "2 tries used up"),
+    },
+    Row {
+        name: "esp-on-second-disk",
+        what: "the ESP is on a second disk, whose driver only the root has; the system is healthy",
+        daily: false,
+        start: Own(witnesses::with_esp_on_second_disk),
+        settings: "",
+        story: witnesses::esp_is_out_of_reach,
+        end: End::Committed,
+    },
+    Row {
+        name: "stick-left-in",
+        what: "a stick with the same image is left in: each GUID and label is there twice. The system is healthy, and the stick is not changed",
+        daily: false,
+        start: Own(witnesses::with_stick),
+        settings: "",
+        story: witnesses::stick_is_left_in,
+        end: End::Committed,
+    },
+    Row {
+        name: "kexec",
+        what: "the applied update is started by kexec, and `write` is called: it refuses, and the trial takes place after a reboot",
+        daily: true,
+        start: Applied,
+        settings: "",
+        story: witnesses::kexec_into_the_update,
+        end: End::Committed,
+    },
+    Row {
+        name: "soft-reboot",
+        what: "the user space of the other slot is started by soft-reboot, and `write` is called: it refuses",
+        daily: false,
+        start: Staged,
+        settings: "",
+        story: witnesses::soft_reboot_into_the_other_slot,
+        end: End::Stayed("an update is staged"),
+    },
+    Row {
+        name: "fallback-removed",
+        what: "the entry to fall back to is removed during the trial, which then fails: the only system stays up",
+        daily: true,
+        start: Trial,
+        settings: "",
+        story: witnesses::fallback_is_removed,
+        end: End::NowhereElse("the boot loader would boot edge_3.0.efi again"),
+    },
+    Row {
+        name: "inhibited",
+        what: "an inhibitor lock is held during `apply --reboot`: the reboot is refused, not forced",
+        daily: false,
+        start: Staged,
+        settings: "",
+        story: witnesses::reboot_is_inhibited,
+        end: End::Committed,
     },
 ];

@@ -135,7 +135,7 @@ fn judge(row: &Row, edge: &mut Edge) -> String {
     let failures = status["failures"].as_array().unwrap();
     let because = status["boot"]["because"].as_str().unwrap_or_default();
     let expected = match row.end {
-        End::Committed => NEW,
+        End::Committed | End::NowhereElse(_) => NEW,
         End::FellBack(_) | End::Stayed(_) => OLD,
     };
     assert_eq!(running.trim(), expected, "{status:#}");
@@ -145,6 +145,12 @@ fn judge(row: &Row, edge: &mut Edge) -> String {
             assert_eq!(status["update"]["userStatus"], "UPDATED", "{status:#}");
             assert!(failures.is_empty(), "{status:#}");
             "committed; no failure".to_owned()
+        }
+        End::NowhereElse(words) => {
+            assert_eq!(status["boot"]["kind"], "unknown", "{status:#}");
+            assert_eq!(failures.len(), 1, "{status:#}");
+            assert!(because.contains(words), "not told: {words}; {status:#}");
+            format!("stays up: {because}")
         }
         End::Stayed(words) => {
             assert!(failures.is_empty(), "{status:#}");

@@ -12,7 +12,7 @@ use crate::support::firmware;
 use crate::support::snapshots::{CHECKS_BEGAN, NEW, OLD};
 
 /// A shell command that mounts the ESP at /mnt and runs `$1` there.
-const ON_ESP: &str = "on_esp() { mkdir -p /run/esp && mount -t vfat /dev/disk/by-partlabel/esp /run/esp && \
+pub(super) const ON_ESP: &str = "on_esp() { mkdir -p /run/esp && mount -t vfat /dev/disk/by-partlabel/esp /run/esp && \
                       (cd /run/esp && eval \"$1\"); code=$?; umount /run/esp; return $code; }; ";
 
 const ENTRY: &str = "EFI/Linux/edge_3.0+3-0.efi";

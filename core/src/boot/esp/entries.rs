@@ -1,6 +1,6 @@
 //! Reading the entries of both types from both partitions.
 
-use std::io::Read;
+use std::io::{Read, Seek};
 
 use log::{debug, warn};
 
@@ -153,10 +153,13 @@ fn read_conf(
     };
     let it = type1::parse(&text, quirks)?;
     // The loader does not show an entry whose file is not there.
-    if it.starts != Starts::UkiUrl && volume.open(&it.target).is_err() {
+    let target = if it.starts == Starts::UkiUrl { None } else { volume.open(&it.target).ok() };
+    if target.is_none() && it.starts != Starts::UkiUrl {
         debug!("{path}: {} does not exist, so the boot loader does not show the entry", it.target);
         return None;
     }
+    let may_be_uki = matches!(it.starts, Starts::Efi | Starts::Uki);
+    let own_options = target.filter(|_| may_be_uki).and_then(|file| cmdline_of_uki(file, it.profile, quirks));
     Some(Entry {
         name: name.clone(),
         partition,
@@ -165,11 +168,19 @@ fn read_conf(
         sort_key: it.sort_key,
         machine_id: it.machine_id,
         version: it.version,
-        options: it.options,
+        options: it.options.or(own_options),
         profile: it.profile,
         profile_id: None,
         read_only: item.read_only,
     })
+}
+
+/// The command line in the profile of a UKI; the stub uses it where the entry gives no options. `None` if the file is
+/// not a UKI.
+fn cmdline_of_uki(file: impl Read + Seek, profile: u32, quirks: &Quirks) -> Option<String> {
+    let uki = uki::read(file, quirks.single_quotes).ok()?;
+    let index = usize::try_from(profile).ok()?;
+    std::iter::once(uki.main).chain(uki.others).nth(index)?.cmdline
 }
 
 #[cfg(test)]
@@ -183,6 +194,20 @@ mod tests {
     fn read(files: &[(&str, &[u8])]) -> Vec<Entry> {
         let recorder = Rc::new(Recorder::with(files));
         BootDirs { esp: Box::new(recorder), xbootldr: None }.entries(&Quirks::NEWEST).unwrap()
+    }
+
+    #[test]
+    fn an_entry_that_starts_a_uki_has_the_uki_s_command_line_unless_it_gives_options() {
+        let uki = fixture::uki("edge", "2.0", "root=/dev/sda2");
+        let entries = read(&[
+            ("edge/uki.efi", &uki),
+            ("edge/other.efi", b"MZ"),
+            ("loader/entries/a.conf", b"title A\nefi /edge/uki.efi\n"),
+            ("loader/entries/b.conf", b"title B\nuki /edge/uki.efi\noptions root=/dev/sda3\n"),
+            ("loader/entries/c.conf", b"title C\nefi /edge/other.efi\n"),
+        ]);
+        let options: Vec<Option<&str>> = entries.iter().map(|e| e.options.as_deref()).collect();
+        assert_eq!(options, [Some("root=/dev/sda2"), Some("root=/dev/sda3"), None]);
     }
 
     #[test]

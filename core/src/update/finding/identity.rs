@@ -26,7 +26,7 @@ impl<'a> Identity<'a> {
     #[must_use]
     pub fn of(witnesses: &Witnesses<'a>) -> Self {
         let (entry, doubt) = match entry(witnesses) {
-            Ok(entry) => (entry, None),
+            Ok(entry) => (entry.map(|entry| main_profile(witnesses, entry)), None),
             Err(doubt) => (None, Some(doubt)),
         };
         let kernel = witnesses.kernel.and_then(|root| witnesses.slot_of(root));
@@ -96,6 +96,14 @@ fn entry<'a>(witnesses: &Witnesses<'a>) -> Result<Option<&'a Entry>, Contradicti
         ));
     }
     choose(witnesses, &of_root)
+}
+
+/// The first profile of the UKI that `entry` is a profile of: all of them are one file and one system.
+fn main_profile<'a>(witnesses: &Witnesses<'a>, entry: &'a Entry) -> &'a Entry {
+    let is_main = |other: &&Entry| {
+        other.profile == 0 && other.partition == entry.partition && other.path() == entry.path()
+    };
+    witnesses.entries.iter().find(is_main).unwrap_or(entry)
 }
 
 /// The names of the entry that the loader says it started. None counts after a kexec.

@@ -1,11 +1,12 @@
-//! The record of a system that was there before, as if it had been an update.
+//! The record of a system that Abide did not write, as if it had been an update.
 
-use abide_core::boot::Entry;
-use abide_core::disk::RootArg;
-use abide_core::state::{Previous, Reboots, Stage, Update};
-use abide_core::update::machine::Machine;
+use crate::boot::Entry;
+use crate::disk::RootArg;
+use crate::state::{Previous, Reboots, Stage, Update};
 
-/// The system of `entry`, which boots next, on trial; `previous` is the one that it replaces.
+use crate::update::machine::Machine;
+
+/// The system of `entry` on trial; `previous` is the one that it replaces.
 #[must_use]
 pub fn of_entry(machine: &Machine, entry: &Entry, previous: Previous, tries: u32) -> Update {
     Update {
