@@ -30,7 +30,7 @@ const INITS: [&str; 4] = ["/usr/lib/systemd/systemd", "/sbin/init", "/etc/init",
 pub fn root(root: &Root) -> Result<()> {
     early(root)?;
     let Some(note) = BootNote::read(root) else {
-        warn!("cannot determine whether this boot is a trial; this is repeated after the switch to the root");
+        warn!("cannot determine whether this boot is a trial; trying again after the switch to the root");
         return Ok(());
     };
     if note.kind != BootKind::Trial {

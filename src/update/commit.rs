@@ -71,7 +71,10 @@ fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
         )));
     }
     if let Some(verdict) = &update.verdict {
-        return Err(Error::Nothing(format!("{} was given up: {}", update.version, verdict.reason)));
+        return Err(Error::Nothing(format!(
+            "the trial of {} has already failed: {}",
+            update.version, verdict.reason
+        )));
     }
     Ok(update)
 }
