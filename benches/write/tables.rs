@@ -90,7 +90,7 @@ fn row(name: &str, r: &Run) -> String {
 
 fn ratios(results: &Results) -> String {
     let mut text = String::from(
-        "\n## Beside other tools, full write, 1G\n\n| | against | at most | sparse | at most | dense |\n\
+        "\n## Compared with other tools, full write, 1G\n\n| | against | at most | sparse | at most | dense |\n\
          | --- | --- | ---: | ---: | ---: | ---: |\n",
     );
     for limit in &LIMITS {

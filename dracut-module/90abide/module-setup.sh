@@ -2,8 +2,8 @@
 # Abide's initramfs stage, for dracut 059 and later and dracut-ng.
 #
 # It installs:
-# - abide-initrd-guard.service: `abide initrd guard`. If the boot loader counted this boot, it can end
-#   by itself from here on, with or without an ESP.
+# - abide-initrd-guard.service: `abide initrd guard`. If the boot loader counted this boot, it ends
+#   automatically after a hang or a panic from here on, with or without an ESP.
 # - abide-initrd.service: `abide initrd early`. A udev rule starts it as soon as an EFI system
 #   partition appears, in parallel to everything else.
 # - abide-initrd-root.service: `abide initrd root`, after the root is mounted and before the switch to
@@ -13,11 +13,11 @@
 #   shell. Its condition is /run/abide/trial, so a committed boot keeps systemd's and dracut's own
 #   behaviour. systemd checks the condition at the start of the unit, so that no unit file has to be
 #   written and no daemon-reload is needed in the initramfs.
-# - abide-initrd-emergency.service: runs before that one, because the root may fail before the early
-#   stage is done. `abide initrd emergency` waits for the ESP and finds out what this boot is, if
-#   that is not known.
-# - system-shutdown/abide: dracut may power off or halt when it gives up. On a trial this becomes a
-#   reboot.
+# - abide-initrd-emergency.service: runs before abide-initrd-reboot.service, because the root may fail
+#   before the early stage has ended. `abide initrd emergency` waits for the ESP and determines the
+#   kind of this boot, if that is not known.
+# - system-shutdown/abide: dracut may power off or halt the machine when it fails. On a trial this
+#   becomes a reboot.
 
 # called by dracut
 check() {
@@ -35,13 +35,13 @@ depends() {
 
 # called by dracut
 installkernel() {
-    # Host-only mode includes what the building machine uses. The drivers for the EFI variables and
+    # In host-only mode dracut includes only the drivers that the building machine uses. The drivers for the EFI variables and
     # the ESP are always needed.
     hostonly='' instmods efivarfs vfat nls_cp437 nls_ascii nls_utf8 nls_iso8859-1
-    # A kernel that panics leaves its last lines there.
+    # The kernel stores its last messages there when it panics.
     hostonly='' instmods efi_pstore
-    # A trial starts the hardware watchdog. Those of chipsets need a bus driver that udev does not
-    # load for them.
+    # A trial starts the hardware watchdog. Watchdogs in chipsets need a bus driver that udev does not
+    # load automatically.
     hostonly='' instmods '=drivers/watchdog' lpc_ich i2c_i801 i2c_smbus
 }
 

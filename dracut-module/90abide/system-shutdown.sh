@@ -1,6 +1,6 @@
 #!/bin/sh
-# systemd-shutdown runs this last in the initramfs. dracut powers off or halts when it gives up; a
-# trial must reboot instead.
+# systemd-shutdown runs this as the last step in the initramfs. dracut powers off or halts the machine
+# when it fails; on a trial, the machine must reboot instead.
 [ -e /run/abide/trial ] || exit 0
 case "$1" in
     poweroff | halt) exec reboot -ff ;;

@@ -18,7 +18,7 @@ pub fn guard(root: &Root) {
     match fs::read_to_string(root.path(PANIC)) {
         Ok(now) if now.trim() == "0" => {
             if let Err(e) = fs::write(root.path(PANIC), PANIC_SECONDS) {
-                warn!("{PANIC}: cannot write: {e}; a kernel panic will hang");
+                warn!("{PANIC}: cannot write: {e}; a kernel panic will hang the machine");
             }
         }
         Ok(_) => {}

@@ -34,7 +34,7 @@ pub fn root(root: &Root) -> Result<()> {
         warn!("{e}; the trial of another tool is not assessed");
     }
     let Some(note) = BootNote::read(root) else {
-        warn!("cannot determine whether this boot is a trial; this is repeated after the switch to the root");
+        warn!("cannot determine whether this boot is a trial; trying again after the switch to the root");
         return Ok(());
     };
     if note.kind != BootKind::Trial {

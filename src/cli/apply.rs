@@ -39,8 +39,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     ));
     if context.root.is_live() && !initramfs_stage::ran(&context.root) {
         warn!(
-            "Abide's initramfs stage did not run in this boot: if the new image lacks it, too, a hang before its root is \
-             mounted does not end the trial"
+            "Abide's initramfs stage did not run in this boot: if the new image lacks it, too, Abide cannot end a \
+             trial that hangs before its root is mounted"
         );
     }
     let update = machine.state().update;

@@ -11,13 +11,13 @@ pub struct Args {
     /// End the trial: its deadline has passed
     #[arg(long, conflicts_with = "failed")]
     deadline: bool,
-    /// End the trial: it cannot succeed any more
+    /// End the trial: it can no longer succeed
     #[arg(long)]
     failed: bool,
     /// Check the committed system, if the configuration requires it
     #[arg(long, conflicts_with_all = ["deadline", "failed"])]
     every_boot: bool,
-    /// Find out what this boot is, where the initramfs has not
+    /// Determine the kind of this boot, if the initramfs has not done so
     #[arg(long, conflicts_with_all = ["deadline", "failed", "every_boot"])]
     find: bool,
     /// Succeed if another tool may mark the running entry as good

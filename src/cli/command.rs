@@ -10,9 +10,9 @@ use abide_core::error::Result;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// What runs, what each slot holds, the update in flight, what failed and why
+    /// Show what runs, what each slot holds, the update in flight, what failed and why
     Status(status::Args),
-    /// The boot entries in the order the loader would try them, and which boots next
+    /// Show the boot entries in the order of the boot loader, which boots next, and why
     List(list::Args),
     /// Write an image into the other slot and verify it; nothing boots it yet
     Write(write::Args),
@@ -24,7 +24,7 @@ pub enum Command {
     Update(update::Args),
     /// Commit the system on trial
     Commit(commit::Args),
-    /// Give up the system on trial, or go back to the good system in the other slot
+    /// End the running trial, or put the good system in the other slot on trial
     Rollback(rollback::Args),
     /// Delete a failure record, so that the image may be tried again
     Forget(forget::Args),
@@ -38,13 +38,13 @@ pub enum Command {
     Confirm(confirm::ConfirmArgs),
     /// Declare that the system on trial is not healthy, for a check of kind confirm
     Deny(confirm::DenyArgs),
-    /// Assess the system on trial; run by its units
+    /// Assess the system on trial; used by its units
     #[command(hide = true)]
     Assess(assess::Args),
-    /// Deliver the pending events; run by its unit
+    /// Deliver the pending events; used by its unit
     #[command(hide = true)]
     Report(report::Args),
-    /// The initramfs stage; run by its units
+    /// Run the initramfs stage; used by its units
     #[command(hide = true)]
     Initrd(initrd::Args),
 }

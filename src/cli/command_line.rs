@@ -13,7 +13,7 @@ use crate::cli::command::Command;
 use crate::cli::context::Context;
 use crate::cli::{emt, generator};
 
-/// Keeps image-based Linux machines on systemd-boot bootable through every update.
+/// Updates image-based Linux machines with systemd-boot, and keeps them bootable.
 #[derive(Debug, Parser)]
 #[command(name = "abide", version, max_term_width = 80)]
 struct Cli {

@@ -27,7 +27,7 @@ pub fn run(context: &Context, _: &Args) -> Result<()> {
     if let Some(update) = update.filter(|_| is_news)
         && let Err(e) = outcome_scripts::expect_commit(&context.root, &config.scripts, &update.version)
     {
-        warn!("{e}; after a power cut now, the scripts in committed.d will not run");
+        warn!("{e}; if the power fails now, the scripts in committed.d will not run");
     }
     let version = commit::commit(&mut machine, baseline)?;
     trial::unmark(&context.root)?;

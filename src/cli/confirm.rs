@@ -13,7 +13,7 @@ pub struct ConfirmArgs {}
 /// `abide deny`
 #[derive(Debug, clap::Args)]
 pub struct DenyArgs {
-    /// The reason, which is recorded
+    /// Why; goes into the failure record
     #[arg(value_name = "REASON")]
     reason: Option<String>,
 }

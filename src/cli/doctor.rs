@@ -20,7 +20,7 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Repair what Abide can repair, then examine again
+    /// Repair what Abide can repair, then check again
     #[arg(long)]
     fix: bool,
 }

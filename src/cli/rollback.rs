@@ -13,7 +13,7 @@ pub struct Args {
     /// Reboot at once
     #[arg(long)]
     reboot: bool,
-    /// Why the trial is given up; the reason is recorded
+    /// Why the trial is ended; goes into the failure record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -27,7 +27,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let done = rollback::rollback(&mut machine, verdict, config.assess.tries)?;
     match &done {
         rollback::RolledBack::Trial(version) => {
-            output::say(format_args!("{version} is given up; the previous system boots next"));
+            output::say(format_args!("{version} is marked as bad; the previous system boots next"));
         }
         rollback::RolledBack::ToOther(version) => {
             output::say(format_args!("{version} boots next, on trial: {} tries", config.assess.tries));

@@ -155,7 +155,7 @@ fn advice(status: &Status) -> Option<String> {
             "{} remains the committed system; write a fixed version",
             running.unwrap_or("the running system")
         )),
-        BootKind::Unknown => Some("reboot into a good system: `abide list` says which boots next".into()),
+        BootKind::Unknown => Some("reboot into a good system: `abide list` shows which boots next".into()),
         BootKind::Committed => match update?.user_status {
             "DOWNLOAD_DONE" => Some("`abide apply` makes it boot next".into()),
             _ if update?.sub_status == "UPDATE_REBOOTING" => Some("reboot to try it".into()),
@@ -168,7 +168,7 @@ fn beside(slot: &SlotStatus) -> &'static str {
     match (slot.state, &slot.entry) {
         ("updating", None) => "written, not bootable yet",
         ("updating", Some(_)) => "boots next, on trial",
-        (_, Some(_)) if slot.good => "in reserve",
+        (_, Some(_)) if slot.good => "good, available for rollback",
         (_, Some(_)) => "failed, does not boot",
         (_, None) => "empty",
     }

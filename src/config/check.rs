@@ -24,7 +24,7 @@ pub struct CheckConfig {
     pub name: String,
     /// Whether it decides. A check that does not is only reported.
     pub required: bool,
-    /// How long one run may take. A command that takes longer has failed for good.
+    /// How long one run may take. A command that takes longer has failed permanently.
     pub timeout: Duration,
     /// How long after the start of one run the next one starts.
     pub interval: Duration,
@@ -55,9 +55,9 @@ settings! {
     /// When a check runs, and what its result decides.
     #[derive(Debug, Clone, PartialEq)]
     struct CommonKeys {
-        /// `false` removes the check, as if it were not written.
+        /// `false` removes the check, as if it were not configured.
         enabled: Flag = true;
-        /// `false`: the check is reported, and decides nothing.
+        /// `false`: the check is only reported; it does not influence the decision.
         required: Flag = true;
         /// How long one run may take.
         timeout: Optional<Limit> = None,

@@ -8,7 +8,7 @@ use crate::config::forms::{AbsolutePath, Url};
 use crate::config::table::settings;
 
 settings! {
-    /// Where events are sent, beside the journal.
+    /// Where events are sent, in addition to the journal.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct EventTargets checked by ends_in_prom {
         /// A server that each event is posted to.

@@ -43,15 +43,15 @@ settings! {
     /// The tables of the configuration that are not in [`BootConfig`].
     #[derive(Debug, Clone, PartialEq)]
     struct ProductConfig {
-        /// What a healthy system is.
+        /// The health checks.
         checks as "check": Checks = vec![WrittenCheck::default()];
         /// How images are fetched from web servers.
         download: Sub<Download> = Download::default();
         /// Where events are sent in addition to the journal.
         events as "report": Sub<EventTargets> = EventTargets::default();
-        /// Folders of scripts that check a system, or run after the outcome.
+        /// Folders of scripts that check a system, or run after the decision.
         scripts: Sub<Scripts> = Scripts::default();
-        /// What an image must be verified by.
+        /// How images are verified.
         trust: Sub<Trust> = Trust::default();
         /// Which updates the machine installs by itself, and when.
         update: Sub<Update> = Update::default();

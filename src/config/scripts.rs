@@ -12,7 +12,7 @@ settings! {
     /// How the scripts of `check/required.d` and its neighbours run.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Scripts {
-        /// Whether scripts are run at all.
+        /// Whether scripts are run.
         pub enabled: Flag = true;
         /// How long one run of a script may take.
         // They were written for greenboot, which has no limit; some wait for minutes by themselves.

@@ -22,14 +22,14 @@ impl Words for TrustPolicy {
 }
 
 settings! {
-    /// What an image must be verified by.
+    /// How images are verified.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Trust {
-        /// What must verify an image. `"signature"`: an installed key. `"digest"`: a digest that is given,
-        /// or published beside the image. `"none"`: nothing.
+        /// What an image needs. `"signature"`: a signature by an installed key. `"digest"`: a
+        /// digest that is given, or published beside the image. `"none"`: nothing.
         pub policy: Optional<Word<TrustPolicy>> = None,
             otherwise "`\"signature\"` if a key is installed", example "signature";
-        /// The `IMAGE_ID` (else `ID`) that an image must have. Another one is refused.
+        /// The `IMAGE_ID` (else `ID`) that an image must have. Images with another one are refused.
         pub image_id: Optional<Text> = None, otherwise "the running system's", example "edge";
     }
 }

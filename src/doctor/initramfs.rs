@@ -10,8 +10,8 @@ pub(super) fn look(ran: bool) -> Vec<Finding> {
     vec![
         Finding::warning("initramfs-stage", "Abide's initramfs stage did not run in this boot")
             .because(
-                "without it a trial is assessed only once its root is mounted: a hang or a failure before that is not \
-                 ended, and a fallback is recorded by the next command only",
+                "without it a trial is assessed only once its root is mounted: Abide cannot end a boot that hangs or \
+                 fails before that, and a fallback is recorded only when the next command runs",
             )
             .remedy(
                 "build the image's initramfs with the dracut module `abide` (`lsinitrd` must show abide-initrd.service), \

@@ -64,7 +64,7 @@ impl Decoder {
                 let lower = name.to_ascii_lowercase();
                 if [".gz", ".zst", ".xz", ".bz2"].iter().any(|end| lower.ends_with(end)) {
                     return Err(Error::Image(format!(
-                        "{name}: is not compressed as its name says; is it an HTML error page?"
+                        "{name}: its content does not match its suffix; it may be an HTML error page"
                     )));
                 }
                 Ok(Self::Plain(packed))

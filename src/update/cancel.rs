@@ -56,8 +56,8 @@ fn waiting<'s>(state: &'s State, entries: &[Entry]) -> Result<&'s Update> {
     match update.stage {
         Stage::Writing | Stage::Staged => Ok(update),
         Stage::Applied if is_untouched(update, entries) => Ok(update),
-        Stage::Failed => nothing(format!("{version} failed already")),
-        _ => nothing(format!("{version} was booted already; `abide rollback` gives a trial up")),
+        Stage::Failed => nothing(format!("{version} has already failed")),
+        _ => nothing(format!("{version} has already booted; `abide rollback` ends a trial")),
     }
 }
 

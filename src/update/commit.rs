@@ -71,7 +71,10 @@ fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
         )));
     }
     if let Some(verdict) = &update.verdict {
-        return Err(Error::Nothing(format!("{} was given up: {}", update.version, verdict.reason)));
+        return Err(Error::Nothing(format!(
+            "the trial of {} has already failed: {}",
+            update.version, verdict.reason
+        )));
     }
     let this_try = update.boots.iter().find(|boot| boot.boot_id == machine.boot_id);
     if let Some(BootEnd::Failed(verdict)) = this_try.and_then(|boot| boot.end.as_ref()) {

@@ -45,7 +45,7 @@ pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> 
         return Ok(RolledBack::Trial(version));
     }
     if is_forced {
-        return Err(Error::Nothing("no update is on trial; nothing to give up".into()));
+        return Err(Error::Nothing("no update is on trial; nothing to roll back".into()));
     }
     let plan = plan_to_other(machine, tries)?;
     perform_all(machine, &plan.steps)?;

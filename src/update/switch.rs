@@ -99,22 +99,22 @@ fn does_what_is_meant(loader: Loader<'_>, entries: &[Entry], trial: &Entry, runn
     Ok(())
 }
 
-/// A loader that says that it does not count boots an update that does not come up for ever.
+/// Refuses a loader that reports that it does not count boots: it would boot a failing update forever.
 ///
 /// # Errors
-/// [`Error::Refused`] if it says so. If it says nothing, that is logged.
+/// [`Error::Refused`] if it reports that. If it reports nothing about it, this is logged.
 pub fn refuse_uncounted(vars: &LoaderVars) -> Result<()> {
     match vars.boot_counting() {
         Some(true) => Ok(()),
         Some(false) => Err(Error::Refused(format!(
-            "the boot loader ({}) says that it does not count boots: a trial that does not come up would be \
-             booted for ever; install systemd-boot with `bootctl install`",
+            "the boot loader ({}) reports that it does not count boots: a trial that does not start would be \
+             booted forever; install systemd-boot with `bootctl install`",
             vars.info.as_deref().unwrap_or("unknown")
         ))),
         None => {
             warn!(
-                "the boot loader does not say whether it counts boots (LoaderFeatures); if it does not, a trial that \
-                 does not come up is booted for ever"
+                "the boot loader does not report whether it counts boots (LoaderFeatures); if it does not, a trial that \
+                 does not start is booted forever"
             );
             Ok(())
         }

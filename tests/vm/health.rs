@@ -67,7 +67,7 @@ fn a_trial_is_committed_on_evidence_and_not_a_moment_before() {
         )
         .replace("on_failure", "deadline = '2min'\non_failure"),
     );
-    // A unit that fails for good does not wait for the window.
+    // A unit that fails permanently does not wait for the window.
     edge.vm.send("systemctl kill --signal=KILL edge-app.service").unwrap();
 
     // A controller that always says "not now".

@@ -198,7 +198,7 @@ fn choose(found: &[LabelledPartition]) -> Result<(LabelledPartition, LabelledPar
     match versioned.as_slice() {
         [a, b] => Ok(((*a).clone(), (*b).clone())),
         [] | [_] => Err(Error::Failed(
-            "found no two slots: no partitions are labelled rootfs_a and rootfs_b, rootfs and rootfs_b, \
+            "cannot find two slots: no partitions are labelled rootfs_a and rootfs_b, rootfs and rootfs_b, \
              root-a and root-b, or as systemd-sysupdate labels them; label them, or name them in [slots] \
              of the configuration"
                 .into(),

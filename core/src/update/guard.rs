@@ -36,7 +36,7 @@ impl<'w, 'a> Guard<'w, 'a> {
         }
         self.identity.entry.ok_or_else(|| {
             refused(&format!(
-                "no boot entry on the ESP boots the running system, so that there would be nothing to fall back \
+                "no boot entry on the ESP boots the running system, so there would be nothing to fall back \
                  to; {}",
                 Kind::NoEntry.row().remedy
             ))

@@ -112,7 +112,7 @@ impl Evidence<'_> {
     /// A boot of an image that was already given up: what was begun is finished, and the boot ends.
     fn given_up(&self, finding: Finding, update: &Update, attempt: u32) -> Course {
         let reason = update.verdict.as_ref().map(|verdict| verdict.reason.as_str()).unwrap_or_default();
-        let why = format!("{} {} was given up: {reason}", update.image_id, update.version);
+        let why = format!("the trial of {} {} has already failed: {reason}", update.image_id, update.version);
         self.refuse(finding, self.witnesses.state, update, attempt, &why)
     }
 

@@ -8,7 +8,7 @@ settings! {
     /// `kind = "clock"`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct ClockCheck {
-        /// The largest error of the clock that the kernel may estimate.
+        /// The largest clock error, as estimated by the kernel, with which the check passes.
         pub max_error: Optional<Span> = None, otherwise "any", example "500ms";
     }
 }

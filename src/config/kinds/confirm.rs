@@ -12,7 +12,7 @@ settings! {
     pub struct ConfirmCheck checked by ends {
         /// How long to wait for an answer, from the start of the assessment.
         pub wait: Optional<Span> = None, otherwise "until the deadline", example "15min";
-        /// What it means if there is no answer within `wait`. `"confirm"` needs `wait`.
+        /// What a missing answer within `wait` counts as. `"confirm"` needs `wait`.
         pub silence_confirms as "silence": Word<Silence> = false;
     }
 }

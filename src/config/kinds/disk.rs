@@ -13,11 +13,11 @@ settings! {
         pub path: AbsolutePath, example "/data";
         /// How many bytes must be free for unprivileged users.
         pub free: Optional<Size> = None, example "512M";
-        /// How many percent of the file system must be free for unprivileged users.
+        /// How much of the file system must be free for unprivileged users, in percent.
         pub free_percent: Optional<Count<1, 100>> = None, example 10;
         /// How many inodes must be free. Each new file needs one.
         pub free_inodes: Optional<Size> = None, example "10K";
-        /// Whether the check fails if the file system is read-only, or has become so.
+        /// Whether the check fails if the file system is mounted read-only or has become read-only.
         pub writable: Flag = true;
     }
 }

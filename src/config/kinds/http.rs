@@ -17,7 +17,7 @@ settings! {
         pub method: Word<Method> = Method::Get;
         /// The body of the request. Needs `method = "POST"`.
         pub body: Optional<Text> = None;
-        /// The status codes that pass.
+        /// The status codes with which the check passes.
         pub status: OptionalList<Count<100, 599>> = vec![], otherwise "any of 200 to 299", example [200, 401];
         /// A pattern that a line of the response (its first MiB) must match.
         pub matches: Optional<Pattern> = None, example "*ready*";

@@ -9,7 +9,7 @@ settings! {
     /// `kind = "kernel"`.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct KernelCheck {
-        /// The taints of the kernel that fail.
+        /// The taints of the kernel with which the check fails.
         pub taints: List<Word<Taint>> = vec![Taint::MachineCheck, Taint::BadPage, Taint::Die, Taint::Lockup];
         /// Whether the kernel's log is searched for crashes, lockups and hung tasks.
         pub log: Flag = true;

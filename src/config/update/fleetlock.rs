@@ -14,7 +14,7 @@ settings! {
     pub struct FleetLock {
         /// The base URL of the server: the part before `/v1/pre-reboot`.
         pub url: Url, example "https://fleetlock.example";
-        /// The group of machines that share one reboot lock. Letters, digits, `.` and `-`.
+        /// The group of machines that this machine belongs to. Letters, digits, `.` and `-`.
         pub group: Group = "default".into();
         /// The ID of the machine at the server.
         pub id: Optional<NotEmpty> = None, otherwise "derived from the machine ID", example "node-1";

@@ -29,7 +29,7 @@ settings! {
         /// The type of the software module that holds the image.
         pub module_type as "part": NotEmpty = "os".into();
         /// Who confirms an action that needs confirmation. `"policy"`: the machine, by its policy. `"server"`:
-        /// someone at the server.
+        /// a person at the server.
         pub confirm: Word<ConfirmBy> = ConfirmBy::Policy;
         /// When a forced action is carried out. `"window"`: in a maintenance window, when nothing inhibits the
         /// reboot, as any other action. `"now"`: at once.

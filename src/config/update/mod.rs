@@ -38,30 +38,30 @@ settings! {
         /// The part of the interval over which the polls of all machines are spread, each at its own moment. `0`: all
         /// poll at its beginning. Not longer than the interval.
         pub jitter: Span = interval, otherwise "the interval", example "1h";
-        /// The wanted version, newer or older than the one that runs. `"latest"`: the newest that the policy allows.
+        /// The version to install, newer or older than the running one. `"latest"`: the newest that the policy allows.
         pub target: TargetVersion = Target::Latest;
         /// The channel of this machine. Releases for other channels only are skipped.
         pub channel: NotEmpty = "stable".into();
-        /// Lowest version that an update may install.
+        /// The lowest version that an update may install.
         pub min_version: Optional<NotEmpty> = None, example "1.0";
-        /// Lowest version that a downgrade may install, even as a target.
+        /// The lowest version that a downgrade may install, also if it is the `target`.
         pub floor: Optional<NotEmpty> = None, example "1.0";
         /// How long after a failure the same image is tried again. The delay doubles with each failure.
         pub retry_failed: RetryDelay = None;
-        /// Upper bound of the retry delay.
+        /// The upper bound of the retry delay.
         pub retry_failed_max: Span = 14 * DAY;
-        /// The time over which the downloads of all machines are spread once they have found a release; less if a
-        /// window opens before that.
+        /// The time over which the downloads of all machines are spread after they have found a release. It is
+        /// shorter if a window opens before that.
         pub download_spread: Span = HOUR;
         /// How many bytes per second an automatic download may take.
         pub rate_limit: Optional<Rate> = None, otherwise "that of `[download]`", example "1M";
         /// What inhibits the reboot.
         pub inhibit: Sub<Inhibit> = Inhibit::default();
-        /// When the machine may reboot for an update; without any, always.
+        /// When the machine may reboot for an update; without a window, at any time.
         pub windows as "window": Tables<MaintenanceWindow> = vec![];
         /// An Eclipse hawkBit server that decides what is installed, instead of a feed.
         pub hawkbit: Optional<Sub<HawkBit>> = None;
-        /// A FleetLock server that grants reboots one after the other.
+        /// A FleetLock server that limits how many machines reboot at a time.
         pub fleetlock: Optional<Sub<FleetLock>> = None;
     }
 }
@@ -76,7 +76,7 @@ settings! {
         pub files: List<AbsolutePath> = vec![];
         /// Files that inhibit the reboot while a process holds a lock on them (flock(1)).
         pub locks: List<AbsolutePath> = vec![];
-        /// The longest time that an update is inhibited. After that it is installed anyway.
+        /// The longest time for which an update can be inhibited. After that it is installed anyway.
         pub longest: Span = 7 * DAY;
     }
 }

@@ -33,7 +33,7 @@ impl CommandProbe {
 }
 
 impl Probe for CommandProbe {
-    // Runs the program once. A program that hangs has failed for good: the next run would take as long
+    // Runs the program once. A program that hangs has failed permanently: the next run would take as long
     // again.
     fn run(&mut self, limit: Duration) -> ProbeResult {
         self.output.clear();

@@ -52,7 +52,7 @@ impl HttpProbe {
 }
 
 impl Probe for HttpProbe {
-    // Sends one request. A server may recover, so nothing fails for good.
+    // Sends one request. A server may recover, so nothing fails permanently.
     fn run(&mut self, limit: Duration) -> ProbeResult {
         match self.ask(limit) {
             Ok(()) => ProbeResult::Pass,

@@ -59,7 +59,7 @@ impl KernelProbe {
 }
 
 impl Probe for KernelProbe {
-    // Checks once. A kernel does not recover from these faults, so the check fails for good.
+    // Checks once. A kernel does not recover from these faults, so the check fails permanently.
     fn run(&mut self, _limit: Duration) -> ProbeResult {
         let tainted = match fs::read_to_string(self.root.path(TAINTED)) {
             Ok(text) => text.trim().parse().unwrap_or(0),

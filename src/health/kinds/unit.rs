@@ -93,7 +93,7 @@ fn evaluate(name: &str, state: &Properties) -> ProbeResult {
     match (get("ActiveState"), get("SubState")) {
         ("active" | "reloading" | "refreshing", _) => ProbeResult::Pass,
         ("failed", _) => ProbeResult::Failed(format!("{name} failed ({})", cause(state))),
-        // Not failed for good: systemd is about to start it again.
+        // Not failed permanently: systemd is about to start it again.
         ("activating", "auto-restart" | "auto-restart-queued") => {
             ProbeResult::NotYet(format!("{name} failed and is being restarted ({})", cause(state)))
         }

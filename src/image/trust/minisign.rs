@@ -56,7 +56,7 @@ impl Claim {
                 Err(_) => {}
             }
         }
-        Err("is by a key that is not installed".into())
+        Err("was made by a key that is not installed".into())
     }
 
     /// Who signed.

@@ -152,7 +152,7 @@ fn check(
     Err(problem.unwrap_or_else(|| {
         let issuer = signature.issuer_fingerprint().first().map(|f| f.to_string());
         let issuer = issuer.or_else(|| signature.issuer_key_id().first().map(|id| id.to_string()));
-        format!("is by the key {}, which is not installed", name(&issuer.unwrap_or_default()))
+        format!("was made by the key {}, which is not installed", name(&issuer.unwrap_or_default()))
     }))
 }
 
@@ -180,7 +180,7 @@ impl Certificate {
         let own = self.primary_valid(now)?;
         // A key without flags may be used for everything that its algorithm supports.
         if has_flags(own) && !own.key_flags().sign() {
-            return Err("is by a key that may not sign data".into());
+            return Err("was made by a key that may not sign data".into());
         }
         Ok(())
     }
@@ -189,7 +189,7 @@ impl Certificate {
     fn primary_valid(&self, now: SystemTime) -> Result<&Signature, String> {
         let (key, details) = (&self.key.primary_key, &self.key.details);
         if details.revocation_signatures.iter().any(|s| s.verify_key(key).is_ok()) {
-            return Err("is by a key that was revoked".into());
+            return Err("was made by a key that was revoked".into());
         }
         let direct = details
             .direct_signatures
@@ -203,7 +203,7 @@ impl Certificate {
             })
         });
         let own = direct.chain(certified).max_by_key(|s| s.created().map(|t| t.as_secs()));
-        let own = own.ok_or("is by a key without a valid self-signature")?;
+        let own = own.ok_or("was made by a key without a valid self-signature")?;
         not_expired(key.created_at().as_secs(), own, now)?;
         strong(key.public_params())?;
         Ok(own)
@@ -214,13 +214,13 @@ impl Certificate {
         let valid = |s: &&Signature| s.verify_subkey_binding(key, &subkey.key).is_ok();
         let of = |typ| subkey.signatures.iter().filter(move |s| s.typ() == Some(typ)).filter(valid);
         if of(SignatureType::SubkeyRevocation).next().is_some() {
-            return Err("is by a key that was revoked".into());
+            return Err("was made by a key that was revoked".into());
         }
         let binding = of(SignatureType::SubkeyBinding).max_by_key(|s| s.created().map(|t| t.as_secs()));
-        let binding = binding.ok_or("is by a subkey without a valid binding signature")?;
-        let back = binding.embedded_signature().ok_or("is by a subkey that may not sign data")?;
+        let binding = binding.ok_or("was made by a subkey without a valid binding signature")?;
+        let back = binding.embedded_signature().ok_or("was made by a subkey that may not sign data")?;
         if !binding.key_flags().sign() || back.verify_primary_key_binding(&subkey.key, key).is_err() {
-            return Err("is by a subkey that may not sign data".into());
+            return Err("was made by a subkey that may not sign data".into());
         }
         not_expired(subkey.key.created_at().as_secs(), binding, now)?;
         strong(subkey.key.public_params())
@@ -251,7 +251,7 @@ fn strong(params: &PublicParams) -> Result<(), String> {
     match params {
         // Serialised as the modulus, the exponent and two lengths.
         PublicParams::RSA(rsa) if rsa.write_len() < MIN_RSA_BYTES + 4 => {
-            Err("is by an RSA key of less than 2048 bits".into())
+            Err("was made by an RSA key of less than 2048 bits".into())
         }
         _ => Ok(()),
     }
@@ -260,7 +260,7 @@ fn strong(params: &PublicParams) -> Result<(), String> {
 /// A key's lifetime counts from its creation (RFC 9580, 5.2.3.13).
 fn not_expired(created: u32, own: &Signature, now: SystemTime) -> Result<(), String> {
     match end_of(created, own.key_expiration_time()).filter(|end| *end < now) {
-        Some(end) => Err(format!("is by a key that expired on {}", day_of(end))),
+        Some(end) => Err(format!("was made by a key that expired on {}", day_of(end))),
         None => Ok(()),
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! EDK2 puts a new name at the first directory entry that was never used (`FatNewEntryPos`, EnhancedFatDxe), and
 //! Linux never marks a used entry as never used. So with every try that the loader counts the directory grows by a
-//! name, until a rename takes several requests to the disk, and a power cut between two of them loses the boot
-//! entry. Cleared entries count as never used.
+//! name, until a rename needs several writes to the disk, and a power cut between two of them loses the boot entry.
+//! Cleared entries count as never used.
 //!
-//! This writes the block device itself, and so only while it is not mounted; and only whole sectors in which there
-//! is no name. Nothing reads the cleared bytes, so an interruption is harmless. Offsets are those of Microsoft's
-//! specification (FAT: General Overview of On-Disk Format, 1.03).
+//! This writes to the block device itself, so it does so only while the device is not mounted. It clears only whole
+//! sectors that contain no name. Nothing reads the cleared bytes, so an interruption is harmless. Offsets are those
+//! of Microsoft's specification (FAT: General Overview of On-Disk Format, 1.03).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};

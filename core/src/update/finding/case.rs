@@ -18,7 +18,7 @@ pub struct Finding {
     pub entry: Option<Entry>,
     /// The slot that runs, where the slots are known and the witnesses agree.
     pub slot: Option<SlotName>,
-    /// Every slot that any witness says runs.
+    /// Every slot that, according to any witness, is running.
     pub named: Vec<SlotName>,
 }
 
@@ -200,7 +200,7 @@ impl<'a> View<'_, 'a> {
                     "no boot entry on the ESP boots the running system ({root}), so there is nothing to fall back to"
                 ),
                 None => {
-                    "neither the kernel's command line nor the boot loader says which entry runs".to_owned()
+                    "neither the kernel's command line nor the boot loader shows which entry runs".to_owned()
                 }
             };
             return Case::Unknown(Contradiction::new(Kind::NoEntry, seen));

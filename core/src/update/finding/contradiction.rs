@@ -63,9 +63,9 @@ pub struct Row {
     pub name: &'static str,
     /// Which witnesses contradict each other.
     pub witnesses: &'static str,
-    /// How it comes about.
+    /// How it can happen.
     pub cause: &'static str,
-    /// What follows, beside that the boot is unknown, stays up and changes nothing on the ESP or in a slot.
+    /// What follows, in addition to this: the boot is unknown, keeps running, and changes nothing on the ESP or in a slot.
     pub decided: &'static str,
     /// What to do.
     pub remedy: &'static str,
@@ -126,7 +126,7 @@ impl Kind {
             Self::SeveralEntries => Row {
                 name: "several-entries",
                 witnesses: "names on the ESP ↔ each other",
-                cause: "several entries boot the running root, some good and some on trial, and the loader does not say which it started",
+                cause: "several entries boot the running root, some good and some on trial, and the loader does not report which it started",
                 decided: "the boot is neither committed nor a try",
                 remedy: "remove the entries that do not belong to the running system",
             },
@@ -148,8 +148,8 @@ impl Kind {
                 name: "given-up",
                 witnesses: "state ↔ kernel command line",
                 cause: "an image that failed was chosen in the loader's menu, or another tool marked it as good",
-                decided: "on its trial: marked bad and rebooted if another system boots next; later: stays up",
-                remedy: "reboot into the system that was kept",
+                decided: "during its trial: marked as bad and rebooted if another system boots next; later: the machine keeps running",
+                remedy: "reboot into the committed system",
             },
             Self::TrialDisappeared => Row {
                 name: "trial-disappeared",
@@ -169,7 +169,7 @@ impl Kind {
                 name: "counted-by-other",
                 witnesses: "names on the ESP ↔ state",
                 cause: "systemd-sysupdate or an installer began the trial; the state was lost during the trial",
-                decided: "left to systemd-bless-boot.service; Abide neither commits nor ends it",
+                decided: "left to systemd-bless-boot.service, unless `other_trials` is set; Abide neither commits nor ends it",
                 remedy: "wait until it is blessed, or run `/usr/lib/systemd/systemd-bless-boot good`",
             },
             Self::NowhereElse => Row {
@@ -177,7 +177,7 @@ impl Kind {
                 witnesses: "pending reboot ↔ loader model",
                 cause: "the entry to fall back to is gone; a setting pins this entry; the loader does not count",
                 decided: "no reboot: it would lead to the same boot",
-                remedy: "repair the boot entries, of which `abide list` says which boots next, and reboot",
+                remedy: "repair the boot entries and reboot; `abide list` shows what boots next",
             },
         }
     }

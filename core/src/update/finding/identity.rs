@@ -15,7 +15,7 @@ pub struct Identity<'a> {
     pub entry: Option<&'a Entry>,
     /// Its slot, where the slots are known.
     pub slot: Option<SlotName>,
-    /// Every slot that any witness says runs: nothing may be written to these.
+    /// Every slot that, according to any witness, is running: nothing may be written to these.
     pub named: Vec<SlotName>,
     /// Why it is not certain.
     pub doubt: Option<Contradiction>,

@@ -30,7 +30,7 @@ fn tell(teller: &Teller) -> Result<()> {
     teller.chapter("Update 2.0 is healthy and is committed");
     commits(teller, &mut edge)?;
 
-    teller.chapter("Update 3.0, whose kernel panics, is tried three times and given up");
+    teller.chapter("Update 3.0, whose kernel panics, is tried three times and rolled back");
     panics(teller, &mut edge)?;
 
     teller.chapter("The end");
@@ -97,7 +97,7 @@ fn panics(teller: &Teller, edge: &mut Edge) -> Result<()> {
     expect(status.text("/boot/kind") == "fallback", "this boot is known to be a fallback")?;
     expect(status.text("/failures/0/attempts") == "3", "3.0 has used up three tries")?;
     teller.verdict(&format!(
-        "3.0 is GIVEN UP, phase {}: {}",
+        "3.0 has FAILED, phase {}: {}",
         status.text("/failures/0/phase"),
         status.text("/failures/0/reason"),
     ));

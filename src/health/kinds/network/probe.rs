@@ -49,7 +49,7 @@ impl Probe for NetworkProbe {
         let end = Instant::now() + limit;
         match self.look(end) {
             Ok(()) => ProbeResult::Pass,
-            // A network can recover, so nothing here fails for good.
+            // A network can recover, so nothing here fails permanently.
             Err(reason) => ProbeResult::NotYet(reason),
         }
     }
