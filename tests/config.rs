@@ -243,7 +243,7 @@ fn documented(page: &str, heading: &str) -> Vec<(String, String)> {
 fn the_documented_defaults_of_the_trial_are_the_real_ones() {
     let page = include_str!("../docs/reference/configuration.md");
     let keys = documented(page, "## `[assess]`");
-    assert_eq!(keys.len(), 6);
+    assert_eq!(keys.len(), 7);
     let text: String = keys.iter().map(|(key, default)| format!("{key} = {default}\n")).collect();
     assert_eq!(Config::parse("f", &format!("[assess]\n{text}")).unwrap(), Config::default());
 }

@@ -136,7 +136,7 @@ fn note_and_state(witnesses: &Witnesses<'_>, case: &Case<'_>) -> Option<Contradi
         (BootKind::Unknown, Case::GivenUp(update, _) | Case::TooMany(update, _)) => {
             return Some(Contradiction::new(
                 Kind::NowhereElse,
-                format!("{} was given up, and no other system would boot after a reboot", update.version),
+                format!("{} has failed, and no other system would boot after a reboot", update.version),
             ));
         }
         (BootKind::Committed | BootKind::Fallback, Case::Trial(..) | Case::Uncounted(_)) => {
