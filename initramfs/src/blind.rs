@@ -4,14 +4,12 @@
 //! itself: where it hangs, where the kernel panics, and instead of a shell. A committed system that reaches its
 //! root is not stopped.
 
-use std::fs;
-
 use log::{info, warn};
 
 use abide_core::boot::{EfiVars, LoaderVars};
-use abide_core::error::{OrError, Result};
+use abide_core::error::Result;
 use abide_core::root::Root;
-use abide_core::state::{BootKind, BootNote};
+use abide_core::state::{BootKind, BootNote, run_file};
 use abide_core::update::finding::blind::may_be_trial;
 use abide_core::update::kernel;
 
@@ -44,11 +42,7 @@ pub fn mark(root: &Root) -> Result<()> {
     if BootNote::read(root).is_some() || !may_be_trial(&vars, kernel::started_by_kexec(root)) {
         return Ok(());
     }
-    let path = root.path(MARK);
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
-    }
-    fs::write(&path, "").or_failed(|| format!("{}: cannot write", path.display()))
+    run_file::write(root, MARK, "")
 }
 
 /// Whether this boot may be a trial, and nothing has told more than that.
@@ -72,6 +66,8 @@ pub fn end(root: &Root) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     const VARS: &str = "sys/firmware/efi/efivars";

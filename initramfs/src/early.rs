@@ -182,7 +182,7 @@ mod tests {
 
     fn course(kind: BootKind, refuse: Option<&str>) -> Course {
         Course {
-            finding: Finding { boot: Boot::Committed, entry: None, slot: None, named: vec![] },
+            finding: Finding { boot: Boot::Committed, entry: None, slot: None },
             note: BootNote { kind, ..BootNote::committed(String::new(), String::new()) },
             steps: vec![],
             refuse: refuse.map(Into::into),

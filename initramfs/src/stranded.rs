@@ -1,14 +1,13 @@
 //! An initramfs that has failed before it was known what this boot is.
 
-use std::fs;
 use std::process::Command;
 
 use log::{error, warn};
 
 use abide_core::boot::Access;
-use abide_core::error::{OrError, Result};
+use abide_core::error::Result;
 use abide_core::root::Root;
-use abide_core::state::{BootKind, BootNote, Phase, Verdict};
+use abide_core::state::{BootKind, BootNote, Phase, Verdict, run_file};
 use abide_core::update::reboot;
 use abide_core::update::{Machine, trial};
 
@@ -20,11 +19,7 @@ const STRANDED: &str = "/run/abide/stranded";
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
 pub fn mark(root: &Root) -> Result<()> {
-    let path = root.path(STRANDED);
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
-    }
-    fs::write(&path, "").or_failed(|| format!("{}: cannot write", path.display()))
+    run_file::write(root, STRANDED, "")
 }
 
 /// Ends a trial that was recognised only after the initramfs had failed: nothing else would end it.

@@ -9,7 +9,7 @@ use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Installed, Previous, Stage, State, Update, Verdict};
 use abide_core::update::machine::Machine;
-use abide_core::update::renames::{find, mark_bad, rename, restore};
+use abide_core::update::renames::{find, rename, step_back};
 use abide_core::update::rollback::give_up;
 use abide_core::update::step::{Step, entries_after, perform_all};
 
@@ -56,8 +56,7 @@ pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> 
 fn refuse_without_fallback(machine: &Machine) -> Result<()> {
     let state = machine.state();
     let Some(update) = state.update.as_ref().filter(|u| machine.is_try_of(u)) else { return Ok(()) };
-    let after = entries_after(&machine.entries, &mark_bad(update, &machine.entries));
-    let after = entries_after(&after, &restore(update, &after));
+    let after = entries_after(&machine.entries, &step_back(update, &machine.entries));
     let next = choose(&after, &machine.settings_for_trial(), &machine.quirks);
     if next.is_some_and(|next| next.entry.id() != update.entry) {
         return Ok(());

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::SlotName;
 use crate::error::{OrError, Result};
 use crate::root::Root;
+use crate::state::run_file;
 
 /// What this boot is, for the units and commands that run later in it.
 pub const NOTE: &str = "/run/abide/boot.json";
@@ -105,9 +106,8 @@ impl BootNote {
     /// [`crate::error::Error::Failed`] if `/run/abide` cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         self.mark(root)?;
-        let path = root.path(NOTE);
         let text = serde_json::to_string(self).or_failed(|| "cannot encode the boot note")?;
-        fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))
+        run_file::write(root, NOTE, &text)
     }
 
     /// Removes the note, so that what this boot is can be found out anew.
@@ -124,9 +124,6 @@ impl BootNote {
     /// # Errors
     /// [`crate::error::Error::Failed`] if `/run/abide` cannot be written.
     pub fn mark(&self, root: &Root) -> Result<()> {
-        if let Some(dir) = root.path(NOTE).parent() {
-            fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
-        }
         mark(root, TRIAL, self.kind == BootKind::Trial)?;
         mark(root, FALLBACK, self.kind == BootKind::Fallback)?;
         mark(root, COMMITTED, self.kind == BootKind::Committed)
@@ -135,10 +132,11 @@ impl BootNote {
 
 /// Creates or removes a marker.
 fn mark(root: &Root, path: &str, wanted: bool) -> Result<()> {
-    let path = root.path(path);
     if wanted {
-        fs::write(&path, "").or_failed(|| format!("{}: cannot write", path.display()))
-    } else if path.exists() {
+        return run_file::write(root, path, "");
+    }
+    let path = root.path(path);
+    if path.exists() {
         fs::remove_file(&path).or_failed(|| format!("{}: cannot remove", path.display()))
     } else {
         Ok(())

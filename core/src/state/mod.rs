@@ -5,6 +5,7 @@
 pub mod boot_note;
 pub mod lock;
 mod reboots;
+pub mod run_file;
 pub mod saved_state;
 pub mod state_file;
 

@@ -1,11 +1,10 @@
 //! Rebooting at once.
 
-use std::fs;
-
 use rustix::system::RebootCommand;
 
 use crate::error::{OrError, Result};
 use crate::root::Root;
+use crate::state::run_file;
 
 /// Where a reboot is recorded instead of done, with `--root`.
 const REQUESTED: &str = "/run/abide/reboot-requested";
@@ -28,9 +27,5 @@ pub fn at_once(root: &Root) -> Result<()> {
 /// # Errors
 /// [`crate::error::Error::Failed`] if it cannot be written.
 pub fn record(root: &Root) -> Result<()> {
-    let path = root.path(REQUESTED);
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
-    }
-    fs::write(&path, "reboot\n").or_failed(|| format!("{}: cannot write", path.display()))
+    run_file::write(root, REQUESTED, "reboot\n")
 }

@@ -12,7 +12,7 @@ use crate::update::finding::{Boot, Contradiction, Finding, Identity, Kind, Witne
 use crate::update::outcome::{
     autopsy, committed_state, ended_state, failed_state, furthest, never_finished, tries_used,
 };
-use crate::update::renames::{count_again, mark_bad, restore};
+use crate::update::renames::{count_again, mark_bad, restore, step_back};
 use crate::update::step::Step;
 
 /// A given-up trial that comes back, and a reboot that does not help, end after so many reboots more than
@@ -131,8 +131,7 @@ impl Evidence<'_> {
         let mut state = state.clone();
         let asked = state.update.as_mut().map_or(0, |u| u.reboots.ask(self.witnesses.boot_id));
         let mut steps = vec![save(state)];
-        steps.extend(mark_bad(update, self.witnesses.entries));
-        steps.extend(restore(update, self.witnesses.entries));
+        steps.extend(step_back(update, self.witnesses.entries));
         let note = self.note_of_try(update, attempt, why);
         let mut course = Course { finding, note, steps, refuse: Some(why.to_owned()) };
         if asked > update.tries.saturating_add(SPARE_REBOOTS) {

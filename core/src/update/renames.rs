@@ -49,6 +49,13 @@ pub fn mark_bad(update: &Update, entries: &[Entry]) -> Vec<Step> {
     steps
 }
 
+/// The steps after which the loader boots the system before the update: the update's entry is marked bad, and the one
+/// that stepped back for it gets its plain name back.
+#[must_use]
+pub fn step_back(update: &Update, entries: &[Entry]) -> Vec<Step> {
+    mark_bad(update, entries).into_iter().chain(restore(update, entries)).collect()
+}
+
 /// The step that makes the loader count the tries again of an update that another tool has given a plain name,
 /// in its first boot.
 #[must_use]

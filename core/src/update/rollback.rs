@@ -8,7 +8,7 @@ use crate::state::{Phase, State, Update, Verdict};
 
 use crate::update::machine::Machine;
 use crate::update::outcome::{failed_state, tries_used};
-use crate::update::renames::{find, mark_bad, restore};
+use crate::update::renames::{find, step_back};
 use crate::update::step::{Effects, Step, perform_all};
 
 /// Gives the running trial up for `verdict` (by default: an operator said so), and returns the version
@@ -56,7 +56,6 @@ pub fn plan_give_up(
         .and_then(|e| e.name.counter())
         .map_or(update.boots.len().try_into().unwrap_or(u32::MAX), |counter| tries_used(update, counter));
     let mut steps = vec![Step::Save(Box::new(failed_state(state, update, verdict, attempts, now)))];
-    steps.extend(mark_bad(update, entries));
-    steps.extend(restore(update, entries));
+    steps.extend(step_back(update, entries));
     steps
 }

@@ -93,47 +93,50 @@ fn remove_partitions(disk: &Path, numbers: &[&str]) {
     paths::run(Command::new("sfdisk").args(["--quiet", "--delete"]).arg(disk).args(numbers)).unwrap();
 }
 
-/// A machine with the disk of an installed [`OLD`], and a second one, an NVMe disk, made from the same image by
-/// `change`. The driver of NVMe disks is in the root only.
-fn with_second_disk(name: &str, change: impl FnOnce(&Machine, &Path)) -> Edge {
-    let machine = Machine::new(name).unwrap().hardware(hardware()).disk_copy(&disk(OLD)).unwrap();
+/// A disk made from the image of an installed [`OLD`] by `change`, in the folder of `machine`, and what attaches it. The
+/// driver of AHCI disks is in the root only.
+fn second_disk(machine: &Machine, change: impl FnOnce(&Path)) -> Hardware {
     let second = machine.dir().join("second.raw");
     paths::run(Command::new("cp").arg("--sparse=always").arg(disk(OLD)).arg(&second)).unwrap();
-    change(&machine, &second);
+    change(&second);
     let drive = format!("if=none,id=second,format=raw,cache=unsafe,file={}", second.display());
-    let extra = ["-drive", &drive, "-device", "nvme,drive=second,serial=second"].map(str::to_owned).to_vec();
-    first_boot(machine.hardware(Hardware { extra, ..hardware() }), OLD)
+    let words = ["-drive", &drive, "-device", "ahci,id=ahci,addr=0x1d", "-device", "ide-hd,drive=second,bus=ahci.0"];
+    Hardware { extra: words.map(str::to_owned).to_vec(), ..hardware() }
 }
 
 /// The ESP is on a disk whose driver the initramfs does not have.
 pub fn with_esp_on_second_disk(name: &str) -> Edge {
-    with_second_disk(name, |machine, second| {
-        remove_partitions(machine.disk(0).unwrap(), &["1"]);
-        remove_partitions(second, &["2", "3", "4", "5", "6"]);
-    })
+    let machine = Machine::new(name).unwrap().disk_copy(&disk(OLD)).unwrap();
+    remove_partitions(machine.disk(0).unwrap(), &["1"]);
+    let hardware = second_disk(&machine, |disk| remove_partitions(disk, &["2", "3", "4", "5", "6"]));
+    first_boot(machine.hardware(hardware), OLD)
 }
 
 /// An update of a machine whose initramfs never sees the ESP.
 pub fn esp_is_out_of_reach(mut edge: Edge) -> Edge {
+    edge.ok("until [ -e /dev/sda1 ]; do sleep 0.2; done; lsblk -no PARTLABEL /dev/sda1 | grep -qx esp");
     edge.write(NEW, "ok");
     edge.ok("abide apply");
     edge.forget_boots();
     reboots_and_commits(edge)
 }
 
-/// A stick with the same image was left in the machine: all GUIDs and labels are there twice.
+/// A stick with the same image was left in the machine: all GUIDs and labels are there twice. The firmware has booted
+/// the machine's own disk before, and prefers it.
 pub fn with_stick(name: &str) -> Edge {
-    with_second_disk(name, |_, second| remove_partitions(second, &["4"]))
+    let machine = Edge::running(name, OLD).vm.cut_power().unwrap();
+    let hardware = second_disk(&machine, |disk| remove_partitions(disk, &["4"]));
+    first_boot(machine.hardware(hardware), OLD)
 }
 
 /// An update of a machine with such a stick leaves the stick as it is.
 pub fn stick_is_left_in(mut edge: Edge) -> Edge {
-    let before = edge.ok("until [ -e /dev/nvme0n1p1 ]; do sleep 0.2; done; sha256sum /dev/nvme0n1");
+    let before = edge.ok("until [ -e /dev/sda1 ]; do sleep 0.2; done; sha256sum /dev/sda");
     edge.write(NEW, "ok");
     edge.ok("abide apply");
     edge.forget_boots();
     let mut edge = reboots_and_commits(edge);
-    let after = edge.ok("until [ -e /dev/nvme0n1p1 ]; do sleep 0.2; done; sha256sum /dev/nvme0n1");
+    let after = edge.ok("until [ -e /dev/sda1 ]; do sleep 0.2; done; sha256sum /dev/sda");
     assert_eq!(before, after, "the stick was changed");
     edge
 }

@@ -18,8 +18,6 @@ pub struct Finding {
     pub entry: Option<Entry>,
     /// The slot that runs, where the slots are known and the witnesses agree.
     pub slot: Option<SlotName>,
-    /// Every slot that, according to any witness, is running.
-    pub named: Vec<SlotName>,
 }
 
 /// The kinds of boot.
@@ -53,7 +51,6 @@ impl Finding {
             boot,
             entry: identity.entry.cloned(),
             slot: identity.slot.filter(|_| identity.doubt.is_none()),
-            named: identity.named,
         }
     }
 
