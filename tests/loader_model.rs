@@ -48,6 +48,8 @@ fn any_entry() -> impl Strategy<Value = Entry> {
                 options: None,
                 profile: 0,
                 profile_id: None,
+                image_version: None,
+                starts: None,
                 read_only,
             }
         },

@@ -3,14 +3,11 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::error::Error;
-
-/// In an initramfs made by dracut or mkosi, by their common convention.
-const INITRD_RELEASE: &str = "/etc/initrd-release";
+use crate::root::Root;
 
 #[derive(Debug)]
 struct Logger {
@@ -28,7 +25,7 @@ pub fn start(verbose: u8, quiet: bool) {
     };
     let logger = Logger {
         journal: std::env::var("JOURNAL_STREAM").is_ok_and(|stream| leads_to(&stream)),
-        kmsg: Path::new(INITRD_RELEASE).exists(),
+        kmsg: Root::live().is_initramfs(),
     };
     let level = if logger.kmsg { level.max(LevelFilter::Info) } else { level };
     // A second logger is the only failure, and there is none.

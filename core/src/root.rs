@@ -38,6 +38,12 @@ impl Root {
         self.dir.is_none()
     }
 
+    /// Whether this is an initramfs, which has its own os-release and whose systemd runs generators, too.
+    #[must_use]
+    pub fn is_initramfs(&self) -> bool {
+        self.path("/etc/initrd-release").exists()
+    }
+
     /// Where the absolute path `path` lies in this tree; links are not followed.
     #[must_use]
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {

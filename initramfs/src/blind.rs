@@ -9,7 +9,7 @@ use log::{info, warn};
 use abide_core::boot::{EfiVars, LoaderVars};
 use abide_core::error::Result;
 use abide_core::root::Root;
-use abide_core::state::{BootKind, BootNote, run_file};
+use abide_core::state::{BootNote, run_file};
 use abide_core::update::finding::blind::may_be_trial;
 use abide_core::update::kernel;
 
@@ -59,8 +59,7 @@ pub fn end(root: &Root) -> Result<()> {
     warn!(
         "no ESP can be read, but the boot loader counted this boot; it is treated as a trial that cannot be committed"
     );
-    let note = BootNote { kind: BootKind::Trial, ..BootNote::committed(String::new(), String::new()) };
-    note.mark(root)
+    BootNote::suspect(root)
 }
 
 #[cfg(test)]

@@ -45,18 +45,17 @@ fn glance(root: &Root) -> Result<Option<BootNote>> {
     let state = Store::open(dirs.esp.as_ref()).state();
     let is_settled =
         state.update.as_ref().is_none_or(|u| !u.is_counted() && !u.is_open() && u.stage != Stage::Failed);
-    if !is_settled || dirs.needs_sweep()? || counted_by_others(&dirs, &state)? {
+    if !is_settled || dirs.needs_sweep()? || has_counter(&dirs)? {
         return Ok(None);
     }
     Ok(Some(BootNote::committed(boot_id(root), "no update is on trial".into())))
 }
 
-/// Whether an entry has tries that the state knows nothing of: another tool may have begun a trial.
-fn counted_by_others(dirs: &BootDirs, state: &State) -> Result<bool> {
+/// Whether an entry has tries, or had some, although the state says that nothing is under way: another tool may have
+/// begun a trial.
+fn has_counter(dirs: &BootDirs) -> Result<bool> {
     let names = dirs.names()?;
-    Ok(names.iter().any(|name| {
-        name.counter().is_some_and(|c| c.left > 0 || c.done > 0) && !state.is_known_good(&name.id())
-    }))
+    Ok(names.iter().any(|name| name.counter().is_some_and(|c| c.left > 0 || c.done > 0)))
 }
 
 /// What is done once it is known what this boot is.

@@ -4,13 +4,14 @@ use std::fs;
 
 use log::{error, warn};
 
-use abide_core::boot::Access;
 use abide_core::boot::model::entry::EntryKind;
+use abide_core::boot::{Access, EfiVars, LoaderVars};
 use abide_core::config::{BootConfig, OnFailure};
 use abide_core::disk::Slots;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote, Phase, Verdict};
+use abide_core::update::finding::blind::may_be_trial;
 use abide_core::update::kernel::SYSROOT;
 use abide_core::update::reboot;
 use abide_core::update::trial::Ended;
@@ -40,7 +41,10 @@ pub fn root(root: &Root) -> Result<()> {
     if note.kind != BootKind::Trial {
         return Ok(());
     }
-    let mut machine = Machine::read_boot(root, Access::Write)?;
+    let mut machine = match Machine::read_boot(root, Access::Write) {
+        Err(e) if !is_counted(root) => return stay(root, &note, &e),
+        machine => machine?,
+    };
     if let Err(why) = verify_root(root, &note, &machine) {
         error!("{why}");
         let verdict = Verdict { phase: Phase::Initramfs, reason: why.to_string(), checks: vec![] };
@@ -50,6 +54,7 @@ pub fn root(root: &Root) -> Result<()> {
                 BootNote::unknown(note.boot_id, why.to_string()).write(root)
             }
             Ok(Ended::Reboot | Ended::NotOnTrial) => reboot::at_once(root),
+            Err(e) if !is_counted(root) => stay(root, &note, &e),
             Err(e) => {
                 error!("{e}; this try is used up");
                 reboot::at_once(root)
@@ -65,6 +70,17 @@ pub fn root(root: &Root) -> Result<()> {
     }
     trial::reach(&mut machine, Phase::SwitchRoot)?;
     trial_units::install(root, config_of_new_root(root).assess.deadline)
+}
+
+/// Whether the loader has counted this boot, so that a reboot is another try at most.
+fn is_counted(root: &Root) -> bool {
+    may_be_trial(&LoaderVars::read(&EfiVars::new(root)), kernel::started_by_kexec(root))
+}
+
+/// Lets a trial go on that cannot be ended: a reboot would lead to the same try, again and again.
+fn stay(root: &Root, note: &BootNote, why: &Error) -> Result<()> {
+    error!("{why}; the boot loader has not counted this try, so the boot continues");
+    BootNote::unknown(note.boot_id.clone(), why.to_string()).write(root)
 }
 
 /// The configuration of the system that the initramfs has mounted.

@@ -9,7 +9,7 @@ use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote, Lock, State};
 use abide_core::update::step::{Effects, Step};
-use abide_core::update::{Machine, other_trial};
+use abide_core::update::{Machine, kernel, other_trial};
 
 use crate::early::early;
 
@@ -31,7 +31,9 @@ pub fn take_over(root: &Root, config: impl FnOnce(&Root) -> BootConfig) -> Resul
         let _lock = Lock::wait(root)?;
         let mut machine = Machine::read_boot(root, Access::Write)?;
         let labels = config.slots.as_ref().map(|labels| (labels.a.as_str(), labels.b.as_str()));
-        machine.slots = Slots::find(root, labels).ok();
+        let slots = Slots::find(root, labels)?;
+        machine.mounted = slots.mounted_at(root, kernel::system_mount(root))?;
+        machine.slots = Some(slots);
         let Some(update) = other_trial::take_over(&machine) else { return Ok(()) };
         info!("{} was put on trial by another tool; Abide assesses it", update.entry);
         machine.perform(&Step::Save(Box::new(State { update: Some(update), ..machine.state() })))?;

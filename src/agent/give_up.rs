@@ -10,7 +10,7 @@ use crate::feed::memory::InstallState;
 pub const MAX_REFUSALS: u32 = 3;
 
 /// Reboots after which an update that the boot loader does not boot is not tried again.
-const MAX_REBOOTS: u32 = 3;
+pub const MAX_REBOOTS: u32 = 3;
 
 /// Why the release is not tried again; `waiting`: the update in the other slot.
 pub fn given_up(

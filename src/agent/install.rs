@@ -3,7 +3,7 @@
 use log::{info, warn};
 
 use crate::agent::context::RunContext;
-use crate::agent::give_up::MAX_REFUSALS;
+use crate::agent::give_up::{MAX_REBOOTS, MAX_REFUSALS};
 use crate::agent::memory::AgentMemory;
 use crate::agent::mode::Mode;
 use crate::agent::notice::Notice;
@@ -16,10 +16,12 @@ use crate::systemd::reboot;
 use crate::update::WholeMachine;
 use crate::update::apply;
 use crate::update::write::{Wanted, write};
+use abide_core::boot::model::choice::choose;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Lock, State};
 use abide_core::update::machine::Machine;
 use abide_core::update::step::{Effects, Step};
+use abide_core::update::trial::ask_for_reboot;
 
 /// Where an image is installed from.
 pub enum InstallFrom<'a> {
@@ -135,13 +137,15 @@ pub fn apply_release(
     Ok(())
 }
 
-/// Reboots into the applied update. The reboot is counted before it is requested, so that the number of reboots is
-/// limited even if the boot loader boots another entry. One that systemd refuses does not count; the next run
-/// requests it again.
+/// Reboots into the applied update. The reboot is counted before it is requested, also on the ESP, so that the number
+/// of reboots is limited even if the boot loader boots another entry and nothing else survives a reboot. One that
+/// systemd refuses does not count for the agent; the next run requests it again.
 ///
 /// # Errors
-/// If the count cannot be saved or the reboot cannot be requested.
+/// [`Error::Refused`] if the update would not boot next, or did not after [`MAX_REBOOTS`]; if the count cannot be saved
+/// or the reboot cannot be requested.
 pub fn reboot(context: RunContext<'_>, state: &mut InstallState) -> Result<()> {
+    prepare_reboot(context)?;
     state.reboots = state.reboots.saturating_add(1);
     state.write(context.root)?;
     info!("rebooting into {}", state.version);
@@ -151,6 +155,26 @@ pub fn reboot(context: RunContext<'_>, state: &mut InstallState) -> Result<()> {
         state.write(context.root)?;
     }
     asked
+}
+
+/// Makes sure that the update boots next, as somebody may have pinned another entry since it was applied, and counts the
+/// reboot on the ESP.
+fn prepare_reboot(context: RunContext<'_>) -> Result<()> {
+    let config = context.config;
+    let _lock = lock(context)?;
+    let mut machine = Machine::open_to_change(context.root, config.slots.as_ref())?;
+    let Some(update) = machine.state().update else { return Ok(()) };
+    let next = choose(&machine.entries, &machine.settings, &machine.quirks);
+    if next.is_none_or(|next| next.entry.id() != update.entry) {
+        apply::apply(&mut machine, config.assess.tries, None)?;
+    }
+    if ask_for_reboot(&mut machine)? > MAX_REBOOTS && context.mode == Mode::Scheduled {
+        return Err(Error::Refused(format!(
+            "the boot loader has not booted {} after {MAX_REBOOTS} reboots; `abide list` shows what boots next",
+            update.version
+        )));
+    }
+    Ok(())
 }
 
 /// Allows another attempt of an image. Its record stays until the image is committed.

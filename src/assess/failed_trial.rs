@@ -15,13 +15,15 @@ use crate::config::Config;
 use crate::events::{Event, EventKind, outcome_scripts, publish, run_bounded};
 use crate::systemd::reboot;
 use crate::systemd::reboot::Manner;
-use abide_core::boot::Access;
+use abide_core::boot::{Access, EfiVars, LoaderVars};
 use abide_core::config::OnFailure;
 use abide_core::error::Result;
 use abide_core::root::Root;
+use abide_core::state::boot_note::boot_id;
 use abide_core::state::{BootNote, Lock, Update, Verdict};
-use abide_core::update::Machine;
+use abide_core::update::finding::blind::may_be_trial;
 use abide_core::update::trial::{Ended, end};
+use abide_core::update::{Machine, kernel};
 
 /// A marker for this boot: the event of its failure was published.
 const PUBLISHED: &str = "/run/abide/failure-told";
@@ -74,10 +76,15 @@ pub(super) fn end_failed_trial(root: &Root, config: &Config, verdict: Verdict, h
     })
 }
 
+/// Whether the loader has counted this boot, so that a reboot is another try at most.
+fn is_counted(root: &Root) -> bool {
+    may_be_trial(&LoaderVars::read(&EfiVars::new(root)), kernel::started_by_kexec(root))
+}
+
 /// Ends this boot for `verdict`, if it is an uncommitted trial; then reboots, unless the model of the loader says that
 /// the same system would boot again. Repeating it only reboots again.
 ///
-/// What cannot be written does not keep the machine from rebooting: the loader has counted this try already. `tell` is
+/// What cannot be written does not keep the machine from rebooting if the loader has counted this try. `tell` is
 /// called before the reboot, once all else is done.
 fn end_boot(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOnce(&Update)) -> Result<()> {
     let ended = Lock::wait(root).and_then(|_lock| {
@@ -102,9 +109,14 @@ fn end_boot(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOnce(&Up
             }
             BootNote::unknown(boot_id, why.to_string()).write(root)
         }
-        Err(e) => {
+        Err(e) if is_counted(root) => {
             error!("{e}; this try is used up");
             reboot::request(root, Manner::Forced)
+        }
+        // A reboot would lead to the same try, again and again.
+        Err(e) => {
+            error!("{e}; the boot loader has not counted this try, so the system keeps running");
+            BootNote::unknown(boot_id(root), e.to_string()).write(root)
         }
     }
 }

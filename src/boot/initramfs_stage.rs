@@ -5,7 +5,7 @@ use abide_core::root::Root;
 use abide_core::state::{BootNote, run_file};
 
 /// Exists where the note of this boot was not made in the initramfs.
-const LATE: &str = "/run/abide/late";
+pub const LATE: &str = "/run/abide/late";
 
 /// Notes that what this boot is was found out after the initramfs.
 ///

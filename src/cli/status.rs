@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::health;
 use crate::update::status::{FeedStatus, SlotStatus, Status, UpdateStatus};
+use abide_core::boot::model::name::EntryName;
 use abide_core::error::{OrError, Result};
 use abide_core::state::{BootKind, Failure, Phase};
 
@@ -164,11 +165,18 @@ fn advice(status: &Status) -> Option<String> {
     }
 }
 
+/// Whether the entry at this path has tries left.
+fn has_tries(path: &str) -> bool {
+    let file = path.rsplit('/').next().and_then(EntryName::parse);
+    file.and_then(|name| name.counter()).is_some_and(|counter| counter.left > 0)
+}
+
 fn beside(slot: &SlotStatus) -> &'static str {
     match (slot.state, &slot.entry) {
         ("updating", None) => "written, not bootable yet",
         ("updating", Some(_)) => "boots next, on trial",
         (_, Some(_)) if slot.good => "good, available for rollback",
+        (_, Some(file)) if has_tries(file) => "on trial, begun by another tool",
         (_, Some(_)) => "failed, does not boot",
         (_, None) => "empty",
     }

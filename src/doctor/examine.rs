@@ -66,8 +66,10 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
         }
         Err(e) => found.push(slots::none(&e)),
     }
-    if let Err(e) = running {
-        found.push(running_entry::unknown(&e));
+    match (running, machine.finding().contradiction()) {
+        (Err(e), _) => found.push(running_entry::unknown(&e)),
+        (Ok(_), Some(contradiction)) => found.push(running_entry::contradiction(contradiction)),
+        (Ok(_), None) => {}
     }
     found
 }

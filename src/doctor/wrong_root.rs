@@ -5,10 +5,11 @@ use abide_core::boot::Entry;
 use abide_core::boot::model::entry::EntryState;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::state::{Stage, State};
+use abide_core::update::renames::is_kept;
 
 pub(super) fn look(entries: &[Entry], slots: &Slots, state: &State, image: Option<&str>) -> Vec<Finding> {
     let bootable: Vec<&Entry> =
-        entries.iter().filter(|e| e.state() != EntryState::Bad || state.is_known_good(&e.id())).collect();
+        entries.iter().filter(|e| e.state() != EntryState::Bad || is_kept(state, e)).collect();
     let mut found: Vec<Finding> = bootable.iter().filter_map(|e| nowhere(e, slots, image)).collect();
     found.extend(SlotName::ALL.into_iter().filter_map(|slot| shared(&bootable, slots, slot)));
     found.extend(not_its_own(entries, state));

@@ -16,7 +16,7 @@ use abide_core::update::step::{STAGED_UKI, Step, perform_all};
 use crate::update::refusal::refuse_failed;
 use crate::update::staged;
 use crate::update::switch::{
-    Loader, Switch, demote, free_stem, plan_switch, refuse_uncounted, remember_running,
+    Loader, Switch, demote, free_stem, is_taken, plan_switch, refuse_uncounted, remember_running,
 };
 
 /// The result of `apply`.
@@ -61,7 +61,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
         }
         None => {
             staged::verify(machine, update, STAGED_UKI)?;
-            let stem = free_stem(&update.image_id, &update.version, |stem| running.id() == entry_id(stem))?;
+            let stem = free_stem(&update.image_id, &update.version, |stem| is_taken(stem, &running))?;
             staged::entries(machine, &stem)?
         }
     };
@@ -102,10 +102,6 @@ fn warn_of_two_sectors(machine: &Machine, new: &Entry) {
             "{dir} on the ESP has too many or too long names for a rename in one write; remove files that are not needed"
         );
     }
-}
-
-fn entry_id(stem: &str) -> String {
-    format!("{stem}.efi").to_lowercase()
 }
 
 /// The update that can be applied.

@@ -1,4 +1,4 @@
-//! `cancel`: takes an update back before it was booted.
+//! `cancel`: takes an update back that does not run.
 
 use log::info;
 
@@ -7,25 +7,25 @@ use abide_core::boot::{Counter, Entry};
 use abide_core::error::{Error, Result};
 use abide_core::state::{Stage, State, Update};
 use abide_core::update::machine::Machine;
-use abide_core::update::renames::{find, rename, restore};
+use abide_core::update::renames::{rename, restore};
 use abide_core::update::step::{STAGED_UKI, Step, entries_after, perform_all};
 
 use crate::update::WholeMachine;
 use crate::update::switch::{Loader, refuse_unless_next};
 
-/// Takes back the update that is staged, or applied and not booted yet: its entry goes, and the running system boots
+/// Takes back the update that is staged, applied, or on trial and skipped by the loader in this boot: its entry goes, and the running system boots
 /// next. Returns its version. A system that was put on trial again by `abide rollback` keeps its entry and its slot.
 ///
 /// Variables that `apply` cleared are not set again, and what still pins the other system is cleared. The slot of an image that was taken back holds nothing that
 /// boots.
 ///
 /// # Errors
-/// [`Error::Nothing`] if no update waits for its first boot; [`Error::Refused`] if the running system is on trial or
+/// [`Error::Nothing`] if no update waits for a boot; [`Error::Refused`] if the running system is on trial or
 /// unknown, or would not boot next; [`Error::Boot`] if the ESP cannot be changed.
 pub fn cancel(machine: &mut Machine) -> Result<String> {
     machine.refuse_on_trial()?;
     let state = machine.state();
-    let update = waiting(&state, &machine.entries)?;
+    let update = waiting(&state)?;
     let running = machine.running_entry()?;
     let mut steps = plan(machine, &state, update, &running)?;
     let after = entries_after(&machine.entries, &steps);
@@ -46,8 +46,8 @@ pub fn cancel(machine: &mut Machine) -> Result<String> {
     Ok(update.version.clone())
 }
 
-/// The update that waits for its first boot.
-fn waiting<'s>(state: &'s State, entries: &[Entry]) -> Result<&'s Update> {
+/// The update that waits for a boot.
+fn waiting(state: &State) -> Result<&Update> {
     let nothing = |why: String| Err(Error::Nothing(format!("{why}; nothing to cancel")));
     let Some(update) = state.update.as_ref().filter(|u| u.stage != Stage::Committed) else {
         return nothing("no update is staged or applied".into());
@@ -55,23 +55,17 @@ fn waiting<'s>(state: &'s State, entries: &[Entry]) -> Result<&'s Update> {
     let version = &update.version;
     match update.stage {
         Stage::Writing | Stage::Staged => Ok(update),
-        Stage::Applied if is_untouched(update, entries) => Ok(update),
-        Stage::Failed => nothing(format!("{version} has already failed")),
-        _ => nothing(format!("{version} has already booted; `abide rollback` ends a trial")),
+        // The running system is a committed one: the loader skipped a trial that was begun.
+        Stage::Applied | Stage::Testing if update.verdict.is_none() => Ok(update),
+        _ => nothing(format!("{version} has already failed")),
     }
-}
-
-/// Whether the loader has not started the update's entry yet.
-fn is_untouched(update: &Update, entries: &[Entry]) -> bool {
-    let done = find(entries, &update.entry).and_then(|entry| entry.name.counter()).map_or(0, |c| c.done);
-    done == 0 && update.boots.is_empty()
 }
 
 /// The steps, in an order that is safe to be interrupted after each: the running entry first gets its place back, and
 /// the state is last, so that a `cancel` that was cut off can be repeated.
 fn plan(machine: &Machine, state: &State, update: &Update, running: &Entry) -> Result<Vec<Step>> {
     let mut steps = restore(update, &machine.entries);
-    let names = machine.entries.iter().filter(|e| e.id() == update.entry && update.stage == Stage::Applied);
+    let names = machine.entries.iter().filter(|e| e.id() == update.entry && update.stage >= Stage::Applied);
     for entry in names {
         if update.uki.is_some() {
             steps.push(Step::Remove { partition: entry.partition, file: entry.path() });

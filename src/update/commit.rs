@@ -12,6 +12,7 @@ use abide_core::update::outcome::committed_state;
 use abide_core::update::renames::{find, rename};
 use abide_core::update::step::{Effects, Step, entries_after, perform_all};
 
+use crate::update::staged;
 use crate::update::switch::{Loader, refuse_unless_next};
 
 /// Commits the system on trial: its entry loses the counter, and the state records it.
@@ -30,6 +31,7 @@ pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<Strin
         return Ok(version);
     }
     let update = on_trial(&state, machine)?;
+    refuse_twin(machine, update)?;
     // An entry that was pinned during the trial would boot another system next.
     let mut steps = machine.pins_to_clear();
     let settings = machine.settings_for_trial();
@@ -52,6 +54,23 @@ fn already_committed(state: &State, machine: &Machine) -> Option<String> {
     let was_trial = machine.note.as_ref().is_some_and(|note| note.kind == BootKind::Trial);
     let update = state.update.as_ref().filter(|u| was_trial && u.stage == Stage::Committed)?;
     machine.runs(update).then(|| update.version.clone())
+}
+
+/// Refuses if another file has the plain name that the running entry would get: the loader would boot that one. After a
+/// rename that was cut off both names lead to one file.
+fn refuse_twin(machine: &Machine, update: &Update) -> Result<()> {
+    let is_counted = machine.booted_entry().is_some_and(|entry| entry.name.counter().is_some());
+    let plain = find(&machine.entries, &update.entry).filter(|entry| entry.name.counter().is_none());
+    match plain {
+        Some(twin) if is_counted && update.uki.is_some() => staged::verify(machine, update, &twin.path())
+            .map_err(|_| {
+                Error::Refused(format!(
+                    "{} is another file than the update, and would boot in its place; remove it",
+                    twin.path()
+                ))
+            }),
+        _ => Ok(()),
+    }
 }
 
 fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {

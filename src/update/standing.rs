@@ -3,6 +3,7 @@
 use abide_core::boot::Entry;
 use abide_core::disk::SlotName;
 use abide_core::state::State;
+use abide_core::update::renames::is_kept;
 
 use crate::update::refusal::failure_of;
 
@@ -23,7 +24,7 @@ pub enum Standing {
 #[must_use]
 pub fn standing(state: &State, entry: &Entry, slot: SlotName) -> Standing {
     let id = entry.id();
-    if entry.name.counter().is_some() && !state.is_known_good(&id) {
+    if entry.name.counter().is_some() && !is_kept(state, entry) {
         return Standing::NeverKept;
     }
     let installed = state.installed(slot).filter(|i| i.entry == id);

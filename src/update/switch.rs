@@ -5,6 +5,7 @@ use log::warn;
 use crate::boot::names::untried;
 use crate::boot::simulation::boot;
 use abide_core::boot::model::choice::{Settings, choose};
+use abide_core::boot::model::name::EntryName;
 use abide_core::boot::{Entry, LoaderVars, Quirks};
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
@@ -152,6 +153,20 @@ pub fn remember_running(state: &State, slot: SlotName, running: &Entry) -> State
         );
     }
     next
+}
+
+/// The id of the UKI with this stem.
+#[must_use]
+pub fn entry_id(stem: &str) -> String {
+    format!("{stem}.efi").to_lowercase()
+}
+
+/// Whether the running system has the entry, or is started through the file, of this stem.
+#[must_use]
+pub fn is_taken(stem: &str, running: &Entry) -> bool {
+    let starts = running.starts.as_deref().and_then(|file| file.rsplit('/').next());
+    let starts = starts.and_then(EntryName::parse).map(|name| name.id());
+    running.id() == entry_id(stem) || starts == Some(entry_id(stem))
 }
 
 /// The stem of a new entry's file name: `<image>_<version>`, with `_2`, `_3`, …

@@ -1,7 +1,5 @@
 //! A machine with its slots: what the initramfs does not have, and what is asked of a system that runs.
 
-use log::debug;
-
 use abide_core::boot::model::order::order;
 use abide_core::boot::{Access, Entry};
 use abide_core::config::SlotLabels;
@@ -11,9 +9,8 @@ use abide_core::root::Root;
 use abide_core::update::finding::{Boot, Finding, Identity};
 use abide_core::update::guard::Guard;
 use abide_core::update::machine::Machine;
-use abide_core::update::overrides::Override;
 use abide_core::update::reconcile::Evidence;
-use abide_core::update::step::{Step, perform_all};
+use abide_core::update::step::perform_all;
 
 use crate::disk::mounted_root;
 
@@ -61,16 +58,16 @@ pub trait WholeMachine: Sized {
     /// # Errors
     /// [`Error::Refused`], on a trial with EVE's words for it, else with the contradiction and what to do.
     fn refuse_on_trial(&self) -> Result<()>;
-
-    /// The steps that delete everything that overrides the counters.
-    fn overrides_to_clear(&self) -> Vec<Step>;
 }
 
 impl WholeMachine for Machine {
     fn read(root: &Root, labels: Option<&SlotLabels>, access: Access) -> Result<Self> {
         let mut machine = Self::read_boot(root, access)?;
         let labels = labels.map(|s| (s.a.as_str(), s.b.as_str()));
-        machine.slots = Slots::find(root, labels).inspect_err(|e| debug!("{e}")).ok();
+        match Slots::find(root, labels) {
+            Ok(slots) => machine.slots = Some(slots),
+            Err(e) => machine.no_slots = Some(e.to_string()),
+        }
         if let Some(slots) = &machine.slots {
             machine.mounted = mounted_root::slot(root, slots)?;
         }
@@ -105,11 +102,8 @@ impl WholeMachine for Machine {
 
     fn slots(&self) -> Result<&Slots> {
         self.slots.as_ref().ok_or_else(|| {
-            Error::Failed(
-                "there are no two slots here; label the root partitions rootfs_a and rootfs_b, \
-                 or name them under [slots] in the configuration"
-                    .into(),
-            )
+            let why = self.no_slots.as_deref().unwrap_or("there are no two slots here");
+            Error::Failed(why.to_owned())
         })
     }
 
@@ -140,9 +134,5 @@ impl WholeMachine for Machine {
                 Err(Error::Refused(format!("the running system is not known to be good: {contradiction}")))
             }
         }
-    }
-
-    fn overrides_to_clear(&self) -> Vec<Step> {
-        Override::set_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
     }
 }

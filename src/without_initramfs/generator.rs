@@ -1,11 +1,12 @@
 //! The generator (systemd.generator(7)): brings the units of a trial into a boot that may be one and of
-//! which the initramfs has left no note. On every other boot it looks at two files and ends.
+//! which the initramfs has left no note. On every other boot it looks at a few files and ends.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::boot::initramfs_stage::LATE;
 use abide_core::config::BootConfig;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
@@ -18,8 +19,6 @@ pub const NAME: &str = "abide-generator";
 /// Makes the finding before the units of a trial start.
 const FINDING: &str = "abide-find.service";
 
-/// Exists in an initramfs, whose systemd runs generators, too.
-const INITRD_RELEASE: &str = "/etc/initrd-release";
 /// Exists where the firmware is EFI, with or without variables at run time.
 const EFI: &str = "/sys/firmware/efi";
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
@@ -44,7 +43,11 @@ pub fn run(root: &Root, arguments: &[OsString]) -> Result<()> {
 /// Whether this boot may be a trial of which nothing is known yet.
 fn is_needed(root: &Root) -> bool {
     let is_there = |path: &str| root.path(path).exists();
-    if is_there(NOTE) || is_there(INITRD_RELEASE) || !is_there(EFI) {
+    if is_there(LATE) {
+        // systemd runs generators again when it reloads, and drops what they did not make anew.
+        return true;
+    }
+    if is_there(NOTE) || root.is_initramfs() || !is_there(EFI) {
         return false;
     }
     let variables = root.path(VARIABLES);

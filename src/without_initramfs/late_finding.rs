@@ -5,7 +5,7 @@ use std::time::Duration;
 use log::{info, warn};
 
 use crate::boot::initramfs_stage;
-use crate::systemd::Manager;
+use crate::systemd::{self, Manager};
 use abide_core::config::BootConfig;
 use abide_core::error::Result;
 use abide_core::root::Root;
@@ -18,6 +18,9 @@ const ESP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often systemd feeds the watchdog at least.
 const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Assesses a committed system.
+const EVERY_BOOT: &str = "abide-every-boot.service";
 
 const MANAGER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,19 +39,33 @@ pub fn find_out(root: &Root) -> Result<()> {
     }
     initramfs_stage::mark_late(root)?;
     blind::mark(root)?;
+    if blind::may_be_trial_only(root) {
+        // Its deadline runs even if the rest fails or hangs.
+        BootNote::suspect(root)?;
+    }
     esp::wait(root, ESP_PATIENCE);
     initrd::run(root, Part::Early)?;
     if let Err(e) = other_trial::take_over(root, |root| BootConfig::load(root).unwrap_or_default()) {
         warn!("{e}; the trial of another tool is not assessed");
     }
-    match BootNote::read(root).map(|note| note.kind) {
-        Some(BootKind::Trial) => {
+    let Some(note) = BootNote::read(root) else {
+        if blind::may_be_trial_only(root) {
             feed_watchdog(root);
-            info!("the initramfs did not detect this trial; its assessment starts now");
+            return blind::end(root);
         }
-        Some(_) => {}
-        None if blind::may_be_trial_only(root) => blind::end(root)?,
-        None => warn!("cannot determine whether this boot is a trial"),
+        warn!("cannot determine whether this boot is a trial");
+        return Ok(());
+    };
+    if note.kind != BootKind::Committed || note.counted {
+        // It may have been started on the way.
+        feed_watchdog(root);
+    }
+    if note.kind == BootKind::Trial {
+        info!("the initramfs did not detect this trial; its assessment starts now");
+    }
+    if note.counted {
+        // It gets its tries back after its checks; in the initramfs the stage brings that unit in.
+        systemd::start(root, EVERY_BOOT);
     }
     Ok(())
 }

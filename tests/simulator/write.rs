@@ -87,7 +87,7 @@ pub fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<WritePlan> 
         entries: &machine.entries,
         slots: &slots(),
         running: beside.slot.other(),
-        running_entry: &beside.running.id(),
+        running_entry: &beside.running,
         space: EspSpace::of(machine.dirs.esp.as_ref())?,
         image_id: None,
         no_panic: abide::config::OnMissing::Warn,

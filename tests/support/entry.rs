@@ -16,6 +16,8 @@ pub fn uki(file: &str, version: &str) -> Entry {
         options: None,
         profile: 0,
         profile_id: None,
+        image_version: None,
+        starts: None,
         read_only: false,
     }
 }

@@ -110,6 +110,14 @@ impl BootNote {
         run_file::write(root, NOTE, &text)
     }
 
+    /// Leaves only the marker of a trial: this boot may be one, and nothing tells more.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Failed`] if `/run/abide` cannot be written.
+    pub fn suspect(root: &Root) -> Result<()> {
+        Self { kind: BootKind::Trial, ..Self::committed(String::new(), String::new()) }.mark(root)
+    }
+
     /// Removes the note, so that what this boot is can be found out anew.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::state::Update;
 
 use crate::update::finding::{Identity, Kind, Witnesses};
+use crate::update::renames::is_kept;
 use crate::update::step::Step;
 
 /// Judges changes by the witnesses of this moment.
@@ -50,7 +51,7 @@ impl<'w, 'a> Guard<'w, 'a> {
     /// As [`Guard::certain`].
     pub fn good(&self) -> Result<&'a Entry> {
         let entry = self.certain()?;
-        if entry.name.counter().is_none() || self.witnesses.state.is_known_good(&entry.id()) {
+        if entry.name.counter().is_none() || is_kept(self.witnesses.state, entry) {
             return Ok(entry);
         }
         Err(refused(&format!("the running system is not known to be good: {} has a counter", entry.name)))
@@ -87,7 +88,14 @@ impl<'w, 'a> Guard<'w, 'a> {
                 entry.path()
             )));
         }
-        Ok(())
+        match self.find(|other| other.starts_file_of(entry)) {
+            Some(other) => Err(refused(&format!(
+                "{} is started by {}; remove that entry first, if it is not needed",
+                entry.path(),
+                other.path()
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn rename(&self, entry: &Entry, to: Option<Counter>) -> Result<()> {
@@ -108,7 +116,7 @@ impl<'w, 'a> Guard<'w, 'a> {
         let (state, id) = (self.witnesses.state, entry.id());
         let is_counted = state.update.as_ref().is_some_and(|u| u.is_counted() && u.entry == id);
         let is_untried = counter.done == 0;
-        state.is_known_good(&id) && (counter.left == 0 || is_untried || is_counted)
+        is_kept(state, entry) && (counter.left == 0 || is_untried || is_counted)
     }
 
     /// Whether this is the entry of the system before the update.

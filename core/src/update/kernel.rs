@@ -16,8 +16,6 @@ const CHOSEN: &str = "/proc/device-tree/chosen";
 /// Left there by `kexec_file_load` (`drivers/of/kexec.c`); by the older system call it is not.
 const BOOTED_FROM_KEXEC: &str = "linux,booted-from-kexec";
 
-/// Exists in an initramfs, whose own os-release is not the system's.
-const INITRD_RELEASE: &str = "/etc/initrd-release";
 /// Where the initramfs mounts the root.
 pub const SYSROOT: &str = "/sysroot";
 
@@ -37,17 +35,17 @@ pub fn started_by_kexec(root: &Root) -> Option<bool> {
     root.path(CHOSEN).join(BOOTED_FROM_KEXEC).exists().then_some(true)
 }
 
-/// Whether this runs in an initramfs.
+/// Where the system is mounted that runs, or that the initramfs has mounted.
 #[must_use]
-pub fn is_in_initramfs(root: &Root) -> bool {
-    root.path(INITRD_RELEASE).exists()
+pub fn system_mount(root: &Root) -> &'static str {
+    if root.is_initramfs() { SYSROOT } else { "/" }
 }
 
 /// The version of the system that runs, or that the initramfs has mounted, as its os-release states it: by the rule by
 /// which the loader takes an entry's version from a UKI, so that the two can be compared.
 #[must_use]
 pub fn running_version(root: &Root) -> Option<String> {
-    let system = if is_in_initramfs(root) { Root::at(root.path(SYSROOT)) } else { root.clone() };
+    let system = if root.is_initramfs() { Root::at(root.path(SYSROOT)) } else { root.clone() };
     os_release(&system)?.entry_version().map(str::to_owned)
 }
 

@@ -6,6 +6,7 @@ use crate::boot::esp::entries;
 use crate::boot::esp::safe_rename;
 use crate::boot::model::choice::{Settings, choose};
 use crate::boot::model::entry::UKI_DIR;
+use crate::boot::model::entry::{EntryKind, Starts};
 use crate::boot::model::name::{EntryName, fold_id};
 use crate::boot::{Access, BootDirs, BootPartition, EfiVars, Entry, LoaderVars, Quirks};
 use crate::disk::{RootArg, SlotName, Slots};
@@ -44,6 +45,8 @@ pub struct Machine {
     pub note: Option<BootNote>,
     /// The slots; none where the disk does not show them.
     pub slots: Option<Slots>,
+    /// Why there are no slots, for whoever has looked for them.
+    pub no_slots: Option<String>,
     /// The slot that the root is mounted from, where the mount tells.
     pub mounted: Option<SlotName>,
     /// Whether another kernel has started this one, where that is known.
@@ -126,6 +129,7 @@ impl Machine {
             note: note.filter(|note| note.boot_id == boot_id),
             boot_id,
             slots,
+            no_slots: None,
             mounted,
             kexec,
             version,
@@ -150,6 +154,7 @@ impl Machine {
             kernel: self.kernel.as_ref(),
             mounted: self.mounted,
             selected: self.selected.as_deref(),
+            counted: self.vars.boot_count_path.as_deref().filter(|_| self.kexec != Some(true)),
             kexec: self.kexec,
             version: self.version.as_deref(),
             entries: &self.entries,
@@ -204,16 +209,28 @@ impl Machine {
     ) -> std::result::Result<(), Contradiction> {
         let seen = match choose(entries, settings, &self.quirks) {
             None => "the boot loader would find no entry at all".to_owned(),
+            Some(next) if !self.is_this_system(&next.entry) && is_system(&next.entry) => return Ok(()),
             Some(next) => {
-                let is_same = self.booted_entry().is_some_and(|entry| entry.id() == next.entry.id());
                 let is_counted = next.entry.name.counter().is_some_and(|counter| counter.left > 0);
-                if !is_same || is_counted && self.vars.boot_counting() != Some(false) {
+                let is_same = self.booted_entry().is_some_and(|entry| entry.id() == next.entry.id());
+                if is_same && is_counted && self.vars.boot_counting() != Some(false) {
                     return Ok(());
                 }
-                format!("the boot loader would boot {} again: {}", next.entry.id(), next.because)
+                let what =
+                    if is_system(&next.entry) { " again" } else { ", which is no system to fall back to" };
+                format!("the boot loader would boot {}{what}: {}", next.entry.id(), next.because)
             }
         };
         Err(Contradiction::new(Kind::NowhereElse, seen))
+    }
+
+    /// Whether an entry boots the root that runs, under whatever name.
+    fn is_this_system(&self, entry: &Entry) -> bool {
+        let witnesses = self.witnesses();
+        let is_root =
+            |kernel| Witnesses::root_of(entry).is_some_and(|root| witnesses.is_same_root(&root, kernel));
+        witnesses.kernel.is_some_and(is_root)
+            || self.booted_entry().is_some_and(|booted| booted.name.id() == entry.name.id())
     }
 
     /// Whether this boot came from the entry of `update`.
@@ -241,10 +258,7 @@ impl Machine {
     /// The entry that the running system was started from, where the witnesses agree on it.
     #[must_use]
     pub fn booted_entry(&self) -> Option<&Entry> {
-        let entry = Identity::of(&self.witnesses()).entry?;
-        // Of two names the loader says which it counted.
-        let counted = |e: &&Entry| e.id() == entry.id() && Some(e.path()) == self.vars.boot_count_path;
-        self.entries.iter().find(counted).or(Some(entry))
+        Identity::of(&self.witnesses()).entry
     }
 
     /// The loader's settings once the variables that Abide clears are gone.
@@ -259,6 +273,12 @@ impl Machine {
         Override::pins_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
     }
 
+    /// The steps that delete everything that overrides the counters.
+    #[must_use]
+    pub fn overrides_to_clear(&self) -> Vec<Step> {
+        Override::set_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
+    }
+
     fn reread(&mut self) -> Result<()> {
         self.entries = self.dirs.entries(&self.quirks)?;
         Ok(())
@@ -267,6 +287,11 @@ impl Machine {
     fn entry_at(&self, partition: BootPartition, path: &str) -> Option<&Entry> {
         self.entries.iter().find(|e| e.partition == partition && e.path() == path)
     }
+}
+
+/// Whether an entry boots a system, and not a tool such as memtest.
+fn is_system(entry: &Entry) -> bool {
+    entry.kind != EntryKind::Conf(Starts::Efi) || Witnesses::root_of(entry).is_some()
 }
 
 impl Effects for Machine {

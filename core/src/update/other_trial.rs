@@ -5,7 +5,7 @@ use crate::boot::model::choice::choose;
 use crate::disk::RootArg;
 use crate::state::{Previous, Update};
 
-use crate::update::finding::Kind;
+use crate::update::finding::{Kind, Witnesses};
 use crate::update::machine::Machine;
 use crate::update::record;
 use crate::update::renames::rename;
@@ -23,7 +23,11 @@ pub fn take_over(machine: &Machine) -> Option<Update> {
     let used_up = rename(&entry, entry.name.with_counter(Some(Counter { left: 0, done })).file());
     let after = entries_after(&machine.entries, &[used_up]);
     let next = choose(&after, &machine.settings_for_trial(), &machine.quirks)?.entry;
-    let is_good = next.name.counter().is_none() && next.id() != entry.id();
+    let is_good = next.name.counter().is_none()
+        && Witnesses::root_of(&next).is_some_and(|root| {
+            let witnesses = machine.witnesses();
+            witnesses.slot_of(&root) == Some(slot.other())
+        });
     is_good.then(|| {
         let previous =
             Previous { slot: slot.other(), entry: next.id(), version: next.version.clone(), demoted: false };

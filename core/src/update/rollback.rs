@@ -32,10 +32,10 @@ pub fn give_up(machine: &mut Machine, verdict: Option<Verdict>) -> Result<Option
     Ok(Some(update.version.clone()))
 }
 
-/// A default that somebody pinned in mid-trial would boot what was just given up. What cannot be
+/// What somebody pinned in mid-trial, for one boot or for all, would boot what was just given up. What cannot be
 /// cleared does not undo the rest; the initramfs stage meets it again.
 fn unpin(machine: &mut Machine) {
-    for step in machine.pins_to_clear() {
+    for step in machine.overrides_to_clear() {
         if let Err(e) = machine.perform(&step) {
             warn!("{e}");
         }

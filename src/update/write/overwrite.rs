@@ -1,7 +1,7 @@
 //! Whether a slot may be overwritten: judged by all witnesses, and again right before its first byte is.
 
 use abide_core::boot::Entry;
-use abide_core::boot::model::entry::EntryKind;
+use abide_core::boot::model::entry::{EntryKind, Starts};
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::update::finding::{Identity, Witnesses};
@@ -39,7 +39,9 @@ pub fn refuse_to_overwrite_now(witnesses: &Witnesses<'_>, target: SlotName) -> R
     refuse_to_overwrite(witnesses, target)?;
     let running = Guard::new(witnesses).good()?;
     let may_boot_it = |entry: &&Entry| {
-        let is_sibling = entry.kind == EntryKind::Uki && entry.sort_key == running.sort_key;
+        // Not a tool such as memtest, which has no root either.
+        let is_linux = entry.kind != EntryKind::Conf(Starts::Efi);
+        let is_sibling = is_linux && entry.sort_key == running.sort_key;
         is_sibling && entry.id() != running.id() && Witnesses::root_of(entry).is_none()
     };
     if let Some(entry) = witnesses.entries.iter().find(may_boot_it) {

@@ -5,7 +5,7 @@ use crate::boot::names::entry_name;
 use crate::config::OnMissing;
 use crate::disk::verity;
 use crate::update::refusal::refuse_failed;
-use crate::update::switch::free_stem;
+use crate::update::switch::{entry_id, free_stem, is_taken};
 use crate::update::write::esp_space::{EspSpace, SPARE};
 use crate::update::write::open_image::ImageSummary;
 use crate::update::write::partitions;
@@ -35,8 +35,8 @@ pub struct PlanInput<'a> {
     pub slots: &'a Slots,
     /// The slot that runs.
     pub running: SlotName,
-    /// Id of the entry of the running system.
-    pub running_entry: &'a str,
+    /// The entry of the running system.
+    pub running_entry: &'a Entry,
     /// The space on the ESP.
     pub space: EspSpace,
     /// The only accepted image, by `IMAGE_ID` or `ID`; `None`: any.
@@ -142,16 +142,19 @@ impl PlanInput<'_> {
             self.state.installed(target).map(|installed| installed.entry.clone()),
             self.state.update.as_ref().filter(|u| u.slot == target).map(|u| u.entry.clone()),
         ];
-        let id_of = |stem: &str| format!("{stem}.efi").to_lowercase();
-        let new = id_of(&free_stem(image_id, version, |stem| id_of(stem) == self.running_entry)?);
+        let new = entry_id(&free_stem(image_id, version, |stem| is_taken(stem, self.running_entry))?);
+        let running = self.running_entry.id();
         let is_removed = |entry: &&Entry| {
             let id = entry.id();
             let boots_target =
                 entry.options.as_deref().and_then(|o| self.slots.of_cmdline(o)) == Some(target);
-            id != self.running_entry
-                && (boots_target || id == new || known.iter().flatten().any(|k| *k == id))
+            id != running && (boots_target || id == new || known.iter().flatten().any(|k| *k == id))
         };
-        Ok(self.entries.iter().filter(is_removed).collect())
+        let (mut first, then): (Vec<&Entry>, Vec<&Entry>) =
+            self.entries.iter().filter(is_removed).partition(|entry| entry.starts.is_some());
+        // A file goes after the entries that start it.
+        first.extend(then);
+        Ok(first)
     }
 
     fn check_space(&self, removed: &[&Entry]) -> Result<()> {
@@ -175,7 +178,7 @@ impl PlanInput<'_> {
         // If the running entry was demoted for another system, it gets its plain name back before that
         // system's entry is removed: one of the two must always be bootable and good.
         let mut steps: Vec<Step> =
-            find(self.entries, self.running_entry).and_then(keep).into_iter().collect();
+            find(self.entries, &self.running_entry.id()).and_then(keep).into_iter().collect();
         steps.extend(removed.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }));
         let mut state = self.state.clone();
         state.set_installed(update.slot, None);

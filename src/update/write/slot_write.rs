@@ -12,6 +12,7 @@ use crate::update::refusal::refuse_failed;
 use crate::update::write::esp_space::EspSpace;
 use crate::update::write::open::{Opened, Opening};
 use crate::update::write::open_image::OpenImage;
+use crate::update::write::overwrite::refuse_to_overwrite_now;
 use crate::update::write::partitions::PartitionPlan;
 use crate::update::write::plan::{PlanInput, WritePlan};
 use crate::update::write::staging::{begin, end};
@@ -20,7 +21,9 @@ use abide_core::boot::Entry;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::{Area, SlotName};
 use abide_core::error::{Error, Result};
+use abide_core::update::finding::Witnesses;
 use abide_core::update::machine::Machine;
+use abide_core::update::step::entries_after;
 
 /// How much of the slot is written, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +93,7 @@ pub fn write(
             plan.update.version
         )));
     }
+    refuse_to_overwrite_after(machine, &plan)?;
     for warning in &plan.warnings {
         warn!("{}: {warning}", image.name());
     }
@@ -120,6 +124,12 @@ pub fn write(
     Ok(Written { version: plan.update.version, slot, digest, totals })
 }
 
+/// Refuses before anything is changed what would be refused once the slot is unbootable.
+fn refuse_to_overwrite_after(machine: &Machine, plan: &WritePlan) -> Result<()> {
+    let entries = entries_after(&machine.entries, &plan.clear);
+    refuse_to_overwrite_now(&Witnesses { entries: &entries, ..machine.witnesses() }, plan.update.slot)
+}
+
 /// The image that the running system is a version of, if its entry names it.
 fn image_id_of(running: &Entry) -> Option<String> {
     running.sort_key.clone().filter(|_| running.kind == EntryKind::Uki)
@@ -143,7 +153,7 @@ fn plan(
         entries: &machine.entries,
         slots: machine.slots()?,
         running: machine.running_slot()?,
-        running_entry: &running.id(),
+        running_entry: running,
         space: EspSpace::of(machine.dirs.esp.as_ref())?,
         image_id,
         no_panic: config.write.no_panic,

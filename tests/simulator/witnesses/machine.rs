@@ -93,6 +93,7 @@ impl View {
             kernel: kernel.as_ref(),
             mounted: self.mounted,
             selected: self.vars.selected.as_deref(),
+            counted: self.vars.boot_count_path.as_deref().filter(|_| self.kexec != Some(true)),
             kexec: self.kexec,
             version: self.release.as_deref(),
             entries: &disk.entries,

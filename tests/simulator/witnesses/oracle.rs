@@ -160,8 +160,16 @@ pub fn judge_consent(situation: &Situation, lets_others: bool) -> Result<(), Str
     if lets_others && !is_consistent(situation) {
         return Err("the system's blesser may bless although the witnesses disagree".into());
     }
-    let is_anothers =
-        situation.memo == Memo::Lost && is_counted && is_consistent(situation) && situation.rooted;
+    // The path that the blesser follows is that of an older boot.
+    let is_kexec = situation.kexec == Some(true);
+    if lets_others && is_kexec {
+        return Err("the system's blesser may bless after a kexec".into());
+    }
+    let is_anothers = !is_kexec
+        && situation.memo == Memo::Lost
+        && is_counted
+        && is_consistent(situation)
+        && situation.rooted;
     if is_anothers && is_told(situation) && !situation.began_as_trial() && !lets_others {
         return Err("nobody may bless the trial of another tool".into());
     }

@@ -470,7 +470,7 @@ pub static ROWS: &[Row] = &[
         start: Trial,
         settings: "",
         story: witnesses::fallback_is_removed,
-        end: End::NowhereElse("no other system would boot"),
+        end: End::NowhereElse("the boot loader would boot edge_3.0.efi again"),
     },
     Row {
         name: "inhibited",

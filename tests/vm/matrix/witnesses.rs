@@ -5,7 +5,7 @@ use std::process::Command;
 
 use abide_qemu::{Hardware, Machine, paths};
 
-use super::stories::{ON_ESP, reboots_and_commits};
+use super::stories::{ON_ESP, commits, reboots_and_commits};
 use crate::support::edge::{Edge, disk, first_boot, hardware};
 use crate::support::snapshots::{NEW, OLD};
 
@@ -100,7 +100,8 @@ fn second_disk(machine: &Machine, change: impl FnOnce(&Path)) -> Hardware {
     paths::run(Command::new("cp").arg("--sparse=always").arg(disk(OLD)).arg(&second)).unwrap();
     change(&second);
     let drive = format!("if=none,id=second,format=raw,cache=unsafe,file={}", second.display());
-    let words = ["-drive", &drive, "-device", "ahci,id=ahci,addr=0x1d", "-device", "ide-hd,drive=second,bus=ahci.0"];
+    let words =
+        ["-drive", &drive, "-device", "ahci,id=ahci,addr=0x1d", "-device", "ide-hd,drive=second,bus=ahci.0"];
     Hardware { extra: words.map(str::to_owned).to_vec(), ..hardware() }
 }
 
@@ -118,7 +119,9 @@ pub fn esp_is_out_of_reach(mut edge: Edge) -> Edge {
     edge.write(NEW, "ok");
     edge.ok("abide apply");
     edge.forget_boots();
-    reboots_and_commits(edge)
+    assert_eq!(edge.reboot().version, NEW);
+    edge.ok("until [ -e /dev/sda1 ]; do sleep 0.2; done");
+    commits(edge)
 }
 
 /// A stick with the same image was left in the machine: all GUIDs and labels are there twice. The firmware has booted

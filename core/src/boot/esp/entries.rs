@@ -129,7 +129,9 @@ pub fn uki_entry(
         sort_key: own(osrel.entry_sort_key()),
         machine_id: None,
         version: own(osrel.entry_version()),
+        image_version: own(osrel.image_version()),
         options: profile.cmdline.clone(),
+        starts: None,
         profile: number,
         profile_id: profile.id.clone(),
         read_only: item.read_only,
@@ -158,7 +160,7 @@ fn read_conf(
         debug!("{path}: {} does not exist, so the boot loader does not show the entry", it.target);
         return None;
     }
-    let may_be_uki = matches!(it.starts, Starts::Efi | Starts::Uki);
+    let may_be_uki = it.starts != Starts::UkiUrl;
     let own_options = target.filter(|_| may_be_uki).and_then(|file| cmdline_of_uki(file, it.profile, quirks));
     Some(Entry {
         name: name.clone(),
@@ -168,7 +170,9 @@ fn read_conf(
         sort_key: it.sort_key,
         machine_id: it.machine_id,
         version: it.version,
+        image_version: None,
         options: it.options.or(own_options),
+        starts: (it.starts != Starts::UkiUrl).then_some(it.target),
         profile: it.profile,
         profile_id: None,
         read_only: item.read_only,

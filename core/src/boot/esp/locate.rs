@@ -93,6 +93,13 @@ fn find_esp<'p>(
         }
         ([], None) => return Err(Error::Boot("no ESP: no disk has a partition of that type".into())),
         ([only], Some(_)) => return Ok(only),
+        // In the initramfs another one may be still to come: not that of a stick which is there first.
+        ([only], None) if root.is_initramfs() && !may_be_own(root, partitions, only, mounts) => {
+            return Err(Error::Boot(format!(
+                "{} is the only ESP so far, but its disk does not have the root and it holds no entry for this root",
+                only.partition.node
+            )));
+        }
         ([only], None) => *only,
         (several, _) => {
             let of_root = || of_root(root, several);
@@ -112,6 +119,19 @@ fn find_esp<'p>(
     };
     info!("LoaderDevicePartUUID does not name one ESP; using {}", found.partition.node);
     Ok(found)
+}
+
+/// Whether a lone ESP may be that of this system: nothing says where the root is, or it is on the same disk, or the ESP
+/// holds an entry for it.
+fn may_be_own(
+    root: &Root,
+    partitions: &[TypedPartition],
+    esp: &TypedPartition,
+    mounts: &[MountInfo],
+) -> bool {
+    RootArg::parse(&kernel_cmdline(root)).is_none()
+        || on_root_disk(root, partitions, &[esp], mounts).is_some()
+        || of_root(root, &[esp]).is_some()
 }
 
 /// The ESP on the disk of the root: of the mounted one, else of the one that the kernel's command line names.
@@ -277,6 +297,19 @@ mod tests {
         let line = format!("22 1 {} / / rw - ext4 /dev/sdb2 rw", FakeDisks::devno("sdb", 2));
         let mount = MountInfo::from_line(&line).unwrap();
         assert_eq!(node(find_esp(&root, &partitions, Some(A), &[mount])), Some("/dev/sdb1"));
+    }
+
+    #[test]
+    fn in_the_initramfs_the_esp_of_a_stick_is_not_taken_because_it_is_there_first() {
+        let disks = FakeDisks::new().disk("sdb", &[(ESP_TYPE, B)]).cmdline(&format!("root=PARTUUID={ROOT}"));
+        let (root, partitions) = (disks.root(), partitions::list(&disks.root()));
+        assert_eq!(node(find_esp(&root, &partitions, None, &[])), Some("/dev/sdb1"));
+        std::fs::create_dir_all(disks.path("etc")).unwrap();
+        std::fs::write(disks.path("etc/initrd-release"), "").unwrap();
+        assert!(find_esp(&root, &partitions, None, &[]).is_err());
+        let disks = disks.disk("sda", &[(ESP_TYPE, A), (LINUX, ROOT)]);
+        let partitions = partitions::list(&disks.root());
+        assert_eq!(node(find_esp(&disks.root(), &partitions, None, &[])), Some("/dev/sda1"));
     }
 
     #[test]

@@ -108,8 +108,12 @@ pub struct Entry {
     pub machine_id: Option<String>,
     /// Newer ones come first.
     pub version: Option<String>,
+    /// `IMAGE_VERSION`, else `VERSION_ID`, of the UKI: by it an update is known, while the loader may show another text.
+    pub image_version: Option<String>,
     /// The kernel command line.
     pub options: Option<String>,
+    /// The file on its partition that a Type #1 entry starts, with `/` between the parts and none in front.
+    pub starts: Option<String>,
     /// The profile of a multi-profile UKI; 0 is the main one.
     pub profile: u32,
     /// The profile's own id, if it has one.
@@ -136,6 +140,20 @@ impl Entry {
     #[must_use]
     pub fn path(&self) -> String {
         format!("{}/{}", self.kind.dir(), self.name)
+    }
+
+    /// Whether the system that it boots has this version.
+    #[must_use]
+    pub fn is_version(&self, version: &str) -> bool {
+        [&self.version, &self.image_version].into_iter().any(|own| own.as_deref() == Some(version))
+    }
+
+    /// Whether this entry is started through the file of `other`.
+    #[must_use]
+    pub fn starts_file_of(&self, other: &Self) -> bool {
+        let path = other.path();
+        self.partition == other.partition
+            && self.starts.as_deref().is_some_and(|file| file.eq_ignore_ascii_case(&path))
     }
 
     /// Good, on trial or bad.

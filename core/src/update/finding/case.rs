@@ -2,12 +2,12 @@
 
 use crate::boot::{Counter, Entry};
 use crate::disk::{RootArg, SlotName};
-use crate::state::{BootKind, BootNote, Stage, Update};
+use crate::state::{BootEnd, BootKind, BootNote, Stage, Update};
 
 use super::contradiction::{Contradiction, Kind};
 use super::identity::Identity;
 use super::witnesses::Witnesses;
-use crate::update::renames::find;
+use crate::update::renames::{find, is_kept};
 
 /// What this boot is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +104,18 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether this is a try that has failed, in the boot `boot_id` or before it.
+    fn has_failed(&self, boot_id: &str) -> bool {
+        match self {
+            Self::GivenUp(..) | Self::TooMany(..) => true,
+            Self::Trial(update, _) => update
+                .boots
+                .iter()
+                .any(|boot| boot.boot_id == boot_id && matches!(boot.end, Some(BootEnd::Failed(_)))),
+            _ => false,
+        }
+    }
+
     fn boot(&self) -> Boot {
         match self {
             Self::Committed(_) | Self::Counted(..) | Self::Blessed(..) | Self::AfterFailure(_) => {
@@ -123,18 +135,20 @@ impl<'a> Case<'a> {
 /// where the initramfs saw less.
 fn note_and_state(witnesses: &Witnesses<'_>, case: &Case<'_>) -> Option<Contradiction> {
     let note = witnesses.note?;
+    if note.kind == BootKind::Unknown && case.has_failed(&note.boot_id) {
+        // A reboot would not have helped; the note has the reason, and the remedy.
+        let remedy = format!("; {}", Kind::NowhereElse.row().remedy);
+        let seen = note.because.strip_suffix(&remedy).unwrap_or(&note.because);
+        return Some(Contradiction::new(Kind::NowhereElse, seen));
+    }
     let seen = match (note.kind, case) {
+        // Committed in this boot, and whatever came after that was taken back.
+        (BootKind::Trial, Case::Committed(_)) => return None,
         (BootKind::Trial, _) if !knows_trial(witnesses, note) => {
             "this boot started as a trial, but the state no longer records that trial"
         }
         (BootKind::Unknown, Case::Trial(..) | Case::Uncounted(_)) => {
             "this boot did not start as a trial that could be told with certainty, so nothing assesses it"
-        }
-        (BootKind::Unknown, Case::GivenUp(update, _) | Case::TooMany(update, _)) => {
-            return Some(Contradiction::new(
-                Kind::NowhereElse,
-                format!("{} has failed, and no other system would boot after a reboot", update.version),
-            ));
         }
         (BootKind::Committed | BootKind::Fallback, Case::Trial(..) | Case::Uncounted(_)) => {
             "this boot did not start as a trial, but the state records it as one"
@@ -204,9 +218,13 @@ impl<'a> View<'_, 'a> {
         };
         match entry.name.counter() {
             None => Case::Committed(because),
-            Some(counter) if counter.left == 0 && self.witnesses.state.is_known_good(&entry.id()) => {
+            Some(counter) if counter.left == 0 && is_kept(self.witnesses.state, entry) => {
                 Case::Committed(because)
             }
+            Some(_) if self.witnesses.kexec == Some(true) => Case::Unknown(Contradiction::new(
+                Kind::KexecIntoTrial,
+                format!("{} has a counter, and another kernel has started it (kexec)", entry.name),
+            )),
             Some(counter) => Case::Unknown(Contradiction::new(
                 Kind::CountedByOther,
                 format!("{} is counted by another tool, {} tries left", entry.name, counter.left),
@@ -296,7 +314,7 @@ impl<'a> View<'_, 'a> {
         let previous = update.previous.as_ref().and_then(|p| find(self.witnesses.entries, &p.entry));
         let is_good = previous.is_some_and(|entry| match entry.name.counter() {
             None => true,
-            Some(counter) => counter.left == 0 && self.witnesses.state.is_known_good(&entry.id()),
+            Some(counter) => counter.left == 0 && is_kept(self.witnesses.state, entry),
         });
         is_good && update.boots.is_empty()
     }
@@ -314,12 +332,11 @@ impl<'a> View<'_, 'a> {
 
     /// Whether what runs is, or may be, the update, started from another entry than its own.
     fn boots_slot_of(&self, update: &Update) -> bool {
-        let version = self.identity.entry.and_then(|entry| entry.version.as_deref());
         let may_be_its_slot = match self.witnesses.kernel {
             Some(_) => self.is_root_of(update),
             None => self.identity.slot.is_none_or(|slot| slot == update.slot),
         };
-        may_be_its_slot && version == Some(update.version.as_str())
+        may_be_its_slot && self.identity.entry.is_some_and(|entry| entry.is_version(&update.version))
     }
 
     /// Whether this is a later boot than the one in which the update was applied.
@@ -330,7 +347,8 @@ impl<'a> View<'_, 'a> {
     /// Whether a rollback to the other system was cut off before its entry got its tries: a good
     /// entry waits for them as `+0-0`.
     fn is_unarmed(&self, update: &Update, counter: Counter) -> bool {
-        let is_good = self.witnesses.state.is_known_good(&update.entry);
+        let entry = find(self.witnesses.entries, &update.entry);
+        let is_good = entry.is_some_and(|entry| is_kept(self.witnesses.state, entry));
         is_good && update.verdict.is_none() && counter.left == 0 && counter.done < update.tries
     }
 }

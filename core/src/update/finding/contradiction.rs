@@ -161,7 +161,7 @@ impl Kind {
             Self::KexecIntoTrial => Row {
                 name: "kexec-into-trial",
                 witnesses: "kexec ↔ names on the ESP",
-                cause: "kexec into an applied update",
+                cause: "kexec into an applied update, or into an entry that another tool counts",
                 decided: "not counted as a try: a kexec does not show that the boot loader can start this entry",
                 remedy: REBOOT,
             },

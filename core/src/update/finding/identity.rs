@@ -6,7 +6,7 @@ use crate::disk::SlotName;
 
 use super::contradiction::{Contradiction, Kind};
 use super::witnesses::Witnesses;
-use crate::update::renames::{best, find};
+use crate::update::renames::{best, find, is_kept};
 
 /// The system that runs, as far as the witnesses agree on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,15 @@ fn entry<'a>(witnesses: &Witnesses<'a>) -> Result<Option<&'a Entry>, Contradicti
     let fits = |entry: &&&Entry| {
         kernel.is_none() || boots_it(entry) || Witnesses::root_of(entry).is_none() && of_root.is_empty()
     };
-    if let Some(entry) = best(named.iter().filter(fits).copied()) {
+    // Of two names the loader says which it counted.
+    let is_counted = |entry: &&&Entry| witnesses.counted == Some(entry.path().as_str());
+    if let Some(entry) = named
+        .iter()
+        .filter(fits)
+        .find(is_counted)
+        .copied()
+        .or_else(|| best(named.iter().filter(fits).copied()))
+    {
         return Ok(Some(entry));
     }
     if let Some(id) = witnesses.selected.filter(|_| witnesses.kexec != Some(true))
@@ -120,9 +128,9 @@ fn choose<'a>(witnesses: &Witnesses<'a>, of_root: &[&'a Entry]) -> Result<Option
     if of_root.iter().all(|e| e.id() == id) {
         return Ok(best(of_root.iter().copied()));
     }
-    let is_good = |e: &&&Entry| e.name.counter().is_none() || witnesses.state.is_known_good(&e.id());
+    let is_good = |e: &&&Entry| e.name.counter().is_none() || is_kept(witnesses.state, e);
     if of_root.iter().all(|e| is_good(&e)) {
-        let known = of_root.iter().find(|e| witnesses.state.is_known_good(&e.id()));
+        let known = of_root.iter().find(|e| is_kept(witnesses.state, e));
         return Ok(Some(known.unwrap_or(first)));
     }
     let paths: Vec<String> = of_root.iter().map(|e| e.path()).collect();

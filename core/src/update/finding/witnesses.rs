@@ -15,6 +15,9 @@ pub struct Witnesses<'a> {
     /// `LoaderEntrySelected`, folded: the entry that the loader says it started. It survives kexec and
     /// soft-reboot, and speaks of an older boot then.
     pub selected: Option<&'a str>,
+    /// `LoaderBootCountPath`: the path of the entry that the loader counted in this boot, if it is that of
+    /// the entry which it says it started; it may be left over from an earlier attempt.
+    pub counted: Option<&'a str>,
     /// Whether another kernel has started this one (kexec), so that the loader's variables are stale.
     pub kexec: Option<bool>,
     /// The version that the running system's own os-release states.
