@@ -276,7 +276,7 @@ fn apply_installs_what_was_written_and_not_another_file_of_that_name() {
 }
 
 #[test]
-fn an_update_that_lost_its_counter_before_its_first_boot_is_tried_all_the_same() {
+fn an_update_that_lost_its_counter_before_its_first_boot_is_tried_anyway() {
     let mut tree = applied();
     fs::rename(tree.entry("edge_2.0+3-0.efi"), tree.entry("edge_2.0.efi")).unwrap();
     let status = tree.status();
@@ -332,7 +332,7 @@ fn a_rollback_whose_target_a_variable_names_is_cancelled_with_it() {
 }
 
 #[test]
-fn a_given_up_trial_with_nothing_to_fall_back_to_says_so_and_not_that_it_is_tested() {
+fn a_failed_trial_with_nothing_to_fall_back_to_is_not_said_to_be_tested() {
     let mut tree = applied();
     tree.boot_with_initrd("2.0");
     fs::remove_file(tree.entry("edge_1.0.efi")).unwrap();
@@ -381,7 +381,7 @@ fn a_trial_of_another_tool_that_fails_falls_back_and_is_on_record() {
 }
 
 #[test]
-fn a_trial_of_another_tool_without_a_system_to_fall_back_to_is_left_to_that_tool() {
+fn a_trial_of_another_tool_with_nothing_to_fall_back_to_is_left_to_it() {
     let mut tree = Tree::running("1.0");
     fs::write(tree.entry("edge_2.0+3-0.efi"), uki("edge", "2.0", &cmdline("b"))).unwrap();
     fs::remove_file(tree.entry("edge_1.0.efi")).unwrap();

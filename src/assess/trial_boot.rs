@@ -1,8 +1,5 @@
 //! The assessment of a system on trial: runs the checks beside the boot, and ends the trial if they fail.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use log::{info, warn};
 
 use crate::assess::assessment_run::{AssessmentRun, saved_state};
@@ -18,10 +15,6 @@ use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::boot_note::TRIAL;
 use abide_core::state::{BootKind, BootNote, Phase};
-use abide_initramfs::initrd::{self, Part};
-
-/// How often it is tried to find out what this boot is.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// Assesses the system on trial. Returns when it has passed; on any other boot at once.
 ///
@@ -31,7 +24,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// [`Error::Failed`] if the system did not pass, after the trial was ended and a reboot requested; the
 /// error of `config`, likewise.
 pub fn assess(root: &Root, config: Result<Config>) -> Result<()> {
-    find_out(root)?;
     if !is_trial(root) {
         info!("this boot is not on trial; there is nothing to assess");
         return Ok(());
@@ -44,24 +36,6 @@ pub fn assess(root: &Root, config: Result<Config>) -> Result<()> {
             Err(e)
         }
     }
-}
-
-/// Waits until it is known what this boot is, where that is only suspected: the loader counted it, and the ESP was not
-/// there. The deadline ends it otherwise. Nothing may be committed before the checks have run.
-fn find_out(root: &Root) -> Result<()> {
-    while root.path(TRIAL).exists() && BootNote::read(root).is_none() {
-        initrd::run(root, Part::Early)?;
-        if BootNote::read(root).is_some() {
-            break;
-        }
-        if !root.is_live() {
-            return Err(Error::Failed(
-                "cannot determine whether this boot is a trial: there is no ESP".into(),
-            ));
-        }
-        sleep(AGAIN);
-    }
-    Ok(())
 }
 
 fn is_trial(root: &Root) -> bool {

@@ -38,6 +38,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     } else if args.every_boot {
         committed_boot::assess(&context.root, &config?)
     } else {
+        late_finding::wait_until_known(&context.root)?;
         trial_boot::assess(&context.root, config)
     }
 }

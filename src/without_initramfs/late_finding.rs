@@ -1,5 +1,6 @@
 //! The finding of what this boot is, made in the real root; for abide-find.service.
 
+use std::thread::sleep;
 use std::time::Duration;
 
 use log::{info, warn};
@@ -7,14 +8,18 @@ use log::{info, warn};
 use crate::boot::initramfs_stage;
 use crate::systemd::{self, Manager};
 use abide_core::config::BootConfig;
-use abide_core::error::Result;
+use abide_core::error::{Error, Result};
 use abide_core::root::Root;
+use abide_core::state::boot_note::TRIAL;
 use abide_core::state::{BootKind, BootNote};
 use abide_initramfs::initrd::{self, Part};
 use abide_initramfs::{blind, esp, other_trial};
 
 /// How long the ESP is waited for. Its driver may be loaded after this has begun.
 const ESP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is tried to find out what this boot is.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How often systemd feeds the watchdog at least.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -66,6 +71,27 @@ pub fn find_out(root: &Root) -> Result<()> {
     if note.counted {
         // It gets its tries back after its checks; in the initramfs the stage brings that unit in.
         systemd::start(root, EVERY_BOOT);
+    }
+    Ok(())
+}
+
+/// Waits until it is known what this boot is, where that is only suspected: the loader counted it, and the ESP was not
+/// there. The deadline ends it otherwise. Nothing may be committed before the checks have run.
+///
+/// # Errors
+/// [`Error::Failed`] below a folder, in which nothing changes; and as [`find_out`].
+pub fn wait_until_known(root: &Root) -> Result<()> {
+    while root.path(TRIAL).exists() && BootNote::read(root).is_none() {
+        initrd::run(root, Part::Early)?;
+        if BootNote::read(root).is_some() {
+            break;
+        }
+        if !root.is_live() {
+            return Err(Error::Failed(
+                "cannot determine whether this boot is a trial: there is no ESP".into(),
+            ));
+        }
+        sleep(AGAIN);
     }
     Ok(())
 }

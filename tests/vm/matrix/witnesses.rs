@@ -1,9 +1,9 @@
 //! Machines on which what a boot is told from disagrees, or is out of reach.
 
 use std::path::Path;
-use std::process::Command;
 
 use abide_qemu::{Hardware, Machine, paths};
+use abide_testing::program;
 
 use super::stories::{ON_ESP, commits, reboots_and_commits};
 use crate::support::edge::{Edge, disk, first_boot, hardware};
@@ -90,14 +90,14 @@ pub fn reboot_is_inhibited(mut edge: Edge) -> Edge {
 
 /// Removes partitions from the table of a disk.
 fn remove_partitions(disk: &Path, numbers: &[&str]) {
-    paths::run(Command::new("sfdisk").args(["--quiet", "--delete"]).arg(disk).args(numbers)).unwrap();
+    paths::run(program("sfdisk").args(["--quiet", "--delete"]).arg(disk).args(numbers)).unwrap();
 }
 
 /// A disk made from the image of an installed [`OLD`] by `change`, in the folder of `machine`, and what attaches it. The
 /// driver of AHCI disks is in the root only.
 fn second_disk(machine: &Machine, change: impl FnOnce(&Path)) -> Hardware {
     let second = machine.dir().join("second.raw");
-    paths::run(Command::new("cp").arg("--sparse=always").arg(disk(OLD)).arg(&second)).unwrap();
+    paths::run(program("cp").arg("--sparse=always").arg(disk(OLD)).arg(&second)).unwrap();
     change(&second);
     let drive = format!("if=none,id=second,format=raw,cache=unsafe,file={}", second.display());
     let words =

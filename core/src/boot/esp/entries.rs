@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_starts_a_uki_has_the_uki_s_command_line_unless_it_gives_options() {
+    fn an_entry_that_starts_a_uki_has_its_command_line_or_options_of_its_own() {
         let uki = fixture::uki("edge", "2.0", "root=/dev/sda2");
         let entries = read(&[
             ("edge/uki.efi", &uki),

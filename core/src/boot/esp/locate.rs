@@ -286,7 +286,7 @@ mod tests {
     const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
 
     #[test]
-    fn of_two_esps_with_one_guid_the_one_on_the_disk_of_the_root_is_taken_or_none() {
+    fn of_two_esps_with_one_guid_that_on_the_disk_of_the_root_is_taken_or_none() {
         let disks = FakeDisks::new()
             .disk("sda", &[(ESP_TYPE, A), (LINUX, ROOT)])
             .disk("sdb", &[(ESP_TYPE, A), (LINUX, ROOT)])
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_initramfs_the_esp_of_a_stick_is_not_taken_because_it_is_there_first() {
+    fn in_the_initramfs_the_esp_of_a_stick_is_not_taken_for_being_first() {
         let disks = FakeDisks::new().disk("sdb", &[(ESP_TYPE, B)]).cmdline(&format!("root=PARTUUID={ROOT}"));
         let (root, partitions) = (disks.root(), partitions::list(&disks.root()));
         assert_eq!(node(find_esp(&root, &partitions, None, &[])), Some("/dev/sdb1"));
