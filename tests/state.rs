@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use abide_testing::entry::is_remembered;
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
@@ -247,7 +248,7 @@ fn every_field_of_format_1_is_still_understood() {
     assert_eq!(update.boots[1].end, Some(BootEnd::Orderly));
     assert_eq!(update.verdict.unwrap().checks[0].name, "app");
     assert_eq!(state.failures[0].digest.as_deref(), Some("ab"));
-    assert!(state.is_known_good("edge_2.0.efi"));
+    assert!(is_remembered(&state, "edge_2.0.efi"));
     assert_eq!(state.baseline.failed_units, ["old.service"]);
     // And what is saved next comes after it.
     Store::open(&esp).save(&esp, &failed("4.0")).unwrap();

@@ -4,6 +4,7 @@ use abide::boot::simulation::boot;
 use abide::update::rearm;
 use abide_core::boot::{Entry, Quirks};
 use abide_core::state::{Stage, State, Store};
+use abide_testing::entry::is_remembered;
 
 use super::world::{Goal, Quality, System, World, entries, place, quirks, settings, tries};
 
@@ -48,7 +49,7 @@ fn is_good(world: &World, entry: &Entry) -> bool {
 fn a_good_system_is_there(world: &World, entries: &[Entry], state: &State) -> Result<(), Violation> {
     let previous = state.update.as_ref().and_then(|u| u.previous.as_ref()).map(|p| p.entry.as_str());
     let is_marked_good = |e: &Entry| {
-        e.name.counter().is_none() || state.is_known_good(&e.id()) || previous == Some(e.id().as_str())
+        e.name.counter().is_none() || is_remembered(state, &e.id()) || previous == Some(e.id().as_str())
     };
     if entries.iter().any(|e| is_good(world, e) && is_marked_good(e)) {
         return Ok(());
@@ -112,7 +113,7 @@ fn only_committed_systems_are_good(world: &World, entries: &[Entry], state: &Sta
         }
         if let Some(entry) = entries.iter().find(|e| e.id() == update.entry && e.name.counter().is_some())
             && !entries.iter().any(|e| e.id() == update.entry && e.name.counter().is_none())
-            && state.is_known_good(&update.entry)
+            && is_remembered(state, &update.entry)
             && entry.name.counter().is_some_and(|c| c.left > 0)
             && !update.is_counted()
         {

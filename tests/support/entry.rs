@@ -2,6 +2,8 @@
 
 use abide_core::boot::model::entry::{BootPartition, Entry, EntryKind};
 use abide_core::boot::model::name::EntryName;
+use abide_core::disk::SlotName;
+use abide_core::state::State;
 
 /// The entry of a UKI of the image `edge`.
 pub fn uki(file: &str, version: &str) -> Entry {
@@ -20,4 +22,9 @@ pub fn uki(file: &str, version: &str) -> Entry {
         starts: None,
         read_only: false,
     }
+}
+
+/// Whether the state remembers the entry with this id as a committed system's.
+pub fn is_remembered(state: &State, id: &str) -> bool {
+    SlotName::ALL.into_iter().filter_map(|slot| state.installed(slot)).any(|kept| kept.entry == id)
 }

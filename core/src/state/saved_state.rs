@@ -335,12 +335,6 @@ impl State {
         let excess = self.failures.len().saturating_sub(MAX_FAILURES);
         self.failures.drain(..excess);
     }
-
-    /// Whether the entry is known to be a committed system's, whatever its name says.
-    #[must_use]
-    pub fn is_known_good(&self, entry: &str) -> bool {
-        SlotName::ALL.into_iter().filter_map(|slot| self.installed(slot)).any(|i| i.entry == entry)
-    }
 }
 
 /// Cuts a text to as much of it as is kept.

@@ -4,6 +4,7 @@ use abide_core::boot::model::name::EntryName;
 use abide_core::disk::SlotName;
 use abide_core::state::{Stage, State};
 use abide_core::update::finding::Boot;
+use abide_testing::entry::is_remembered;
 
 use super::memory::Memory;
 use super::run::{Command, Done};
@@ -35,7 +36,7 @@ pub fn is_consistent(situation: &Situation) -> bool {
 /// Whether the system in a slot is good in truth, as far as anybody can know: by its plain name, or because it was
 /// kept and stepped back.
 fn is_good(situation: &Situation, slot: SlotName) -> bool {
-    let was_kept = situation.disk().state.is_known_good(&id(slot));
+    let was_kept = is_remembered(&situation.disk().state, &id(slot));
     let is_given_up = matches!(situation.memo, Memo::GivenUp(s) | Memo::Failed(s) if s == slot);
     match situation.names[index(slot)] {
         Name::Plain => !is_given_up,
@@ -107,7 +108,7 @@ pub fn judge(situation: &Situation, command: Command, before: &Memory, done: &Do
     }
     let good = |slot: &SlotName| is_good(situation, *slot);
     let is_left = |slot: &SlotName| {
-        let is_marked = is_plain(after, *slot) || done.state.is_known_good(&id(*slot));
+        let is_marked = is_plain(after, *slot) || is_remembered(&done.state, &id(*slot));
         good(slot) && is_marked && !names_of(after, *slot).is_empty() && done.overwritten != Some(*slot)
     };
     if SlotName::ALL.iter().any(good) && !SlotName::ALL.iter().any(is_left) {

@@ -1,5 +1,6 @@
 //! What must hold on the disk of a machine whose power was cut, found out without switching it on.
 
+use abide_testing::entry::is_remembered;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
@@ -209,7 +210,7 @@ fn the_committed_system_is_there(view: &View, promise: &Promise) -> Result<(), V
     let is_marked_good = |entry: &Entry| {
         let id = entry.id();
         entry.name.counter().is_none()
-            || view.state.is_known_good(&id)
+            || is_remembered(&view.state, &id)
             || previous.is_some_and(|previous| previous.entry == id)
     };
     let is_it =
