@@ -156,7 +156,8 @@ fn advice(status: &Status) -> Option<String> {
             "{} remains the committed system; write a fixed version",
             running.unwrap_or("the running system")
         )),
-        BootKind::Unknown => Some("reboot into a good system: `abide list` shows which boots next".into()),
+        // The contradiction comes with its remedy.
+        BootKind::Unknown => None,
         BootKind::Committed => match update?.user_status {
             "DOWNLOAD_DONE" => Some("`abide apply` makes it boot next".into()),
             _ if update?.sub_status == "UPDATE_REBOOTING" => Some("reboot to try it".into()),

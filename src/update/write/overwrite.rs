@@ -2,7 +2,7 @@
 
 use abide_core::boot::Entry;
 use abide_core::boot::model::entry::{EntryKind, Starts};
-use abide_core::disk::SlotName;
+use abide_core::disk::{RootArg, SlotName};
 use abide_core::error::{Error, Result};
 use abide_core::update::finding::{Identity, Witnesses};
 use abide_core::update::guard::Guard;
@@ -16,6 +16,16 @@ pub fn refuse_to_overwrite(witnesses: &Witnesses<'_>, target: SlotName) -> Resul
     let identity = Identity::of(witnesses);
     if identity.named.contains(&target) {
         return refused(format!("slot {target} runs, and cannot be overwritten"));
+    }
+    // A copy of the file system has the same UUID and label, and the link of udev leads to one of the two.
+    let by_file_system = matches!(witnesses.kernel, Some(RootArg::FsUuid(_) | RootArg::FsLabel(_)));
+    if by_file_system && witnesses.mounted.is_none() {
+        return refused(format!(
+            "cannot verify that slot {} is running: the kernel's root= names a file system, which both slots may \
+             hold; build the UKI {} with root=PARTUUID=… of its slot",
+            target.other(),
+            entry.id()
+        ));
     }
     let names_root = witnesses.kernel.and_then(|root| witnesses.slot_of(root)).is_some()
         || witnesses.slot_of_entry(entry).is_some();
