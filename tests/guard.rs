@@ -127,9 +127,21 @@ fn a_tool_is_no_system_to_fall_back_to() {
     fs::remove_file(tree.entry("edge_1.0.efi")).unwrap();
     put(&tree, "efi/memtest.efi", "MZ");
     put(&tree, "efi/loader/entries/memtest.conf", "title Memory test\nefi /memtest.efi\n");
+    let run = tree.abide(&["rollback"]).fails(6);
+    assert!(run.stderr.contains("no other system would boot"), "{}", run.stderr);
     tree.abide(&["assess", "--deadline"]).ok();
     assert!(!tree.path("run/abide/reboot-requested").exists());
     assert_eq!(tree.status()["boot"]["kind"], "unknown");
+}
+
+#[test]
+fn another_entry_of_the_failed_root_is_no_system_to_fall_back_to() {
+    let mut tree = applied();
+    tree.boot_with_initrd("2.0");
+    fs::remove_file(tree.entry("edge_1.0.efi")).unwrap();
+    fs::write(tree.entry("rescue.efi"), uki("edge", "2.0", &format!("{} rescue", cmdline("b")))).unwrap();
+    tree.abide(&["assess", "--deadline"]).ok();
+    assert!(!tree.path("run/abide/reboot-requested").exists());
 }
 
 #[test]

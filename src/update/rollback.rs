@@ -4,7 +4,6 @@ use crate::boot::names::untried;
 use crate::update::WholeMachine;
 use crate::update::standing::{Standing, standing};
 use abide_core::boot::Entry;
-use abide_core::boot::model::choice::choose;
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Installed, Previous, Stage, State, Update, Verdict};
@@ -56,9 +55,7 @@ pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> 
 fn refuse_without_fallback(machine: &Machine) -> Result<()> {
     let state = machine.state();
     let Some(update) = state.update.as_ref().filter(|u| machine.is_try_of(u)) else { return Ok(()) };
-    let after = entries_after(&machine.entries, &step_back(update, &machine.entries));
-    let next = choose(&after, &machine.settings_for_trial(), &machine.quirks);
-    if next.is_some_and(|next| next.entry.id() != update.entry) {
+    if machine.would_lead_elsewhere(&step_back(update, &machine.entries)).is_ok() {
         return Ok(());
     }
     Err(Error::Refused(format!(

@@ -5,8 +5,7 @@ use log::debug;
 use crate::boot::esp::entries;
 use crate::boot::esp::safe_rename;
 use crate::boot::model::choice::{Settings, choose};
-use crate::boot::model::entry::UKI_DIR;
-use crate::boot::model::entry::{EntryKind, Starts};
+use crate::boot::model::entry::{EntryKind, Starts, UKI_DIR};
 use crate::boot::model::name::{EntryName, fold_id};
 use crate::boot::{Access, BootDirs, BootPartition, EfiVars, Entry, LoaderVars, Quirks};
 use crate::disk::{RootArg, SlotName, Slots};
@@ -183,8 +182,7 @@ impl Machine {
     /// this entry in a variable is cleared. Where the loader would boot it again all the same, the
     /// boot goes on, since a machine that is up can be repaired and one that reboots for ever cannot.
     fn do_not_come_back(&self, course: &mut Course) {
-        let after = entries_after(&self.entries, &course.steps);
-        match self.leads_elsewhere(&after, &self.settings_for_trial()) {
+        match self.would_lead_elsewhere(&course.steps) {
             Ok(()) => course.steps.extend(self.pins_to_clear()),
             Err(found) => {
                 let why = course.refuse.take().unwrap_or_default();
@@ -200,6 +198,14 @@ impl Machine {
     /// The contradiction, where it does not: the machine had better stay up.
     pub fn reboot_leads_elsewhere(&self) -> std::result::Result<(), Contradiction> {
         self.leads_elsewhere(&self.entries, &self.settings)
+    }
+
+    /// As [`Machine::reboot_leads_elsewhere`], once `steps` are done and what overrides the counters is cleared.
+    ///
+    /// # Errors
+    /// The contradiction, where it does not.
+    pub fn would_lead_elsewhere(&self, steps: &[Step]) -> std::result::Result<(), Contradiction> {
+        self.leads_elsewhere(&entries_after(&self.entries, steps), &self.settings_for_trial())
     }
 
     fn leads_elsewhere(
@@ -224,11 +230,13 @@ impl Machine {
         Err(Contradiction::new(Kind::NowhereElse, seen))
     }
 
-    /// Whether an entry boots the root that runs, under whatever name.
+    /// Whether an entry boots the root that runs, under whatever name. A file system's name or a device node may
+    /// mean one slot today and the other one tomorrow.
     fn is_this_system(&self, entry: &Entry) -> bool {
         let witnesses = self.witnesses();
-        let is_root =
-            |kernel| Witnesses::root_of(entry).is_some_and(|root| witnesses.is_same_root(&root, kernel));
+        let is_exact = |root: &RootArg| matches!(root, RootArg::PartUuid(_) | RootArg::RootHash(_));
+        let root = Witnesses::root_of(entry).filter(is_exact);
+        let is_root = |kernel| root.as_ref().is_some_and(|root| witnesses.is_same_root(root, kernel));
         witnesses.kernel.is_some_and(is_root)
             || self.booted_entry().is_some_and(|booted| booted.name.id() == entry.name.id())
     }
