@@ -44,6 +44,13 @@ impl Root {
         self.path("/etc/initrd-release").exists()
     }
 
+    /// The kernel's command line of this boot; empty where it cannot be read.
+    #[must_use]
+    pub fn kernel_cmdline(&self) -> String {
+        let text = std::fs::read(self.path("/proc/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// Where the absolute path `path` lies in this tree; links are not followed.
     #[must_use]
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {

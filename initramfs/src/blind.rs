@@ -6,12 +6,10 @@
 
 use log::{info, warn};
 
-use abide_core::boot::{EfiVars, LoaderVars};
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::{BootNote, run_file};
-use abide_core::update::finding::blind::may_be_trial;
-use abide_core::update::kernel;
+use abide_core::update::finding::blind::is_counted;
 
 use crate::{end_of_hangs, trial_units};
 
@@ -38,8 +36,7 @@ pub fn guard(root: &Root) -> Result<()> {
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
 pub fn mark(root: &Root) -> Result<()> {
-    let vars = LoaderVars::read(&EfiVars::new(root));
-    if BootNote::read(root).is_some() || !may_be_trial(&vars, kernel::started_by_kexec(root)) {
+    if BootNote::read(root).is_some() || !is_counted(root) {
         return Ok(());
     }
     run_file::write(root, MARK, "")

@@ -1,17 +1,15 @@
 //! The part once the root is mounted: is it the one that was staged?
 
-use std::fs;
-
 use log::{error, warn};
 
+use abide_core::boot::Access;
 use abide_core::boot::model::entry::EntryKind;
-use abide_core::boot::{Access, EfiVars, LoaderVars};
 use abide_core::config::{BootConfig, OnFailure};
 use abide_core::disk::Slots;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::{BootKind, BootNote, Phase, Verdict};
-use abide_core::update::finding::blind::may_be_trial;
+use abide_core::update::finding::blind::is_counted;
 use abide_core::update::kernel::SYSROOT;
 use abide_core::update::reboot;
 use abide_core::update::trial::Ended;
@@ -70,11 +68,6 @@ pub fn root(root: &Root) -> Result<()> {
     }
     trial::reach(&mut machine, Phase::SwitchRoot)?;
     trial_units::install(root, config_of_new_root(root).assess.deadline)
-}
-
-/// Whether the loader has counted this boot, so that a reboot is another try at most.
-fn is_counted(root: &Root) -> bool {
-    may_be_trial(&LoaderVars::read(&EfiVars::new(root)), kernel::started_by_kexec(root))
 }
 
 /// Lets a trial go on that cannot be ended: a reboot would lead to the same try, again and again.
@@ -137,7 +130,7 @@ fn find_init(root: &Root) -> Result<()> {
     if !root.is_live() {
         return Ok(());
     }
-    let cmdline = fs::read_to_string(root.path("/proc/cmdline")).unwrap_or_default();
+    let cmdline = root.kernel_cmdline();
     let named = cmdline.split_whitespace().filter_map(|word| word.strip_prefix("init=")).next_back();
     let candidates = named.map_or_else(|| INITS.to_vec(), |init| vec![init]);
     let sysroot = Root::at(root.path(SYSROOT));

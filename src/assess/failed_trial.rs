@@ -15,15 +15,15 @@ use crate::config::Config;
 use crate::events::{Event, EventKind, outcome_scripts, publish, run_bounded};
 use crate::systemd::reboot;
 use crate::systemd::reboot::Manner;
-use abide_core::boot::{Access, EfiVars, LoaderVars};
+use abide_core::boot::Access;
 use abide_core::config::OnFailure;
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
 use abide_core::state::{BootNote, Lock, Update, Verdict};
-use abide_core::update::finding::blind::may_be_trial;
+use abide_core::update::Machine;
+use abide_core::update::finding::blind::is_counted;
 use abide_core::update::trial::{Ended, end};
-use abide_core::update::{Machine, kernel};
 
 /// A marker for this boot: the event of its failure was published.
 const PUBLISHED: &str = "/run/abide/failure-told";
@@ -74,11 +74,6 @@ pub(super) fn end_failed_trial(root: &Root, config: &Config, verdict: Verdict, h
             }
         });
     })
-}
-
-/// Whether the loader has counted this boot, so that a reboot is another try at most.
-fn is_counted(root: &Root) -> bool {
-    may_be_trial(&LoaderVars::read(&EfiVars::new(root)), kernel::started_by_kexec(root))
 }
 
 /// Ends this boot for `verdict`, if it is an uncommitted trial; then reboots, unless the model of the loader says that

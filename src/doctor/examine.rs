@@ -15,7 +15,6 @@ use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::Stage;
 use abide_core::update::Machine;
-use abide_core::update::kernel;
 
 /// All findings, errors first. `machine` is what was read, or why reading failed; `config` likewise.
 #[must_use]
@@ -55,7 +54,7 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
     found.extend(pinned::look(&machine.entries, &machine.settings, &machine.quirks, on_trial));
     found.extend(names::look(&machine.entries));
     found.extend(panic::look(&machine.entries));
-    found.extend(cmdline::look(&machine.entries, &kernel::cmdline(&machine.root)));
+    found.extend(cmdline::look(&machine.entries, &machine.root.kernel_cmdline()));
     found.extend(room::read(machine).map(room::look).unwrap_or_default());
     match machine.slots() {
         Ok(slots) => {

@@ -5,7 +5,7 @@ use abide_core::boot::Entry;
 use abide_core::boot::model::entry::EntryState;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::state::{Stage, State};
-use abide_core::update::renames::is_kept;
+use abide_core::update::kept::is_kept;
 
 pub(super) fn look(entries: &[Entry], slots: &Slots, state: &State, image: Option<&str>) -> Vec<Finding> {
     let bootable: Vec<&Entry> =

@@ -73,12 +73,15 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let switch = plan_switch(loader, &entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
     boot_options::warn_if_short(machine, tries);
-    let place = if is_installed {
+    // In an order that is safe to be interrupted after each step.
+    let mut steps = record(&state, update, machine, &switch, &running, tries);
+    steps.extend(if is_installed {
         rename_installed(&machine.entries, &switch.entry)
     } else {
         install(&machine.entries, &switch.entry)
-    };
-    let steps = plan(&state, update, machine, &switch, &running, tries, place);
+    });
+    // Last, the switching point: from here on the loader prefers the new entry.
+    steps.extend(demote(&machine.entries, &switch));
     perform_all(machine, &steps)?;
     info!("{} is on trial from the next boot as {}", update.version, switch.entry.name);
     Ok(Applied {
@@ -116,15 +119,14 @@ fn pending(state: &State) -> Result<&Update> {
     }
 }
 
-/// The steps, in an order that is safe to be interrupted after each.
-fn plan(
+/// The steps that record the trial.
+fn record(
     state: &State,
     update: &Update,
     machine: &Machine,
     switch: &Switch,
     running: &Entry,
     tries: u32,
-    place: Vec<Step>,
 ) -> Vec<Step> {
     let mut steps = machine.overrides_to_clear();
     // The state before the entry: a trial must be recognised as one when it boots.
@@ -145,9 +147,6 @@ fn plan(
         ..update.clone()
     });
     steps.push(Step::Save(Box::new(next)));
-    steps.extend(place);
-    // Last, the switching point: from here on the loader prefers the new entry.
-    steps.extend(demote(&machine.entries, switch));
     steps
 }
 

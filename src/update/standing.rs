@@ -3,7 +3,7 @@
 use abide_core::boot::Entry;
 use abide_core::disk::SlotName;
 use abide_core::state::State;
-use abide_core::update::renames::is_kept;
+use abide_core::update::kept::is_kept;
 
 use crate::update::refusal::failure_of;
 

@@ -56,7 +56,6 @@ pub fn plan_switch(
         ))
     })?;
     let trial = new.renamed(new.name.with_counter(Some(untried(tries))));
-    let is_file_of = |entry: &Entry, of: &Entry| entry.name.id() == of.name.id();
     let others = entries.iter().filter(|e| e.id() != new.id());
     // Profiles of one UKI share its name.
     let renamed = others.map(|e| if is_file_of(e, new) { e.renamed(trial.name.clone()) } else { e.clone() });
@@ -76,20 +75,24 @@ pub fn plan_switch(
     }
 }
 
+/// Whether two entries are profiles of one UKI, or the same.
+fn is_file_of(one: &Entry, other: &Entry) -> bool {
+    one.name.id() == other.name.id()
+}
+
 /// Asks the model: does `trial` boot until its tries are used up, and `running` then?
 fn does_what_is_meant(loader: Loader<'_>, entries: &[Entry], trial: &Entry, running: &Entry) -> Result<()> {
     let (mut entries, mut settings) = (entries.to_vec(), loader.settings.clone());
     let tries = trial.name.counter().map_or(0, |c| c.left);
     for number in 1..=tries + 1 {
-        let is_trial = number <= tries;
-        let wanted = if is_trial { trial.id() } else { running.id() };
+        let wanted = if number <= tries { trial.id() } else { running.id() };
         let Some(next) = boot(&entries, &settings, loader.quirks) else {
             return Err(Error::Refused("the boot loader would find no entry at all".into()));
         };
         let chosen = next.choice.entry.id();
         // The system before may be started in any of its profiles, as it is now.
-        let is_wanted = chosen == wanted || !is_trial && next.choice.entry.name.id() == running.name.id();
-        if !is_wanted {
+        let is_running = number > tries && is_file_of(&next.choice.entry, running);
+        if chosen != wanted && !is_running {
             return Err(Error::Refused(format!(
                 "the boot loader would boot {chosen} instead of {wanted} at boot {number} from now: {}",
                 next.choice.because
@@ -128,7 +131,7 @@ pub fn refuse_uncounted(vars: &LoaderVars) -> Result<()> {
 /// [`Error::Refused`] with the model's reason if the loader would boot something else.
 pub fn refuse_unless_next(loader: Loader<'_>, entries: &[Entry], wanted: &str) -> Result<()> {
     match choose(entries, loader.settings, loader.quirks) {
-        Some(next) if next.entry.id() == wanted || next.entry.name.id() == wanted => Ok(()),
+        Some(next) if next.entry.name.id() == wanted => Ok(()),
         Some(next) => Err(Error::Refused(format!(
             "the boot loader would boot {} instead of {wanted} from now on: {}",
             next.entry.id(),

@@ -61,8 +61,8 @@ pub fn find_out(root: &Root) -> Result<()> {
         warn!("cannot determine whether this boot is a trial");
         return Ok(());
     };
-    if note.kind != BootKind::Committed || note.counted {
-        // It may have been started on the way.
+    if matches!(note.kind, BootKind::Trial | BootKind::Unknown) || note.counted {
+        // A boot that is unknown now may have been taken for a trial before.
         feed_watchdog(root);
     }
     if note.kind == BootKind::Trial {

@@ -95,13 +95,8 @@ fn own_disk(root: &Root, found: &[LabelledPartition], kernel: &[Partition]) -> R
             return Ok(Some(disk));
         }
     }
-    let cmdline = fs::read_to_string(root.path("/proc/cmdline")).unwrap_or_default();
-    let dir = |dir: &str, name: &str| format!("/dev/disk/{dir}/{name}");
-    let link = match RootArg::parse(&cmdline) {
-        Some(RootArg::PartUuid(uuid)) => dir("by-partuuid", &uuid),
-        Some(RootArg::FsUuid(uuid)) => dir("by-uuid", &uuid),
-        Some(RootArg::Node(node)) => node,
-        _ => return Ok(None),
+    let Some(link) = RootArg::parse(&root.kernel_cmdline()).and_then(|arg| arg.link()) else {
+        return Ok(None);
     };
     Ok(disk_of(&node_of(root, &link)?))
 }

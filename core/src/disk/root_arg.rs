@@ -52,6 +52,17 @@ impl fmt::Display for RootArg {
 }
 
 impl RootArg {
+    /// The link that udev makes to this root, or the node itself; none where the argument names no single device.
+    #[must_use]
+    pub fn link(&self) -> Option<String> {
+        match self {
+            Self::PartUuid(uuid) => Some(format!("/dev/disk/by-partuuid/{uuid}")),
+            Self::FsUuid(uuid) => Some(format!("/dev/disk/by-uuid/{uuid}")),
+            Self::Node(node) => Some(node.clone()),
+            _ => None,
+        }
+    }
+
     /// Reads the root out of a command line; the last mention counts, as for the kernel.
     /// `roothash=` goes before `boot_uuid=`, and that before `root=`: the latter then
     /// only names the device-mapper node on top.

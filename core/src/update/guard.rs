@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::state::Update;
 
 use crate::update::finding::{Identity, Kind, Witnesses};
-use crate::update::renames::is_kept;
+use crate::update::kept::is_kept;
 use crate::update::step::Step;
 
 /// Judges changes by the witnesses of this moment.

@@ -5,7 +5,6 @@ use std::fs;
 use crate::boot::model::osrel::OsRelease;
 use crate::root::Root;
 
-const CMDLINE: &str = "/proc/cmdline";
 /// Of what started the kernel (Linux, `Documentation/admin-guide/sysctl/kernel.rst`); x86 only.
 const LOADER_TYPE: &str = "/proc/sys/kernel/bootloader_type";
 /// The type that kexec states of itself, in the upper bits (`arch/x86/kernel/kexec-bzimage64.c`; kexec-tools
@@ -18,12 +17,6 @@ const BOOTED_FROM_KEXEC: &str = "linux,booted-from-kexec";
 
 /// Where the initramfs mounts the root.
 pub const SYSROOT: &str = "/sysroot";
-
-/// The kernel's command line of this boot; empty where it cannot be read.
-#[must_use]
-pub fn cmdline(root: &Root) -> String {
-    fs::read(root.path(CMDLINE)).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
-}
 
 /// Whether another kernel has started this one; none where the kernel does not tell.
 #[must_use]

@@ -44,7 +44,7 @@ pub struct Machine {
     pub note: Option<BootNote>,
     /// The slots; none where the disk does not show them.
     pub slots: Option<Slots>,
-    /// Why there are no slots, for whoever has looked for them.
+    /// The error of the search for the slots, if there was one.
     pub no_slots: Option<String>,
     /// The slot that the root is mounted from, where the mount tells.
     pub mounted: Option<SlotName>,
@@ -97,7 +97,7 @@ impl Machine {
         let sources = Sources {
             dirs: BootDirs::find(root, &vars, access)?,
             vars,
-            cmdline: kernel::cmdline(root),
+            cmdline: root.kernel_cmdline(),
             boot_id: boot_id(root),
             note: BootNote::read(root),
             slots: None,

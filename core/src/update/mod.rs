@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod finding;
 pub mod guard;
+pub mod kept;
 pub mod kernel;
 pub mod machine;
 pub mod other_trial;

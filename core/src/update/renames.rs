@@ -2,8 +2,7 @@
 
 use crate::boot::model::name::EntryName;
 use crate::boot::{BootPartition, Counter, Entry};
-use crate::disk::SlotName;
-use crate::state::{Installed, State, Update};
+use crate::state::Update;
 
 use crate::update::step::Step;
 
@@ -22,18 +21,6 @@ pub fn find<'a>(entries: &'a [Entry], id: &str) -> Option<&'a Entry> {
 #[must_use]
 pub fn best<'a>(names: impl Iterator<Item = &'a Entry>) -> Option<&'a Entry> {
     names.min_by_key(|e| e.name.counter().map(|c| c.left))
-}
-
-/// Whether the state remembers the system that `entry` boots as a committed one, whatever its name says: not another
-/// version under the same name.
-#[must_use]
-pub fn is_kept(state: &State, entry: &Entry) -> bool {
-    let id = entry.id();
-    let is_it = |kept: &Installed| {
-        kept.entry == id
-            && (kept.version.is_empty() || entry.version.is_none() || entry.is_version(&kept.version))
-    };
-    SlotName::ALL.into_iter().filter_map(|slot| state.installed(slot)).any(is_it)
 }
 
 /// The steps that leave the update's entry without tries; none if it has none. Every name of it

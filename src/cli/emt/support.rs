@@ -13,7 +13,6 @@ use abide_core::root::Root;
 const USAGE: u8 = 1;
 
 const IMAGE_ID: &str = "/etc/image-id";
-const CMDLINE: &str = "/proc/cmdline";
 const BLOCK: &str = "/sys/block";
 
 /// Prints to stderr, as these tools do.
@@ -79,7 +78,7 @@ pub fn image_uuid(root: &Root) -> Result<String> {
 /// Refuses EMT with full-disk encryption, or with a verity tree that is made on the device: writing an image
 /// as it was published cannot produce such a root.
 pub fn refuse_foreign_devices(root: &Root) -> Result<()> {
-    let cmdline = fs::read_to_string(root.path(CMDLINE)).unwrap_or_default();
+    let cmdline = root.kernel_cmdline();
     let published_hash = matches!(RootArg::parse(&cmdline), Some(RootArg::RootHash(_)));
     for device in fs::read_dir(root.path(BLOCK)).into_iter().flatten().flatten() {
         let attribute =

@@ -29,7 +29,8 @@ pub(super) fn through(root: &Root, partition: &Partition, access: Access) -> Res
     let holders = block::holders(root, &partition.devno);
     match holders.as_slice() {
         [] if access == Access::Write && is_member(root, &partition.node) => Err(Error::Boot(format!(
-            "{}: is a member of a RAID array that is not assembled; assemble it with mdadm",
+            "{}: is a member of a RAID array that is not assembled; assemble it, or if it is not a member any more, \
+             erase the superblock (mdadm --zero-superblock)",
             partition.node
         ))),
         [] => Ok(partition.clone()),

@@ -160,8 +160,7 @@ fn read_conf(
         debug!("{path}: {} does not exist, so the boot loader does not show the entry", it.target);
         return None;
     }
-    let may_be_uki = it.starts != Starts::UkiUrl;
-    let own_options = target.filter(|_| may_be_uki).and_then(|file| cmdline_of_uki(file, it.profile, quirks));
+    let own_options = || target.and_then(|file| cmdline_of_uki(file, it.profile, quirks));
     Some(Entry {
         name: name.clone(),
         partition,
@@ -171,7 +170,7 @@ fn read_conf(
         machine_id: it.machine_id,
         version: it.version,
         image_version: None,
-        options: it.options.or(own_options),
+        options: it.options.or_else(own_options),
         starts: (it.starts != Starts::UkiUrl).then_some(it.target),
         profile: it.profile,
         profile_id: None,

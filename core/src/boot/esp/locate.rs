@@ -129,7 +129,7 @@ fn may_be_own(
     esp: &TypedPartition,
     mounts: &[MountInfo],
 ) -> bool {
-    RootArg::parse(&kernel_cmdline(root)).is_none()
+    RootArg::parse(&root.kernel_cmdline()).is_none()
         || on_root_disk(root, partitions, &[esp], mounts).is_some()
         || of_root(root, &[esp]).is_some()
 }
@@ -155,17 +155,15 @@ fn on_root_disk<'p>(
 
 /// The disk of the root that the kernel's command line names, where only one has it.
 fn disk_of_root_arg(root: &Root, partitions: &[TypedPartition]) -> Option<String> {
-    let link = |dir: &str, name: &str| links::node_of(root, &format!("/dev/disk/{dir}/{name}")).ok();
-    let named: Vec<&TypedPartition> = match RootArg::parse(&kernel_cmdline(root))? {
-        RootArg::PartUuid(uuid) => partitions.iter().filter(|p| p.uuid == uuid).collect(),
-        RootArg::PartLabel(label) => partitions.iter().filter(|p| p.partition.label == label).collect(),
-        RootArg::FsUuid(uuid) => {
-            let node = link("by-uuid", &uuid)?;
-            partitions.iter().filter(|p| p.partition.node == node).collect()
-        }
-        RootArg::Node(node) => partitions.iter().filter(|p| p.partition.node == node).collect(),
-        _ => return None,
+    let arg = RootArg::parse(&root.kernel_cmdline())?;
+    let node = arg.link().and_then(|link| links::node_of(root, &link).ok());
+    // Of two partitions with one GUID or label the link leads to one only.
+    let is_it = |p: &&TypedPartition| match &arg {
+        RootArg::PartUuid(uuid) => p.uuid == *uuid,
+        RootArg::PartLabel(label) => p.partition.label == *label,
+        _ => node.as_ref() == Some(&p.partition.node),
     };
+    let named: Vec<&TypedPartition> = partitions.iter().filter(is_it).collect();
     match named.as_slice() {
         [only] => Some(only.partition.disk.clone()),
         _ => None,
@@ -174,7 +172,7 @@ fn disk_of_root_arg(root: &Root, partitions: &[TypedPartition]) -> Option<String
 
 /// The only ESP with an entry that boots the root which the kernel's command line names.
 fn of_root<'p>(root: &Root, esps: &[&'p TypedPartition]) -> Option<&'p TypedPartition> {
-    let wanted = RootArg::parse(&kernel_cmdline(root))?;
+    let wanted = RootArg::parse(&root.kernel_cmdline())?;
     let boots_it = |esp: &&&TypedPartition| {
         let esp = FatVolume::open(&root.path(&esp.partition.node)).ok();
         let dirs = esp.map(|esp| BootDirs { esp: Box::new(esp), xbootldr: None });
@@ -186,10 +184,6 @@ fn of_root<'p>(root: &Root, esps: &[&'p TypedPartition]) -> Option<&'p TypedPart
     with_it.next().filter(|_| with_it.next().is_none()).copied()
 }
 
-fn kernel_cmdline(root: &Root) -> String {
-    fs::read_to_string(root.path("/proc/cmdline")).unwrap_or_default()
-}
-
 /// Uses an existing mount, otherwise makes a private one.
 fn volume(
     root: &Root,
@@ -197,7 +191,11 @@ fn volume(
     mounts: &[MountInfo],
     access: Access,
 ) -> Result<Box<dyn Volume>> {
-    let Partition { node: name, devno, .. } = &array::through(root, &partition.partition, access)?;
+    let is_mounted = mounts.iter().any(|mount| mount.majmin == partition.partition.devno);
+    let partition = &partition.partition;
+    // What is mounted by itself is no member, whatever an array of before has left at its end.
+    let used = if is_mounted { partition.clone() } else { array::through(root, partition, access)? };
+    let Partition { node: name, devno, .. } = &used;
     let node = root.path(name);
     let mut read_only = None;
     for mount in mounts.iter().filter(|m| m.majmin == *devno && m.root == "/") {

@@ -1,7 +1,9 @@
 //! What a boot is by the loader's volatile variables alone, where no ESP can be read.
 
 use crate::boot::model::name::{EntryName, fold_id};
-use crate::boot::{Counter, LoaderVars};
+use crate::boot::{Counter, EfiVars, LoaderVars};
+use crate::root::Root;
+use crate::update::kernel;
 
 /// A demoted committed entry (`+0-N`) is counted like a trial that has no tries left. Up to so many
 /// boots it is taken for a trial, so that a machine without a readable ESP reboots a bounded number of times.
@@ -15,6 +17,12 @@ const MOST_TRIES: u32 = 10;
 #[must_use]
 pub fn may_be_trial(vars: &LoaderVars, kexec: Option<bool>) -> bool {
     kexec != Some(true) && counted(vars).is_some_and(|c| c.left > 0 || c.done <= MOST_TRIES)
+}
+
+/// Whether the loader counted this boot, as [`may_be_trial`]: a reboot then uses up a try.
+#[must_use]
+pub fn is_counted(root: &Root) -> bool {
+    may_be_trial(&LoaderVars::read(&EfiVars::new(root)), kernel::started_by_kexec(root))
 }
 
 /// The counter of the selected entry, after the loader has counted this boot.

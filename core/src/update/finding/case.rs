@@ -7,7 +7,8 @@ use crate::state::{BootEnd, BootKind, BootNote, Stage, Update};
 use super::contradiction::{Contradiction, Kind};
 use super::identity::Identity;
 use super::witnesses::Witnesses;
-use crate::update::renames::{find, is_kept};
+use crate::update::kept::is_kept;
+use crate::update::renames::find;
 
 /// What this boot is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use crate::disk::SlotName;
 
 use super::contradiction::{Contradiction, Kind};
 use super::witnesses::Witnesses;
-use crate::update::renames::{best, find, is_kept};
+use crate::update::kept::is_kept;
+use crate::update::renames::{best, find};
 
 /// The system that runs, as far as the witnesses agree on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
