@@ -52,6 +52,9 @@ pub fn markdown(results: &Results) -> String {
 const NOTES: &str = "
 ## Columns
 
+- In the comparison with other tools, *sparse* and *dense* are Abide's time divided by the time of
+  the tool in the column *against*. The column *at most* before each of them is the highest ratio
+  that the benchmark accepts.
 - *sent*: what the processes wrote, to any disk, including temporary files and the UKI on the ESP.
   *on the device*: what the target counted. A device counts a range that it zeroed as if it had been
   sent, so Abide's second number is larger than its first.

@@ -91,7 +91,7 @@ fn after_failure(root: &Root, config: &Config, verdict: &Verdict) -> Result<()> 
 /// Requests the reboot, again and again while something inhibits it. The unit ends with the shutdown.
 fn reboot_when_allowed(root: &Root) {
     while let Err(e) = reboot::request(root, Manner::Orderly) {
-        warn!("{e}; requested again in {} seconds", AGAIN.as_secs());
+        warn!("{e}; requesting the reboot again in {} seconds", AGAIN.as_secs());
         sleep(AGAIN);
     }
 }

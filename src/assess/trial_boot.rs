@@ -1,4 +1,4 @@
-//! The assessment of a system on trial: runs the checks beside the boot, and ends the trial if they fail.
+//! The assessment of a system on trial: runs the checks while the boot continues, and ends the trial if they fail.
 
 use log::{info, warn};
 

@@ -12,13 +12,13 @@ use abide_core::error::Result;
 pub enum Command {
     /// Show what runs, what each slot holds, the update in flight, what failed and why
     Status(status::Args),
-    /// Show the boot entries in the order of the boot loader, which boots next, and why
+    /// Show the boot entries in the loader's order, which of them boots next, and why
     List(list::Args),
-    /// Write an image into the other slot and verify it; nothing boots it yet
+    /// Write an image into the other slot and verify it; it is not bootable yet
     Write(write::Args),
     /// Make the staged update boot next, on trial
     Apply(apply::Args),
-    /// Cancel a staged or applied update that has not booted yet
+    /// Cancel a staged or applied update that is not running
     Cancel(cancel::Args),
     /// Install updates from the feed, as policy and maintenance windows allow
     Update(update::Args),

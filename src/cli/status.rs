@@ -137,9 +137,9 @@ fn failure_lines(failure: &Failure, last: Option<&UpdateStatus>) -> Vec<String> 
 
 fn phase(phase: Phase) -> String {
     let words = match phase {
-        Phase::Loader => "the boot loader started it; its initramfs never reported",
+        Phase::Loader => "the boot loader started it; no report came from its initramfs",
         Phase::Initramfs => "its initramfs ran, but did not switch to its root",
-        Phase::SwitchRoot => "its root was mounted, but its own user space never reported",
+        Phase::SwitchRoot => "its root was mounted, but no report came from its own user space",
         Phase::Userspace => "its user space ran, its checks did not",
         Phase::Checks => "its checks ran",
     };

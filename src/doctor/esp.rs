@@ -14,7 +14,7 @@ const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
 pub(super) fn none(why: &Error) -> Finding {
     Finding::error("no-esp", why.to_string())
         .because("the boot entries and Abide's state are on the ESP")
-        .remedy("make the ESP readable that the boot loader was started from")
+        .remedy("connect the disk with the ESP from which the boot loader was started, or repair that ESP")
 }
 
 /// An ESP that is mounted read-only.

@@ -31,11 +31,9 @@ fn nowhere(entry: &Entry, slots: &Slots, image: Option<&str>) -> Option<Finding>
     let severity = if entry.sort_key.as_deref() == image { Severity::Error } else { Severity::Warning };
     let found = Finding::warning("wrong-root", format!("{} boots {root}, but {why}", entry.path()));
     Some(
-        Finding { severity, ..found }
-            .because("if the boot loader boots it, it finds no root or the wrong one")
-            .remedy(
-                "remove the entry if it is not needed, or build the UKI with root=PARTUUID=… of its slot",
-            ),
+        Finding { severity, ..found }.because("a boot of this entry finds no root or the wrong one").remedy(
+            "remove the entry if it is not needed, or build the UKI with root=PARTUUID=… of its slot",
+        ),
     )
 }
 

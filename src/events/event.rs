@@ -265,11 +265,11 @@ mod tests {
     fn a_rollback_is_told_in_one_sentence() {
         let told = event(EventKind::RolledBack).because(&verdict("check 'uplink': no default route"));
         assert_eq!(told.sentence(), "rolled back from 3.0 to 2.0: check 'uplink' failed: no default route");
-        let told =
-            event(EventKind::RolledBack).because(&verdict("3 tries used up: its kernel never reported"));
+        let told = event(EventKind::RolledBack)
+            .because(&verdict("3 tries used up: no report came from its initramfs"));
         assert_eq!(
             told.sentence(),
-            "rolled back from 3.0 to 2.0: 3 tries used up: its kernel never reported"
+            "rolled back from 3.0 to 2.0: 3 tries used up: no report came from its initramfs"
         );
     }
 

@@ -134,7 +134,7 @@ impl Stream {
         while self.fill(&mut scratch)? > 0 {
             if self.position > end {
                 return Err(Error::Image(format!(
-                    "{}: continues after byte {end}, where it ends by its partition table",
+                    "{}: continues after byte {end}, where it should end according to its partition table",
                     self.name
                 )));
             }

@@ -60,7 +60,9 @@ pub fn add(machine: &Machine, tries: u32) -> Result<Option<Count>> {
     let have = read(machine)?.leading(&loader).len();
     if have < needed {
         // Some firmware accepts the options and does not store them.
-        return Err(cannot(format!("the firmware shows {have} of {needed} after they were written")));
+        return Err(cannot(format!(
+            "the firmware did not store all of them: {have} of {needed} lead to the boot loader"
+        )));
     }
     Ok(Some(Count { have, needed }))
 }

@@ -1,4 +1,4 @@
-//! `cancel`: takes an update back that does not run.
+//! `cancel`: cancels an update that is not running.
 
 use log::info;
 

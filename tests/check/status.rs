@@ -44,7 +44,7 @@ fn a_kernel_that_never_reported_is_told_in_the_same_way() {
     let status = tree.abide(&["status"]).ok().stdout;
     assert!(status.contains("after 3 of 3 tries, "), "{status}");
     assert!(
-        status.contains("phase:  loader (the boot loader started it; its initramfs never reported)"),
+        status.contains("phase:  loader (the boot loader started it; no report came from its initramfs)"),
         "{status}"
     );
 }

@@ -90,7 +90,7 @@ fn remember(tree: &Tree, version: &str, digest: Option<&str>) {
         digest: digest.map(Into::into),
         attempts: 3,
         phase: Phase::Loader,
-        reason: "its kernel never reported".into(),
+        reason: "no report came from its initramfs".into(),
         checks: vec![],
         time: String::new(),
         times: 1,

@@ -45,7 +45,7 @@ const UNITS: &[(&str, u64)] = &[
 /// What it must be, for a message; `infinity` is refused, as every time is a limit.
 pub fn parse(text: &str) -> Result<Duration, String> {
     if text.trim() == "infinity" {
-        return Err("a finite span of time, because every time is a limit".into());
+        return Err("a finite span of time; infinity is not allowed".into());
     }
     let mut rest = text.trim();
     if rest.is_empty() {

@@ -148,7 +148,7 @@ fn read_generation(esp: &dyn Volume, path: &str, file: usize) -> Option<Generati
         Ok(Some((sequence, state))) => Some(Generation { file, sequence, state }),
         Ok(None) => None,
         Err(why) => {
-            warn!("{path}: {why}; using the other generation");
+            warn!("{path}: {why}; using the other copy");
             None
         }
     }

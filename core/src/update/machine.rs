@@ -223,7 +223,7 @@ impl Machine {
                     return Ok(());
                 }
                 let what =
-                    if is_system(&next.entry) { " again" } else { ", which is no system to fall back to" };
+                    if is_system(&next.entry) { " again" } else { ", which is not a system to fall back to" };
                 format!("the boot loader would boot {}{what}: {}", next.entry.id(), next.because)
             }
         };

@@ -91,7 +91,9 @@ pub(super) fn autopsy(update: &Update, tries: u32, panic: Option<&str>) -> Verdi
     }
     let phase = furthest(update);
     let what = match phase {
-        Phase::Loader => "its kernel or initramfs never reported",
+        Phase::Loader => {
+            "no report came from its initramfs (the kernel did not start, or the boot ended before the report)"
+        }
         Phase::Initramfs => "its initramfs started, but the root was never ready",
         Phase::SwitchRoot => "its root was mounted, but its own user space never started",
         Phase::Userspace => "its user space started, but its checks never ran",

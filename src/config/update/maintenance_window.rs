@@ -21,7 +21,7 @@ settings! {
     /// A maintenance window: it opens at `start` by the clock of its zone, on each of its days.
     #[derive(Debug, Clone, PartialEq)]
     pub struct MaintenanceWindow checked by is_possible {
-        /// The name by which fragments change this window.
+        /// The name that configuration fragments use to change this window.
         pub name: Optional<Text> = None, example "night";
         /// Single dates on which it opens, in addition to the `days`.
         pub dates: OptionalList<DateOfYear> = vec![], example ["2026-12-24"];

@@ -44,7 +44,7 @@ settings! {
         pub channel: NotEmpty = "stable".into();
         /// The lowest version that an update may install.
         pub min_version: Optional<NotEmpty> = None, example "1.0";
-        /// The lowest version that a downgrade may install, also if it is the `target`.
+        /// The lowest version that a downgrade may install. A downgrade to an older `target` is refused.
         pub floor: Optional<NotEmpty> = None, example "1.0";
         /// How long after a failure the same image is tried again. The delay doubles with each failure.
         pub retry_failed: RetryDelay = None;

@@ -94,7 +94,7 @@ impl Verifier {
         };
         match (given, &expected.sha256) {
             (Some(given), Some(listed)) if given != listed => Err(Error::Unverified(format!(
-                "{name}: {SUMS} lists another SHA-256 ({listed}) than the one given"
+                "{name}: {SUMS} lists the SHA-256 {listed}, not the one given"
             ))),
             (Some(given), _) => Ok(Expected { sha256: Some(given.to_owned()), ..expected }),
             (None, _) => Ok(expected),

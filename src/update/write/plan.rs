@@ -235,7 +235,7 @@ fn warnings(uki: &Uki) -> Vec<String> {
     let mut warnings: Vec<String> = hangs_on_panic(uki).map(str::to_owned).into_iter().collect();
     if !uki.others.is_empty() {
         warnings.push(
-            "its UKI has several profiles; systemd-boot 257 may choose another than the first".to_owned(),
+            "its UKI has several profiles; systemd-boot 257 may choose one other than the first".to_owned(),
         );
     }
     warnings

@@ -149,7 +149,7 @@ fn note_and_state(witnesses: &Witnesses<'_>, case: &Case<'_>) -> Option<Contradi
             "this boot started as a trial, but the state no longer records that trial"
         }
         (BootKind::Unknown, Case::Trial(..) | Case::Uncounted(_)) => {
-            "this boot did not start as a trial that could be told with certainty, so nothing assesses it"
+            "this boot could not be identified as a trial when it started, so it is not assessed"
         }
         (BootKind::Committed | BootKind::Fallback, Case::Trial(..) | Case::Uncounted(_)) => {
             "this boot did not start as a trial, but the state records it as one"
