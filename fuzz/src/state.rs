@@ -6,7 +6,7 @@ use abide::boot::firmware::BootOptions;
 use abide_core::boot::{EfiVars, LoaderVars};
 use abide_core::root::Root;
 use abide_core::state::State;
-use abide_core::state::state_file::decode;
+use abide_core::state::state_file::{Decoded, decode};
 
 use crate::used::used;
 use sha2::{Digest, Sha256};
@@ -19,9 +19,10 @@ pub fn state(bytes: &[u8]) {
     hash.update(bytes);
     let sum = abide_core::hex::encode(&hash.finalize());
     let head = format!("abide-state 1 {:020} {:05} {sum}\n", 1, bytes.len());
-    if let Ok(Some((_, state))) = decode(&[head.as_bytes(), bytes].concat()) {
+    if let Decoded::State(_, contents) = decode(&[head.as_bytes(), bytes].concat()) {
+        let state = contents.state;
         used(abide::update::refusal::failure_of(&state, Some("1"), None).is_some());
-        assert_eq!(again(&state), Some(state));
+        assert_eq!(again(&state).as_ref(), Some(&state));
     }
 }
 

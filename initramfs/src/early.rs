@@ -3,11 +3,13 @@
 use log::{debug, error, info, warn};
 
 use abide_core::boot::{Access, BootDirs, EfiVars, LoaderVars};
-use abide_core::error::Result;
+use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
-use abide_core::state::{BootKind, BootNote, Lock, Stage, State, Store};
+use abide_core::state::{BootKind, BootNote, Lock, Stage, State, Store, Update};
 use abide_core::update::Machine;
+use abide_core::update::finding::Kind;
+use abide_core::update::finding::blind::is_counted;
 use abide_core::update::reboot;
 use abide_core::update::reconcile::Course;
 use abide_core::update::step::perform_all;
@@ -42,9 +44,9 @@ pub fn early(root: &Root) -> Result<()> {
 fn glance(root: &Root) -> Result<Option<BootNote>> {
     let vars = LoaderVars::read_device(&EfiVars::new(root));
     let dirs = BootDirs::find(root, &vars, Access::Glance)?;
-    let state = Store::open(dirs.esp.as_ref()).state();
-    let is_settled =
-        state.update.as_ref().is_none_or(|u| !u.is_counted() && !u.is_open() && u.stage != Stage::Failed);
+    let store = Store::open(dirs.esp.as_ref());
+    let is_over = |u: &Update| !u.is_counted() && !u.is_open() && u.stage != Stage::Failed;
+    let is_settled = store.foreign().is_none() && store.current().update.as_ref().is_none_or(is_over);
     if !is_settled || dirs.needs_sweep()? || has_counter(&dirs)? {
         return Ok(None);
     }
@@ -105,7 +107,11 @@ fn find_out(root: &Root) -> Result<Option<String>> {
     let mut course = look(root)?;
     match course.finding.contradiction() {
         None => info!("{:?} boot: {}", course.note.kind, course.note.because),
-        Some(contradiction) => warn!("cannot determine whether this boot is a trial: {contradiction}"),
+        // Without a note, the deadline ends a boot that the loader counted.
+        Some(found) if found.kind == Kind::ForeignState && is_counted(root) => {
+            return Err(Error::Boot(found.to_string()));
+        }
+        Some(found) => warn!("cannot determine whether this boot is a trial: {found}"),
     }
     for act in plan(&course) {
         perform(root, &mut course, act)?;

@@ -4,7 +4,6 @@
 
 use abide_core::boot::Entry;
 use abide_core::error::{Error, Result};
-use abide_core::state::saved_state::truncate;
 use abide_core::state::{Remedy, State, Unhealthy};
 
 use abide_core::update::machine::Machine;
@@ -94,9 +93,8 @@ fn other_is_unhealthy(machine: &Machine, state: &State, running: &Entry) -> bool
 fn remember(state: &mut State, machine: &Machine, entry: &Entry, tried: Remedy, reason: &str) {
     state.unhealthy.retain(|u| u.entry != entry.id());
     prune(state, &machine.entries);
-    let mut reason = reason.to_owned();
-    truncate(&mut reason);
-    state.unhealthy.push(Unhealthy { entry: entry.id(), tried, reason, time: machine.now.clone() });
+    let (entry, reason, time) = (entry.id(), reason.to_owned(), machine.now.clone());
+    state.unhealthy.push(Unhealthy { entry, tried, reason, time });
 }
 
 /// Deletes the records of systems that were overwritten.

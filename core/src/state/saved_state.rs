@@ -4,13 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::disk::SlotName;
+use crate::state::bounds::{MAX_FAILURES, kept_word};
 use crate::state::reboots::Reboots;
-
-/// How many failure records are kept; the oldest go first. A deleted record no longer blocks its image.
-pub const MAX_FAILURES: usize = 16;
-
-/// The longest reason that is kept, in bytes; longer ones are cut at a character.
-pub const MAX_REASON: usize = 512;
 
 /// Everything Abide remembers on the ESP.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,9 +277,11 @@ impl Failure {
     /// Whether it is of an image of this version or with this digest.
     #[must_use]
     pub fn is_of(&self, version: Option<&str>, digest: Option<&str>) -> bool {
-        let known = self.digest.as_deref();
-        version.is_some_and(|v| self.version == v)
-            || digest.is_some_and(|d| known.is_some_and(|known| known.eq_ignore_ascii_case(d)))
+        let is_digest = |d: &str| {
+            let known = self.digest.as_deref();
+            known.is_some_and(|known| kept_word(known).eq_ignore_ascii_case(&kept_word(d)))
+        };
+        version.is_some_and(|v| kept_word(&self.version) == kept_word(v)) || digest.is_some_and(is_digest)
     }
 }
 
@@ -322,26 +319,18 @@ impl State {
 
     /// Stores a failure record in place of an older one of the same image, and adds up how often it failed.
     pub fn remember(&mut self, mut failure: Failure) {
-        let is_same = |f: &Failure| f.version == failure.version && f.digest == failure.digest;
+        let key = |f: &Failure| {
+            let digest = f.digest.as_deref().map(|digest| kept_word(digest).into_owned());
+            (kept_word(&f.version).into_owned(), digest)
+        };
+        let image = key(&failure);
+        let is_same = |f: &Failure| key(f) == image;
         let before = self.failures.iter().find(|f| is_same(f)).map_or(0, |f| f.times);
         self.failures.retain(|f| !is_same(f));
         failure.times = failure.times.saturating_add(before);
-        truncate(&mut failure.reason);
-        for check in &mut failure.checks {
-            truncate(&mut check.reason);
-            truncate(&mut check.output);
-        }
         self.failures.push(failure);
         let excess = self.failures.len().saturating_sub(MAX_FAILURES);
         self.failures.drain(..excess);
-    }
-}
-
-/// Cuts a text to as much of it as is kept.
-pub fn truncate(text: &mut String) {
-    if text.len() > MAX_REASON {
-        let end = (0..=MAX_REASON).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-        text.truncate(end);
     }
 }
 
@@ -389,15 +378,6 @@ mod tests {
         }
         assert_eq!(state.failures.len(), MAX_FAILURES);
         assert!(state.failures.iter().all(|f| f.version != "0"));
-    }
-
-    #[test]
-    fn a_long_reason_is_cut_at_a_character() {
-        let mut state = State::default();
-        let mut long = failure("3.0", None);
-        long.reason = "é".repeat(MAX_REASON);
-        state.remember(long);
-        assert_eq!(state.failures.first().unwrap().reason.len(), MAX_REASON);
     }
 
     #[test]

@@ -12,8 +12,13 @@ use std::time::Duration;
 use log::{debug, warn};
 use sha2::{Digest, Sha256};
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use crate::boot::Volume;
 use crate::error::{Error, OrError, Result};
+use crate::state::carry;
+use crate::state::fit::{cut_state, drop_record, shed};
 use crate::state::saved_state::State;
 
 /// Size of a generation in bytes; allocated once, so that a full ESP cannot
@@ -35,6 +40,8 @@ const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_millis(5), Duration
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     newest: Option<Generation>,
+    /// Why the newest whole generation was not understood.
+    foreign: Option<String>,
     /// What counts where there is none.
     nothing: State,
 }
@@ -43,19 +50,61 @@ pub struct Store {
 struct Generation {
     file: usize,
     sequence: u64,
-    state: State,
+    contents: Contents,
+}
+
+/// What a generation holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// What was understood of it.
+    pub state: State,
+    /// All of it, as JSON.
+    json: Value,
+}
+
+/// What the bytes of a generation turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded {
+    /// Allocated, and never written.
+    Empty,
+    /// Whole, with its sequence number.
+    State(u64, Box<Contents>),
+    /// Whole, with its sequence number, and not understood: why. It is no reason to take the one before it.
+    Foreign(u64, String),
+    /// Damaged, or no state at all: why.
+    Damaged(String),
 }
 
 impl Store {
-    /// Reads the state on the ESP. If nothing is readable, the state is empty; that is never an error.
+    /// Reads the state on the ESP. If no generation is whole, the state is empty; that is never an error.
     #[must_use]
     pub fn open(esp: &dyn Volume) -> Self {
-        let newest = FILES
-            .iter()
-            .enumerate()
-            .filter_map(|(file, path)| read_generation(esp, path, file))
-            .max_by_key(|g| g.sequence);
-        Self { newest, nothing: State::default() }
+        let mut store = Self::default();
+        let mut newest = 0;
+        for (file, path) in FILES.iter().enumerate() {
+            match read_generation(esp, path) {
+                Decoded::State(sequence, contents) if sequence >= newest => {
+                    newest = sequence;
+                    store.newest = Some(Generation { file, sequence, contents: *contents });
+                    store.foreign = None;
+                }
+                Decoded::Foreign(sequence, why) if sequence >= newest => {
+                    newest = sequence;
+                    store.newest = None;
+                    store.foreign = Some(format!("{path}: {why}"));
+                }
+                Decoded::Damaged(why) => warn!("{path}: {why}; using the other copy"),
+                Decoded::State(..) | Decoded::Foreign(..) | Decoded::Empty => {}
+            }
+        }
+        store
+    }
+
+    /// Why the state cannot be understood, where it is whole and that of a newer Abide. It must not be written over,
+    /// and what is in flight is not known; [`Store::state`] is empty then.
+    #[must_use]
+    pub fn foreign(&self) -> Option<&str> {
+        self.foreign.as_deref()
     }
 
     /// The newest valid generation, or an empty state.
@@ -67,27 +116,34 @@ impl Store {
     /// As [`Store::state`], to look at.
     #[must_use]
     pub fn current(&self) -> &State {
-        self.newest.as_ref().map_or(&self.nothing, |newest| &newest.state)
+        self.newest.as_ref().map_or(&self.nothing, |newest| &newest.contents.state)
     }
 
-    /// Makes `state` the newest generation; durable when this returns.
-    /// Writes nothing if it is that already.
+    /// Makes `state` the newest generation; durable when this returns. Its fields are cut to their bounds, and
+    /// details are dropped where it does not fit: that is no error. Writes nothing if it is the newest already.
     ///
     /// # Errors
     /// [`Error::Boot`] if the ESP cannot be written; the older generation then still counts.
+    /// [`Error::Refused`] if the newest generation is not understood.
     pub fn save(&mut self, esp: &dyn Volume, state: &State) -> Result<()> {
-        if self.newest.as_ref().is_some_and(|g| g.state == *state) {
+        if let Some(why) = &self.foreign {
+            return Err(Error::Refused(why.clone()));
+        }
+        if self.newest.as_ref().is_some_and(|g| g.contents.state == *state) {
             return Ok(());
         }
         let (file, sequence) = self.newest.as_ref().map_or((0, 1), |g| (1 - g.file.min(1), g.sequence + 1));
-        let bytes = encode(state, sequence)?;
+        let (bytes, contents) = encode(state, sequence, self.newest.as_ref().map(|g| &g.contents))?;
+        if self.newest.as_ref().is_some_and(|g| g.contents == contents) {
+            return Ok(());
+        }
         allocate(esp, self.newest.as_ref().map(|g| g.file))?;
         let path = FILES.get(file).copied().unwrap_or(FILES[0]);
         esp.overwrite(path, 0, &bytes)
             .and_then(|()| esp.sync_file(path))
             .or_boot(|| format!("{path}: cannot save the state"))?;
         debug!("state {sequence} saved in {path}");
-        self.newest = Some(Generation { file, sequence, state: state.clone() });
+        self.newest = Some(Generation { file, sequence, contents });
         Ok(())
     }
 }
@@ -115,24 +171,38 @@ fn allocate(esp: &dyn Volume, newest: Option<usize>) -> Result<()> {
         .or_boot(|| format!("{STATE_DIR}: cannot flush"))
 }
 
-/// `abide-state FORMAT SEQUENCE LENGTH SHA256\n`, the state as JSON, padding.
-fn encode(state: &State, sequence: u64) -> Result<Vec<u8>> {
+/// `abide-state FORMAT SEQUENCE LENGTH SHA256\n`, the state as JSON, padding; and what it will be read as. `before` is
+/// the generation before it, of which it keeps what was not understood.
+fn encode(state: &State, sequence: u64, before: Option<&Contents>) -> Result<(Vec<u8>, Contents)> {
     let mut state = state.clone();
+    cut_state(&mut state);
+    let before = before.and_then(|before| Some((serde_json::to_value(&before.state).ok()?, &before.json)));
+    // What is not understood is dropped after all details, and before the first record.
+    let mut carries = before.is_some();
     loop {
-        let body = serde_json::to_vec(&state).or_failed(|| "cannot encode the state")?;
+        let json = serde_json::to_value(&state).or_failed(|| "cannot encode the state")?;
+        let json = match &before {
+            Some((known, read)) if carries => carry::with_unknown(json, known, read),
+            _ => json,
+        };
+        let body = serde_json::to_vec(&json).or_failed(|| "cannot encode the state")?;
         let mut bytes =
             format!("{MAGIC} {FORMAT} {sequence:020} {:05} {}\n", body.len(), checksum(sequence, &body))
                 .into_bytes();
         bytes.extend_from_slice(&body);
         if bytes.len() <= GENERATION_SIZE {
             bytes.resize(GENERATION_SIZE, b'\n');
-            return Ok(bytes);
+            return Ok((bytes, Contents { state, json }));
         }
-        if state.failures.is_empty() {
+        if shed(&mut state) {
+            continue;
+        }
+        if carries {
+            warn!("the state is full; what a newer Abide has added to it is dropped");
+            carries = false;
+        } else if !drop_record(&mut state) {
             return Err(Error::Boot(format!("the state takes more than {GENERATION_SIZE} bytes")));
         }
-        warn!("the state is full; the oldest failure record is dropped");
-        state.failures.remove(0);
     }
 }
 
@@ -143,65 +213,67 @@ fn checksum(sequence: u64, body: &[u8]) -> String {
     crate::hex::encode(&hash.finalize())
 }
 
-fn read_generation(esp: &dyn Volume, path: &str, file: usize) -> Option<Generation> {
-    match decode(&read_bytes(esp, path)?) {
-        Ok(Some((sequence, state))) => Some(Generation { file, sequence, state }),
-        Ok(None) => None,
-        Err(why) => {
-            warn!("{path}: {why}; using the other copy");
-            None
-        }
-    }
-}
-
-/// A generation's bytes. A damaged one is read again first: readers take no lock, and may have read in
-/// the middle of a save.
-fn read_bytes(esp: &dyn Volume, path: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// A generation. A damaged one is read again first: readers take no lock, and may have read in the middle of a save.
+fn read_generation(esp: &dyn Volume, path: &str) -> Decoded {
+    let mut found = Decoded::Empty;
     let times = if esp.is_shared() { AGAIN.len() } else { 1 };
     for pause in AGAIN.into_iter().take(times) {
         thread::sleep(pause);
-        bytes.clear();
-        let reader = esp.open(path).ok()?;
-        if let Err(e) = reader.take(GENERATION_SIZE as u64).read_to_end(&mut bytes) {
-            warn!("{path}: cannot read: {e}");
-            return None;
-        }
-        if decode(&bytes).is_ok() {
+        let Ok(reader) = esp.open(path) else { return Decoded::Empty };
+        let mut bytes = Vec::new();
+        found = match reader.take(GENERATION_SIZE as u64).read_to_end(&mut bytes) {
+            Ok(_) => decode(&bytes),
+            Err(e) => return Decoded::Damaged(format!("cannot read: {e}")),
+        };
+        if !matches!(found, Decoded::Damaged(_)) {
             break;
         }
     }
-    Some(bytes)
+    found
 }
 
-/// A generation's sequence number and state; `None` for one that was allocated and never written.
-///
-/// # Errors
-/// A sentence that says why it is invalid.
-pub fn decode(bytes: &[u8]) -> std::result::Result<Option<(u64, State)>, String> {
+/// What the bytes of a generation are.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Decoded {
     if bytes.iter().all(|b| matches!(b, b'\n' | 0)) {
-        return Ok(None);
+        return Decoded::Empty;
     }
+    match whole(bytes) {
+        Ok((format, sequence, _)) if format > FORMAT => {
+            Decoded::Foreign(sequence, format!("a newer Abide has written it (format {format})"))
+        }
+        Ok((_, sequence, body)) => match understand(body) {
+            Ok(contents) => Decoded::State(sequence, Box::new(contents)),
+            Err(e) => Decoded::Foreign(sequence, format!("a newer Abide has written it, with words unknown here ({e})")),
+        },
+        Err(why) => Decoded::Damaged(why.into()),
+    }
+}
+
+/// Format, sequence number and body of a generation whose checksum matches. The header is the same in all formats.
+fn whole(bytes: &[u8]) -> std::result::Result<(u32, u64, &[u8]), &'static str> {
     let end = bytes.iter().position(|b| *b == b'\n').ok_or("not a state file")?;
     let (head, rest) = bytes.split_at(end);
     let head = std::str::from_utf8(head).map_err(|_| "not a state file")?;
     let mut words = head.split(' ');
     if words.next() != Some(MAGIC) {
-        return Err("not a state file".into());
+        return Err("not a state file");
     }
     let format: u32 = words.next().and_then(|w| w.parse().ok()).ok_or("damaged header")?;
-    if format > FORMAT {
-        return Err(format!("written by a newer Abide (format {format})"));
-    }
     let sequence: u64 = words.next().and_then(|w| w.parse().ok()).ok_or("damaged header")?;
     let length: usize = words.next().and_then(|w| w.parse().ok()).ok_or("damaged header")?;
     let sum = words.next().ok_or("damaged header")?;
     let body = rest.get(1..).and_then(|b| b.get(..length)).ok_or("cut off")?;
     if checksum(sequence, body) != sum {
-        return Err("checksum does not match".into());
+        return Err("checksum does not match");
     }
-    let state = serde_json::from_slice(body).map_err(|e| format!("cannot parse: {e}"))?;
-    Ok(Some((sequence, state)))
+    Ok((format, sequence, body))
+}
+
+fn understand(body: &[u8]) -> serde_json::Result<Contents> {
+    let json: Value = serde_json::from_slice(body)?;
+    let state = State::deserialize(carry::in_known_words(&json))?;
+    Ok(Contents { state, json })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::boot::{Counter, Entry};
 use crate::error::{Error, Result};
 use crate::state::Update;
 
-use crate::update::finding::{Identity, Kind, Witnesses};
+use crate::update::finding::{Contradiction, Identity, Kind, Witnesses};
 use crate::update::kept::is_kept;
 use crate::update::step::Step;
 
@@ -62,6 +62,9 @@ impl<'w, 'a> Guard<'w, 'a> {
     /// # Errors
     /// [`Error::Refused`] with the reason and what to do.
     pub fn permit(&self, step: &Step) -> Result<()> {
+        if let Some(why) = self.witnesses.foreign {
+            return Err(refused(&Contradiction::new(Kind::ForeignState, why).to_string()));
+        }
         match step {
             Step::Save(_) | Step::Sweep | Step::ClearOverride(_) => Ok(()),
             Step::InstallStaged { .. } => self.good().map(drop),

@@ -146,6 +146,12 @@ impl Machine {
         self.store.state()
     }
 
+    /// Why the state on the ESP is not understood, where it is that of a newer Abide.
+    #[must_use]
+    pub fn foreign_state(&self) -> Option<&str> {
+        self.store.foreign()
+    }
+
     /// All that says something about this boot.
     #[must_use]
     pub fn witnesses(&self) -> Witnesses<'_> {
@@ -159,6 +165,7 @@ impl Machine {
             entries: &self.entries,
             slots: self.slots.as_ref(),
             state: self.store.current(),
+            foreign: self.store.foreign(),
             note: self.note.as_ref(),
             boot_id: &self.boot_id,
         }
@@ -172,7 +179,7 @@ impl Machine {
         if course.refuse.is_some() {
             self.do_not_come_back(&mut course);
         }
-        if self.needs_sweep {
+        if self.needs_sweep && self.store.foreign().is_none() {
             course.steps.insert(0, Step::Sweep);
         }
         course

@@ -99,6 +99,7 @@ impl View {
             entries: &disk.entries,
             slots: Some(&slots),
             state: &disk.state,
+            foreign: None,
             note: self.note.as_ref().filter(|note| note.boot_id == self.boot_id),
             boot_id: &self.boot_id,
         };

@@ -95,6 +95,9 @@ pub(in crate::update) enum Case<'a> {
 impl<'a> Case<'a> {
     /// Compares names, state and note, once it is known which system runs.
     pub(in crate::update) fn of(witnesses: &Witnesses<'a>, identity: &Identity<'a>) -> Self {
+        if let Some(why) = witnesses.foreign {
+            return Self::Unknown(Contradiction::new(Kind::ForeignState, why));
+        }
         if let Some(doubt) = identity.doubt.clone() {
             return Self::Unknown(doubt);
         }
@@ -237,6 +240,9 @@ impl<'a> View<'_, 'a> {
         let counter = self.identity.entry.and_then(|entry| entry.name.counter());
         let known = update.boots.iter().any(|b| b.boot_id == self.witnesses.boot_id);
         let earlier = u32::try_from(update.boots.len() - usize::from(known)).unwrap_or(u32::MAX);
+        let others = update.boots.iter().filter(|b| b.boot_id != self.witnesses.boot_id);
+        // Of very many boots the first are no longer recorded.
+        let earlier = others.map(|b| b.attempt).max().unwrap_or_default().max(earlier);
         // Where the firmware cannot rename, the loader never counts; then our own record does.
         let attempt = counter.map_or(0, |c| c.done).max(earlier.saturating_add(1));
         match counter {

@@ -30,6 +30,8 @@ impl fmt::Display for Contradiction {
 /// The kinds of contradiction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
+    /// A newer Abide has written the state, and this one does not understand it.
+    ForeignState,
     /// The mounted root is another slot than the kernel was started for.
     MountedElsewhere,
     /// The loader says that it started an entry of another root.
@@ -76,7 +78,8 @@ const REBOOT: &str = "reboot through the boot loader";
 impl Kind {
     /// Every kind, in the order in which they are looked for.
     #[cfg(test)]
-    pub(in crate::update) const ALL: [Self; 12] = [
+    pub(in crate::update) const ALL: [Self; 13] = [
+        Self::ForeignState,
         Self::LoaderElsewhere,
         Self::MountedElsewhere,
         Self::OtherVersion,
@@ -95,6 +98,13 @@ impl Kind {
     #[must_use]
     pub const fn row(self) -> Row {
         match self {
+            Self::ForeignState => Row {
+                name: "foreign-state",
+                witnesses: "state ↔ this Abide",
+                cause: "a newer Abide in the other slot has written a format, or a word that decides, which this one does not know",
+                decided: "nothing is taken for \"no update in flight\"; a boot that the loader counted ends at its deadline, all others stay up",
+                remedy: "boot the system with the newer Abide, or install that Abide in this one",
+            },
             Self::LoaderElsewhere => Row {
                 name: "loader-elsewhere",
                 witnesses: "kernel command line ↔ loader variables",

@@ -28,6 +28,8 @@ pub struct Witnesses<'a> {
     pub slots: Option<&'a Slots>,
     /// What is remembered on the ESP.
     pub state: &'a State,
+    /// Why that is not understood, where it is whole and that of a newer Abide.
+    pub foreign: Option<&'a str>,
     /// What the initramfs stage or the generator noted in this boot.
     pub note: Option<&'a BootNote>,
     /// The kernel's id of this boot.

@@ -1,9 +1,12 @@
-//! The state on an ESP that is damaged, full or read-only.
+//! The state on an ESP that is damaged, full or read-only; in less room than it wants; of an older or newer Abide.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use abide_testing::entry::is_remembered;
+mod formats;
+mod release_1;
+mod room;
+
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
@@ -11,9 +14,7 @@ use std::rc::Rc;
 
 use abide_core::boot::esp::volume::{Item, ReadSeek};
 use abide_core::boot::{DirVolume, Volume};
-use abide_core::disk::SlotName;
-use abide_core::state::{BootEnd, Failure, Phase, Stage, State, Store};
-use sha2::{Digest, Sha256};
+use abide_core::state::{Failure, Phase, State, Store};
 
 /// An ESP that no longer accepts writes.
 #[derive(Debug, Clone)]
@@ -114,17 +115,6 @@ fn failed(version: &str) -> State {
     state
 }
 
-fn generation(format: u32, sequence: u64, body: &str) -> Vec<u8> {
-    let mut hash = Sha256::new();
-    hash.update(sequence.to_le_bytes());
-    hash.update(body);
-    let sum = abide_core::hex::encode(&hash.finalize());
-    let mut bytes =
-        format!("abide-state {format} {sequence:020} {:05} {sum}\n{body}", body.len()).into_bytes();
-    bytes.resize(16 * 1024, b'\n');
-    bytes
-}
-
 #[test]
 fn a_failure_is_recorded_on_an_esp_that_has_become_full() {
     let (_dir, esp) = esp();
@@ -170,27 +160,6 @@ fn an_esp_that_has_vanished_means_that_nothing_is_remembered() {
 }
 
 #[test]
-fn a_state_of_an_abide_that_knew_less_or_more_is_understood() {
-    let (dir, esp) = esp();
-    fs::create_dir_all(dir.path().join("EFI/abide")).unwrap();
-    let body = r#"{"failures":[{"version":"1.0","attempts":3,"phase":"loader","reason":"it never came up",
-        "time":"2026-01-02T03:04:05Z","colour":"red"}],"weather":"fine"}"#;
-    fs::write(dir.path().join("EFI/abide/state.0"), generation(1, 7, body)).unwrap();
-    let mut store = Store::open(&esp);
-    assert_eq!(store.state(), failed("1.0"));
-    store.save(&esp, &failed("2.0")).unwrap();
-    assert_eq!(Store::open(&esp).state(), failed("2.0"));
-}
-
-#[test]
-fn a_generation_in_a_format_of_the_future_leaves_the_other() {
-    let (dir, esp) = esp();
-    Store::open(&esp).save(&esp, &failed("1.0")).unwrap();
-    fs::write(dir.path().join("EFI/abide/state.1"), generation(2, 99, "{}")).unwrap();
-    assert_eq!(Store::open(&esp).state(), failed("1.0"));
-}
-
-#[test]
 fn the_newest_generation_is_kept_until_another_one_is_durable() {
     let (dir, esp) = esp();
     Store::open(&esp).save(&esp, &failed("1.0")).unwrap();
@@ -217,40 +186,4 @@ fn a_reader_that_came_in_the_middle_of_a_save_reads_again() {
     // If it stays damaged, reading does not wait.
     esp.torn.set(u32::MAX);
     assert_eq!(Store::open(&esp).state(), State::default());
-}
-
-/// A state of format 1 as it was written when that format was new: an update that fell back, a downgrade
-/// in reserve. It must stay readable as long as there are machines that have it.
-const FORMAT_1: &str = r#"{"update":{"image_id":"edge","version":"3.0","digest":"ab","slot":"b","stage":"failed",
-    "uki":{"sha256":"cd","size":42},"root":"root=PARTUUID=0b","entry":"edge_3.0.efi","tries":3,
-    "previous":{"slot":"a","entry":"edge_2.0.efi","version":"2.0","demoted":true},
-    "boots":[{"boot_id":"x","attempt":1,"phase":"switch-root"},
-             {"boot_id":"y","attempt":2,"phase":"checks","end":"orderly"}],
-    "verdict":{"phase":"checks","reason":"it is sick","checks":[{"name":"app","reason":"dead"}]},
-    "ended":"2026-01-02T03:04:05Z"},
-    "failures":[{"version":"3.0","digest":"ab","attempts":2,"phase":"checks","reason":"it is sick",
-                 "checks":[{"name":"app","reason":"dead"}],"time":"2026-01-02T03:04:05Z"}],
-    "a":{"version":"2.0","digest":"ef","entry":"edge_2.0.efi"},
-    "baseline":{"passed_checks":["app"],"failed_units":["old.service"]}}"#;
-
-#[test]
-fn every_field_of_format_1_is_still_understood() {
-    let (dir, esp) = esp();
-    fs::create_dir_all(dir.path().join("EFI/abide")).unwrap();
-    fs::write(dir.path().join("EFI/abide/state.1"), generation(1, 3, FORMAT_1)).unwrap();
-    let state = Store::open(&esp).state();
-    let update = state.update.clone().unwrap();
-    let previous = update.previous.unwrap();
-    assert_eq!((update.stage, update.slot, update.tries), (Stage::Failed, SlotName::B, 3));
-    assert_eq!(update.uki.unwrap().size, 42);
-    assert_eq!((previous.entry.as_str(), previous.demoted), ("edge_2.0.efi", true));
-    assert_eq!(update.boots[0].phase, Phase::SwitchRoot);
-    assert_eq!(update.boots[1].end, Some(BootEnd::Orderly));
-    assert_eq!(update.verdict.unwrap().checks[0].name, "app");
-    assert_eq!(state.failures[0].digest.as_deref(), Some("ab"));
-    assert!(is_remembered(&state, "edge_2.0.efi"));
-    assert_eq!(state.baseline.failed_units, ["old.service"]);
-    // And what is saved next comes after it.
-    Store::open(&esp).save(&esp, &failed("4.0")).unwrap();
-    assert_eq!(Store::open(&esp).state(), failed("4.0"));
 }
