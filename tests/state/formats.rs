@@ -29,7 +29,7 @@ fn json(dir: &TempDir, file: u8) -> serde_json::Value {
 }
 
 /// A whole generation with this body.
-fn generation(format: u32, sequence: u64, body: &str) -> Vec<u8> {
+pub fn generation(format: u32, sequence: u64, body: &str) -> Vec<u8> {
     let mut hash = Sha256::new();
     hash.update(sequence.to_le_bytes());
     hash.update(body);

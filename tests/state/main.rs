@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod commands;
 mod formats;
 mod release_1;
 mod room;

@@ -6,8 +6,8 @@ use abide::update::refusal::failure_of;
 use abide_core::boot::DirVolume;
 use abide_core::disk::SlotName;
 use abide_core::state::{
-    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Reboots, Remedy, Stage, State, Store,
-    TrialBoot, Uki, Unhealthy, Update, Verdict,
+    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Reboots, Remedy, Stage, State,
+    Store, TrialBoot, Uki, Unhealthy, Update, Verdict,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -37,7 +37,11 @@ fn failure() -> impl Strategy<Value = Failure> {
 }
 
 fn boot() -> impl Strategy<Value = TrialBoot> {
-    let end = prop_oneof![Just(None), Just(Some(BootEnd::Orderly)), verdict().prop_map(|v| Some(BootEnd::Failed(v)))];
+    let end = prop_oneof![
+        Just(None),
+        Just(Some(BootEnd::Orderly)),
+        verdict().prop_map(|v| Some(BootEnd::Failed(v)))
+    ];
     (text(), end, text()).prop_map(|(boot_id, end, time)| TrialBoot {
         boot_id,
         attempt: 1,
@@ -51,8 +55,12 @@ fn update() -> impl Strategy<Value = Update> {
     let words = (text(), text(), text(), text(), text(), text());
     (words, vec(boot(), 0..20), proptest::option::of(verdict())).prop_map(|(words, boots, verdict)| {
         let (image_id, version, digest, root, entry, applied_in) = words;
-        let previous =
-            Previous { slot: SlotName::A, entry: entry.clone(), version: Some(version.clone()), demoted: true };
+        let previous = Previous {
+            slot: SlotName::A,
+            entry: entry.clone(),
+            version: Some(version.clone()),
+            demoted: true,
+        };
         Update {
             image_id,
             version,
@@ -191,7 +199,8 @@ fn the_details_of_the_oldest_record_go_first_and_no_record_does() {
     assert_eq!((oldest.checks.len(), newest.checks.len()), (1, 4));
     assert_eq!((oldest.reason.len(), newest.reason.len()), (512, 512));
     // The trial of the next image wants room, too.
-    let verdict = || Verdict { phase: Phase::Checks, reason: "x".repeat(4096), checks: failure_with("", 8).checks };
+    let verdict =
+        || Verdict { phase: Phase::Checks, reason: "x".repeat(4096), checks: failure_with("", 8).checks };
     let boot = |n| TrialBoot {
         boot_id: format!("{n:036}"),
         attempt: n,

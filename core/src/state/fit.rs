@@ -54,8 +54,9 @@ pub fn cut_state(state: &mut State) {
 }
 
 fn cut_update(update: &mut Update) {
-    let Update { image_id, version, digest, root, entry, applied_in, previous, boots, verdict, ended, .. } =
-        update;
+    let Update {
+        image_id, version, digest, root, entry, applied_in, previous, boots, verdict, ended, ..
+    } = update;
     for word in [image_id, version].into_iter().chain(digest) {
         abridge(word, MAX_WORD);
     }
@@ -152,7 +153,8 @@ fn keep_last<T>(list: &mut Vec<T>, most: usize) {
 ///
 /// Returns false where no detail is left.
 pub(super) fn shed(state: &mut State) -> bool {
-    let shed = [drop_outputs, drop_checks, shorten_reason].into_iter().any(|drop| drop_from_record(state, drop));
+    let shed =
+        [drop_outputs, drop_checks, shorten_reason].into_iter().any(|drop| drop_from_record(state, drop));
     shed || shorten_unhealthy(state) || drop_baseline(&mut state.baseline)
 }
 

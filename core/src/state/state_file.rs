@@ -244,7 +244,10 @@ pub fn decode(bytes: &[u8]) -> Decoded {
         }
         Ok((_, sequence, body)) => match understand(body) {
             Ok(contents) => Decoded::State(sequence, Box::new(contents)),
-            Err(e) => Decoded::Foreign(sequence, format!("a newer Abide has written it, with words unknown here ({e})")),
+            Err(e) => Decoded::Foreign(
+                sequence,
+                format!("a newer Abide has written it, with words unknown here ({e})"),
+            ),
         },
         Err(why) => Decoded::Damaged(why.into()),
     }

@@ -91,7 +91,8 @@ impl Machine {
     /// Reads what the initramfs has: everything but the slots.
     ///
     /// # Errors
-    /// [`Error::Boot`] if the ESP cannot be found or read.
+    /// [`Error::Boot`] if the ESP cannot be found or read; [`Error::Refused`] where it is to be written, and the
+    /// state on it is that of a newer Abide.
     pub fn read_boot(root: &Root, access: Access) -> Result<Self> {
         let vars = LoaderVars::read(&EfiVars::new(root));
         let sources = Sources {
@@ -106,7 +107,13 @@ impl Machine {
             version: kernel::running_version(root),
             now: clock::now(),
         };
-        Self::read_sources(root, sources)
+        let machine = Self::read_sources(root, sources)?;
+        match machine.store.foreign() {
+            Some(why) if access == Access::Write => {
+                Err(Error::Refused(Contradiction::new(Kind::ForeignState, why).to_string()))
+            }
+            _ => Ok(machine),
+        }
     }
 
     /// Reads the entries, the loader's settings and the state from `sources`.
@@ -144,12 +151,6 @@ impl Machine {
     #[must_use]
     pub fn state(&self) -> State {
         self.store.state()
-    }
-
-    /// Why the state on the ESP is not understood, where it is that of a newer Abide.
-    #[must_use]
-    pub fn foreign_state(&self) -> Option<&str> {
-        self.store.foreign()
     }
 
     /// All that says something about this boot.
