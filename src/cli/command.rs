@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use crate::cli::{
-    Context, apply, assess, cancel, check, commit, config, confirm, doctor, forget, initrd, list, report,
-    rollback, status, update, write,
+    Context, apply, assess, cancel, check, commit, config, confirm, doctor, forget, history, initrd, list,
+    report, rollback, status, update, write,
 };
 use abide_core::error::Result;
 
@@ -20,6 +20,8 @@ pub enum Command {
     Apply(apply::Args),
     /// Cancel a staged or applied update that is not running
     Cancel(cancel::Args),
+    /// Show what happened on this machine: its last updates, with each boot of their trials
+    History(history::Args),
     /// Install updates from the feed, as policy and maintenance windows allow
     Update(update::Args),
     /// Commit the system on trial
@@ -58,6 +60,7 @@ impl Command {
         match self {
             Self::Status(args) => status::run(context, args),
             Self::List(args) => list::run(context, args),
+            Self::History(args) => history::run(context, args),
             Self::Write(args) => write::run(context, args),
             Self::Apply(args) => apply::run(context, args),
             Self::Cancel(args) => cancel::run(context, args),

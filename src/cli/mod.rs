@@ -14,6 +14,7 @@ mod doctor;
 mod emt;
 mod forget;
 mod generator;
+mod history;
 mod initrd;
 mod interrupt;
 mod list;

@@ -1,5 +1,9 @@
 //! `abide status`
 
+use std::io::{self, IsTerminal};
+use std::thread;
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::health;
@@ -17,7 +21,16 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Show it again every second while something is downloaded, written or tested
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
+
+/// Between two showings of `--watch`.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Moves to the upper left corner of the terminal and clears it (ECMA-48: CUP, ED).
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// How many lines of a failed check's output are shown: the status must fit on one screen.
 const OUTPUT_LINES: usize = 6;
@@ -31,12 +44,10 @@ struct StatusDocument<'a> {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let config = context.load_config()?;
-    let machine = context.look(&config)?;
-    let last = health::PublishedResults::read(&context.root);
-    let status =
-        Status::read(&machine, &config, last.as_ref().and_then(|r| r.window_ends_in(&context.root)))?;
-    let checks = last.map(|r| r.checks).unwrap_or_default();
+    if args.watch {
+        return watch(context);
+    }
+    let (status, checks) = read(context)?;
     if args.json {
         let document = StatusDocument { status: &status, checks: &checks };
         let json = serde_json::to_string(&document).or_failed(|| "cannot encode the status")?;
@@ -45,6 +56,35 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         output::show(text(&status, &checks))?;
     }
     Ok(())
+}
+
+fn read(context: &Context) -> Result<(Status, Vec<health::CheckResult>)> {
+    let config = context.load_config()?;
+    let machine = context.look(&config)?;
+    let last = health::PublishedResults::read(&context.root);
+    let ends_in = last.as_ref().and_then(|r| r.window_ends_in(&context.root));
+    let status = Status::read(&machine, &config, ends_in)?;
+    Ok((status, last.map(|r| r.checks).unwrap_or_default()))
+}
+
+fn watch(context: &Context) -> Result<()> {
+    let is_terminal = io::stdout().is_terminal();
+    loop {
+        let (status, checks) = read(context)?;
+        let text = text(&status, &checks);
+        output::show(format_args!("{}{text}", if is_terminal { CLEAR } else { "" }))?;
+        if !goes_on(&status) {
+            return Ok(());
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Whether the status will change by itself.
+fn goes_on(status: &Status) -> bool {
+    let going = ["DOWNLOAD_INPROGRESS", "UPDATE_INITIALIZING", "UPDATE_TESTING"];
+    status.boot.kind == BootKind::Trial
+        || status.update.as_ref().is_some_and(|update| going.contains(&update.sub_status))
 }
 
 /// One screen: both slots, the update in flight, what failed, what to do next.

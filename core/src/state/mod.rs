@@ -1,12 +1,14 @@
 //! What is remembered: on the ESP across boots, and in `/run` for this boot.
 //!
 //! On the ESP: [`saved_state`] has the fields, [`fit`] their bounds, [`carry`] what a newer Abide has written beside
-//! them, [`state_file`] the bytes of the files that hold them.
+//! them, [`state_file`] the bytes of the files that hold them; [`history`] what happened on this
+//! machine.
 
 pub mod boot_note;
 pub mod bounds;
 mod carry;
 mod fit;
+pub mod history;
 pub mod lock;
 mod reboots;
 pub mod run_file;

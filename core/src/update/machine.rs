@@ -1,6 +1,6 @@
 //! Everything that decisions are made from, read once; and the effects that carry them out.
 
-use log::debug;
+use log::{debug, warn};
 
 use crate::boot::esp::entries;
 use crate::boot::esp::safe_rename;
@@ -12,12 +12,14 @@ use crate::disk::{RootArg, SlotName, Slots};
 use crate::error::{Error, OrError, Result};
 use crate::root::Root;
 use crate::state::boot_note::boot_id;
+use crate::state::history::{Event, History};
 use crate::state::{BootNote, State, Store, Update};
 
 use crate::update::clock;
 use crate::update::finding::{Contradiction, Identity, Kind, Witnesses};
 use crate::update::guard::Guard;
 use crate::update::kernel;
+use crate::update::milestones;
 use crate::update::overrides::Override;
 use crate::update::reconcile::{Course, Evidence};
 use crate::update::renames::find;
@@ -60,6 +62,8 @@ pub struct Machine {
     selected: Option<String>,
     needs_sweep: bool,
     store: Store,
+    /// Read when something is added to it.
+    history: Option<History>,
 }
 
 /// What a machine is read from. The volumes may be those of a simulated disk.
@@ -142,6 +146,7 @@ impl Machine {
             now,
             panic: None,
             needs_sweep: dirs.needs_sweep()?,
+            history: None,
             store: Store::open(dirs.esp.as_ref()),
             dirs,
         })
@@ -295,6 +300,15 @@ impl Machine {
         Override::set_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
     }
 
+    /// Adds an event to the history on the ESP. That it cannot be written stops nothing.
+    pub fn tell(&mut self, event: Event) {
+        let esp = self.dirs.esp.as_ref();
+        let history = self.history.get_or_insert_with(|| History::read(esp));
+        if let Err(e) = history.add(esp, event) {
+            warn!("{e}");
+        }
+    }
+
     fn reread(&mut self) -> Result<()> {
         self.entries = self.dirs.entries(&self.quirks)?;
         Ok(())
@@ -315,7 +329,12 @@ impl Effects for Machine {
         debug!("{step:?}");
         Guard::new(&self.witnesses()).permit(step)?;
         match step {
-            Step::Save(state) => self.store.save(self.dirs.esp.as_ref(), state),
+            Step::Save(state) => {
+                for event in milestones::between(self.store.current(), state, &self.now) {
+                    self.tell(event);
+                }
+                self.store.save(self.dirs.esp.as_ref(), state)
+            }
             Step::Rename { partition, from, to } => {
                 let name = EntryName::parse(to)
                     .ok_or_else(|| Error::Boot(format!("{to} cannot be the name of a boot entry")))?;

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod kept;
 pub mod kernel;
 pub mod machine;
+mod milestones;
 pub mod other_trial;
 pub mod outcome;
 pub mod overrides;

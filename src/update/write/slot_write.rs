@@ -21,6 +21,7 @@ use abide_core::boot::Entry;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::{Area, SlotName};
 use abide_core::error::{Error, Result};
+use abide_core::state::history::{Event, Happened};
 use abide_core::update::finding::Witnesses;
 use abide_core::update::machine::Machine;
 use abide_core::update::step::entries_after;
@@ -67,6 +68,21 @@ pub struct Wanted<'a> {
 /// the slot cannot be written, [`Error::Unverified`] if a digest is wrong or something reads back differently,
 /// [`Error::Boot`] if the ESP cannot be changed.
 pub fn write(
+    machine: &mut Machine,
+    wanted: &Wanted<'_>,
+    config: &Config,
+    progress: impl FnMut(Progress),
+) -> Result<Written> {
+    let written = write_image(machine, wanted, config, progress);
+    if let Err(e @ (Error::Refused(_) | Error::Unverified(_))) = &written {
+        let version = wanted.version.unwrap_or_default();
+        let refused = Event::new(Happened::Refused, version, wanted.sha256, &machine.now);
+        machine.tell(Event { reason: e.to_string(), ..refused });
+    }
+    written
+}
+
+fn write_image(
     machine: &mut Machine,
     wanted: &Wanted<'_>,
     config: &Config,

@@ -1,0 +1,260 @@
+//! The last events of the machine: a ring of records on the ESP that survives rollbacks, `forget` and a volatile
+//! journal. For people only; nothing is decided by it, and an error in it stops nothing.
+//!
+//! One file, allocated once, with a record in each piece of 512 bytes: a sector of most disks, so that a power cut
+//! costs at most the record that was being written. Each has a sequence number, which also says where it lies, and a
+//! checksum.
+
+use std::io::{self, Read};
+
+use log::warn;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::boot::Volume;
+use crate::error::{OrError, Result};
+use crate::state::bounds::{abridge, cut_to};
+use crate::state::saved_state::Phase;
+use crate::state::state_file::STATE_DIR;
+
+/// Where it is on the ESP.
+pub const FILE: &str = "EFI/abide/history";
+
+/// How many events are kept.
+pub const EVENTS: usize = 64;
+
+/// Bytes of a record.
+const RECORD: usize = 512;
+
+const MAGIC: &str = "abide-event";
+const FORMAT: u32 = 1;
+
+/// Bytes of a reason; less where the version is long.
+const MAX_REASON: usize = 200;
+
+/// Bytes of a version.
+const MAX_VERSION: usize = 96;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Happened {
+    /// An image was written and verified.
+    Staged,
+    /// It boots next, on trial.
+    Applied,
+    /// A boot of its trial.
+    Boot,
+    /// It was kept.
+    Committed,
+    /// It was given up, and the system before it boots again.
+    RolledBack,
+    /// It was taken back before it was booted.
+    Cancelled,
+    /// Its failure record was deleted.
+    Forgotten,
+    /// It was refused.
+    Refused,
+}
+
+/// How a boot of a trial ended, where it had the time to say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// By a reboot or power-off in good order.
+    Orderly,
+    /// Its checks failed.
+    Failed,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// RFC 3339 UTC by the machine's clock; empty where nothing ran that could have read it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub time: String,
+    /// What happened.
+    pub event: Happened,
+    /// Version of the image.
+    #[serde(default)]
+    pub version: String,
+    /// SHA-256 of the published image, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Which try, from 1; of a boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The furthest it got; of a boot, and of what was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// How it ended; of a boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+    /// One sentence for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl Event {
+    /// An event of this image, without more.
+    #[must_use]
+    pub fn new(event: Happened, version: &str, digest: Option<&str>, time: &str) -> Self {
+        Self {
+            time: time.to_owned(),
+            event,
+            version: version.to_owned(),
+            digest: digest.map(Into::into),
+            attempt: None,
+            phase: None,
+            ended: None,
+            reason: String::new(),
+        }
+    }
+
+    /// Whether this is the same event, perhaps told again after a power cut, or with more known of it.
+    fn is_same(&self, other: &Self) -> bool {
+        let key = |e: &Self| (e.event, e.version.clone(), e.digest.clone(), e.attempt);
+        let is_told_twice = self.event == Happened::Boot || self.reason == other.reason;
+        key(self) == key(other) && is_told_twice
+    }
+
+    fn cut(mut self) -> Self {
+        abridge(&mut self.version, MAX_VERSION);
+        if let Some(digest) = &mut self.digest {
+            abridge(digest, MAX_VERSION);
+        }
+        cut_to(&mut self.time, 32);
+        cut_to(&mut self.reason, MAX_REASON);
+        self
+    }
+}
+
+/// The events that are kept, the oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History(Vec<(u64, Event)>);
+
+impl History {
+    /// Reads the ring. What is missing or damaged is left out.
+    #[must_use]
+    pub fn read(esp: &dyn Volume) -> Self {
+        let mut bytes = vec![];
+        let read =
+            esp.open(FILE).and_then(|file| file.take((EVENTS * RECORD) as u64).read_to_end(&mut bytes));
+        if let Err(e) = read.map(drop).or_else(|e| if is_missing(&e) { Ok(()) } else { Err(e) }) {
+            warn!("{FILE}: cannot read: {e}");
+        }
+        let places = bytes.chunks(RECORD).enumerate();
+        let mut events: Vec<(u64, Event)> = places
+            .filter_map(|(place, record)| decode(record).filter(|(number, _)| place_of(*number) == place))
+            .collect();
+        events.sort_by_key(|(number, _)| *number);
+        Self(events)
+    }
+
+    /// The events, the oldest first.
+    #[must_use]
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.0.iter().map(|(_, event)| event)
+    }
+
+    /// Adds an event; durable when this returns. One that was told before, apart from its time, is not written
+    /// again; a boot of which more is known now takes the place of what was known before.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Boot`] if the ESP cannot be written.
+    pub fn add(&mut self, esp: &dyn Volume, event: Event) -> Result<()> {
+        let event = event.cut();
+        let mut number = self.0.last().map_or(0, |(number, _)| number + 1);
+        if let Some((told, known)) = self.told(&event) {
+            if *known == (Event { time: known.time.clone(), ..event.clone() }) {
+                return Ok(());
+            }
+            number = *told;
+        }
+        let record = encode(number, &event)?;
+        allocate(esp).or_boot(|| format!("{FILE}: cannot make room for the history (is the ESP full?)"))?;
+        esp.overwrite(FILE, (place_of(number) * RECORD) as u64, &record)
+            .and_then(|()| esp.sync_file(FILE))
+            .or_boot(|| format!("{FILE}: cannot write"))?;
+        self.0.retain(|(known, _)| place_of(*known) != place_of(number));
+        self.0.push((number, event));
+        self.0.sort_by_key(|(number, _)| *number);
+        Ok(())
+    }
+
+    /// The same event, told before a power cut or when less was known: since the last image was staged or applied.
+    fn told(&self, event: &Event) -> Option<&(u64, Event)> {
+        for told in self.0.iter().rev() {
+            if told.1.is_same(event) {
+                return Some(told);
+            }
+            if matches!(told.1.event, Happened::Staged | Happened::Applied) {
+                break;
+            }
+        }
+        None
+    }
+}
+
+fn place_of(number: u64) -> usize {
+    usize::try_from(number % EVENTS as u64).unwrap_or_default()
+}
+
+fn is_missing(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::NotFound
+}
+
+/// Makes the file whole, if it is not.
+fn allocate(esp: &dyn Volume) -> io::Result<()> {
+    let (_, name) = FILE.rsplit_once('/').unwrap_or_default();
+    let is_whole = |item: &crate::boot::esp::volume::Item| {
+        item.name.eq_ignore_ascii_case(name) && item.len == (EVENTS * RECORD) as u64
+    };
+    if esp.list(STATE_DIR)?.iter().any(is_whole) {
+        return Ok(());
+    }
+    esp.create_dir(STATE_DIR)?;
+    esp.write(FILE, &mut vec![b'\n'; EVENTS * RECORD].as_slice())?;
+    esp.sync_file(FILE)?;
+    esp.sync_dir(STATE_DIR)
+}
+
+/// `abide-event FORMAT NUMBER LENGTH SHA256\n`, the event as JSON, padding. The checksum is the first eight bytes of it.
+fn encode(number: u64, event: &Event) -> Result<Vec<u8>> {
+    let mut event = event.clone();
+    loop {
+        let body = serde_json::to_vec(&event).or_failed(|| "cannot encode the event")?;
+        let mut bytes =
+            format!("{MAGIC} {FORMAT} {number} {} {}\n", body.len(), checksum(number, &body)).into_bytes();
+        bytes.extend_from_slice(&body);
+        if bytes.len() <= RECORD || event.reason.is_empty() {
+            bytes.resize(RECORD, b'\n');
+            return Ok(bytes);
+        }
+        let shorter = event.reason.len() / 2;
+        cut_to(&mut event.reason, shorter);
+    }
+}
+
+fn decode(record: &[u8]) -> Option<(u64, Event)> {
+    let end = record.iter().position(|b| *b == b'\n')?;
+    let (head, rest) = record.split_at(end);
+    let mut words = std::str::from_utf8(head).ok()?.split(' ');
+    if words.next() != Some(MAGIC) || words.next()?.parse() != Ok(FORMAT) {
+        return None;
+    }
+    let (number, length) = (words.next()?.parse().ok()?, words.next()?.parse::<usize>().ok()?);
+    let body = rest.get(1..)?.get(..length)?;
+    if words.next()? != checksum(number, body) {
+        return None;
+    }
+    Some((number, serde_json::from_slice(body).ok()?))
+}
+
+fn checksum(number: u64, body: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(number.to_le_bytes());
+    hash.update(body);
+    let sum = hash.finalize();
+    crate::hex::encode(sum.get(..8).unwrap_or_default())
+}
