@@ -195,7 +195,8 @@ fn two_checks_of_one_name_in_one_file_are_refused() {
 fn a_check_that_waits_longer_than_the_deadline_is_refused() {
     let text = "[[check]]\nname = 'operator'\nkind = 'confirm'\nwait = '20min'\n";
     let error = Config::parse("f", text).unwrap_err().to_string();
-    assert_eq!(error, "configuration: check 'operator': waits until the deadline of 20min or longer");
+    let why = "its start_delay, plus its wait if it has one, must be shorter than the deadline, 20min";
+    assert_eq!(error, format!("configuration: check 'operator': {why}"));
 }
 
 /// The TOML blocks of a page.

@@ -32,8 +32,10 @@ pub fn arm(root: &Root) -> Result<()> {
     // (Linux, Documentation/watchdog/watchdog-api.rst).
     device.write_all(b"\0").or_failed(|| format!("{DEVICE}: cannot start"))?;
     match sys::set_watchdog_timeout(&device, LIMIT) {
-        Ok(seconds) => info!("the hardware watchdog runs: {seconds} s"),
-        Err(e) => warn!("{DEVICE}: cannot set it to {LIMIT} s: {e}; it runs with its own limit"),
+        Ok(seconds) => info!("the hardware watchdog is started, with a timeout of {seconds} s"),
+        Err(e) => {
+            warn!("{DEVICE}: cannot set the timeout to {LIMIT} s: {e}; the watchdog keeps its own timeout")
+        }
     }
     Ok(())
 }

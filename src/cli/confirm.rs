@@ -13,7 +13,7 @@ pub struct ConfirmArgs {}
 /// `abide deny`
 #[derive(Debug, clap::Args)]
 pub struct DenyArgs {
-    /// Why; goes into the failure record
+    /// Why the system is not healthy; goes into the failure record
     #[arg(value_name = "REASON")]
     reason: Option<String>,
 }

@@ -68,7 +68,7 @@ settings! {
         start_delay: Span = Duration::ZERO;
         /// How many failed runs in a row are tolerated, once the check has passed.
         failures_allowed: Count<0, 1000> = 0;
-        /// Whether the check decides only if it passed on the last committed system.
+        /// Whether the check is required only if it passed on the last committed system.
         only_if_passed_before: Flag = false;
     }
 }
@@ -135,7 +135,7 @@ impl CheckConfig {
         };
         if self.required && self.start_delay + wait >= assess.deadline {
             return Err(Error::Usage(format!(
-                "configuration: check '{}': waits until the deadline of {} or longer",
+                "configuration: check '{}': its start_delay, plus its wait if it has one, must be shorter than the deadline, {}",
                 self.name,
                 format(assess.deadline)
             )));

@@ -22,7 +22,7 @@ pub(super) fn look(count: &Result<Option<Count>>, loader: &str) -> Vec<Finding> 
         Err(e) => vec![
             Finding::warning("firmware-options-unknown", e.to_string())
                 .because(format!("the number of firmware boot options that lead to the loader is unknown; {why}"))
-                .remedy("mount efivarfs at /sys/firmware/efi/efivars, or install systemd-boot 258 or later, which needs none"),
+                .remedy("mount efivarfs at /sys/firmware/efi/efivars, or install systemd-boot 258 or later, which needs no additional boot options"),
         ],
     }
 }

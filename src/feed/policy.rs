@@ -136,8 +136,10 @@ pub enum Why {
 impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Failed(None) => f.write_str("it failed here; `abide forget` allows another attempt"),
-            Self::Failed(Some(until)) => write!(f, "it failed here; next attempt from {until:.0}"),
+            Self::Failed(None) => {
+                f.write_str("it failed on this machine; `abide forget` allows another attempt")
+            }
+            Self::Failed(Some(until)) => write!(f, "it failed on this machine; next attempt from {until:.0}"),
             Self::Channel(channels) => write!(f, "it is for the channel {}", channels.join(", ")),
             Self::MinVersion(min) => write!(f, "it is older than min_version, {min}"),
             Self::Floor(floor) => write!(f, "it is older than the floor, {floor}"),

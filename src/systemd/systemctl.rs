@@ -36,7 +36,7 @@ impl Systemctl {
         if blocks.len() == units.len() {
             Ok(blocks)
         } else {
-            Err(format!("systemctl show: {} answers for {} units", blocks.len(), units.len()))
+            Err(format!("systemctl show: printed {} units instead of {}", blocks.len(), units.len()))
         }
     }
 

@@ -129,7 +129,7 @@ fn explain(error: &efivar::Error, options: usize) -> String {
     match error {
         efivar::Error::VarUnknownError { error, .. } if error.raw_os_error() == Some(libc::ENOSPC) => {
             format!(
-                "it has no room for {options} more; nothing is changed. Remove options that are not needed (efibootmgr), \
+                "the firmware has no room for {options} more; nothing is changed. Remove options that are not needed (efibootmgr), \
              or the kernel's old crash dumps (dump-type0-* in /sys/firmware/efi/efivars)"
             )
         }

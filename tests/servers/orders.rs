@@ -102,7 +102,7 @@ fn a_bad_image_is_reported_with_its_reason_and_then_refused() {
     }
     assert_eq!(hawkbit.action("bad", again), "badly");
     let (_, reason) = hawkbit.statuses("bad", again).pop().unwrap();
-    assert!(reason.contains("it failed here") && reason.contains("smells"), "{reason}");
+    assert!(reason.contains("it failed on this machine") && reason.contains("smells"), "{reason}");
     assert!(!node.reboots());
 }
 

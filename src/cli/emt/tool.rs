@@ -24,7 +24,7 @@ Options:
   -u       The image: a path, or an http:// or https:// URL
   -s       The SHA-256 of the image as it is published; -w needs it
   -a       Make the written image boot next, on trial
-  -c       Keep the running system, if it is the one on trial
+  -c       Commit the running system, if it is the one on trial
   -h       Show this help
   --debug  Increase verbosity
 

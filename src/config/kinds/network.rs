@@ -78,7 +78,8 @@ impl DescribedText for HostAndPort {
 impl NetworkCheck {
     fn has_gateway(&self, section: &Section<'_>) -> Result<()> {
         if self.gateway == Some(true) && !self.default_route {
-            return Err(section.error_at("gateway", "needs default_route = true: it is that route's gateway"));
+            return Err(section
+                .error_at("gateway", "needs default_route = true, because it checks that route's gateway"));
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ settings! {
         /// How often to poll the feed.
         pub interval: Span<60_000> = HOUR;
         /// The part of the interval over which the polls of all machines are spread, each at its own moment. `0`: all
-        /// poll at its beginning. Not longer than the interval.
+        /// machines poll at the beginning of the interval. Not longer than the interval.
         pub jitter: Span = interval, otherwise "the interval", example "1h";
         /// The version to install, newer or older than the running one. `"latest"`: the newest that the policy allows.
         pub target: TargetVersion = Target::Latest;

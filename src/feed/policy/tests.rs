@@ -138,15 +138,14 @@ fn a_pinned_machine_takes_nothing_not_even_its_target() {
 #[test]
 fn a_failed_version_is_never_taken_again_and_a_newer_one_is() {
     let system = RunningSystem { failed: vec![failed("4.0", "2025-01-01T00:00:00Z", 1)], ..system("3.0") };
-    let why = "4.0: it failed here; `abide forget` allows another attempt";
+    let why = "4.0: it failed on this machine; `abide forget` allows another attempt";
     assert_eq!(
         ruling_of(&system, &Rules::default(), &catalog(&["3.0", "4.0"])),
         format!("up to date | {why}")
     );
     assert_eq!(ruling_of(&system, &Rules::default(), &catalog(&["3.0", "4.0", "4.1"])), "take 4.1");
     assert_eq!(ruling_of(&system, &Rules::default(), &catalog(&["3.9", "4.0"])), format!("take 3.9 | {why}"));
-    let refused =
-        "refuse: Cannot install the target 4.0: it failed here; `abide forget` allows another attempt";
+    let refused = "refuse: Cannot install the target 4.0: it failed on this machine; `abide forget`";
     assert!(ruling_of(&system, &target("4.0"), &catalog(&["4.0"])).starts_with(refused));
 }
 
@@ -156,7 +155,7 @@ fn a_failed_image_is_recognized_by_its_digest_under_another_version() {
         FailedImage { digest: Some("DIGEST OF 4.1".into()), ..failed("4.0", "2025-01-01T00:00:00Z", 1) };
     let system = RunningSystem { failed: vec![same], ..system("3.0") };
     let ruling = ruling_of(&system, &Rules::default(), &catalog(&["4.1"]));
-    assert!(ruling.starts_with("up to date | 4.1: it failed here"), "{ruling}");
+    assert!(ruling.starts_with("up to date | 4.1: it failed on this machine"), "{ruling}");
 }
 
 #[test]
@@ -166,7 +165,7 @@ fn a_failed_version_is_retried_after_its_back_off_where_configured() {
     let after = |failed: FailedImage| {
         ruling_of(&RunningSystem { failed: vec![failed], ..system("3.0") }, &rules, &all)
     };
-    let why = "4.0: it failed here; next attempt from";
+    let why = "4.0: it failed on this machine; next attempt from";
     assert_eq!(
         after(failed("4.0", "2026-02-28T20:00:00Z", 1)),
         format!("wait until 2026-03-01T04:00:00Z: {why} 2026-03-01T04:00:00Z | {why} 2026-03-01T04:00:00Z")
@@ -174,9 +173,8 @@ fn a_failed_version_is_retried_after_its_back_off_where_configured() {
     assert_eq!(after(failed("4.0", "2026-02-28T16:00:00Z", 1)), "take 4.0 (retry)");
     assert!(after(failed("4.0", "2026-02-28T16:00:00Z", 2)).starts_with("wait until 2026-03-01T08:00:00Z"));
     assert!(after(failed("4.0", "2026-02-16T00:00:00Z", 9)).starts_with("wait until 2026-03-02T00:00:00Z"));
-    assert!(
-        after(failed("4.0", "someday", 1)).starts_with("up to date | 4.0: it failed here; `abide forget`")
-    );
+    let why = "up to date | 4.0: it failed on this machine; `abide forget`";
+    assert!(after(failed("4.0", "someday", 1)).starts_with(why));
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Opening<'_> {
                 let image = ImageSet::open(folder, download, files, spool_dirs)?;
                 if image.version()? != version {
                     return Err(Error::Refused(format!(
-                        "{}: its os-release has another version than its name, {version}",
+                        "{}: the version in its os-release is not the one in its name, {version}",
                         image.name()
                     )));
                 }

@@ -24,7 +24,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "uki-cut-257",
-        what: "the UKI is truncated; systemd-boot 257, four firmware boot options. `LoaderBootCountPath` is stale, and nothing is blessed by it",
+        what: "the UKI is truncated; systemd-boot 257, four firmware boot options. `LoaderBootCountPath` still names the failed entry, but no entry is marked as good because of it",
         daily: false,
         start: Applied,
         settings: "",
@@ -159,7 +159,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "root-other",
-        what: "the root is of another version than the UKI",
+        what: "the root and the UKI have different versions",
         daily: true,
         start: Image(NEW, "root-of-another-version"),
         settings: "",
@@ -438,7 +438,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "stick-left-in",
-        what: "a stick with the same image is left in: each GUID and label is there twice. The system is healthy, and the stick is not changed",
+        what: "a USB stick with the same image stays plugged in, so each GUID and label exists twice. The system is healthy, and the stick is not changed",
         daily: false,
         start: Own(witnesses::with_stick),
         settings: "",

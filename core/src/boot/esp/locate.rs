@@ -96,7 +96,7 @@ fn find_esp<'p>(
         // In the initramfs another one may be still to come: not that of a stick which is there first.
         ([only], None) if root.is_initramfs() && !may_be_own(root, partitions, only, mounts) => {
             return Err(Error::Boot(format!(
-                "{} is the only ESP so far, but its disk does not have the root and it holds no entry for this root",
+                "{} is the only ESP so far, but the root is not on the same disk, and the ESP has no entry for this root",
                 only.partition.node
             )));
         }

@@ -121,10 +121,10 @@ impl Kind {
             },
             Self::OtherVersion => Row {
                 name: "other-version",
-                witnesses: "os-release of what runs ↔ the entry's version",
+                witnesses: "os-release of the running system ↔ the entry's version",
                 cause: "a UKI without root= booted the newest root (gpt-auto); soft-reboot of a system whose root is an overlay",
                 decided: "which slot runs is not known; neither is written",
-                remedy: "name the root of each UKI as root=PARTUUID=… of its slot, and reboot",
+                remedy: "build each UKI with root=PARTUUID=… of its slot, and reboot",
             },
             Self::NoEntry => Row {
                 name: "no-entry",
@@ -164,7 +164,7 @@ impl Kind {
             Self::TrialDisappeared => Row {
                 name: "trial-disappeared",
                 witnesses: "state ↔ names on the ESP",
-                cause: "the entry on trial was removed while it ran",
+                cause: "the entry on trial was removed while its system ran",
                 decided: "there is nothing to commit",
                 remedy: "reboot, and write the update again",
             },
