@@ -6,7 +6,7 @@
 use std::fs;
 
 use abide_core::boot::DirVolume;
-use abide_core::state::history::{EVENTS, Event, FILE, Happened, History};
+use abide_core::state::history::{EVENTS, Event, FILES, Happened, History};
 use abide_testing::tree::{Tree, digest};
 
 /// The events of a tree, each as its word and, for a boot, the number of the try.
@@ -114,7 +114,7 @@ fn the_last_64_events_are_kept_in_a_file_that_never_grows() {
     let esp = DirVolume::new(dir.path());
     for n in 0..200 {
         History::read(&esp).add(&esp, event(&n.to_string())).unwrap();
-        assert_eq!(fs::metadata(dir.path().join(FILE)).unwrap().len(), 32 * 1024);
+        assert_eq!(fs::metadata(dir.path().join(FILES[0])).unwrap().len(), 32 * 1024);
     }
     let kept: Vec<String> = (200 - EVENTS..200).map(|n| n.to_string()).collect();
     assert_eq!(versions(&esp), kept);
@@ -127,13 +127,30 @@ fn a_torn_record_costs_that_event_alone() {
     for version in ["1", "2", "3"] {
         History::read(&esp).add(&esp, event(version)).unwrap();
     }
-    let path = dir.path().join(FILE);
+    let path = dir.path().join(FILES[0]);
     let mut bytes = fs::read(&path).unwrap();
     bytes[512 + 70] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert_eq!(versions(&esp), ["1", "3"]);
     History::read(&esp).add(&esp, event("4")).unwrap();
     assert_eq!(versions(&esp), ["1", "3", "4"]);
+}
+
+#[test]
+fn what_is_no_record_is_never_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let esp = DirVolume::new(dir.path());
+    History::read(&esp).add(&esp, event("1")).unwrap();
+    // The file system has given its clusters to a boot entry.
+    let path = dir.path().join(FILES[0]);
+    let foreign = vec![0x4d; 32 * 1024];
+    fs::write(&path, &foreign).unwrap();
+    assert_eq!(History::read(&esp).add(&esp, event("2")).unwrap_err().exit_code(), 4);
+    assert_eq!(fs::read(&path).unwrap(), foreign);
+    // One whose creation was cut off is left as it is.
+    fs::write(&path, "").unwrap();
+    History::read(&esp).add(&esp, event("3")).unwrap();
+    assert_eq!((versions(&esp), fs::read(&path).unwrap().len()), (vec!["3".to_owned()], 0));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use abide_core::error::{OrError, Result};
 use abide_core::root::Root;
+use abide_core::update::deadline::drop_in;
 
 const RUN: &str = "/run/systemd/system";
 const UNITS: &str = "/usr/lib/systemd/system";
@@ -32,9 +33,6 @@ const LINKS: [(&str, &str); 5] = [
 /// Where a system keeps its units (systemd.unit(5)).
 const SEARCHED: [&str; 4] =
     ["/etc/systemd/system", "/usr/local/lib/systemd/system", UNITS, "/lib/systemd/system"];
-
-/// Lets the assessment, which knows the exact reason, end the trial first at the deadline.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// The trial can no longer succeed if any unit fails that boot-complete.target requires, or if the
 /// system enters emergency mode.
@@ -70,10 +68,7 @@ pub fn install(root: &Root, deadline: Duration) -> Result<()> {
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if it cannot be written.
 pub fn write_into(folder: &Path, deadline: Duration) -> Result<()> {
-    let seconds = (deadline + GRACE).as_secs();
-    // The empty assignment drops the unit's own value.
-    let timer = format!("[Timer]\nOnBootSec=\nOnBootSec={seconds}s\n");
-    write(&folder.join("abide-deadline.timer.d/10-trial.conf"), &timer)?;
+    write(&folder.join("abide-deadline.timer.d/10-trial.conf"), &drop_in(deadline))?;
     write(&folder.join("boot-complete.target.d/10-trial.conf"), ON_FAILURE)?;
     LINKS.iter().try_for_each(|(target, unit)| link(folder, target, unit))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
-use crate::assess::diagnosis;
+use crate::assess::{deadline, diagnosis};
 use crate::config::Config;
 use crate::events::{Event, EventKind, outcome_scripts, publish, run_bounded};
 use crate::systemd::reboot;
@@ -31,11 +31,18 @@ const PUBLISHED: &str = "/run/abide/failure-told";
 /// How long events and scripts may delay the reboot.
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// Ends the trial after its deadline; for abide-deadline.service.
+/// Ends the trial after its deadline; for abide-deadline.service. If the configured deadline is later than the one that
+/// the timer has, the timer is set again instead.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Failed`] if the machine cannot be rebooted.
+/// [`abide_core::error::Error::Failed`] if the machine cannot be rebooted, or the timer cannot be set: the unit then
+/// reboots, which loses this try.
 pub fn after_deadline(root: &Root, config: Result<Config>) -> Result<()> {
+    if let Ok(config) = &config
+        && !deadline::has_passed(root, config.assess.deadline)
+    {
+        return deadline::set(root, config.assess.deadline);
+    }
     let config = config.unwrap_or_default();
     let verdict = diagnosis::of_deadline(root, config.assess.deadline);
     end_failed_trial(root, &config, verdict, config.assess.on_failure)

@@ -4,6 +4,7 @@
 mod assessment_run;
 pub mod committed_boot;
 pub mod consent;
+mod deadline;
 mod diagnosis;
 pub mod failed_trial;
 mod status_reporter;

@@ -3,8 +3,8 @@
 use log::{info, warn};
 
 use crate::assess::assessment_run::{AssessmentRun, saved_state};
-use crate::assess::diagnosis;
 use crate::assess::failed_trial::end_failed_trial;
+use crate::assess::{deadline, diagnosis};
 use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::health::runner::AssessmentEnd;
@@ -44,6 +44,9 @@ fn is_trial(root: &Root) -> bool {
 
 fn assess_trial(root: &Root, config: &Config) -> Result<()> {
     note_phase(root, Phase::Userspace);
+    if let Err(e) = deadline::set(root, config.assess.deadline) {
+        warn!("{e}; the deadline of the trial is the one that the initramfs could read");
+    }
     let saved = saved_state(root);
     let mut run = AssessmentRun::prepare(root, config, &saved.baseline)?;
     if let Some(update) = &saved.update {

@@ -64,7 +64,7 @@ impl Fat {
             let mut disk = self.disk.borrow_mut();
             match held {
                 Held::Save { path, bytes } => {
-                    disk.overwrite(&path, &bytes);
+                    disk.overwrite(&path, 0, &bytes);
                     disk.sync_file(&path);
                 }
                 Held::Rename { from, to } => {
@@ -118,14 +118,14 @@ impl Volume for Fat {
     }
 
     fn overwrite(&self, path: &str, offset: u64, data: &[u8]) -> io::Result<()> {
-        assert_eq!(offset, 0, "the state is always written from its beginning");
+        let offset = usize::try_from(offset).unwrap();
         let path = &*self.place(path);
         match self.mutation {
             Mutation::SaveAfterRename if path.starts_with(STATE) => {
                 self.held.borrow_mut().push(Held::Save { path: path.to_owned(), bytes: data.to_vec() });
                 Ok(())
             }
-            _ if self.disk.borrow_mut().overwrite(path, data) => Ok(()),
+            _ if self.disk.borrow_mut().overwrite(path, offset, data) => Ok(()),
             _ => Err(missing(path)),
         }
     }

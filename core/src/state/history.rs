@@ -4,27 +4,34 @@
 //! One file, allocated once, with a record in each piece of 512 bytes: a sector of most disks, so that a power cut
 //! costs at most the record that was being written. Each has a sequence number, which also says where it lies, and a
 //! checksum.
+//!
+//! A file whose creation was cut off may have clusters that FAT counts as free and gives to another file. It is never
+//! written, truncated or removed: the next name is taken.
 
-use std::io::{self, Read};
+use std::io::{self, Read, SeekFrom};
 
 use log::warn;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::boot::Volume;
-use crate::error::{OrError, Result};
+use crate::boot::esp::volume::Item;
+use crate::error::{Error, OrError, Result};
 use crate::state::bounds::{abridge, cut_to};
 use crate::state::saved_state::Phase;
 use crate::state::state_file::STATE_DIR;
 
-/// Where it is on the ESP.
-pub const FILE: &str = "EFI/abide/history";
+/// Where it is on the ESP: the first of these that is whole.
+pub const FILES: [&str; 3] = ["EFI/abide/history.0", "EFI/abide/history.1", "EFI/abide/history.2"];
 
 /// How many events are kept.
 pub const EVENTS: usize = 64;
 
 /// Bytes of a record.
 const RECORD: usize = 512;
+
+/// Bytes of the file.
+const SIZE: u64 = (EVENTS * RECORD) as u64;
 
 const MAGIC: &str = "abide-event";
 const FORMAT: u32 = 1;
@@ -138,10 +145,10 @@ impl History {
     #[must_use]
     pub fn read(esp: &dyn Volume) -> Self {
         let mut bytes = vec![];
-        let read =
-            esp.open(FILE).and_then(|file| file.take((EVENTS * RECORD) as u64).read_to_end(&mut bytes));
-        if let Err(e) = read.map(drop).or_else(|e| if is_missing(&e) { Ok(()) } else { Err(e) }) {
-            warn!("{FILE}: cannot read: {e}");
+        if let Some(file) = whole(esp)
+            && let Err(e) = esp.open(file).and_then(|file| file.take(SIZE).read_to_end(&mut bytes))
+        {
+            warn!("{file}: cannot read: {e}");
         }
         let places = bytes.chunks(RECORD).enumerate();
         let mut events: Vec<(u64, Event)> = places
@@ -172,10 +179,15 @@ impl History {
             number = *told;
         }
         let record = encode(number, &event)?;
-        allocate(esp).or_boot(|| format!("{FILE}: cannot make room for the history (is the ESP full?)"))?;
-        esp.overwrite(FILE, (place_of(number) * RECORD) as u64, &record)
-            .and_then(|()| esp.sync_file(FILE))
-            .or_boot(|| format!("{FILE}: cannot write"))?;
+        let file = match whole(esp) {
+            Some(file) => file,
+            None => create(esp)?,
+        };
+        let at = (place_of(number) * RECORD) as u64;
+        is_own(esp, file, at)
+            .and_then(|()| esp.overwrite(file, at, &record))
+            .and_then(|()| esp.sync_file(file))
+            .or_boot(|| format!("{file}: cannot write"))?;
         self.0.retain(|(known, _)| place_of(*known) != place_of(number));
         self.0.push((number, event));
         self.0.sort_by_key(|(number, _)| *number);
@@ -200,23 +212,46 @@ fn place_of(number: u64) -> usize {
     usize::try_from(number % EVENTS as u64).unwrap_or_default()
 }
 
-fn is_missing(e: &io::Error) -> bool {
-    e.kind() == io::ErrorKind::NotFound
+/// The file that is there and has its full size.
+fn whole(esp: &dyn Volume) -> Option<&'static str> {
+    let items = esp.list(STATE_DIR).unwrap_or_default();
+    let is_whole = |file: &&str| items.iter().any(|item| is_named(item, file) && item.len == SIZE);
+    FILES.into_iter().find(is_whole)
 }
 
-/// Makes the file whole, if it is not.
-fn allocate(esp: &dyn Volume) -> io::Result<()> {
-    let (_, name) = FILE.rsplit_once('/').unwrap_or_default();
-    let is_whole = |item: &crate::boot::esp::volume::Item| {
-        item.name.eq_ignore_ascii_case(name) && item.len == (EVENTS * RECORD) as u64
-    };
-    if esp.list(STATE_DIR)?.iter().any(is_whole) {
+fn is_named(item: &Item, path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| item.name.eq_ignore_ascii_case(name))
+}
+
+/// Makes the file, under the first name that was never used.
+fn create(esp: &dyn Volume) -> Result<&'static str> {
+    let items = esp.list(STATE_DIR).or_boot(|| format!("{STATE_DIR}: cannot read"))?;
+    let is_free = |file: &&str| !items.iter().any(|item| is_named(item, file));
+    let file = FILES.into_iter().find(is_free).ok_or_else(|| {
+        Error::Boot(format!(
+            "{STATE_DIR}: there is no history, since making it was cut off {} times",
+            FILES.len()
+        ))
+    })?;
+    esp.create_dir(STATE_DIR)
+        .and_then(|()| esp.write(file, &mut vec![b'\n'; EVENTS * RECORD].as_slice()))
+        .and_then(|_| esp.sync_file(file))
+        .and_then(|()| esp.sync_dir(STATE_DIR))
+        .or_boot(|| format!("{file}: cannot make room for the history (is the ESP full?)"))?;
+    Ok(file)
+}
+
+/// Refuses to write over what is no record: the clusters may be those of another file by now.
+fn is_own(esp: &dyn Volume, file: &str, at: u64) -> io::Result<()> {
+    let mut old = [0; RECORD];
+    let mut reader = esp.open(file)?;
+    reader.seek(SeekFrom::Start(at))?;
+    reader.read_exact(&mut old)?;
+    let is_empty = old.iter().all(|byte| *byte == b'\n');
+    if is_empty || old.starts_with(MAGIC.as_bytes()) {
         return Ok(());
     }
-    esp.create_dir(STATE_DIR)?;
-    esp.write(FILE, &mut vec![b'\n'; EVENTS * RECORD].as_slice())?;
-    esp.sync_file(FILE)?;
-    esp.sync_dir(STATE_DIR)
+    Err(io::Error::new(io::ErrorKind::InvalidData, "its clusters hold something else; check the ESP"))
 }
 
 /// `abide-event FORMAT NUMBER LENGTH SHA256\n`, the event as JSON, padding. The checksum is the first eight bytes of it.

@@ -5,6 +5,7 @@
 //! repeated. What cannot be undone passes [`guard`] first.
 
 pub mod clock;
+pub mod deadline;
 pub mod finding;
 pub mod guard;
 pub mod kept;

@@ -66,7 +66,7 @@ fn refuses_to_write(edge: &mut Edge, why: &str) {
 /// The entry to fall back to is removed while the trial runs, which then fails: the only system stays up.
 pub fn fallback_is_removed(mut edge: Edge) -> Edge {
     edge.ok(&format!("{ON_ESP} on_esp 'rm EFI/Linux/edge_2.0.efi'"));
-    edge.ok("systemctl start abide-deadline.service");
+    edge.ok("systemctl start abide-rollback.service");
     let status = edge.status();
     assert_eq!(edge.boots(), 0, "{status:#}");
     edge
