@@ -72,7 +72,7 @@ fn after_pass(root: &Root, config: &Config) -> Result<()> {
 
 fn after_failure(root: &Root, config: &Config, verdict: &Verdict) -> Result<()> {
     let reason = &verdict.reason;
-    let (version, reaction) = respond(root, config, reason)?;
+    let (version, reaction) = respond(root, config, verdict)?;
     publish(root, config, &Event::of_running(root, EventKind::Unhealthy, &version).because(verdict));
     match reaction {
         Reaction::Reboot => {
@@ -97,11 +97,11 @@ fn reboot_when_allowed(root: &Root) {
 }
 
 /// The version that runs, and the reaction to its failure.
-fn respond(root: &Root, config: &Config, reason: &str) -> Result<(String, Reaction)> {
+fn respond(root: &Root, config: &Config, verdict: &Verdict) -> Result<(String, Reaction)> {
     change(root, config, |machine| {
         let version = machine.running_entry()?.version.unwrap_or_default();
         let reaction = if config.assess.every_boot {
-            fail(machine, reason, config.assess.tries)?
+            fail(machine, verdict, config.assess.tries)?
         } else {
             Reaction::Stay("this boot has used up a try".into())
         };

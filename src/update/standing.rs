@@ -65,6 +65,7 @@ mod tests {
             tried: Remedy::Reboot,
             reason: String::new(),
             time: String::new(),
+            checks: vec![],
         };
         let mut state = State { unhealthy: vec![unhealthy], ..State::default() };
         assert_eq!(of(&state, "edge_1.0.efi"), Standing::Unhealthy);

@@ -72,6 +72,50 @@ fn a_system_that_stays_sick_goes_to_the_other_good_one_on_trial() {
 }
 
 #[test]
+fn an_outage_that_fails_both_systems_marks_neither_as_bad() {
+    let mut tree = updated();
+    run(&tree, true);
+    tree.boot_with_initrd("2.0");
+    run(&tree, true);
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0+2-1.efi");
+    booted(&tree, &["app.service loaded failed failed App"]);
+    assert_eq!(tree.abide(&["assess"]).code, 1);
+    assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
+    let status = tree.status();
+    assert_eq!(status["failures"].as_array().unwrap().len(), 0, "{status}");
+    assert!(status["slots"][0]["good"].as_bool().unwrap(), "{status}");
+    for _ in 0..3 {
+        assert_eq!(run(&tree, true), 1);
+        assert!(!reboots(&tree), "it stays up");
+        tree.boot_with_initrd("2.0");
+    }
+    // The outage is over.
+    assert_eq!(run(&tree, false), 0);
+    assert!(tree.state().unhealthy.is_empty());
+    tree.abide(&["rollback"]).ok();
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0+2-1.efi");
+}
+
+#[test]
+fn a_system_that_fails_another_check_than_the_one_before_it_is_bad() {
+    let mut tree = updated();
+    run(&tree, true);
+    tree.boot_with_initrd("2.0");
+    run(&tree, true);
+    tree.boot_with_initrd("1.0");
+    booted(&tree, &[]);
+    configure(
+        &tree,
+        &(SHORT.replace("[assess]", "[assess]\nevery_boot = true") + &crate::command("gone", "")),
+    );
+    assert_eq!(tree.abide(&["assess"]).code, 1);
+    tree.boot_with_initrd("2.0");
+    assert_eq!(tree.status()["failures"][0]["version"], "1.0");
+    assert_eq!(tree.entries(), ["edge_1.0+0-1.efi", "edge_2.0.efi"]);
+}
+
+#[test]
 fn without_another_good_system_it_stays_up_and_says_so() {
     let mut tree = Tree::running("1.0");
     configure(&tree, &SHORT.replace("[assess]", "[assess]\nevery_boot = true"));

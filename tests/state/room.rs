@@ -77,6 +77,7 @@ fn update() -> impl Strategy<Value = Update> {
             verdict,
             ended: Some(applied_in.clone()),
             counted: true,
+            excused: false,
             reboots: Reboots { asked: u32::MAX, boot_id: applied_in },
         }
     })
@@ -90,11 +91,8 @@ fn state() -> impl Strategy<Value = State> {
             entry,
         }))
     };
-    let unhealthy = (text(), text(), text()).prop_map(|(entry, reason, time)| Unhealthy {
-        entry,
-        tried: Remedy::Reboot,
-        reason,
-        time,
+    let unhealthy = (text(), text(), text(), vec(text(), 0..40)).prop_map(|(entry, reason, time, checks)| {
+        Unhealthy { entry, tried: Remedy::Reboot, reason, time, checks }
     });
     let baseline = (vec(text(), 0..100), vec(text(), 0..100))
         .prop_map(|(passed_checks, failed_units)| Baseline { passed_checks, failed_units });

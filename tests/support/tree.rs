@@ -211,6 +211,7 @@ impl Tree {
             verdict: None,
             ended: None,
             counted: false,
+            excused: false,
             reboots: Reboots::default(),
         });
         store.save(dirs.esp.as_ref(), &state).unwrap();

@@ -6,8 +6,8 @@
 
 use log::warn;
 
-use crate::state::bounds::{ELLIPSIS, MAX_FAILURES, MAX_WORD, abridge, cut, cut_to, written};
-use crate::state::saved_state::{Baseline, BootEnd, FailedCheck, Failure, State, Update, Verdict};
+use crate::state::bounds::{ELLIPSIS, MAX_FAILURES, MAX_TEXT, MAX_WORD, abridge, cut, cut_to, written};
+use crate::state::saved_state::{Baseline, BootEnd, FailedCheck, Failure, State, Unhealthy, Update, Verdict};
 
 /// What is left of a reason where room is short.
 const SHORT_TEXT: usize = 120;
@@ -50,6 +50,7 @@ pub fn cut_state(state: &mut State) {
         abridge(&mut system.entry, MAX_NAME);
         cut(&mut system.reason);
         cut_to(&mut system.time, MAX_STAMP);
+        keep_names(&mut system.checks, MAX_TEXT);
     }
 }
 
@@ -124,18 +125,24 @@ fn cut_baseline(baseline: &mut Baseline) {
     for (list, of) in
         [(&mut baseline.passed_checks, "checks that passed"), (&mut baseline.failed_units, "failed units")]
     {
-        let (mut left, all) = (MAX_BASELINE, list.len());
-        list.retain(|name| match left.checked_sub(written(name) + 3) {
-            Some(rest) => {
-                left = rest;
-                true
-            }
-            None => false,
-        });
+        let all = list.len();
+        keep_names(list, MAX_BASELINE);
         if list.len() < all {
             warn!("the baseline is too long: {} of {all} {of} are recorded", list.len());
         }
     }
+}
+
+/// Keeps the first names that take at most so many bytes.
+fn keep_names(list: &mut Vec<String>, max: usize) {
+    let mut left = max;
+    list.retain(|name| match left.checked_sub(written(name) + 3) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    });
 }
 
 fn keep_last<T>(list: &mut Vec<T>, most: usize) {
@@ -215,9 +222,10 @@ fn shorten_reason(record: Record<'_>) -> bool {
 }
 
 fn shorten_unhealthy(state: &mut State) -> bool {
-    let long = state.unhealthy.iter_mut().find(|system| written(&system.reason) > SHORT_TEXT);
-    long.is_some_and(|system| {
+    let is_long = |u: &&mut Unhealthy| written(&u.reason) > SHORT_TEXT || !u.checks.is_empty();
+    state.unhealthy.iter_mut().find(is_long).is_some_and(|system| {
         cut_to(&mut system.reason, SHORT_TEXT);
+        system.checks.clear();
         true
     })
 }

@@ -41,6 +41,9 @@ pub struct Unhealthy {
     pub reason: String,
     /// RFC 3339 UTC, by the machine's clock.
     pub time: String,
+    /// Names of the checks that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
 }
 
 /// What may help a committed system that is not healthy.
@@ -160,6 +163,9 @@ pub struct Update {
     /// whenever it was healthy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counted: bool,
+    /// Whether its verdict is not held against it: the checks that failed had failed on the system before it, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub excused: bool,
     /// Reboots that Abide has asked for since it was applied.
     #[serde(default, skip_serializing_if = "Reboots::is_none")]
     pub reboots: Reboots,

@@ -1,7 +1,7 @@
 //! How an update came to its end, and what is remembered of it.
 
 use crate::boot::Counter;
-use crate::state::{BootEnd, Failure, Installed, Phase, Stage, State, Update, Verdict};
+use crate::state::{BootEnd, Failure, Installed, Phase, Remedy, Stage, State, Update, Verdict};
 
 /// The state once the update is kept.
 #[must_use]
@@ -42,6 +42,33 @@ pub fn failed_state(state: &State, update: &Update, verdict: &Verdict, attempts:
         });
     }
     ended_state(&next, update, verdict, now)
+}
+
+/// Whether what failed is not the image's fault: a committed system was left because it was not healthy, and every check
+/// that fails now had failed there.
+#[must_use]
+pub(super) fn is_outage(state: &State, update: &Update, verdict: &Verdict) -> bool {
+    let left = state.unhealthy.iter().find(|system| {
+        let previous = update.previous.as_ref();
+        system.tried == Remedy::Leave && previous.is_some_and(|previous| previous.entry == system.entry)
+    });
+    let failed = &verdict.checks;
+    !failed.is_empty()
+        && left.is_some_and(|left| failed.iter().all(|check| left.checks.contains(&check.name)))
+}
+
+/// The state once an outage has ended the trial: nobody is to blame.
+#[must_use]
+pub(super) fn excused_state(state: &State, update: &Update, verdict: &Verdict, now: &str) -> State {
+    let verdict = Verdict {
+        reason: format!("{}; the same checks had failed on the system before it: an outage", verdict.reason),
+        ..verdict.clone()
+    };
+    let mut next = ended_state(state, update, &verdict, now);
+    if let Some(update) = next.update.as_mut() {
+        update.excused = true;
+    }
+    next
 }
 
 /// The state once the update has come to its end for `verdict`, which is not held against its image.

@@ -10,9 +10,10 @@ use crate::state::{BootKind, BootNote, Phase, Stage, State, TrialBoot, Update, V
 use crate::update::finding::case::Case;
 use crate::update::finding::{Boot, Contradiction, Finding, Identity, Kind, Witnesses};
 use crate::update::outcome::{
-    autopsy, committed_state, ended_state, failed_state, furthest, never_finished, tries_used,
+    autopsy, committed_state, ended_state, excused_state, failed_state, furthest, is_outage, never_finished,
+    tries_used,
 };
-use crate::update::renames::{count_again, mark_bad, restore, step_back};
+use crate::update::renames::{count_again, mark_bad, put_back, restore, step_back};
 use crate::update::step::Step;
 
 /// A given-up trial that comes back, and a reboot that does not help, end after so many reboots more than
@@ -157,13 +158,18 @@ impl Evidence<'_> {
             },
             None => autopsy(update, tries, self.panic),
         };
-        let state = if unfinished {
-            ended_state(self.witnesses.state, update, &verdict, self.now)
-        } else {
-            failed_state(self.witnesses.state, update, &verdict, tries, self.now)
+        let known = self.witnesses.state;
+        let is_excused = update.excused || update.verdict.is_none() && is_outage(known, update, &verdict);
+        let state = match (unfinished, update.excused) {
+            (_, true) | (true, _) => ended_state(known, update, &verdict, self.now),
+            _ if is_excused => excused_state(known, update, &verdict, self.now),
+            _ => failed_state(known, update, &verdict, tries, self.now),
         };
         // Where a rename was cut off, another name of it may have tries left.
-        let marks = mark_bad(update, self.witnesses.entries);
+        let mut marks = mark_bad(update, self.witnesses.entries);
+        if is_excused {
+            marks.extend(put_back(update, known, self.witnesses.entries));
+        }
         self.after_failure(finding, state, update, marks, &verdict.reason)
     }
 

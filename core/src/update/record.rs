@@ -25,6 +25,7 @@ pub fn of_entry(machine: &Machine, entry: &Entry, previous: Previous, tries: u32
         verdict: None,
         ended: None,
         counted: false,
+        excused: false,
         reboots: Reboots::default(),
     }
 }

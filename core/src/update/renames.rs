@@ -2,8 +2,9 @@
 
 use crate::boot::model::name::EntryName;
 use crate::boot::{BootPartition, Counter, Entry};
-use crate::state::Update;
+use crate::state::{State, Update};
 
+use crate::update::kept::is_kept;
 use crate::update::step::Step;
 
 /// More names of one entry are a case for a person.
@@ -76,6 +77,16 @@ pub fn restore(update: &Update, entries: &[Entry]) -> Vec<Step> {
         }
         _ => vec![],
     }
+}
+
+/// The step that gives a kept system, which was tried again in vain and is not to blame, its plain name back. Where the
+/// running one did not step back for it, it sorts first, and stays as it is: without tries, and remembered as good.
+#[must_use]
+pub fn put_back(update: &Update, state: &State, entries: &[Entry]) -> Option<Step> {
+    update.previous.as_ref().filter(|previous| previous.demoted)?;
+    let entry = find(entries, &update.entry).filter(|entry| is_kept(state, entry))?;
+    entry.name.counter().filter(|counter| counter.left == 0)?;
+    Some(rename(entry, &entry.name.plain().to_string()))
 }
 
 /// The step that renames `entry` in its folder.

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::state::{Phase, State, Update, Verdict};
 
 use crate::update::machine::Machine;
-use crate::update::outcome::{failed_state, tries_used};
+use crate::update::outcome::{excused_state, failed_state, is_outage, tries_used};
 use crate::update::renames::{find, step_back};
 use crate::update::step::{Effects, Step, perform_all};
 
@@ -55,7 +55,12 @@ pub fn plan_give_up(
     let attempts = find(entries, &update.entry)
         .and_then(|e| e.name.counter())
         .map_or(update.boots.len().try_into().unwrap_or(u32::MAX), |counter| tries_used(update, counter));
-    let mut steps = vec![Step::Save(Box::new(failed_state(state, update, verdict, attempts, now)))];
+    let next = if is_outage(state, update, verdict) {
+        excused_state(state, update, verdict, now)
+    } else {
+        failed_state(state, update, verdict, attempts, now)
+    };
+    let mut steps = vec![Step::Save(Box::new(next))];
     steps.extend(step_back(update, entries));
     steps
 }

@@ -105,6 +105,7 @@ impl PlanInput<'_> {
             verdict: None,
             ended: None,
             counted: false,
+            excused: false,
             reboots: Reboots::default(),
         };
         let warnings = warnings(uki).into_iter().chain(notes).collect();

@@ -341,6 +341,7 @@ impl Situation {
             verdict,
             ended: None,
             counted: matches!(self.memo, Memo::Counted(_)),
+            excused: false,
             reboots: Reboots::default(),
         });
         state
