@@ -99,7 +99,9 @@ pub fn write(
     }
     let mut devices = Vec::new();
     for partition in &plan.partitions {
-        TableEntry(&partition.area).check_change(&machine.root, &partition.after)?;
+        for change in [&partition.before, &partition.after] {
+            TableEntry(&partition.area).check_change(&machine.root, change)?;
+        }
         devices.push((partition, open_area(slot, &partition.area)?));
     }
 
