@@ -22,7 +22,7 @@ pub struct PartitionPlan {
     pub len: Option<u64>,
     /// Where it is.
     pub area: Area,
-    /// The change before its first byte is overwritten.
+    /// The change before its first byte is overwritten; most often none.
     pub before: EntryChange,
     /// The change once everything is verified.
     pub after: EntryChange,
@@ -31,15 +31,20 @@ pub struct PartitionPlan {
 /// The plan for each partition, after which `root` finds the target slot and nothing else; and warnings for
 /// the user.
 ///
-/// While a partition is written it is excluded from automatic discovery, and the partitions of a verity image
-/// have the random UUID `scratch`, since their final ones are the root hash.
+/// If a boot could discover the slot by itself, it is hidden while it is written: it is excluded from automatic
+/// discovery, and the partitions of a verity image have the random UUID `hidden`, since their final ones are the root
+/// hash. `hidden` is `None` if every boot entry that stays names its root. The partition table is then left alone
+/// until the slot is complete: each change of it could be torn by a power cut.
+///
+/// A slot that is labelled as by systemd-sysupdate is labelled as empty in any case, so that systemd-sysupdate does not
+/// take half of a version for that version.
 pub fn plan(
     image: &ImageSummary,
     root: &RootArg,
     target: &Slot,
     running: &Slot,
     label: &str,
-    scratch: Uuid,
+    hidden: Option<Uuid>,
 ) -> Result<(Vec<PartitionPlan>, Vec<String>)> {
     let verity = matches!(root, RootArg::RootHash(_));
     let of_image = |role| image.partitions.iter().find(|partition| partition.role == role);
@@ -73,14 +78,14 @@ pub fn plan(
             Role::Verity => verity::hash_partition_uuid(root).and_then(|uuid| Uuid::try_parse(&uuid).ok()),
             Role::VeritySig => None,
         };
-        let hidden = Uuid::from_u128(scratch.as_u128() ^ partition.role as u128);
+        let hidden = hidden.map(|uuid| Uuid::from_u128(uuid.as_u128() ^ partition.role as u128));
         plans.push(PartitionPlan {
             role: partition.role,
             len: partition.len,
             before: EntryChange {
                 label: label.as_ref().filter(|_| area.label != EMPTY).map(|_| EMPTY.to_owned()),
-                uuid: (verity && own.is_some()).then_some(hidden),
-                set: NO_AUTO,
+                uuid: hidden.filter(|_| verity && own.is_some()),
+                set: if hidden.is_some() { NO_AUTO } else { 0 },
                 ..EntryChange::default()
             },
             after: EntryChange {
