@@ -111,14 +111,9 @@ impl TableEntry<'_> {
         Ok(())
     }
 
-    /// The disk that the partition is on, and its number there.
     fn disk(&self) -> Result<(PathBuf, u32)> {
-        let root = Root::live();
-        let devno = block::devno_of(&self.0.device);
-        let partition = block::partitions(&root).into_iter().find(|p| Some(&p.devno) == devno.as_ref());
         let cannot = || Error::Image(format!("{}: cannot find its disk", self.0.device.display()));
-        let partition = partition.ok_or_else(cannot)?;
-        Ok((block::node_of_disk(&root, &partition.disk), partition.number))
+        disk_of(&Root::live(), self.0).ok_or_else(cannot)
     }
 
     fn check_links(&self, root: &Root, change: &EntryChange) -> Result<()> {
@@ -164,6 +159,15 @@ impl TableEntry<'_> {
         }
         File::open(&folder).and_then(|f| f.sync_all()).or_image(cannot)
     }
+}
+
+/// The node of the disk that a partition is on, as the machine itself names it, and the partition's number there.
+#[must_use]
+pub fn disk_of(root: &Root, area: &Area) -> Option<(PathBuf, u32)> {
+    let devno = block::devno_of(&area.device);
+    let is_it = |p: &block::Partition| Some(&p.devno) == devno.as_ref() || p.node == area.node;
+    let partition = block::partitions(root).into_iter().find(is_it)?;
+    Some((block::node_of_disk(&Root::live(), &partition.disk), partition.number))
 }
 
 /// What to do about a second partition table that is not at the end of the disk.
