@@ -49,19 +49,12 @@ impl TableEntry<'_> {
         if !root.is_live() {
             return self.check_links(root, change);
         }
-        self.planned(change).map(drop)
-    }
-
-    /// The disk that the partition is on, and what is to be written there; nothing is written.
-    fn planned(&self, change: &EntryChange) -> Result<(PathBuf, TableChange)> {
         let (path, number) = self.disk()?;
-        let mut disk =
-            File::open(&path).or_image(|| format!("{}: cannot read its partition table", path.display()))?;
-        let planned = self.plan(&path, &mut disk, number, change)?;
-        Ok((path, planned))
+        let cannot = || format!("{}: cannot read its partition table", path.display());
+        self.plan(&path, &mut File::open(&path).or_image(cannot)?, number, change).map(drop)
     }
 
-    /// What is to be written to `disk`, which is at `path`.
+    /// What is to be written to `disk`, which is at `path` and has this as partition `number`; nothing is written.
     fn plan(
         &self,
         path: &Path,
@@ -95,13 +88,14 @@ impl TableEntry<'_> {
     }
 
     fn change_table(&self, change: &EntryChange) -> Result<()> {
-        // A disk that was open for writing is read again by udev, even if nothing was written.
-        let (path, planned) = self.planned(change)?;
-        if planned.is_empty() {
-            return Ok(());
-        }
-        let (_, number) = self.disk()?;
+        let (path, number) = self.disk()?;
         let cannot = || format!("{}: cannot change its partition table", path.display());
+        // A disk that was open for writing is read again by udev, even if nothing was written.
+        let mut disk = File::open(&path).or_image(cannot)?;
+        if self.plan(&path, &mut disk, number, change)?.is_empty() {
+            // What an interrupted change has written may be in the page cache only.
+            return disk.sync_all().or_image(cannot);
+        }
         let disk = OpenOptions::new().read(true).write(true).open(&path).or_image(cannot)?;
         // udev and other tools leave a locked disk alone (systemd's "Locking Block Device Access").
         let mut disk = Flock::lock(disk, FlockArg::LockExclusive).map_err(|(_, e)| e).or_image(cannot)?;
