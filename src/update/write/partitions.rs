@@ -31,10 +31,10 @@ pub struct PartitionPlan {
 /// The plan for each partition, after which `root` finds the target slot and nothing else; and warnings for
 /// the user.
 ///
-/// If a boot could discover the slot by itself, it is hidden while it is written: it is excluded from automatic
-/// discovery, and the partitions of a verity image have the random UUID `hidden`, since their final ones are the root
-/// hash. `hidden` is `None` if every boot entry that stays names its root. The partition table is then left alone
-/// until the slot is complete: each change of it could be torn by a power cut.
+/// If a boot could discover the slot by itself (`is_discoverable`), it is excluded from that while it is written. If
+/// every boot entry that stays names its root, that is not needed, and the partition table is left alone until the
+/// slot is complete: each change of it could be torn by a power cut. The partitions of a verity image have the
+/// random UUID `scratch` while they are written, since their final ones are the root hash.
 ///
 /// A slot that is labelled as by systemd-sysupdate is labelled as empty in any case, so that systemd-sysupdate does not
 /// take half of a version for that version.
@@ -44,7 +44,8 @@ pub fn plan(
     target: &Slot,
     running: &Slot,
     label: &str,
-    hidden: Option<Uuid>,
+    scratch: Uuid,
+    is_discoverable: bool,
 ) -> Result<(Vec<PartitionPlan>, Vec<String>)> {
     let verity = matches!(root, RootArg::RootHash(_));
     let of_image = |role| image.partitions.iter().find(|partition| partition.role == role);
@@ -78,14 +79,14 @@ pub fn plan(
             Role::Verity => verity::hash_partition_uuid(root).and_then(|uuid| Uuid::try_parse(&uuid).ok()),
             Role::VeritySig => None,
         };
-        let hidden = hidden.map(|uuid| Uuid::from_u128(uuid.as_u128() ^ partition.role as u128));
+        let hidden = Uuid::from_u128(scratch.as_u128() ^ partition.role as u128);
         plans.push(PartitionPlan {
             role: partition.role,
             len: partition.len,
             before: EntryChange {
                 label: label.as_ref().filter(|_| area.label != EMPTY).map(|_| EMPTY.to_owned()),
-                uuid: hidden.filter(|_| verity && own.is_some()),
-                set: if hidden.is_some() { NO_AUTO } else { 0 },
+                uuid: (verity && own.is_some()).then_some(hidden),
+                set: if is_discoverable { NO_AUTO } else { 0 },
                 ..EntryChange::default()
             },
             after: EntryChange {

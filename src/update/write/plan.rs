@@ -87,9 +87,10 @@ impl PlanInput<'_> {
         let label = format!("{image_id}_{version}");
         let removed = self.entries_to_remove(&image_id, &version)?;
         let stays = |entry: &&Entry| !removed.iter().any(|gone| std::ptr::eq(*gone, *entry));
-        let hidden = discovery::matters(self.entries.iter().filter(stays)).then_some(self.scratch);
+        let is_discoverable = discovery::matters(self.entries.iter().filter(stays));
         let running = self.slots.get(self.running);
-        let (partitions, notes) = partitions::plan(&self.image, &root, target, running, &label, hidden)?;
+        let (partitions, notes) =
+            partitions::plan(&self.image, &root, target, running, &label, self.scratch, is_discoverable)?;
         self.check_space(&removed)?;
 
         let update = Update {
