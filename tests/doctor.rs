@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use abide_testing::gpt_disk::GptDisk;
 use abide_testing::tree::{cmdline, partuuid};
 use abide_testing::{Run, Tree, uki};
 use efivar::boot::{BootEntry, BootEntryAttributes, EFIHardDrive, EFIHardDriveType, FilePath, FilePathList};
@@ -70,6 +71,27 @@ fn a_machine_on_which_everything_is_right_is_ready() {
     assert_eq!(run.stdout, "{\"schema\":1,\"ready\":true,\"fixed\":[],\"findings\":[]}\n");
     let said = tree.abide(&["doctor"]).ok().stdout;
     assert_eq!(said, "no problem found that would prevent an update or a rollback\n");
+}
+
+#[test]
+fn a_second_partition_table_before_the_end_of_the_disk_is_found() {
+    let tree = healthy();
+    for number in [2, 3] {
+        let uevent = format!("MAJOR=8\nMINOR={number}\nDEVNAME=sda{number}\nPARTN={number}\n");
+        write(&tree, &format!("sys/devices/sda/sda{number}/uevent"), &uevent);
+        fs::create_dir_all(tree.path("sys/class/block")).unwrap();
+        let link = tree.path(&format!("sys/class/block/sda{number}"));
+        symlink(format!("../../devices/sda/sda{number}"), link).unwrap();
+    }
+    let mut disk = GptDisk::new(512).bytes();
+    fs::write(tree.path("dev/sda"), &disk).unwrap();
+    assert_eq!(found(&doctor(&tree).ok()), []);
+
+    disk.resize(disk.len() + (1 << 20), 0);
+    fs::write(tree.path("dev/sda"), &disk).unwrap();
+    let finding = finds(&tree, "second-gpt", "warning");
+    assert_eq!(finding["what"], "/dev/sda: the second partition table is before the end of the disk");
+    assert_eq!(finding["remedy"], "run: sgdisk --move-second-header /dev/sda");
 }
 
 #[test]

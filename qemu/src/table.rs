@@ -1,4 +1,4 @@
-//! The partition table of a disk after a power cut, as the firmware sees it: either copy will do.
+//! The partition table of a disk after a power cut, as the firmware sees it.
 //!
 //! Offsets are those of the UEFI specification 2.10, 5.3.
 
@@ -15,12 +15,40 @@ pub struct Partition {
     pub count: u64,
 }
 
-/// The partitions of a disk. The firmware (EDK2, `PartitionInstallGptChildHandles`) takes the second
-/// copy where the first one is damaged, and mends that, before Linux looks at it.
-#[must_use]
-pub fn partitions(disk: &Sectors) -> Option<Vec<Partition>> {
-    copy(disk, 1).or_else(|| copy(disk, disk.count().checked_sub(1)?))
+/// What the firmware and the kernel find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The partitions of the copy that counts.
+    pub partitions: Vec<Partition>,
+    /// The first copy is invalid, so that the second one counts.
+    pub is_first_torn: bool,
 }
+
+/// Reads the table of a disk. The first copy counts if it is valid. If it is not, the firmware (EDK2,
+/// `PartitionInstallGptChildHandles`) takes the second one and mends the first, before Linux looks at it; it
+/// looks for the second one in the last sector only.
+///
+/// # Errors
+/// When the first copy is invalid, and there is no valid one in the last sector.
+pub fn read(disk: &Sectors) -> Result<Table, String> {
+    let last = disk.count().saturating_sub(1);
+    if let Some(partitions) = copy(disk, 1) {
+        return Ok(Table { partitions, is_first_torn: false });
+    }
+    let why = "the first partition table is invalid, and there is no valid one in the last sector";
+    let partitions = copy(disk, last).ok_or(why)?;
+    Ok(Table { partitions, is_first_torn: true })
+}
+
+/// Whether a write of `count` sectors from `at` touches the header or the entries of the first copy, as every
+/// tool lays it out.
+#[must_use]
+pub fn touches_first(at: u64, count: usize) -> bool {
+    at < FIRST_USABLE && at + count as u64 > 1
+}
+
+/// The first sector behind a first copy with 128 entries.
+const FIRST_USABLE: u64 = 34;
 
 fn copy(disk: &Sectors, at: u64) -> Option<Vec<Partition>> {
     let header = disk.content(at);
@@ -73,19 +101,59 @@ mod tests {
     use super::*;
     use crate::disk::create_with_esp;
 
-    #[test]
-    fn the_second_copy_counts_where_the_first_is_damaged() {
+    fn disk() -> Sectors {
         let file = tempfile::NamedTempFile::new().unwrap();
         create_with_esp(file.path(), 4).unwrap();
-        let mut disk = Sectors::read(file.path()).unwrap();
-        let whole = partitions(&disk).unwrap();
-        let first = whole.first().unwrap();
-        assert_eq!((whole.len(), first.start, first.count), (1, 2048, 8192));
-        assert_eq!(first.uuid.len(), 36);
+        Sectors::read(file.path()).unwrap()
+    }
+
+    fn damage(disk: &mut Sectors, at: u64) {
         let undefined = disk.intern(&[0xff; 512]);
-        disk.set(2, &undefined);
-        assert_eq!(partitions(&disk).unwrap(), whole);
-        disk.set(disk.count() - 1, &undefined);
-        assert_eq!(partitions(&disk), None);
+        disk.set(at, &undefined);
+    }
+
+    #[test]
+    fn the_first_copy_counts_while_it_is_valid() {
+        let mut disk = disk();
+        let whole = read(&disk).unwrap();
+        let first = whole.partitions.first().unwrap();
+        assert_eq!((whole.partitions.len(), first.start, first.count), (1, 2048, 8192));
+        assert_eq!((first.uuid.len(), whole.is_first_torn), (36, false));
+        let last = disk.count() - 1;
+        damage(&mut disk, last);
+        assert_eq!(read(&disk).unwrap(), whole);
+    }
+
+    #[test]
+    fn the_second_copy_counts_where_the_first_is_torn() {
+        let whole = disk();
+        for sector in [1, 2] {
+            let mut disk = whole.clone();
+            damage(&mut disk, sector);
+            let table = read(&disk).unwrap();
+            assert!(table.is_first_torn);
+            assert_eq!(table.partitions, read(&whole).unwrap().partitions);
+            let last = disk.count() - 1;
+            damage(&mut disk, last);
+            assert!(read(&disk).unwrap_err().contains("no valid one in the last sector"));
+        }
+    }
+
+    #[test]
+    fn a_second_copy_before_the_last_sector_does_not_count() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        create_with_esp(file.path(), 4).unwrap();
+        let len = file.as_file().metadata().unwrap().len();
+        file.as_file().set_len(len + 512).unwrap();
+        let mut disk = Sectors::read(file.path()).unwrap();
+        assert!(!read(&disk).unwrap().is_first_torn);
+        damage(&mut disk, 1);
+        assert!(read(&disk).is_err());
+    }
+
+    #[test]
+    fn a_write_may_tear_the_first_copy_if_it_touches_it() {
+        assert!(touches_first(0, 8) && touches_first(33, 1) && touches_first(1, 1));
+        assert!(!touches_first(0, 1) && !touches_first(34, 8));
     }
 }

@@ -8,4 +8,5 @@ pub mod mounted_root;
 pub mod overwrite;
 pub mod relabel;
 pub mod role;
+pub mod table_change;
 pub mod verity;

@@ -1,6 +1,7 @@
 //! Giving a partition of a slot another UUID, label or type.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,8 @@ use gpt::partition::Partition;
 use log::info;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::disk::gpt::{EntryChange, PartitionTable};
+use crate::disk::gpt::{EntryChange, PartitionTable, SecondCopy};
+use crate::disk::table_change::TableChange;
 use abide_core::disk::Area;
 use abide_core::disk::block;
 use abide_core::disk::links::{links, node_of};
@@ -28,7 +30,7 @@ impl TableEntry<'_> {
     ///
     /// # Errors
     /// [`Error::Image`] if the partition table cannot be read or written, [`Error::Refused`]
-    /// if another partition of the disk has that UUID.
+    /// if another partition of the disk has that UUID, or the disk's second partition table is not at its end.
     pub fn change(&self, root: &Root, change: &EntryChange) -> Result<()> {
         if *change == EntryChange::default() {
             return Ok(());
@@ -47,54 +49,65 @@ impl TableEntry<'_> {
         if !root.is_live() {
             return self.check_links(root, change);
         }
-        let (disk_path, number) = self.disk()?;
-        let cannot = || format!("{}: cannot read its partition table", disk_path.display());
-        let mut disk = File::open(&disk_path).or_image(cannot)?;
-        self.check_table(&disk_path, &PartitionTable::read(&mut disk).or_image(cannot)?, number, change)
+        let (path, number) = self.disk()?;
+        let cannot = || format!("{}: cannot read its partition table", path.display());
+        self.plan(&path, &mut File::open(&path).or_image(cannot)?, number, change).map(drop)
     }
 
-    fn check_table(
+    /// What is to be written to `disk`, which is at `path` and has this as partition `number`; nothing is written.
+    fn plan(
         &self,
-        disk: &Path,
-        table: &PartitionTable,
+        path: &Path,
+        disk: &mut (impl Read + Seek),
         number: u32,
         change: &EntryChange,
-    ) -> Result<()> {
+    ) -> Result<TableChange> {
+        let cannot = || format!("{}: cannot change its partition table", path.display());
+        let table = PartitionTable::read(disk).or_image(cannot)?;
         let taken = |(n, p): &(&u32, &Partition)| **n != number && change.uuid == Some(p.part_guid);
-        match table.partitions.iter().find(taken) {
-            None => Ok(()),
-            Some((other, _)) => Err(Error::Refused(format!(
+        if let Some((other, _)) = table.partitions.iter().find(taken) {
+            return Err(Error::Refused(format!(
                 "{}: partition {other} already has the UUID that the image requires for {}",
-                disk.display(),
+                path.display(),
                 self.0.node
-            ))),
+            )));
         }
+        if table.partitions.get(&number).is_some_and(|p| change.is_made(p)) {
+            return Ok(TableChange::default());
+        }
+        let second = table.second_copy(disk.seek(SeekFrom::End(0)).or_image(cannot)?);
+        if second != SecondCopy::AtEnd {
+            return Err(Error::Refused(format!(
+                "{}: its second partition table is {second}, so a power cut while the first one is changed \
+                 could leave the disk without partitions; {}",
+                path.display(),
+                second_copy_remedy(path)
+            )));
+        }
+        TableChange::plan(&table, disk, number, change).or_image(cannot)
     }
 
     fn change_table(&self, change: &EntryChange) -> Result<()> {
-        let (disk_path, number) = self.disk()?;
-        let cannot = || format!("{}: cannot change its partition table", disk_path.display());
-        let disk = OpenOptions::new().read(true).write(true).open(&disk_path).or_image(cannot)?;
+        let (path, number) = self.disk()?;
+        let cannot = || format!("{}: cannot change its partition table", path.display());
+        // A disk that was open for writing is read again by udev, even if nothing was written.
+        let mut disk = File::open(&path).or_image(cannot)?;
+        if self.plan(&path, &mut disk, number, change)?.is_empty() {
+            // What an interrupted change has written may be in the page cache only.
+            return disk.sync_all().or_image(cannot);
+        }
+        let disk = OpenOptions::new().read(true).write(true).open(&path).or_image(cannot)?;
         // udev and other tools leave a locked disk alone (systemd's "Locking Block Device Access").
         let mut disk = Flock::lock(disk, FlockArg::LockExclusive).map_err(|(_, e)| e).or_image(cannot)?;
-        let table = PartitionTable::read(&mut *disk).or_image(cannot)?;
-        self.check_table(&disk_path, &table, number, change)?;
-        if table.partitions.get(&number).is_some_and(|p| change.is_made(p)) {
-            return Ok(());
-        }
-        table.change(&mut *disk, number, change, |disk: &mut File| disk.sync_all()).or_image(cannot)?;
-        info!("{}: partition {number} changed: {change:?}", disk_path.display());
+        let planned = self.plan(&path, &mut *disk, number, change)?;
+        planned.perform(&mut *disk, |disk: &mut File| disk.sync_all()).or_image(cannot)?;
+        info!("{}: partition {number} changed: {change:?}", path.display());
         Ok(())
     }
 
-    /// The disk that the partition is on, and its number there.
     fn disk(&self) -> Result<(PathBuf, u32)> {
-        let root = Root::live();
-        let devno = block::devno_of(&self.0.device);
-        let partition = block::partitions(&root).into_iter().find(|p| Some(&p.devno) == devno.as_ref());
         let cannot = || Error::Image(format!("{}: cannot find its disk", self.0.device.display()));
-        let partition = partition.ok_or_else(cannot)?;
-        Ok((block::node_of_disk(&root, &partition.disk), partition.number))
+        disk_of(&Root::live(), self.0).ok_or_else(cannot)
     }
 
     fn check_links(&self, root: &Root, change: &EntryChange) -> Result<()> {
@@ -142,12 +155,30 @@ impl TableEntry<'_> {
     }
 }
 
+/// The node of the disk that a partition is on, as the machine itself names it, and the partition's number there.
+#[must_use]
+pub fn disk_of(root: &Root, area: &Area) -> Option<(PathBuf, u32)> {
+    let devno = block::devno_of(&area.device);
+    let is_it = |p: &block::Partition| Some(&p.devno) == devno.as_ref() || p.node == area.node;
+    let partition = block::partitions(root).into_iter().find(is_it)?;
+    Some((block::node_of_disk(&Root::live(), &partition.disk), partition.number))
+}
+
+/// What to do about a second partition table that is not at the end of the disk.
+#[must_use]
+pub fn second_copy_remedy(disk: &Path) -> String {
+    format!("run: sgdisk --move-second-header {}", disk.display())
+}
+
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::io::Cursor;
+
     use super::*;
     use crate::disk::role::root_area;
     use abide_core::disk::Slots;
+    use abide_testing::gpt_disk::GptDisk;
 
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -184,6 +215,34 @@ mod tests {
             assert_eq!(slots.b.node, "/dev/sda3");
             assert_eq!(slots.a.label, "edge_1.0");
         }
+    }
+
+    #[test]
+    fn a_second_table_that_is_not_at_the_end_is_refused_before_any_write() {
+        let area =
+            Area { device: "/dev/sda6".into(), node: "/dev/sda6".into(), label: "rootfs_b".into(), size: 0 };
+        let plan = |bytes: &[u8], change: &EntryChange| {
+            TableEntry(&area).plan(Path::new("/dev/sda"), &mut Cursor::new(bytes), 6, change)
+        };
+        let relabel = EntryChange { label: Some("edge_2.0".into()), ..EntryChange::default() };
+        let same = EntryChange { label: Some("rootfs_b".into()), ..EntryChange::default() };
+        let whole = GptDisk::new(512).bytes();
+        assert!(!plan(&whole, &relabel).unwrap().is_empty());
+
+        let larger = [whole.as_slice(), &[0; 1 << 20]].concat();
+        for (disk, place) in [(larger.as_slice(), "before"), (&whole[..whole.len() - 512], "beyond")] {
+            let error = plan(disk, &relabel).unwrap_err();
+            assert_eq!(error.exit_code(), 6);
+            assert!(error.to_string().contains(&format!("{place} the end of the disk")), "{error}");
+            assert!(error.to_string().ends_with("run: sgdisk --move-second-header /dev/sda"), "{error}");
+            assert!(plan(disk, &same).unwrap().is_empty());
+        }
+
+        // At the end, but damaged: the first one says where it is, so it is made anew.
+        let mut damaged = whole.clone();
+        let last = damaged.len() - 512;
+        damaged[last..].fill(0);
+        assert!(!plan(&damaged, &relabel).unwrap().is_empty());
     }
 
     #[test]

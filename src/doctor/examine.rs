@@ -6,7 +6,7 @@ use crate::doctor::boot_complete::Units;
 use crate::doctor::finding::Finding;
 use crate::doctor::{
     boot_complete, clock, cmdline, configuration, esp, feed, firmware, initramfs, loader, names, panic,
-    pinned, room, running_entry, slots, watchdog, wrong_root,
+    pinned, room, running_entry, second_table, slots, watchdog, wrong_root,
 };
 use crate::feed::memory::FetchState;
 use crate::systemd::unit_files;
@@ -61,6 +61,7 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
             let image = running.as_ref().ok().and_then(|e| e.sort_key.as_deref());
             let slot = machine.running_slot().ok();
             found.extend(slots::look(slots, slot, &slots::mounts_of_other(machine, slot)));
+            found.extend(second_table::look(&second_table::read(&machine.root, slots)));
             found.extend(wrong_root::look(&machine.entries, slots, &state, image));
         }
         Err(e) => found.push(slots::none(&e)),

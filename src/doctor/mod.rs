@@ -21,6 +21,7 @@ mod panic;
 mod pinned;
 mod room;
 mod running_entry;
+mod second_table;
 mod slots;
 mod watchdog;
 mod wrong_root;

@@ -11,6 +11,7 @@ mod refused;
 mod servers;
 mod set;
 mod sizes;
+mod table;
 mod trust;
 
 use std::fs;

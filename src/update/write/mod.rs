@@ -5,6 +5,7 @@
 //! after everything was read back and the digest is right does it record that an update is staged. The
 //! next `write` simply starts again.
 
+mod discovery;
 mod disk_image;
 mod esp_space;
 mod image_set;

@@ -22,7 +22,7 @@ pub struct PartitionPlan {
     pub len: Option<u64>,
     /// Where it is.
     pub area: Area,
-    /// The change before its first byte is overwritten.
+    /// The change before its first byte is overwritten; most often none.
     pub before: EntryChange,
     /// The change once everything is verified.
     pub after: EntryChange,
@@ -31,8 +31,13 @@ pub struct PartitionPlan {
 /// The plan for each partition, after which `root` finds the target slot and nothing else; and warnings for
 /// the user.
 ///
-/// While a partition is written it is excluded from automatic discovery, and the partitions of a verity image
-/// have the random UUID `scratch`, since their final ones are the root hash.
+/// If a boot could discover the slot by itself (`is_discoverable`), it is excluded from that while it is written. If
+/// every boot entry that stays names its root, that is not needed, and the partition table is left alone until the
+/// slot is complete: each change of it could be torn by a power cut. The partitions of a verity image have the
+/// random UUID `scratch` while they are written, since their final ones are the root hash.
+///
+/// A slot that is labelled as by systemd-sysupdate is labelled as empty in any case, so that systemd-sysupdate does not
+/// take half of a version for that version.
 pub fn plan(
     image: &ImageSummary,
     root: &RootArg,
@@ -40,6 +45,7 @@ pub fn plan(
     running: &Slot,
     label: &str,
     scratch: Uuid,
+    is_discoverable: bool,
 ) -> Result<(Vec<PartitionPlan>, Vec<String>)> {
     let verity = matches!(root, RootArg::RootHash(_));
     let of_image = |role| image.partitions.iter().find(|partition| partition.role == role);
@@ -80,7 +86,7 @@ pub fn plan(
             before: EntryChange {
                 label: label.as_ref().filter(|_| area.label != EMPTY).map(|_| EMPTY.to_owned()),
                 uuid: (verity && own.is_some()).then_some(hidden),
-                set: NO_AUTO,
+                set: if is_discoverable { NO_AUTO } else { 0 },
                 ..EntryChange::default()
             },
             after: EntryChange {

@@ -6,6 +6,7 @@ use crate::config::OnMissing;
 use crate::disk::verity;
 use crate::update::refusal::refuse_failed;
 use crate::update::switch::{entry_id, free_stem, is_taken};
+use crate::update::write::discovery;
 use crate::update::write::esp_space::{EspSpace, SPARE};
 use crate::update::write::open_image::ImageSummary;
 use crate::update::write::partitions;
@@ -84,9 +85,12 @@ impl PlanInput<'_> {
         refuse_failed(self.state, Some(&version), self.digest)?;
         let root = self.root_arg()?;
         let label = format!("{image_id}_{version}");
-        let (partitions, notes) =
-            partitions::plan(&self.image, &root, target, self.slots.get(self.running), &label, self.scratch)?;
         let removed = self.entries_to_remove(&image_id, &version)?;
+        let stays = |entry: &&Entry| !removed.iter().any(|gone| std::ptr::eq(*gone, *entry));
+        let is_discoverable = discovery::matters(self.entries.iter().filter(stays));
+        let running = self.slots.get(self.running);
+        let (partitions, notes) =
+            partitions::plan(&self.image, &root, target, running, &label, self.scratch, is_discoverable)?;
         self.check_space(&removed)?;
 
         let update = Update {

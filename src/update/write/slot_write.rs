@@ -62,8 +62,8 @@ pub struct Wanted<'a> {
 /// Writes an image into the slot that is not running and stages it.
 ///
 /// # Errors
-/// Before anything is changed: [`Error::Refused`] if the image does not fit the machine or failed before, or the
-/// running system is on trial; [`Error::Unverified`] if it is not verified as the configuration requires.
+/// Before anything is changed: [`Error::Refused`] if the image does not fit the machine or failed before, the
+/// running system is on trial, or the partition table must be changed and cannot be; [`Error::Unverified`] if it is not verified as the configuration requires.
 /// After that the slot may be incomplete, and nothing boots it: [`Error::Image`] if the image cannot be read or
 /// the slot cannot be written, [`Error::Unverified`] if a digest is wrong or something reads back differently,
 /// [`Error::Boot`] if the ESP cannot be changed.
@@ -115,7 +115,9 @@ fn write_image(
     }
     let mut devices = Vec::new();
     for partition in &plan.partitions {
-        TableEntry(&partition.area).check_change(&machine.root, &partition.after)?;
+        for change in [&partition.before, &partition.after] {
+            TableEntry(&partition.area).check_change(&machine.root, change)?;
+        }
         devices.push((partition, open_area(slot, &partition.area)?));
     }
 

@@ -79,6 +79,16 @@ struct View {
     settings: Settings,
     /// The entries, each with the whole system that it boots.
     entries: Vec<(Entry, Version)>,
+    is_table_torn: bool,
+}
+
+/// What was found on a disk that keeps its promises.
+#[derive(Debug)]
+pub struct Found {
+    /// What is remembered.
+    pub state: State,
+    /// The first partition table is invalid; the firmware mends it from the one in the last sector.
+    pub is_table_torn: bool,
 }
 
 impl Judge {
@@ -94,19 +104,19 @@ impl Judge {
         Judge { known: known.collect(), quirks: Quirks::of(Some(LOADER)) }
     }
 
-    /// Judges a disk; returns the state that is remembered on it.
-    pub fn check(&self, disk: &Sectors, promise: &Promise) -> Result<State, Violation> {
+    /// Judges a disk.
+    pub fn check(&self, disk: &Sectors, promise: &Promise) -> Result<Found, Violation> {
         let view = self.look(disk)?;
         only_committed_systems_are_good(&view, promise)?;
         the_committed_system_is_there(&view, promise)?;
         self.the_right_system_boots_next(&view, promise)?;
         failures_are_deserved(&view.state, promise)?;
-        Ok(view.state)
+        Ok(Found { state: view.state, is_table_torn: view.is_table_torn })
     }
 
     /// FAT must be readable, and everything that the loader would show whole.
     fn look(&self, disk: &Sectors) -> Result<View, Violation> {
-        let slots = table::partitions(disk).ok_or("neither partition table is valid")?;
+        let table = table::read(disk)?;
         let fat = Fat::open(disk, ESP_START)?;
         let names = fat.list(UKI_DIR)?;
         let dirs = BootDirs { esp: Box::new(Esp { disk: disk.clone(), fat: fat.clone() }), xbootldr: None };
@@ -118,7 +128,7 @@ impl Judge {
         }
         let mut found = Vec::new();
         for entry in all {
-            let version = self.whole(disk, &fat, &slots, &entry)?;
+            let version = self.whole(disk, &fat, &table.partitions, &entry)?;
             found.push((entry, version));
         }
         let conf = entries::loader_conf(&dirs, self.quirks.single_quotes).map_err(|e| e.to_string())?;
@@ -126,6 +136,7 @@ impl Judge {
             state: Store::open(dirs.esp.as_ref()).state(),
             settings: Settings { conf, ..Settings::default() },
             entries: found,
+            is_table_torn: table.is_first_torn,
         })
     }
 
@@ -300,8 +311,8 @@ fn read_only<T>() -> io::Result<T> {
 /// The ESP of a disk as a file of its own, for other readers.
 pub fn extract_esp(disk: &Sectors, to: &std::path::Path) {
     use std::os::unix::fs::FileExt;
-    let slots = table::partitions(disk).unwrap();
-    let esp = slots.iter().find(|slot| slot.start == ESP_START).unwrap();
+    let table = table::read(disk).unwrap();
+    let esp = table.partitions.iter().find(|slot| slot.start == ESP_START).unwrap();
     let file = std::fs::File::create(to).unwrap();
     file.set_len(esp.count * SECTOR as u64).unwrap();
     for sector in (0..esp.count).filter(|sector| disk.number(ESP_START + sector) != 0) {

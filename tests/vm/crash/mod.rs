@@ -42,6 +42,7 @@ fn every_disk_after_a_power_cut_keeps_its_promises_and_boots() {
     let judge = Judge::new(Guest::get().unwrap(), &recording.disk);
     let judgement = every_state_holds(&recording, &judge, seed);
     let judged = began.elapsed() - recorded;
+    assert!(judgement.numbers.torn_tables > 0, "no cut tears the first partition table");
     the_folder_stays_short(&recording);
     an_fsync_that_is_left_out_is_noticed(&recording, &judge, seed);
     let booted = boot_some(&recording, &judge, &judgement.cuts, seed);

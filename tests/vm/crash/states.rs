@@ -7,6 +7,7 @@ use std::ops::Range;
 use abide_core::state::State;
 use abide_qemu::sectors::Sectors;
 use abide_qemu::seed::Seed;
+use abide_qemu::table;
 use abide_qemu::write_log::{Entry, Write};
 
 use super::judge::{Judge, Promise, Violation};
@@ -45,13 +46,15 @@ pub struct Numbers {
     pub flushes: usize,
     pub subsets: usize,
     pub states: usize,
+    /// In how many of these the first partition table is torn, and the second one counts.
+    pub torn_tables: usize,
 }
 
 impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Numbers { transitions, prefixes, flushes, subsets, states } = self;
+        let Numbers { transitions, prefixes, flushes, subsets, states, torn_tables } = self;
         write!(f, "{transitions} transitions, {prefixes} prefixes, {flushes} flushes, ")?;
-        write!(f, "{subsets} subsets, {states} states")
+        write!(f, "{subsets} subsets, {states} states, {torn_tables} with a torn first partition table")
     }
 }
 
@@ -204,8 +207,13 @@ impl Walk<'_> {
         }
         let may_tear = |last: &Write| last.numbers.len() > 1 && last.numbers.len() != OF_FIRMWARE;
         if let Some((_, last)) = self.pending.last().filter(|(_, last)| !at_rest && may_tear(last)) {
-            let sectors = 1 + self.seed.below(last.numbers.len() as u64 - 1) as usize;
-            self.judge(Cut { torn: Some(sectors), ..cut });
+            let length = last.numbers.len();
+            if table::touches_first(last.at, length) {
+                (1..length).for_each(|sectors| self.judge(Cut { torn: Some(sectors), ..cut.clone() }));
+            } else {
+                let sectors = 1 + self.seed.below(length as u64 - 1) as usize;
+                self.judge(Cut { torn: Some(sectors), ..cut });
+            }
         }
     }
 
@@ -225,14 +233,18 @@ impl Walk<'_> {
                 None => write.apply(&mut disk),
             }
         }
-        if self.known.insert(disk.hash(), ()).is_none() {
+        let is_new = self.known.insert(disk.hash(), ()).is_none();
+        if is_new {
             self.out.cuts.push(cut.clone());
         }
         if !self.seen.insert((disk.hash(), cut.transition, cut.at_rest)) {
             return;
         }
         let verdict = self.judge.check(&disk, &promise(self.recording, &cut));
-        let verdict = verdict.and_then(|state| self.remember(state, &cut));
+        let verdict = verdict.and_then(|found| {
+            self.out.numbers.torn_tables += usize::from(is_new && found.is_table_torn);
+            self.remember(found.state, &cut)
+        });
         if let Err(violation) = verdict {
             self.out.violations.push((cut, violation));
         }
