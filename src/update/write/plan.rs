@@ -1,7 +1,7 @@
 //! Whether an image fits this machine, and what to change before it is written. Pure.
 
 use crate::boot::kernel_args::reboots_on_panic;
-use crate::boot::names::entry_name;
+use crate::boot::names::unnameable;
 use crate::config::OnMissing;
 use crate::disk::verity;
 use crate::update::refusal::refuse_failed;
@@ -12,7 +12,6 @@ use crate::update::write::partitions;
 use crate::update::write::partitions::PartitionPlan;
 use abide_core::arch::{Arch, NATIVE};
 use abide_core::boot::Entry;
-use abide_core::boot::model::name::Suffix;
 use abide_core::boot::model::uki::Uki;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::error::{Error, Result};
@@ -204,7 +203,7 @@ fn check_machine(uki: &Uki, root_arch: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Image id and version; together they must be a valid file name.
+/// Image id and version; together they must be the name of a boot entry.
 fn identity(uki: &Uki) -> Result<(String, String)> {
     let osrel = uki.main.osrel.as_ref();
     let id = osrel.and_then(|o| o.image_id.as_deref().or(o.id.as_deref()));
@@ -214,11 +213,8 @@ fn identity(uki: &Uki) -> Result<(String, String)> {
             "the os-release in the image's UKI names no version; it needs IMAGE_ID and IMAGE_VERSION".into(),
         ));
     };
-    let stem = format!("{id}_{version}");
-    if stem.contains('+') || entry_name(&stem, None, Suffix::Efi).is_none() {
-        return Err(Error::Refused(format!(
-            "'{stem}' cannot be the name of a boot entry; IMAGE_ID and IMAGE_VERSION must not contain '+' or '/'"
-        )));
+    if let Some(why) = unnameable(id, version) {
+        return Err(Error::Refused(why));
     }
     Ok((id.to_owned(), version.to_owned()))
 }
