@@ -2,7 +2,9 @@
 
 use std::io::{Read, Seek};
 
+use crate::image::addons::refusal;
 use crate::image::spool::Spool;
+use abide_core::boot::esp::addons;
 use abide_core::boot::esp::fat::reader::Fat;
 use abide_core::boot::model::entry::UKI_DIR;
 use abide_core::boot::model::name::ends_with_no_case;
@@ -19,11 +21,19 @@ impl Esp {
     /// Finds the UKI.
     ///
     /// # Errors
-    /// [`Error::Image`] if the file system cannot be read, or does not hold exactly one UKI.
+    /// [`Error::Image`] if the file system cannot be read, or does not hold exactly one UKI; [`Error::Refused`] if it
+    /// holds files for a UKI beside it.
     pub fn open(spool: Spool, name: &str) -> Result<Self> {
         let damaged = || format!("{name}: cannot read its EFI system partition");
-        let names = Fat::open(&spool).and_then(|fat| fat.list(UKI_DIR)).or_image(damaged)?;
-        let mut ukis = names.unwrap_or_default();
+        let fat = Fat::open(&spool).or_image(damaged)?;
+        let mut ukis = fat.list(UKI_DIR).or_image(damaged)?.unwrap_or_default();
+        for dir in ukis.iter().filter(|named| named.is_dir && addons::entry_of(&named.name).is_some()) {
+            let path = format!("{UKI_DIR}/{}", dir.name);
+            let inside = fat.list(&path).or_image(damaged)?.unwrap_or_default();
+            if let Some(addon) = inside.first() {
+                return Err(refusal(name, &format!("{path}/{}", addon.name)));
+            }
+        }
         ukis.retain(|named| !named.is_dir && ends_with_no_case(&named.name, ".efi"));
         let (path, size) = match ukis.as_slice() {
             [uki] => (format!("{UKI_DIR}/{}", uki.name), uki.len),

@@ -1,5 +1,6 @@
 //! ESP and XBOOTLDR: where they are, what is on them, and changes to FAT that survive a power cut.
 
+pub mod addons;
 mod aliases;
 mod array;
 pub mod directory_end;

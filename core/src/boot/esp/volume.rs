@@ -115,6 +115,13 @@ pub trait Volume: Debug {
     /// # Errors
     /// If it is not there or cannot be removed.
     fn remove(&self, path: &str) -> io::Result<()>;
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// If it is not there, is not empty or cannot be removed.
+    fn remove_dir(&self, _dir: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Flushes a folder's entries to the disk, past its cache.
     ///
     /// # Errors
@@ -286,6 +293,10 @@ impl Volume for DirVolume {
 
     fn remove(&self, path: &str) -> io::Result<()> {
         fs::remove_file(self.path(path))
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        fs::remove_dir(self.path(dir))
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
