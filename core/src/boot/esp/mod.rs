@@ -3,6 +3,7 @@
 pub mod addons;
 mod aliases;
 mod array;
+mod automount;
 pub mod directory_end;
 pub mod directory_entries;
 pub mod dirs;

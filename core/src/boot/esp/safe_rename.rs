@@ -2,7 +2,7 @@
 //!
 //! A rename that takes two writes and is interrupted between them leaves both names. They share their clusters, and
 //! removing either would free the clusters of both. Or the new name has no clusters yet (see
-//! [`Volume::rename_durably`]).
+//! [`Volume::rename_durably`]). A name that is set aside because of this is marked as removed later ([`aliases`]).
 
 use std::io::{self, Read};
 

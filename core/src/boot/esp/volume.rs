@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, RawDir, fadvise, statvfs};
 
 use crate::boot::esp::directory_end;
+use crate::boot::esp::fat::reader::Fat;
 use crate::sys;
 
 /// An open file, for reading.
@@ -110,6 +111,13 @@ pub trait Volume: Debug {
     fn directory_end(&self, _dir: &str) -> io::Result<Option<usize>> {
         Ok(None)
     }
+    /// Whether it is FAT32 for Linux, but has too few clusters for the specification, and for some firmware.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    fn has_few_clusters(&self) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Removes a file.
     ///
     /// # Errors
@@ -149,7 +157,7 @@ pub struct DirVolume {
     dir: PathBuf,
     /// What is mounted there, where that matters.
     device: Option<PathBuf>,
-    /// A private mount ends when its last descriptor is closed.
+    /// A private mount ends when its last descriptor is closed; another one is busy until then.
     _mount: Option<OwnedFd>,
 }
 
@@ -171,6 +179,15 @@ impl DirVolume {
     #[must_use]
     pub fn on(self, device: PathBuf) -> Self {
         Self { device: Some(device), ..self }
+    }
+
+    /// The same volume, which keeps an automount from ending while it lives.
+    ///
+    /// # Errors
+    /// If its directory cannot be opened.
+    pub fn held(self) -> io::Result<Self> {
+        let held = File::open(&self.dir)?;
+        Ok(Self { _mount: Some(held.into()), ..self })
     }
 
     /// Where `path` lies, in any case of its letters: vfat ignores the case itself, a plain folder does not.
@@ -289,6 +306,11 @@ impl Volume for DirVolume {
 
     fn directory_end(&self, dir: &str) -> io::Result<Option<usize>> {
         self.device.as_ref().map_or(Ok(None), |device| directory_end::find(device, dir))
+    }
+
+    fn has_few_clusters(&self) -> io::Result<bool> {
+        let Some(device) = &self.device else { return Ok(false) };
+        Ok(Fat::open(File::open(device)?)?.layout().is_too_small())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
