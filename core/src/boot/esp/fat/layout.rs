@@ -18,8 +18,6 @@ const WINDOW: u64 = 4096;
 const MOST_12: u64 = 0xff4;
 const MOST_16: u64 = 0xfff4;
 const MOST_32: u64 = 0x0fff_fff6;
-/// Below this number of clusters a FAT is none of 32 bits for the specification, and for some firmware.
-const FEWEST_32: u64 = 65_525;
 
 /// A sector, at this byte of the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +142,7 @@ impl FatLayout {
     /// Whether it is FAT32 for Linux, and has too few clusters for one by the specification.
     #[must_use]
     pub fn is_too_small(&self) -> bool {
-        self.width == Width::Fat32 && self.clusters < FEWEST_32
+        self.width == Width::Fat32 && self.clusters < 65_525
     }
 
     /// Bytes of a cluster.
