@@ -23,8 +23,10 @@ use crate::mounts;
 use crate::root::Root;
 use crate::sys;
 
-/// Where an ESP may be in a tree, in order (`--root`; also where systemd mounts it and XBOOTLDR).
+/// Where an ESP may be in a tree, in order (`--root`; also where systemd mounts it).
 const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
+/// Where systemd mounts XBOOTLDR.
+const XBOOTLDR_DIRS: &[&str] = &["/boot"];
 
 impl BootDirs {
     /// Finds the ESP and XBOOTLDR of `root`.
@@ -193,6 +195,8 @@ fn volume(
     access: Access,
 ) -> Result<Box<dyn Volume>> {
     let is_mounted = mounts.iter().any(|mount| mount.majmin == partition.partition.devno);
+    // Not the ESP's, which is tidied before it is mounted.
+    let dirs = if partition.kind == XBOOTLDR_TYPE { XBOOTLDR_DIRS } else { &ESP_DIRS };
     let partition = &partition.partition;
     // What is mounted by itself is no member, whatever an array of before has left at its end.
     let used = if is_mounted { partition.clone() } else { array::through(root, partition, access)? };
@@ -205,7 +209,7 @@ fn volume(
         }
     }
     let has_automounts = access == Access::Write && !root.is_initramfs();
-    let triggered = has_automounts.then(|| automount::trigger(root, mounts, devno, &ESP_DIRS)).flatten();
+    let triggered = has_automounts.then(|| automount::trigger(root, mounts, devno, dirs)).flatten();
     let mounts = triggered.as_deref().unwrap_or(mounts);
     let mut read_only = None;
     for mount in mounts.iter().filter(|m| m.majmin == *devno && m.root == "/") {
