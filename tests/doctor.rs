@@ -159,6 +159,25 @@ fn one_entry_on_the_esp_and_on_xbootldr_is_an_error() {
 }
 
 #[test]
+fn addons_of_an_entry_that_does_not_exist_are_a_warning() {
+    let tree = healthy();
+    write(&tree, "efi/EFI/Linux/edge_1.0.efi.extra.d/debug.addon.efi", "MZ");
+    assert!(found(&doctor(&tree).ok()).is_empty());
+    write(&tree, "efi/EFI/Linux/edge_0.9+3-0.efi.extra.d/debug.addon.efi", "MZ");
+    let finding = finds(&tree, "orphan-addons", "warning");
+    assert!(finding["what"].as_str().unwrap().contains("EFI/Linux/edge_0.9+3-0.efi.extra.d"), "{finding:#}");
+}
+
+#[test]
+fn a_check_of_the_esp_at_every_boot_is_a_warning() {
+    let tree = healthy();
+    write(&tree, "etc/fstab", "PARTLABEL=esp /efi vfat umask=0077 0 0\n");
+    assert!(found(&doctor(&tree).ok()).is_empty());
+    write(&tree, "etc/fstab", "PARTLABEL=esp /efi vfat umask=0077 0 2\n");
+    finds(&tree, "esp-fsck", "warning");
+}
+
+#[test]
 fn slots_of_unequal_size_are_a_warning() {
     let tree = healthy();
     fs::write(tree.path("dev/sda3"), vec![0; 1 << 19]).unwrap();

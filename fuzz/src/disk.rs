@@ -77,7 +77,34 @@ pub fn image_esp(bytes: &[u8]) {
 
 pub fn fat_seeds() -> Vec<Vec<u8>> {
     // FAT12, as small as it gets.
-    [None, Some(b"MZ".repeat(2000))]
-        .map(|uki| Image { uki, ..Image::new("1", "b") }.esp()[..64 << 10].to_vec())
-        .into()
+    let fat12 = |uki| Image { uki, ..Image::new("1", "b") }.esp()[..64 << 10].to_vec();
+    vec![fat12(None), fat12(Some(b"MZ".repeat(2000))), fat32()]
+}
+
+/// FAT32 with hardly a cluster, which fatfs does not make; with a file in two pieces and a second name of it.
+fn fat32() -> Vec<u8> {
+    let mut disk = vec![0; 16 << 9];
+    let mut put = |at: usize, bytes: &[u8]| disk[at..at + bytes.len()].copy_from_slice(bytes);
+    // 512 bytes a sector, one sector a cluster, one reserved, one table; 16 sectors, the table has one, and the root
+    // directory begins in cluster 2.
+    put(11, &[0, 2, 1, 1, 0, 1, 0, 0, 0, 0, 0xf8]);
+    put(32, &[16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
+    put(510, &[0x55, 0xaa]);
+    for (cluster, next) in
+        [(2, 0x0fff_ffff_u32), (3, 0x0fff_ffff), (4, 0x0fff_ffff), (5, 7), (7, 0x0fff_ffff)]
+    {
+        put(512 + 4 * cluster, &next.to_le_bytes());
+    }
+    let mut name = |directory: usize, number: usize, name: &[u8; 11], attributes: u8, first: u8, len: u16| {
+        let at = directory * 512 + number * 32;
+        put(at, name);
+        put(at + 11, &[attributes]);
+        put(at + 26, &[first]);
+        put(at + 28, &len.to_le_bytes());
+    };
+    name(2, 0, b"EFI        ", 0x10, 3, 0);
+    name(3, 0, b"LINUX      ", 0x10, 4, 0);
+    name(4, 0, b"A       EFI", 0x20, 5, 700);
+    name(4, 1, b"SHARED0 TMP", 0x20, 5, 700);
+    disk
 }

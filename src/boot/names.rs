@@ -18,6 +18,38 @@ pub fn untried(tries: u32) -> Counter {
     Counter { left: tries.min(counter::MAX), done: 0 }
 }
 
+/// What FAT allows in no name (Linux, `vfat_bad_char`; beside control characters), and the `+` of counters: the stub finds
+/// the addons of an entry by the first one.
+const FORBIDDEN: &[char] = &['"', '*', ':', '<', '>', '?', '|', '/', '\\', '+'];
+/// UTF-16 units of a name on FAT.
+const MOST_UNITS: usize = 255;
+/// The longest that is added to `<image>_<version>`: the suffix of a reinstall, a counter, and the type.
+const LONGEST_END: &str = "_99+2147483647-2147483647.efi";
+
+/// The problem with the name of the boot entry of an image, in one sentence; `None` if it can have one. An entry must be
+/// renamable in every way, or its update fails when its slot is gone already.
+#[must_use]
+pub fn unnameable(image_id: &str, version: &str) -> Option<String> {
+    let stem = format!("{image_id}_{version}");
+    let cannot = |why: String| {
+        let stem = stem.escape_debug();
+        format!(
+            "'{stem}' cannot be the name of a boot entry: {why}; build the image with another IMAGE_VERSION"
+        )
+    };
+    if let Some(c) = stem.chars().find(|c| *c < ' ' || FORBIDDEN.contains(c)) {
+        let who = if c == '+' { "boot counters begin with" } else { "FAT allows no name with" };
+        return Some(cannot(format!("{who} {c:?}")));
+    }
+    let units = stem.encode_utf16().count();
+    let most = MOST_UNITS - LONGEST_END.len();
+    if units > most {
+        return Some(cannot(format!("it has {units} characters, and with a counter FAT allows {most}")));
+    }
+    let is_shown = entry_name(&stem, None, Suffix::Efi).is_some();
+    (!is_shown).then(|| cannot("the boot loader would not show it".into()))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -28,5 +60,38 @@ mod tests {
         assert_eq!(entry_name("a+1", None, Suffix::Efi), None);
         assert_eq!(entry_name("a", Some(untried(3)), Suffix::Efi).unwrap().file(), "a+3-0.efi");
         assert_eq!(untried(u32::MAX).left, counter::MAX);
+    }
+
+    #[test]
+    fn a_name_that_fat_or_the_loader_cannot_have_is_told_with_its_character() {
+        for (version, told) in [
+            ("2026-06-01T10:30:00", "':'"),
+            ("1:2.0", "':'"),
+            ("1.0\"", "'\"'"),
+            ("1*", "'*'"),
+            ("<1", "'<'"),
+            ("1>", "'>'"),
+            ("1?", "'?'"),
+            ("1|2", "'|'"),
+            ("1\\2", "'\\\\'"),
+            ("1/2", "'/'"),
+            ("1\n", "'\\n'"),
+            ("2.0+git", "'+'"),
+        ] {
+            let why = unnameable("edge", version).unwrap();
+            assert!(why.contains(told) && why.contains("IMAGE_VERSION"), "{version}: {why}");
+        }
+        assert_eq!(unnameable("edge", "2026-06-01T10.30.00~rc1 [x]'é"), None);
+        assert!(unnameable(".edge", "1").is_some() && unnameable("auto-x", "1").is_some());
+    }
+
+    #[test]
+    fn a_name_fits_with_the_longest_counter_and_the_suffix_of_a_reinstall() {
+        let longest = Counter { left: counter::MAX, done: counter::MAX };
+        assert_eq!(LONGEST_END, format!("_99{longest}.efi"));
+        let version = "é".repeat(255 - 29 - "e_".len());
+        assert_eq!(unnameable("e", &version), None);
+        let why = unnameable("e", &format!("{version}1")).unwrap();
+        assert!(why.contains("227 characters"), "{why}");
     }
 }

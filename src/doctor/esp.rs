@@ -4,6 +4,7 @@ use procfs::process::MountInfo;
 
 use abide_core::error::Error;
 use abide_core::root::Root;
+use abide_core::update::Machine;
 
 use crate::doctor::finding::Finding;
 use crate::doctor::mounted;
@@ -24,9 +25,24 @@ pub(super) fn read_only(root: &Root) -> Option<Finding> {
         Finding::error("esp-read-only", format!("the ESP is mounted read-only at {at}"))
             .because("nothing can be applied or committed; Linux remounts a damaged file system read-only")
             .remedy(format!(
-                "find the reason in `journalctl -k`, then run: mount -o remount,rw {at}, or fsck.vfat"
+                "find the reason in `journalctl -k`, then run: mount -o remount,rw {at}; fsck.vfat -n shows damage, see \
+                 the documentation on crash safety before repairing it"
             )),
     )
+}
+
+/// A FAT that some firmware takes for another kind.
+pub(super) fn few_clusters(machine: &Machine) -> Option<Finding> {
+    machine.dirs.esp.has_few_clusters().is_ok_and(|has| has).then(|| {
+        Finding::warning("esp-few-clusters", "the ESP is FAT32 with fewer than 65525 clusters")
+            .because(
+                "Linux reads it as FAT32, but some firmware takes it for FAT16 by its number of clusters, and finds no boot \
+                 loader",
+            )
+            .remedy(
+                "create it with smaller clusters, or larger: with sectors of 4096 bytes, FAT32 takes 257 MiB at least",
+            )
+    })
 }
 
 /// Where an ESP is mounted with a file system that as a whole is read-only.

@@ -5,8 +5,8 @@ use crate::config::Config;
 use crate::doctor::boot_complete::Units;
 use crate::doctor::finding::Finding;
 use crate::doctor::{
-    boot_complete, clock, cmdline, configuration, esp, feed, firmware, initramfs, loader, names, panic,
-    pinned, room, running_entry, second_table, slots, watchdog, wrong_root,
+    addons, boot_complete, clock, cmdline, configuration, esp, esp_check, feed, firmware, initramfs, loader,
+    mounted, names, panic, pinned, room, running_entry, second_table, slots, watchdog, wrong_root,
 };
 use crate::feed::memory::FetchState;
 use crate::systemd::unit_files;
@@ -53,6 +53,8 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
     let mut found = loader::look(&machine.vars);
     found.extend(pinned::look(&machine.entries, &machine.settings, &machine.quirks, on_trial));
     found.extend(names::look(&machine.entries));
+    found.extend(addons::read(machine));
+    found.extend(esp::few_clusters(machine));
     found.extend(panic::look(&machine.entries));
     found.extend(cmdline::look(&machine.entries, &machine.root.kernel_cmdline()));
     found.extend(room::read(machine).map(room::look).unwrap_or_default());
@@ -80,5 +82,7 @@ fn of_system(root: &Root, machine: Option<&Machine>) -> Vec<Finding> {
     found.extend(watchdog::look(&watchdog::read(root)));
     found.extend(clock::look(clock::now(), clock::known_past(root, machine.map(Machine::state).as_ref())));
     found.extend(esp::read_only(root));
+    let fstab = std::fs::read_to_string(root.path("/etc/fstab")).unwrap_or_default();
+    found.extend(esp_check::look(&fstab, &mounted::read(root), &root.kernel_cmdline()));
     found
 }

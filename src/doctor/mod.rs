@@ -3,11 +3,13 @@
 //! [`examine`] looks for all of them. Each kind of finding has its file, with a pure function (`look`) that takes what
 //! was read. [`fix`] repairs.
 
+mod addons;
 mod boot_complete;
 mod clock;
 mod cmdline;
 mod configuration;
 mod esp;
+mod esp_check;
 mod examine;
 mod feed;
 mod finding;

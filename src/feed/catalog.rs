@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::boot::names::unnameable;
 use crate::config::forms::{List, open_tables};
 use crate::image::names::Name;
 use crate::image::trust::Sums;
@@ -28,7 +29,8 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     releases: Vec<Release>,
-    /// Releases that are left out since their files are ambiguous, with the reason: sentences for the log.
+    /// Releases that are left out since their files are ambiguous or no boot entry can have their name, with the reason:
+    /// sentences for the log.
     pub problems: Vec<String>,
 }
 
@@ -76,6 +78,10 @@ impl Catalog {
         let named = metadata.map(read_metadata).transpose()?.unwrap_or_default();
         let (mut releases, mut problems) = (Vec::new(), Vec::new());
         for ((image, version), files) in by_version(sums) {
+            if let Some(why) = unnameable(image, version) {
+                problems.push(format!("{image} {version} is ignored: {why}"));
+                continue;
+            }
             let by_arch = by_arch(files).unwrap_or_else(|problem| {
                 problems.push(format!("{image} {version} is ignored: {problem}"));
                 BTreeMap::new()
@@ -252,6 +258,16 @@ mod tests {
         );
         let any = catalog(&["edge_1.raw.xz", "edge_1_arm64.raw.xz"], None).unwrap();
         assert_eq!((any.problems.len(), any.images().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_release_that_can_have_no_boot_entry_is_left_out() {
+        let names = ["edge_1.raw", "edge_1:2.0.raw", "edge_3.0+git.raw"];
+        let catalog = catalog(&names, None).unwrap();
+        assert_eq!(versions(&catalog, "edge", "x86-64"), ["1"]);
+        let problem = "edge 1:2.0 is ignored: 'edge_1:2.0' cannot be the name of a boot entry: FAT allows no name with ':'";
+        assert!(catalog.problems.iter().any(|p| p.starts_with(problem)), "{:?}", catalog.problems);
+        assert_eq!(catalog.problems.len(), 2);
     }
 
     #[test]

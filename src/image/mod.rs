@@ -4,6 +4,7 @@
 //! published bytes while it decodes them, [`Layout`] is its partition table, [`Esp`] keeps
 //! the image's ESP until the UKI in it has been copied.
 
+pub mod addons;
 mod chunks;
 mod codec;
 pub mod content_range;

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use abide_core::boot::esp::fat::disk::ReadAt;
 use abide_core::error::{Error, OrError, Result};
 
 const BLOCK: usize = 64 * 1024;
@@ -24,7 +25,6 @@ pub struct Spool {
     in_memory: usize,
     file: Option<File>,
     len: u64,
-    position: u64,
 }
 
 #[derive(Debug)]
@@ -38,15 +38,7 @@ impl Spool {
     /// An empty spool that may create a file in one of `dirs`.
     #[must_use]
     pub fn new(dirs: Vec<PathBuf>) -> Self {
-        Self {
-            dirs,
-            max_memory: MAX_MEMORY,
-            blocks: BTreeMap::new(),
-            in_memory: 0,
-            file: None,
-            len: 0,
-            position: 0,
-        }
+        Self { dirs, max_memory: MAX_MEMORY, blocks: BTreeMap::new(), in_memory: 0, file: None, len: 0 }
     }
 
     /// Keeps `len` bytes from `fill`, which fills the whole buffer or fails.
@@ -177,21 +169,6 @@ fn seek(len: u64, position: u64, to: SeekFrom) -> io::Result<u64> {
     position.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a position before the start"))
 }
 
-impl Read for Spool {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let count = self.read_at(to, self.position)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for Spool {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.position = seek(self.len, self.position, to)?;
-        Ok(self.position)
-    }
-}
-
 /// An independent reader of a spool.
 #[derive(Debug)]
 pub struct SpoolReader<'a> {
@@ -214,14 +191,9 @@ impl Seek for SpoolReader<'_> {
     }
 }
 
-/// The FAT reader asks for this and does not use it.
-impl Write for Spool {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl ReadAt for Spool {
+    fn read_all_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        SpoolReader { spool: self, position: at }.read_exact(bytes)
     }
 }
 
@@ -259,14 +231,17 @@ mod tests {
     fn kept_bytes_are_read_back_from_memory_and_from_the_file() {
         let dir = tempfile::tempdir().unwrap();
         for max_memory in [0, 2 * BLOCK, MAX_MEMORY] {
-            let mut spool = filled(max_memory, dir.path());
+            let spool = filled(max_memory, dir.path());
             assert_eq!(spool.file.is_some(), max_memory < MAX_MEMORY);
             let mut all = Vec::new();
-            spool.read_to_end(&mut all).unwrap();
+            let mut reader = spool.reader();
+            reader.read_to_end(&mut all).unwrap();
             assert!(all == sample());
-            spool.seek(SeekFrom::Start(2 * BLOCK as u64 - 10)).unwrap();
+            reader.seek(SeekFrom::Start(2 * BLOCK as u64 - 10)).unwrap();
             let mut part = [0; 20];
-            spool.read_exact(&mut part).unwrap();
+            reader.read_exact(&mut part).unwrap();
+            assert_eq!(part, sample()[2 * BLOCK - 10..2 * BLOCK + 10]);
+            spool.read_all_at(&mut part, 2 * BLOCK as u64 - 10).unwrap();
             assert_eq!(part, sample()[2 * BLOCK - 10..2 * BLOCK + 10]);
         }
     }

@@ -169,12 +169,13 @@ fn rename_installed(entries: &[Entry], new: &Entry) -> Vec<Step> {
     named_otherwise.map(|entry| rename(entry, new.name.file())).into_iter().collect()
 }
 
-/// The steps that put the staged UKI in its place. Whatever another tool has put there under its id goes: it is
-/// not what was verified.
+/// The steps that put the staged UKI in its place. Whatever another tool has put there under its id goes, addons of an
+/// older one included: it is not what was verified.
 fn install(entries: &[Entry], new: &Entry) -> Vec<Step> {
     let same = entries.iter().filter(|e| e.id() == new.id());
     let mut steps: Vec<Step> =
         same.map(|e| Step::Remove { partition: e.partition, file: e.path() }).collect();
+    steps.push(Step::RemoveAddons { id: new.name.id() });
     steps.push(Step::InstallStaged { to: new.name.file().to_owned() });
     steps
 }

@@ -73,6 +73,9 @@ fn plan(machine: &Machine, state: &State, update: &Update, running: &Entry) -> R
             steps.extend(put_back(machine, &steps, entry, running));
         }
     }
+    if update.uki.is_some() && update.stage >= Stage::Applied {
+        steps.push(Step::RemoveAddons { id: update.entry.clone() });
+    }
     let next = State { update: None, ..state.clone() };
     steps.push(Step::Save(Box::new(next)));
     Ok(steps)

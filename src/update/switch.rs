@@ -169,7 +169,7 @@ pub fn entry_id(stem: &str) -> String {
 pub fn is_taken(stem: &str, running: &Entry) -> bool {
     let starts = running.starts.as_deref().and_then(|file| file.rsplit('/').next());
     let starts = starts.and_then(EntryName::parse).map(|name| name.id());
-    running.id() == entry_id(stem) || starts == Some(entry_id(stem))
+    running.name.id() == entry_id(stem) || starts == Some(entry_id(stem))
 }
 
 /// The stem of a new entry's file name: `<image>_<version>`, with `_2`, `_3`, …

@@ -22,6 +22,8 @@ const MIB: u64 = 1 << 20;
 pub struct Image {
     /// Bytes of the UKI; none: an ESP without one.
     pub uki: Option<Vec<u8>>,
+    /// The path of a file in `EFI/Linux` beside the UKI.
+    pub beside: Option<&'static str>,
     pub root: Vec<u8>,
     pub root_type: Type,
     pub root_label: String,
@@ -39,6 +41,7 @@ impl Image {
     pub fn new(version: &str, slot: &str) -> Self {
         Self {
             uki: Some(uki("edge", version, &cmdline(slot))),
+            beside: None,
             root: noise(600 * 1024, version.bytes().map(u64::from).sum()),
             root_type: LINUX_ROOT_X64,
             root_label: format!("edge_{version}"),
@@ -105,6 +108,9 @@ impl Image {
         let dir = fs.root_dir().create_dir("EFI").unwrap().create_dir("Linux").unwrap();
         if let Some(uki) = &self.uki {
             dir.create_file("edge-from-the-image.efi").unwrap().write_all(uki).unwrap();
+        }
+        if let Some((folder, file)) = self.beside.and_then(|path| path.split_once('/')) {
+            dir.create_dir(folder).unwrap().create_file(file).unwrap().write_all(b"addon").unwrap();
         }
         drop(dir);
         fs.unmount().unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod addons;
 mod arrives;
 mod cut_off;
 mod damaged;

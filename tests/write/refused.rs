@@ -78,11 +78,24 @@ fn an_image_without_a_usable_uki_is_an_error() {
 }
 
 #[test]
-fn a_version_that_cannot_be_a_file_name_is_refused() {
-    let tree = machine();
-    write(&tree, &Image { uki: Some(uki("edge", "2.0+git", &cmdline("b"))), ..Image::new("2.0", "b") })
-        .fails(6);
-    untouched(&tree);
+fn a_version_that_cannot_be_the_name_of_an_entry_is_refused() {
+    let long = "2.0".repeat(100);
+    for (version, told) in [
+        ("2.0+git", "'+'"),
+        (
+            "2026-06-01T10:30:00",
+            "'edge_2026-06-01T10:30:00' cannot be the name of a boot entry: FAT allows no name with ':'",
+        ),
+        ("1:2.0", "IMAGE_VERSION"),
+        ("2.0?", "'?'"),
+        (&long, "305 characters"),
+    ] {
+        let tree = machine();
+        let image = Image { uki: Some(uki("edge", version, &cmdline("b"))), ..Image::new("2.0", "b") };
+        let run = write(&tree, &image).fails(6);
+        assert!(run.stderr.contains(told), "{}", run.stderr);
+        untouched(&tree);
+    }
 }
 
 #[test]

@@ -229,3 +229,13 @@ fn while_a_verity_slot_is_written_no_root_hash_leads_to_it() {
     write(&tree, &image).ok();
     staged(&tree, &image, &bytes);
 }
+
+#[test]
+fn a_folder_with_an_addon_for_the_uki_is_refused() {
+    let (tree, files) = (verity_machine(), Files::new("2.0"));
+    files.put("edge_2.0.addon.efi", b"MZ");
+    files.list();
+    let run = tree.abide(&["write", files.path()]).fails(6);
+    assert!(run.stderr.contains("edge_2.0.addon.efi"), "{}", run.stderr);
+    untouched(&tree);
+}

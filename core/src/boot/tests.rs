@@ -77,10 +77,13 @@ impl Volume for Rc<Recorder> {
         let prefix = format!("{dir}/");
         let files = self.files.borrow();
         let inside = files.iter().filter_map(|(path, data)| Some((path.strip_prefix(&prefix)?, data.len())));
-        Ok(inside
-            .filter(|(name, _)| !name.contains('/'))
-            .map(|(name, len)| Item { name: name.into(), is_dir: false, len: len as u64, read_only: false })
-            .collect())
+        let item = |(name, len): (&str, usize)| match name.split_once('/') {
+            Some((dir, _)) => Item { name: dir.into(), is_dir: true, len: 0, read_only: false },
+            None => Item { name: name.into(), is_dir: false, len: len as u64, read_only: false },
+        };
+        let mut items: Vec<Item> = inside.map(item).collect();
+        items.dedup();
+        Ok(items)
     }
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
         if self.unreadable == Some(path) {
@@ -119,6 +122,9 @@ impl Volume for Rc<Recorder> {
     fn remove(&self, path: &str) -> io::Result<()> {
         self.note(format!("remove {path}"))?;
         self.files.borrow_mut().remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.note(format!("rmdir {dir}"))
     }
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.note(format!("syncdir {dir}"))

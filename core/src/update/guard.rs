@@ -68,6 +68,7 @@ impl<'w, 'a> Guard<'w, 'a> {
         match step {
             Step::Save(_) | Step::Sweep | Step::ClearOverride(_) => Ok(()),
             Step::InstallStaged { .. } => self.good().map(drop),
+            Step::RemoveAddons { id } => self.good().and_then(|_| self.removal_of_addons(id)),
             Step::Remove { partition, file } => {
                 match self.find(|e| e.partition == *partition && e.path() == *file) {
                     Some(entry) => self.removal(entry),
@@ -85,7 +86,8 @@ impl<'w, 'a> Guard<'w, 'a> {
 
     fn removal(&self, entry: &Entry) -> Result<()> {
         let running = self.good()?;
-        if entry.id() == running.id() {
+        // Profiles of one UKI share its file.
+        if entry.name.id() == running.name.id() {
             return Err(refused(&format!(
                 "{} is the running system's entry, and is not removed",
                 entry.path()
@@ -97,6 +99,16 @@ impl<'w, 'a> Guard<'w, 'a> {
                 entry.path(),
                 other.path()
             ))),
+            None => Ok(()),
+        }
+    }
+
+    /// An entry that is there may boot with its addons only.
+    fn removal_of_addons(&self, id: &str) -> Result<()> {
+        match self.find(|entry| entry.name.id() == *id) {
+            Some(entry) => {
+                Err(refused(&format!("{} is there, and its addons are not removed", entry.path())))
+            }
             None => Ok(()),
         }
     }

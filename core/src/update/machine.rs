@@ -354,6 +354,7 @@ impl Effects for Machine {
                 }
                 self.reread()
             }
+            Step::RemoveAddons { id } => self.dirs.remove_addons(id),
             Step::InstallStaged { to } => {
                 let path = format!("{UKI_DIR}/{to}");
                 self.dirs.esp.create_dir(UKI_DIR).or_boot(|| "EFI/Linux: cannot create")?;

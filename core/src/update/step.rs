@@ -36,6 +36,11 @@ pub enum Step {
         /// Its path relative to the partition.
         file: String,
     },
+    /// Remove the files beside UKIs from which this entry would take more, where there is no such entry.
+    RemoveAddons {
+        /// The id of the entry.
+        id: String,
+    },
     /// Move the staged UKI into `EFI/Linux` of the ESP under this file name.
     InstallStaged {
         /// The new file name.

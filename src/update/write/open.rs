@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use crate::config::{Config, Download};
 use crate::feed::published;
 use crate::feed::published::ReleaseFiles;
-use crate::image::Folder;
+use crate::image::names::Content;
 use crate::image::trust::{Expected, Verifier};
+use crate::image::{Folder, addons};
 use crate::update::refusal::refuse_failed;
 use crate::update::write::disk_image::DiskImage;
 use crate::update::write::image_set::ImageSet;
@@ -45,7 +46,7 @@ impl Opening<'_> {
     /// Opens the image.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it failed before, [`Error::Unverified`] if it is not verified as the
+    /// [`Error::Refused`] if it failed before or brings files beside its UKI, [`Error::Unverified`] if it is not verified as the
     /// configuration requires, [`Error::Image`] if it cannot be read.
     pub fn open(&self, root: &Root, config: &Config) -> Result<Opened> {
         let spool_dirs = SPOOL_DIRS.map(|dir| root.path(dir)).to_vec();
@@ -83,6 +84,12 @@ impl Opening<'_> {
             ReleaseFiles::Set(files) => {
                 let digest = published::digest(&files);
                 refuse_failed(self.state, None, Some(&digest))?;
+                let is_addon = |name: &&str| {
+                    files.get(&Content::Uki).is_some_and(|uki| addons::is_beside(&uki.name, name))
+                };
+                if let Some(addon) = sums.names().find(is_addon) {
+                    return Err(addons::refusal(&folder.to_string(), addon));
+                }
                 let image = ImageSet::open(folder, download, files, spool_dirs)?;
                 if image.version()? != version {
                     return Err(Error::Refused(format!(

@@ -1,7 +1,7 @@
 //! Whether an image fits this machine, and what to change before it is written. Pure.
 
 use crate::boot::kernel_args::reboots_on_panic;
-use crate::boot::names::entry_name;
+use crate::boot::names::unnameable;
 use crate::config::OnMissing;
 use crate::disk::verity;
 use crate::update::refusal::refuse_failed;
@@ -13,7 +13,6 @@ use crate::update::write::partitions;
 use crate::update::write::partitions::PartitionPlan;
 use abide_core::arch::{Arch, NATIVE};
 use abide_core::boot::Entry;
-use abide_core::boot::model::name::Suffix;
 use abide_core::boot::model::uki::Uki;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::error::{Error, Result};
@@ -85,7 +84,8 @@ impl PlanInput<'_> {
         refuse_failed(self.state, Some(&version), self.digest)?;
         let root = self.root_arg()?;
         let label = format!("{image_id}_{version}");
-        let removed = self.entries_to_remove(&image_id, &version)?;
+        let ids = self.ids_to_remove(&image_id, &version)?;
+        let removed = self.entries_to_remove(&ids);
         let stays = |entry: &&Entry| !removed.iter().any(|gone| std::ptr::eq(*gone, *entry));
         let is_discoverable = discovery::matters(self.entries.iter().filter(stays));
         let running = self.slots.get(self.running);
@@ -113,7 +113,7 @@ impl PlanInput<'_> {
             reboots: Reboots::default(),
         };
         let warnings = warnings(uki).into_iter().chain(notes).collect();
-        Ok(WritePlan { clear: self.clear(&removed, &update), partitions, warnings, update })
+        Ok(WritePlan { clear: self.clear(&removed, &ids, &update), partitions, warnings, update })
     }
 
     /// The root that every profile of the UKI boots.
@@ -139,27 +139,39 @@ impl PlanInput<'_> {
         Ok(root)
     }
 
-    /// The entries to remove: those that boot the target slot, those that the state records for it, and
-    /// every form of the entry that the image will get; never the running one.
-    fn entries_to_remove(&self, image_id: &str, version: &str) -> Result<Vec<&Entry>> {
+    /// The ids to remove: those that the state records for the target slot, and the one that the image will get, or an
+    /// earlier one would have got; never the running one.
+    fn ids_to_remove(&self, image_id: &str, version: &str) -> Result<Vec<String>> {
         let target = self.running.other();
-        let known = [
-            self.state.installed(target).map(|installed| installed.entry.clone()),
-            self.state.update.as_ref().filter(|u| u.slot == target).map(|u| u.entry.clone()),
-        ];
-        let new = entry_id(&free_stem(image_id, version, |stem| is_taken(stem, self.running_entry))?);
+        let new = |image_id, version| {
+            let stem = free_stem(image_id, version, |stem| is_taken(stem, self.running_entry));
+            stem.map(|stem| entry_id(&stem))
+        };
+        let mut ids = vec![new(image_id, version)?];
+        ids.extend(self.state.installed(target).map(|installed| installed.entry.clone()));
+        if let Some(update) = self.state.update.as_ref().filter(|u| u.slot == target) {
+            ids.push(update.entry.clone());
+            ids.extend(new(&update.image_id, &update.version).ok());
+        }
+        ids.retain(|id| !id.is_empty() && *id != self.running_entry.name.id());
+        Ok(ids)
+    }
+
+    /// The entries to remove: those that boot the target slot, and every form of those with these ids; never the running one.
+    fn entries_to_remove(&self, ids: &[String]) -> Vec<&Entry> {
+        let target = self.running.other();
         let running = self.running_entry.id();
         let is_removed = |entry: &&Entry| {
             let id = entry.id();
             let boots_target =
                 entry.options.as_deref().and_then(|o| self.slots.of_cmdline(o)) == Some(target);
-            id != running && (boots_target || id == new || known.iter().flatten().any(|k| *k == id))
+            id != running && (boots_target || ids.contains(&id))
         };
         let (mut first, then): (Vec<&Entry>, Vec<&Entry>) =
             self.entries.iter().filter(is_removed).partition(|entry| entry.starts.is_some());
         // A file goes after the entries that start it.
         first.extend(then);
-        Ok(first)
+        first
     }
 
     fn check_space(&self, removed: &[&Entry]) -> Result<()> {
@@ -179,12 +191,21 @@ impl PlanInput<'_> {
         Ok(())
     }
 
-    fn clear(&self, removed: &[&Entry], update: &Update) -> Vec<Step> {
+    fn clear(&self, removed: &[&Entry], ids: &[String], update: &Update) -> Vec<Step> {
         // If the running entry was demoted for another system, it gets its plain name back before that
         // system's entry is removed: one of the two must always be bootable and good.
         let mut steps: Vec<Step> =
             find(self.entries, &self.running_entry.id()).and_then(keep).into_iter().collect();
         steps.extend(removed.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }));
+        // After their entry, which boots with them until it has gone. The state names it until they have gone, too.
+        let mut ids: Vec<String> = removed.iter().map(|e| e.name.id()).chain(ids.iter().cloned()).collect();
+        ids.sort();
+        ids.dedup();
+        let stays = |entry: &&Entry| {
+            !removed.iter().any(|r| r.partition == entry.partition && r.path() == entry.path())
+        };
+        ids.retain(|id| !self.entries.iter().filter(stays).any(|entry| entry.name.id() == *id));
+        steps.extend(ids.into_iter().map(|id| Step::RemoveAddons { id }));
         let mut state = self.state.clone();
         state.set_installed(update.slot, None);
         state.update = Some(update.clone());
@@ -209,7 +230,7 @@ fn check_machine(uki: &Uki, root_arch: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Image id and version; together they must be a valid file name.
+/// Image id and version; together they must be the name of a boot entry.
 fn identity(uki: &Uki) -> Result<(String, String)> {
     let osrel = uki.main.osrel.as_ref();
     let id = osrel.and_then(|o| o.image_id.as_deref().or(o.id.as_deref()));
@@ -219,11 +240,8 @@ fn identity(uki: &Uki) -> Result<(String, String)> {
             "the os-release in the image's UKI names no version; it needs IMAGE_ID and IMAGE_VERSION".into(),
         ));
     };
-    let stem = format!("{id}_{version}");
-    if stem.contains('+') || entry_name(&stem, None, Suffix::Efi).is_none() {
-        return Err(Error::Refused(format!(
-            "'{stem}' cannot be the name of a boot entry; IMAGE_ID and IMAGE_VERSION must not contain '+' or '/'"
-        )));
+    if let Some(why) = unnameable(id, version) {
+        return Err(Error::Refused(why));
     }
     Ok((id.to_owned(), version.to_owned()))
 }

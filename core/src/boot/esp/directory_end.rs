@@ -1,4 +1,4 @@
-//! The end of a directory on FAT: the directory entries behind its last name, which were used before.
+//! The end of a directory on FAT: the directory entries behind its last name, which were used before; and dead names.
 //!
 //! EDK2 puts a new name at the first directory entry that was never used (`FatNewEntryPos`, EnhancedFatDxe), and
 //! Linux never marks a used entry as never used. So with every try that the loader counts the directory grows by a
@@ -6,64 +6,69 @@
 //! Cleared entries count as never used.
 //!
 //! This writes to the block device itself, so it does so only while the device is not mounted. It clears only whole
-//! sectors that contain no name. Nothing reads the cleared bytes, so an interruption is harmless. Offsets are those
-//! of Microsoft's specification (FAT: General Overview of On-Disk Format, 1.03).
+//! sectors that contain no name, and marks names that [`aliases`] finds dead. Nothing reads what it changes, so an
+//! interruption is harmless.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::boot::esp::aliases;
 use crate::boot::esp::directory_entries::SIZE;
+use crate::boot::esp::fat::disk::ReadAt;
+use crate::boot::esp::fat::layout::{Sector, invalid};
+use crate::boot::esp::fat::names::{NEVER_USED, REMOVED};
+use crate::boot::esp::fat::reader::Fat;
 
 /// Refuses a block device that is mounted or part of another (open(2)).
 const EXCLUSIVE: i32 = OFlags::EXCL.bits() as i32;
-/// Values of a directory entry's first byte.
-const NEVER_USED: u8 = 0;
-const REMOVED: u8 = 0xe5;
-/// Attributes of a directory entry.
-const VOLUME_LABEL: u8 = 0x08;
-const DIRECTORY: u8 = 0x10;
-/// Bytes of a directory; the specification has no larger ones.
-const LARGEST: u64 = 65_536 * SIZE as u64;
 
-/// A sector, at this byte of the device, and what it should hold.
-#[derive(Debug, PartialEq, Eq)]
-struct Sector {
-    at: u64,
-    content: Vec<u8>,
-}
-
-/// Clears the ends of these directories, and makes that durable. Does nothing on a device that is in use.
+/// Clears the ends of these directories, marks their dead names, and makes that durable. Does nothing on a device that is
+/// in use.
 ///
 /// # Errors
-/// If the device cannot be read or written, or does not hold a valid FAT16 or FAT32.
+/// If the device cannot be read or written, or does not hold a valid FAT.
 pub fn clear(device: &Path, directories: &[&str]) -> io::Result<()> {
     // Opening a device for writing makes udev process it again.
-    if unclear_sectors(&mut File::open(device)?, directories)?.is_empty() {
+    if unclear_sectors(&File::open(device)?, directories)?.is_empty() {
         return Ok(());
     }
     let mut file = match OpenOptions::new().read(true).write(true).custom_flags(EXCLUSIVE).open(device) {
         Err(e) if e.kind() == ErrorKind::ResourceBusy => return Ok(()),
         file => file?,
     };
-    for sector in unclear_sectors(&mut file, directories)?.iter().rev() {
+    for sector in unclear_sectors(&file, directories)? {
         file.seek(SeekFrom::Start(sector.at))?;
         file.write_all(&sector.content)?;
     }
     file.sync_all()
 }
 
-/// The sectors that are to change, in the order of their directories.
-fn unclear_sectors(disk: &mut (impl Read + Seek), directories: &[&str]) -> io::Result<Vec<Sector>> {
-    let layout = FatLayout::read(disk)?;
+/// The sectors that are to change, in the order in which they are to be written.
+fn unclear_sectors(disk: &impl ReadAt, directories: &[&str]) -> io::Result<Vec<Sector>> {
+    let fat = Fat::open(disk)?;
+    if !fat.layout().is_plain() {
+        return Err(invalid("boot sector"));
+    }
     let mut found = vec![];
     for path in directories {
-        found.extend(layout.find(disk, path)?.iter().flat_map(|directory| unclear_end(directory)));
+        let Some(directory) = fat.directory(path)? else { continue };
+        let mut new = directory.clone();
+        aliases::mark(&mut new, &aliases::dead(&fat, &directory));
+        clear_end(&mut new);
+        let changed = directory.into_iter().zip(new).filter(|(old, new)| old != new);
+        found.extend(changed.map(|(_, new)| new));
     }
-    Ok(found)
+    // The long part of a dead name before its short part: a short part alone is found and marked the next time.
+    let (clear, marked): (Vec<_>, Vec<_>) = found.into_iter().partition(is_clear);
+    Ok(marked.into_iter().chain(clear.into_iter().rev()).collect())
+}
+
+fn is_clear(sector: &Sector) -> bool {
+    sector.content.iter().all(|byte| *byte == 0)
 }
 
 /// The number of directory entries before the first that was never used, where EDK2 puts the next name; `None` if
@@ -71,165 +76,32 @@ fn unclear_sectors(disk: &mut (impl Read + Seek), directories: &[&str]) -> io::R
 /// device's own pages.
 ///
 /// # Errors
-/// If the device cannot be read, or does not hold a valid FAT16 or FAT32.
+/// If the device cannot be read, or does not hold a valid FAT.
 pub fn find(device: &Path, directory: &str) -> io::Result<Option<usize>> {
-    let mut disk = File::open(device)?;
-    let layout = FatLayout::read(&mut disk)?;
-    let sectors = layout.find(&mut disk, directory)?;
+    let sectors = Fat::open(File::open(device)?)?.directory(directory)?;
     Ok(sectors.map(|sectors| {
         let entries = sectors.iter().flat_map(|sector| sector.content.chunks(SIZE));
         entries.take_while(|entry| entry.first() != Some(&NEVER_USED)).count()
     }))
 }
 
-/// The sectors behind the one with the directory's last name that are not clear.
-fn unclear_end(directory: &[Sector]) -> Vec<Sector> {
+/// Clears the sectors behind the one with the directory's last name.
+fn clear_end(directory: &mut [Sector]) {
     let is_used = |entry: &[u8]| entry.first().is_some_and(|first| ![NEVER_USED, REMOVED].contains(first));
     let last = directory.iter().rposition(|sector| sector.content.chunks(SIZE).any(is_used));
-    let behind = directory.iter().skip(last.map_or(directory.len(), |last| last + 1));
-    let cleared =
-        behind.map(|sector| (sector, Sector { at: sector.at, content: vec![0; sector.content.len()] }));
-    cleared.filter(|(old, new)| *old != new).map(|(_, new)| new).collect()
-}
-
-/// Where the root directory is.
-#[derive(Debug)]
-enum RootDirectory {
-    /// FAT16: from this byte on, so many bytes.
-    Fixed(u64, u64),
-    /// FAT32: it begins in this cluster.
-    Chain(u32),
-}
-
-/// Where the parts of the file system are, in bytes of the device.
-#[derive(Debug)]
-struct FatLayout {
-    sector: u64,
-    cluster: u64,
-    table: u64,
-    root: RootDirectory,
-    data: u64,
-    clusters: u64,
-}
-
-impl FatLayout {
-    fn read(disk: &mut (impl Read + Seek)) -> io::Result<Self> {
-        let boot = read_at(disk, 0, 512)?;
-        let [word, byte] = [2, 1].map(|len| {
-            let boot = &boot;
-            move |at| number(boot, at, len)
-        });
-        let long = |at| number(&boot, at, 4);
-        let sector = word(11);
-        let (per_cluster, reserved, tables, entries) = (byte(13), word(14), byte(16), word(17));
-        let is_32 = word(22) == 0;
-        let length = if is_32 { long(36) } else { word(22) };
-        let total = if word(19) == 0 { long(32) } else { word(19) };
-        // Of several tables only one may count (FAT32).
-        let is_mirrored = !is_32 || word(40) & 0x80 == 0;
-        let is_valid = word(510) == 0xaa55
-            && [512, 1024, 2048, 4096].contains(&sector)
-            && per_cluster.is_power_of_two()
-            && reserved > 0
-            && (1..=4).contains(&tables)
-            && length > 0
-            && is_mirrored;
-        if !is_valid {
-            return Err(invalid("boot sector"));
-        }
-        let root = (reserved + tables * length) * sector;
-        let data = root + (entries * SIZE as u64).next_multiple_of(sector);
-        let clusters = (total * sector).saturating_sub(data) / (per_cluster * sector);
-        // FAT12 has fewer, and no more than FAT16 has.
-        if clusters < 4085 || !is_32 && clusters >= 65_525 {
-            return Err(invalid("cluster count"));
-        }
-        let root = if is_32 {
-            RootDirectory::Chain(u32::try_from(long(44)).unwrap_or_default())
-        } else {
-            RootDirectory::Fixed(root, data - root)
-        };
-        Ok(Self { sector, cluster: per_cluster * sector, table: reserved * sector, root, data, clusters })
-    }
-
-    /// The sectors of a directory, if there is one.
-    fn find(&self, disk: &mut (impl Read + Seek), path: &str) -> io::Result<Option<Vec<Sector>>> {
-        let mut directory = self.root(disk)?;
-        for name in path.split('/') {
-            let Some(first) = self.first_cluster(&directory, name) else { return Ok(None) };
-            directory = self.directory(disk, first)?;
-        }
-        Ok(Some(directory))
-    }
-
-    fn root(&self, disk: &mut (impl Read + Seek)) -> io::Result<Vec<Sector>> {
-        match self.root {
-            RootDirectory::Fixed(at, length) => self.sectors(disk, at, length),
-            RootDirectory::Chain(first) => self.directory(disk, first),
-        }
-    }
-
-    fn directory(&self, disk: &mut (impl Read + Seek), first: u32) -> io::Result<Vec<Sector>> {
-        let (width, mask, end) = match self.root {
-            RootDirectory::Fixed(..) => (2, 0xffff, 0xfff8),
-            RootDirectory::Chain(_) => (4, 0x0fff_ffff, 0x0fff_fff8),
-        };
-        let (mut sectors, mut cluster) = (vec![], u64::from(first));
-        while cluster < end {
-            let number_of = cluster.checked_sub(2).filter(|number| *number < self.clusters);
-            let number_of = number_of.ok_or_else(|| invalid("cluster chain"))?;
-            sectors.extend(self.sectors(disk, self.data + number_of * self.cluster, self.cluster)?);
-            if sectors.len() as u64 * self.sector > LARGEST {
-                return Err(invalid("directory length"));
-            }
-            cluster = number(&read_at(disk, self.table + cluster * width, width)?, 0, width) & mask;
-        }
-        Ok(sectors)
-    }
-
-    fn sectors(&self, disk: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Vec<Sector>> {
-        let all = read_at(disk, at, length)?;
-        let sector = usize::try_from(self.sector).unwrap_or(SIZE);
-        let places = (at..).step_by(sector);
-        Ok(all.chunks(sector).zip(places).map(|(part, at)| Sector { at, content: part.to_vec() }).collect())
-    }
-
-    /// The first cluster of a directory in another one, by its short name, which is its name in upper case.
-    fn first_cluster(&self, parent: &[Sector], name: &str) -> Option<u32> {
-        let short = format!("{:11}", name.to_ascii_uppercase());
-        let mut entries = parent.iter().flat_map(|sector| sector.content.chunks(SIZE));
-        let entry = entries.find(|entry| {
-            let attributes = number(entry, 11, 1) as u8;
-            entry.starts_with(short.as_bytes()) && attributes & (VOLUME_LABEL | DIRECTORY) == DIRECTORY
-        })?;
-        let high = if matches!(self.root, RootDirectory::Fixed(..)) { 0 } else { number(entry, 20, 2) };
-        u32::try_from(high << 16 | number(entry, 26, 2)).ok()
-    }
-}
-
-/// A number of up to eight bytes; 0 where there are none.
-fn number(bytes: &[u8], at: usize, len: u64) -> u64 {
-    let part = bytes.iter().skip(at).take(usize::try_from(len).unwrap_or_default());
-    part.rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
-fn read_at(disk: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(length.min(LARGEST)).unwrap_or_default()];
-    disk.seek(SeekFrom::Start(at))?;
-    disk.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn invalid(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("invalid {what} of a FAT file system"))
+    let behind = directory.iter_mut().skip(last.map_or(usize::MAX, |last| last + 1));
+    behind.for_each(|sector| sector.content.fill(0));
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::io::Read;
+
     use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 
     use super::*;
+    use crate::boot::esp::fat::tests::Bytes;
 
     /// A disk with `names` names in EFI/Linux, and as many removed ones.
     fn disk(kind: FatType, names: usize) -> tempfile::NamedTempFile {
@@ -284,24 +156,23 @@ mod tests {
                 linux.open_file(&name).unwrap().read_to_string(&mut content).unwrap();
                 assert_eq!(content, name);
             }
-            assert!(unclear_sectors(&mut file.reopen().unwrap(), &["EFI/Linux"]).unwrap().is_empty());
+            assert!(unclear_sectors(&file.reopen().unwrap(), &["EFI/Linux"]).unwrap().is_empty());
         }
     }
 
     #[test]
     fn a_missing_directory_has_nothing_to_clear() {
         let file = disk(FatType::Fat32, 1);
-        assert!(
-            unclear_sectors(&mut file.reopen().unwrap(), &["loader/entries", "EFI/Windows"])
-                .unwrap()
-                .is_empty()
-        );
+        let missing = ["loader/entries", "EFI/Windows"];
+        assert!(unclear_sectors(&file.reopen().unwrap(), &missing).unwrap().is_empty());
     }
 
     #[test]
     fn a_directory_without_a_name_is_left_alone() {
         let sector = |byte| Sector { at: 512, content: vec![byte; 512] };
-        assert_eq!(unclear_end(&[sector(0xe5), sector(0)]), []);
+        let mut directory = [sector(0xe5), sector(0)];
+        clear_end(&mut directory);
+        assert_eq!(directory, [sector(0xe5), sector(0)]);
         assert_eq!(find(disk(FatType::Fat32, 1).path(), "EFI/Windows").unwrap(), None);
     }
 
@@ -310,8 +181,9 @@ mod tests {
         let mut last = vec![0xe5; 512];
         last[32] = b'A';
         let sector = |at, content: &[u8]| Sector { at, content: content.to_vec() };
-        let directory = [sector(0, &last), sector(512, &[0xe5; 512]), sector(1024, &[0; 512])];
-        assert_eq!(unclear_end(&directory), [sector(512, &[0; 512])]);
+        let mut directory = [sector(0, &last), sector(512, &[0xe5; 512]), sector(1024, &[0; 512])];
+        clear_end(&mut directory);
+        assert_eq!(directory, [sector(0, &last), sector(512, &[0; 512]), sector(1024, &[0; 512])]);
     }
 
     #[test]
@@ -320,7 +192,7 @@ mod tests {
         for (at, byte) in [(11, 3), (13, 0), (16, 0), (510, 0), (44, 1), (40, 0x80)] {
             let mut bytes = std::fs::read(file.path()).unwrap();
             bytes[at] = byte;
-            assert!(unclear_sectors(&mut io::Cursor::new(bytes), &["EFI/Linux"]).is_err(), "{at}");
+            assert!(unclear_sectors(&Bytes(bytes), &["EFI/Linux"]).is_err(), "{at}");
         }
         assert!(clear(Path::new("/dev/null"), &["EFI/Linux"]).is_err());
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use log::{debug, info, warn};
 use procfs::process::MountInfo;
@@ -12,7 +13,7 @@ use crate::boot::esp::fat::FatVolume;
 use crate::boot::esp::partitions;
 use crate::boot::esp::partitions::{ESP_TYPE, TypedPartition, XBOOTLDR_TYPE};
 use crate::boot::esp::volume::{DirVolume, Volume};
-use crate::boot::esp::{array, directory_end};
+use crate::boot::esp::{array, automount, directory_end};
 use crate::boot::model::entry::{CONF_DIR, UKI_DIR};
 use crate::disk::block;
 use crate::disk::block::Partition;
@@ -24,6 +25,8 @@ use crate::sys;
 
 /// Where an ESP may be in a tree, in order (`--root`; also where systemd mounts it).
 const ESP_DIRS: [&str; 3] = ["/efi", "/boot/efi", "/boot"];
+/// Where systemd mounts XBOOTLDR.
+const XBOOTLDR_DIRS: &[&str] = &["/boot"];
 
 impl BootDirs {
     /// Finds the ESP and XBOOTLDR of `root`.
@@ -184,7 +187,7 @@ fn of_root<'p>(root: &Root, esps: &[&'p TypedPartition]) -> Option<&'p TypedPart
     with_it.next().filter(|_| with_it.next().is_none()).copied()
 }
 
-/// Uses an existing mount, otherwise makes a private one.
+/// Uses an existing mount or, to change it, that of an automount, otherwise makes a private one.
 fn volume(
     root: &Root,
     partition: &TypedPartition,
@@ -192,11 +195,22 @@ fn volume(
     access: Access,
 ) -> Result<Box<dyn Volume>> {
     let is_mounted = mounts.iter().any(|mount| mount.majmin == partition.partition.devno);
+    // Not the ESP's, which is tidied before it is mounted.
+    let dirs = if partition.kind == XBOOTLDR_TYPE { XBOOTLDR_DIRS } else { &ESP_DIRS };
     let partition = &partition.partition;
     // What is mounted by itself is no member, whatever an array of before has left at its end.
     let used = if is_mounted { partition.clone() } else { array::through(root, partition, access)? };
     let Partition { node: name, devno, .. } = &used;
     let node = root.path(name);
+    if access == Access::Write && !mounts.iter().any(|mount| mount.majmin == *devno) {
+        // Before it is mounted in whatever way.
+        if let Err(e) = directory_end::clear(&node, &[UKI_DIR, CONF_DIR]) {
+            warn!("{}: cannot tidy its directories: {e}", node.display());
+        }
+    }
+    let has_automounts = access == Access::Write && !root.is_initramfs();
+    let triggered = has_automounts.then(|| automount::trigger(root, mounts, devno, dirs)).flatten();
+    let mounts = triggered.as_deref().unwrap_or(mounts);
     let mut read_only = None;
     for mount in mounts.iter().filter(|m| m.majmin == *devno && m.root == "/") {
         // Another file system may be mounted over it.
@@ -207,7 +221,10 @@ fn volume(
         let writable = !mount.mount_options.contains_key("ro") && !mount.super_options.contains_key("ro");
         if writable || access != Access::Write {
             debug!("{name} is mounted at {}", mount.mount_point.display());
-            return Ok(Box::new(DirVolume::new(&mount.mount_point).on(node)));
+            let volume = DirVolume::new(&mount.mount_point).on(node);
+            let is_held = automount::may_expire(mounts, mount);
+            let cannot = || format!("{}: cannot open", mount.mount_point.display());
+            return Ok(Box::new(if is_held { volume.held().or_boot(cannot)? } else { volume }));
         }
         if mount.super_options.contains_key("ro") {
             read_only = Some(mount.mount_point.clone());
@@ -220,19 +237,19 @@ fn volume(
             at.display()
         )));
     }
+    unmounted(&node, access)
+}
+
+/// The volume of a device that is mounted nowhere, as far as this process sees.
+fn unmounted(node: &Path, access: Access) -> Result<Box<dyn Volume>> {
     if access == Access::Glance {
-        let fat = FatVolume::open(&node).or_boot(|| format!("{}: cannot read as FAT", node.display()))?;
+        let fat = FatVolume::open(node).or_boot(|| format!("{}: cannot read as FAT", node.display()))?;
         return Ok(Box::new(fat));
     }
-    if access == Access::Write
-        && let Err(e) = directory_end::clear(&node, &[UKI_DIR, CONF_DIR])
-    {
-        warn!("{}: cannot shorten its directories: {e}", node.display());
-    }
-    let mount = sys::mount_vfat(&node, access == Access::Read)
+    let mount = sys::mount_vfat(node, access == Access::Read)
         .or_boot(|| format!("{}: cannot mount as vfat", node.display()))?;
-    debug!("{name} is mounted privately");
-    Ok(Box::new(DirVolume::of_mount(mount).on(node)))
+    debug!("{} is mounted privately", node.display());
+    Ok(Box::new(DirVolume::of_mount(mount).on(node.to_owned())))
 }
 
 #[cfg(test)]

@@ -2,17 +2,17 @@
 //!
 //! A rename that takes two writes and is interrupted between them leaves both names. They share their clusters, and
 //! removing either would free the clusters of both. Or the new name has no clusters yet (see
-//! [`Volume::rename_durably`]).
+//! [`Volume::rename_durably`]). A name that is set aside because of this is marked as removed later ([`aliases`]).
 
 use std::io::{self, Read};
 
 use log::warn;
 
-use crate::boot::esp::padding;
 use crate::boot::esp::volume::{Item, ReadSeek, Volume, parent};
+use crate::boot::esp::{aliases, padding};
 use crate::error::{Error, OrError, Result};
 
-/// More of them need a manual repair. A number of two digits keeps the name short (FAT, 8.3).
+/// More of them need a manual repair.
 const MOST: u32 = 99;
 
 /// Renames a file inside its directory, never over another, and makes that durable. Where an interrupted rename
@@ -78,8 +78,8 @@ fn may_share_clusters(volume: &dyn Volume, path: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Renames a file that is no longer needed to a name that no loader shows and that Abide leaves alone; only
-/// `fsck.vfat` can free it.
+/// Renames a file that is no longer needed to a name that no loader shows and that Abide leaves alone, until it may write
+/// to the device itself ([`aliases`]).
 ///
 /// # Errors
 /// [`Error::Boot`] if there are too many already, or the rename fails.
@@ -87,8 +87,10 @@ fn set_aside(volume: &dyn Volume, path: &str) -> Result<()> {
     let dir = parent(path);
     let items = volume.list(dir).or_boot(|| format!("{dir}: cannot read"))?;
     let is_free = |name: &String| !items.iter().any(|item| item.name.eq_ignore_ascii_case(name));
-    let aside = (0..=MOST).map(|n| format!("shared{n}.tmp")).find(is_free).ok_or_else(|| {
-        Error::Boot(format!("{dir}: too many files that share their clusters; run fsck.vfat on the ESP"))
+    let aside = (0..=MOST).map(aliases::name).find(is_free).ok_or_else(|| {
+        Error::Boot(format!(
+            "{dir}: too many files that share their clusters; unmount the ESP and run this again, which removes them"
+        ))
     })?;
     let aside = format!("{dir}/{aside}");
     warn!("{path} may share its clusters with a boot entry after a power cut; renaming it to {aside}");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, RawDir, fadvise, statvfs};
 
 use crate::boot::esp::directory_end;
+use crate::boot::esp::fat::reader::Fat;
 use crate::sys;
 
 /// An open file, for reading.
@@ -110,11 +111,25 @@ pub trait Volume: Debug {
     fn directory_end(&self, _dir: &str) -> io::Result<Option<usize>> {
         Ok(None)
     }
+    /// Whether it is FAT32 for Linux, but has too few clusters for the specification, and for some firmware.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    fn has_few_clusters(&self) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Removes a file.
     ///
     /// # Errors
     /// If it is not there or cannot be removed.
     fn remove(&self, path: &str) -> io::Result<()>;
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// If it is not there, is not empty or cannot be removed.
+    fn remove_dir(&self, _dir: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Flushes a folder's entries to the disk, past its cache.
     ///
     /// # Errors
@@ -142,7 +157,7 @@ pub struct DirVolume {
     dir: PathBuf,
     /// What is mounted there, where that matters.
     device: Option<PathBuf>,
-    /// A private mount ends when its last descriptor is closed.
+    /// A private mount ends when its last descriptor is closed; another one is busy until then.
     _mount: Option<OwnedFd>,
 }
 
@@ -164,6 +179,15 @@ impl DirVolume {
     #[must_use]
     pub fn on(self, device: PathBuf) -> Self {
         Self { device: Some(device), ..self }
+    }
+
+    /// The same volume, which keeps an automount from ending while it lives.
+    ///
+    /// # Errors
+    /// If its directory cannot be opened.
+    pub fn held(self) -> io::Result<Self> {
+        let held = File::open(&self.dir)?;
+        Ok(Self { _mount: Some(held.into()), ..self })
     }
 
     /// Where `path` lies, in any case of its letters: vfat ignores the case itself, a plain folder does not.
@@ -284,8 +308,17 @@ impl Volume for DirVolume {
         self.device.as_ref().map_or(Ok(None), |device| directory_end::find(device, dir))
     }
 
+    fn has_few_clusters(&self) -> io::Result<bool> {
+        let Some(device) = &self.device else { return Ok(false) };
+        Ok(Fat::open(File::open(device)?)?.layout().is_too_small())
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         fs::remove_file(self.path(path))
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        fs::remove_dir(self.path(dir))
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

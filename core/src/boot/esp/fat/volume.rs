@@ -1,21 +1,22 @@
-//! A FAT file system read straight from its block device.
+//! A FAT as a volume, straight from its block device.
 //!
 //! For the initramfs on a committed boot: no kernel module to load, nothing to mount, and nothing that
 //! could be written. Only for a device that nobody has mounted: the kernel's vfat has unwritten changes
 //! in its cache.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::Path;
 use std::rc::Rc;
 
-use fatfs::{FileAttributes, FileSystem, FsOptions};
-
+use crate::boot::esp::fat::names::Named;
+use crate::boot::esp::fat::reader::Fat;
 use crate::boot::esp::volume::{Item, ReadSeek, Volume};
 
 /// The volume.
+#[derive(Debug)]
 pub struct FatVolume {
-    fs: Rc<FileSystem<ReadOnly>>,
+    fat: Fat<Rc<File>>,
 }
 
 impl FatVolume {
@@ -24,43 +25,18 @@ impl FatVolume {
     /// # Errors
     /// If it cannot be read or is not FAT.
     pub fn open(device: &Path) -> io::Result<Self> {
-        let disk = ReadOnly(File::open(device)?);
-        Ok(Self { fs: Rc::new(FileSystem::new(disk, FsOptions::new())?) })
-    }
-}
-
-impl std::fmt::Debug for FatVolume {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("FatVolume")
+        Ok(Self { fat: Fat::open(Rc::new(File::open(device)?))? })
     }
 }
 
 impl Volume for FatVolume {
     fn list(&self, dir: &str) -> io::Result<Vec<Item>> {
-        let root = self.fs.root_dir();
-        let dir = match if dir.is_empty() { Ok(root) } else { root.open_dir(dir) } {
-            Ok(dir) => dir,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(e),
-        };
-        let item = |entry: fatfs::DirEntry<'_, ReadOnly>| Item {
-            name: entry.file_name(),
-            is_dir: entry.is_dir(),
-            len: if entry.is_dir() { 0 } else { entry.len() },
-            read_only: entry.attributes().contains(FileAttributes::READ_ONLY),
-        };
-        let own = |name: &str| name != "." && name != "..";
-        let items: io::Result<Vec<Item>> = dir.iter().map(|entry| entry.map(item)).collect();
-        Ok(items?.into_iter().filter(|i| own(&i.name)).collect())
+        let item = |Named { name, is_dir, len, read_only, .. }| Item { name, is_dir, len, read_only };
+        Ok(self.fat.list(dir)?.unwrap_or_default().into_iter().map(item).collect())
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
-        // Asking the file would walk its whole chain of clusters.
-        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let items = self.list(dir)?;
-        let item = items.iter().find(|i| i.name.eq_ignore_ascii_case(name) && !i.is_dir);
-        let len = item.ok_or(io::ErrorKind::NotFound)?.len;
-        Ok(Box::new(Reader { fs: Rc::clone(&self.fs), path: path.to_owned(), at: 0, len }))
+        Ok(Box::new(self.fat.file(path)?))
     }
 
     fn create_dir(&self, _: &str) -> io::Result<()> {
@@ -100,69 +76,14 @@ fn read_only() -> io::Error {
     io::ErrorKind::ReadOnlyFilesystem.into()
 }
 
-/// The crate's files borrow their file system; this one looks its file up at each read.
-struct Reader {
-    fs: Rc<FileSystem<ReadOnly>>,
-    path: String,
-    at: u64,
-    len: u64,
-}
-
-impl Read for Reader {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.len {
-            return Ok(0);
-        }
-        let mut file = self.fs.root_dir().open_file(&self.path)?;
-        file.seek(SeekFrom::Start(self.at))?;
-        let n = file.read(bytes)?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-impl Seek for Reader {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.len.checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
-    }
-}
-
-/// The crate requires a disk that can be written; this one refuses writes.
-struct ReadOnly(File);
-
-impl Read for ReadOnly {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.0.read(bytes)
-    }
-}
-
-impl Seek for ReadOnly {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
-    }
-}
-
-impl Write for ReadOnly {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(read_only())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::io::{Seek, SeekFrom, Write};
+
+    use fatfs::{FileSystem, FormatVolumeOptions, FsOptions, format_volume};
+
     use super::*;
-    use fatfs::{FormatVolumeOptions, format_volume};
 
     fn image() -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
