@@ -40,7 +40,7 @@ fn both_stories_are_told_and_fit_on_one_screen() {
     let rows: usize = lines.iter().map(|line| line.chars().count().max(1).div_ceil(80)).sum();
     assert!(rows <= 24, "{rows} rows:\n{text}");
     let of_2 = digest(b"2.0");
-    assert!(text.starts_with(&format!("2.0 ({}): committed\n", &of_2[..12])), "{text}");
+    assert!(text.starts_with(&format!("2.0 ({}): committed\n", of_2.get(..12).unwrap())), "{text}");
     // `stage` of the tests saves the state without the command that tells of it.
     let words: Vec<&str> = lines.iter().map(|line| line.get(20..).unwrap_or_default()).collect();
     assert_eq!(words[1..4], ["applied: boots next, on trial", "try 1: its root was mounted", "committed"]);

@@ -37,6 +37,7 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
                     unit_files::is_timer_enabled(root, feed::TIMER),
                     failures,
                 ));
+                found.extend(feed::volatile(status.as_ref(), &mounted::read(root)));
             }
         }
         Err(e) => found.push(esp::none(e)),

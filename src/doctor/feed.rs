@@ -1,6 +1,11 @@
-//! A feed that is configured, and not followed.
+//! A feed that is configured, and not followed, or whose memory is lost at each reboot.
+
+use std::path::Path;
+
+use procfs::process::MountInfo;
 
 use crate::doctor::finding::Finding;
+use crate::feed::cache;
 use crate::update::status::FeedStatus;
 
 /// The timer that makes the machine follow its feed.
@@ -30,13 +35,35 @@ pub(super) fn look(feed: Option<&FeedStatus>, enabled: bool, failures: u32) -> V
     found
 }
 
+/// The cache of a feed that is gone after a reboot, by the file system that it is on.
+pub(super) fn volatile(feed: Option<&FeedStatus>, mounts: &[MountInfo]) -> Option<Finding> {
+    feed?;
+    let cache = Path::new(cache::DIR);
+    let around = mounts.iter().filter(|mount| cache.starts_with(&mount.mount_point));
+    // Of several at one place, the last is on top.
+    let mount = around.max_by_key(|mount| mount.mount_point.components().count())?;
+    let is_volatile = matches!(mount.fs_type.as_str(), "tmpfs" | "ramfs");
+    is_volatile.then(|| {
+        let at = mount.mount_point.display();
+        Finding::warning(
+            "volatile-cache",
+            format!("a feed is configured, and {} is lost at each reboot: {at} is a {}", cache::DIR, mount.fs_type),
+        )
+        .because(
+            "an interrupted download starts again after a reboot, and a pin, an open hawkBit action and events that \
+             were not delivered are forgotten",
+        )
+        .remedy("mount a persistent file system at /var/lib/abide")
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn a_feed_is_found_that_nobody_follows_or_that_is_away() {
-        let mut feed = FeedStatus {
+    fn feed() -> FeedStatus {
+        FeedStatus {
             source: "https://h/".into(),
             polled: None,
             error: None,
@@ -45,7 +72,26 @@ mod tests {
             waiting: None,
             until: None,
             pinned: None,
+        }
+    }
+
+    #[test]
+    fn a_cache_in_memory_is_found_unless_something_lasting_is_mounted_there() {
+        let mounts = |lines: &[&str]| -> Vec<MountInfo> {
+            lines.iter().map(|line| MountInfo::from_line(line).unwrap()).collect()
         };
+        let root = "22 1 8:2 / / ro - erofs /dev/sda2 ro";
+        let var = "30 22 0:40 / /var rw - tmpfs tmpfs rw";
+        let lasting = "31 30 8:4 / /var/lib/abide rw - ext4 /dev/sda4 rw";
+        let found = |lines: &[&str]| volatile(Some(&feed()), &mounts(lines)).is_some();
+        assert!(found(&[root, var]));
+        assert!(!found(&[root, var, lasting]) && !found(&[root]));
+        assert!(volatile(None, &mounts(&[root, var])).is_none(), "without a feed nothing is lost");
+    }
+
+    #[test]
+    fn a_feed_is_found_that_nobody_follows_or_that_is_away() {
+        let mut feed = feed();
         assert!(look(None, false, 9).is_empty());
         assert!(look(Some(&feed), true, 0).is_empty());
         assert_eq!(look(Some(&feed), false, 0).first().map(|f| f.id), Some("feed-timer"));

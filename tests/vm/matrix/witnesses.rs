@@ -132,6 +132,37 @@ pub fn with_stick(name: &str) -> Edge {
     first_boot(machine.hardware(hardware), OLD)
 }
 
+/// The old system, with nothing staged.
+pub fn with_old_system(name: &str) -> Edge {
+    Edge::running(name, OLD)
+}
+
+/// The ESP is under an automount with a check of its file system before each mount, and somebody keeps looking into it.
+const AUTOMOUNT: &str = "set -e
+cd /run/systemd/system
+printf '[Service]\nType=oneshot\nExecStart=/usr/sbin/fsck.vfat -a /dev/disk/by-partlabel/esp\n' >esp-check.service
+printf '[Unit]\nRequires=esp-check.service\nAfter=esp-check.service\n[Mount]\nWhat=/dev/disk/by-partlabel/esp\nWhere=/boot\nType=vfat\nOptions=umask=0077\n' >boot.mount
+printf '[Automount]\nWhere=/boot\nTimeoutIdleSec=1s\n' >boot.automount
+systemctl daemon-reload
+systemctl start boot.automount
+systemd-run -q --unit=visitor sh -c 'while :; do ls /boot/EFI/Linux >/dev/null; sleep 4; done'
+";
+
+/// The checks run, and damage nothing: Abide holds the mount while it changes the ESP.
+pub fn esp_is_automounted(mut edge: Edge) -> Edge {
+    edge.ok(AUTOMOUNT);
+    edge.write(NEW, "ok");
+    edge.ok("abide apply");
+    let checks = edge.ok("journalctl -b -o cat -u esp-check.service | grep -c '^fsck.fat '");
+    assert!(checks.trim().parse::<u32>().unwrap() > 0, "no check ran: {checks}");
+    edge.ok("systemctl stop visitor boot.automount boot.mount");
+    edge.ok("fsck.vfat -n /dev/disk/by-partlabel/esp");
+    let names = edge.ok(&format!("{ON_ESP} on_esp 'find . -iname \"fsck*\" -o -iname \"shared*\"'"));
+    assert_eq!(names.trim(), "", "the check has changed something");
+    edge.forget_boots();
+    reboots_and_commits(edge)
+}
+
 /// An update of a machine with such a stick leaves the stick as it is.
 pub fn stick_is_left_in(mut edge: Edge) -> Edge {
     let before = edge.ok("until [ -e /dev/sda1 ]; do sleep 0.2; done; sha256sum /dev/sda");
