@@ -101,6 +101,7 @@ soak: build
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
 	ABIDE_COST=all $(CARGO) test --locked --package abide-qemu --test vm health:: -- --nocapture
 	ABIDE_FEED_LIFE=all $(CARGO) test --locked --package abide-qemu --test vm feed::
+	ABIDE_OLDER=1 $(CARGO) test --locked --package abide-qemu --test vm older_abide::
 	ABIDE_FLEET=all $(CARGO) test --locked --package abide-qemu --test vm orders::
 	ABIDE_CUTS=200 ABIDE_BOOTS=60 $(CARGO) test --locked --package abide-qemu --test vm crash:: -- --nocapture
 

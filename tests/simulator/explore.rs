@@ -22,6 +22,8 @@ pub struct Life {
     /// `[assess] rearm`
     pub rearm: bool,
     pub loader: &'static str,
+    /// Whether what fails leaves more than the state has room for.
+    pub full: bool,
     /// Whether what runs at the start has its entry on an XBOOTLDR.
     pub xbootldr: bool,
     /// Power cuts, reboots in mid-trial and choices in the menu, together.
@@ -157,6 +159,7 @@ impl Search<'_> {
             blind: self.life.blind,
             rearm: self.life.rearm,
             loader: self.life.loader,
+            full: self.life.full,
         };
         let (world, disturbances) = (self.nodes[at].world.clone(), self.nodes[at].disturbances);
         let is_last = disturbances >= self.life.disturbances;

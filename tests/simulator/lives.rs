@@ -17,6 +17,7 @@ fn life(name: &'static str, start: &'static str, goals: &[Goal]) -> Life {
         blind: false,
         rearm: false,
         loader: NEWEST,
+        full: false,
         xbootldr: false,
         disturbances: disturbances(),
     }
@@ -63,6 +64,12 @@ fn bad_downgrades_end_on_the_old_system_with_a_record_whatever_is_cut() {
     for quality in [NeverReports, DiesInInitramfs, WrongRoot, Sick, SickRetry, Unwanted] {
         explore(&life("a bad downgrade", "3.0", &[Update("2.0", quality), Update("1.0", Good)]));
     }
+}
+
+#[test]
+fn an_image_that_fails_with_the_largest_records_is_refused_whatever_is_cut() {
+    let goals = [Update("2.0", SickRetry), Update("3.0", Good)];
+    explore(&Life { full: true, ..life("the largest records", "1.0", &goals) });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use abide_core::boot::model::order::loader_id;
 use abide_core::config::OnFailure;
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
-use abide_core::state::{BootKind, BootNote, Phase, Stage, Store, Verdict};
+use abide_core::state::{BootKind, BootNote, FailedCheck, Phase, Stage, Store, Verdict};
 use abide_core::update::step::perform_all;
 use abide_core::update::{Machine, Sources, trial};
 
@@ -57,6 +57,8 @@ pub struct Rules<'a> {
     pub rearm: bool,
     /// What the loader calls itself.
     pub loader: &'static str,
+    /// What fails leaves more than the state has room for.
+    pub full: bool,
 }
 
 /// The result of a boot.
@@ -279,7 +281,8 @@ impl Session<'_> {
     }
 
     fn on_trial(&mut self, hand: Hand) -> std::result::Result<(), Violation> {
-        let verdict = |phase| Verdict { phase, reason: "it is sick".into(), checks: vec![] };
+        let checks = if self.rules.full { many_checks() } else { vec![] };
+        let verdict = |phase| Verdict { phase, reason: "it is sick".into(), checks: checks.clone() };
         let stuck = |e: Error| format!("8: {e}");
         match self.quality() {
             Quality::NeverReports | Quality::DiesInInitramfs => {
@@ -406,4 +409,11 @@ impl Session<'_> {
     pub fn mutation(&self) -> Mutation {
         self.rules.mutation
     }
+}
+
+/// Failed checks whose texts are longer than what is kept, so many that their records do not fit into the state.
+fn many_checks() -> Vec<FailedCheck> {
+    let check =
+        |n| FailedCheck { name: format!("check-{n}"), reason: "r".repeat(600), output: "\n".repeat(600) };
+    (0..20).map(check).collect()
 }

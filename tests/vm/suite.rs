@@ -16,5 +16,6 @@ mod interrupted;
 mod loader;
 mod matrix;
 mod model;
+mod older_abide;
 mod orders;
 mod support;
