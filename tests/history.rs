@@ -72,6 +72,9 @@ fn what_is_taken_back_before_its_first_boot_is_told() {
     tree.abide(&["apply"]).ok();
     tree.abide(&["cancel"]).ok();
     assert_eq!(told(&tree), ["2.0 applied", "2.0 cancelled"]);
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    assert_eq!(told(&tree), ["2.0 applied", "2.0 cancelled", "2.0 applied"]);
 }
 
 #[test]
@@ -145,12 +148,30 @@ fn what_is_no_record_is_never_written_over() {
     let path = dir.path().join(FILES[0]);
     let foreign = vec![0x4d; 32 * 1024];
     fs::write(&path, &foreign).unwrap();
-    assert_eq!(History::read(&esp).add(&esp, event("2")).unwrap_err().exit_code(), 4);
-    assert_eq!(fs::read(&path).unwrap(), foreign);
+    History::read(&esp).add(&esp, event("2")).unwrap();
+    assert_eq!((versions(&esp), fs::read(&path).unwrap()), (vec!["2".to_owned()], foreign));
     // One whose creation was cut off is left as it is.
+    fs::remove_file(dir.path().join(FILES[1])).unwrap();
     fs::write(&path, "").unwrap();
     History::read(&esp).add(&esp, event("3")).unwrap();
     assert_eq!((versions(&esp), fs::read(&path).unwrap().len()), (vec!["3".to_owned()], 0));
+}
+
+#[test]
+fn a_damaged_place_moves_the_history_on_and_loses_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let esp = DirVolume::new(dir.path());
+    for version in ["1", "2"] {
+        History::read(&esp).add(&esp, event(version)).unwrap();
+    }
+    let path = dir.path().join(FILES[0]);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2 * 512..3 * 512].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    for version in ["3", "4"] {
+        History::read(&esp).add(&esp, event(version)).unwrap();
+    }
+    assert_eq!(versions(&esp), ["1", "2", "3", "4"]);
 }
 
 #[test]

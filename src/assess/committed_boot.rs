@@ -9,6 +9,7 @@ use crate::assess::assessment_run::{AssessmentRun, saved_state};
 use crate::assess::diagnosis;
 use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
+use crate::health::CheckStatus;
 use crate::health::runner::AssessmentEnd;
 use crate::systemd::reboot;
 use crate::systemd::reboot::Manner;
@@ -55,7 +56,9 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
             after_pass(root, config)
         }
         AssessmentEnd::Failed(cause) => {
-            after_failure(root, config, &diagnosis::of_checks(&cause, &run.results()))
+            let results = run.results();
+            let open = results.iter().filter(|r| r.result != CheckStatus::Pass).map(|r| r.name.clone());
+            after_failure(root, config, &diagnosis::of_checks(&cause, &results), open.collect())
         }
     }
 }
@@ -70,9 +73,10 @@ fn after_pass(root: &Root, config: &Config) -> Result<()> {
     })
 }
 
-fn after_failure(root: &Root, config: &Config, verdict: &Verdict) -> Result<()> {
+/// `open`: the checks that have not passed: one of them was decisive first, and on another system another may be.
+fn after_failure(root: &Root, config: &Config, verdict: &Verdict, open: Vec<String>) -> Result<()> {
     let reason = &verdict.reason;
-    let (version, reaction) = respond(root, config, verdict)?;
+    let (version, reaction) = respond(root, config, reason, open)?;
     publish(root, config, &Event::of_running(root, EventKind::Unhealthy, &version).because(verdict));
     match reaction {
         Reaction::Reboot => {
@@ -97,11 +101,11 @@ fn reboot_when_allowed(root: &Root) {
 }
 
 /// The version that runs, and the reaction to its failure.
-fn respond(root: &Root, config: &Config, verdict: &Verdict) -> Result<(String, Reaction)> {
+fn respond(root: &Root, config: &Config, reason: &str, open: Vec<String>) -> Result<(String, Reaction)> {
     change(root, config, |machine| {
         let version = machine.running_entry()?.version.unwrap_or_default();
         let reaction = if config.assess.every_boot {
-            fail(machine, verdict, config.assess.tries)?
+            fail(machine, reason, open, config.assess.tries)?
         } else {
             Reaction::Stay("this boot has used up a try".into())
         };

@@ -13,6 +13,7 @@ use crate::health::MonotonicClock;
 use crate::uptime;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
+use abide_core::state::run_file;
 use abide_core::update::deadline::drop_in;
 
 const TIMER: &str = "abide-deadline.timer";
@@ -22,6 +23,9 @@ const SET_EARLY: [&str; 2] = [
     "/run/systemd/system/abide-deadline.timer.d/10-trial.conf",
     "/run/systemd/generator/abide-deadline.timer.d/10-trial.conf",
 ];
+
+/// What systemd was told last: setting the timer may be interrupted.
+const IN_FORCE: &str = "/run/abide/deadline";
 
 /// What is set here; it sorts after the other.
 const SET_HERE: &str = "/run/systemd/system/abide-deadline.timer.d/20-configured.conf";
@@ -39,21 +43,30 @@ pub(super) fn has_passed(root: &Root, deadline: Duration) -> bool {
 pub(super) fn set(root: &Root, deadline: Duration) -> Result<()> {
     let wanted = drop_in(deadline);
     let read = |path: &&str| fs::read_to_string(root.path(*path)).ok();
-    let now = [SET_HERE].iter().chain(&SET_EARLY).find_map(read);
-    if now.as_ref() == Some(&wanted) {
+    let early = SET_EARLY.iter().find_map(read).filter(|_| !root.path(SET_HERE).exists());
+    if read(&IN_FORCE).or(early).as_ref() == Some(&wanted) {
         return Ok(());
     }
+    set_again(root, deadline)
+}
+
+/// Sets the timer, whatever it has: it has elapsed.
+///
+/// # Errors
+/// As [`set`].
+pub(super) fn set_again(root: &Root, deadline: Duration) -> Result<()> {
+    let wanted = drop_in(deadline);
     let path = root.path(SET_HERE);
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
     }
-    fs::write(&path, wanted).or_failed(|| format!("{}: cannot write", path.display()))?;
+    fs::write(&path, &wanted).or_failed(|| format!("{}: cannot write", path.display()))?;
     info!("the deadline of this trial is {} s after the start of the kernel", deadline.as_secs());
     if root.is_live() {
         systemctl(&["daemon-reload"])?;
         systemctl(&["--no-block", "restart", TIMER])?;
     }
-    Ok(())
+    run_file::write(root, IN_FORCE, &wanted)
 }
 
 fn systemctl(arguments: &[&str]) -> Result<()> {
@@ -100,6 +113,18 @@ mod tests {
         set(&root, Duration::from_secs(600)).unwrap();
         set(&root, Duration::from_secs(1200)).unwrap();
         assert!(fs::read_to_string(root.path(SET_HERE)).unwrap().contains("1202s"));
+    }
+
+    #[test]
+    fn a_timer_whose_setting_was_interrupted_is_set_again() {
+        let (_dir, root) = tree(1202, 60);
+        set(&root, Duration::from_secs(600)).unwrap();
+        // Written, and systemd was not told.
+        fs::remove_file(root.path(IN_FORCE)).unwrap();
+        fs::remove_file(root.path(SET_HERE)).unwrap();
+        fs::write(root.path(SET_HERE), drop_in(Duration::from_secs(600))).unwrap();
+        set(&root, Duration::from_secs(600)).unwrap();
+        assert!(root.path(IN_FORCE).exists());
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub fn after_deadline(root: &Root, config: Result<Config>) -> Result<()> {
     if let Ok(config) = &config
         && !deadline::has_passed(root, config.assess.deadline)
     {
-        return deadline::set(root, config.assess.deadline);
+        return deadline::set_again(root, config.assess.deadline);
     }
     let config = config.unwrap_or_default();
     let verdict = diagnosis::of_deadline(root, config.assess.deadline);

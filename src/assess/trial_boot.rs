@@ -45,7 +45,7 @@ fn is_trial(root: &Root) -> bool {
 fn assess_trial(root: &Root, config: &Config) -> Result<()> {
     note_phase(root, Phase::Userspace);
     if let Err(e) = deadline::set(root, config.assess.deadline) {
-        warn!("{e}; the deadline of the trial is the one that the initramfs could read");
+        warn!("{e}; the trial keeps the deadline that was set earlier in this boot");
     }
     let saved = saved_state(root);
     let mut run = AssessmentRun::prepare(root, config, &saved.baseline)?;

@@ -38,7 +38,7 @@ pub fn unnameable(image_id: &str, version: &str) -> Option<String> {
         )
     };
     if let Some(c) = stem.chars().find(|c| *c < ' ' || FORBIDDEN.contains(c)) {
-        let who = if c == '+' { "boot counters begin with" } else { "FAT allows no name with" };
+        let who = if c == '+' { "boot counters begin with" } else { "FAT does not allow names with" };
         return Some(cannot(format!("{who} {c:?}")));
     }
     let units = stem.encode_utf16().count();

@@ -40,7 +40,7 @@ pub(super) fn few_clusters(machine: &Machine) -> Option<Finding> {
                  loader",
             )
             .remedy(
-                "create it with smaller clusters, or larger: with sectors of 4096 bytes, FAT32 takes 257 MiB at least",
+                "create the ESP with smaller clusters, or enlarge it: with sectors of 4096 bytes, FAT32 needs at least 257 MiB",
             )
     })
 }

@@ -37,7 +37,11 @@ pub(super) fn look(space: Space) -> Vec<Finding> {
     if free < needed {
         vec![Finding::error("no-room", what).because(format!("{why}; `abide write` refuses")).remedy(remedy)]
     } else if free < needed.saturating_add(largest / 4) {
-        vec![Finding::warning("little-room", what).because(format!("{why}, and UKIs grow")).remedy(remedy)]
+        vec![
+            Finding::warning("little-room", what)
+                .because(format!("{why}, and it may be larger"))
+                .remedy(remedy),
+        ]
     } else {
         vec![]
     }

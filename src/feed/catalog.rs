@@ -265,7 +265,7 @@ mod tests {
         let names = ["edge_1.raw", "edge_1:2.0.raw", "edge_3.0+git.raw"];
         let catalog = catalog(&names, None).unwrap();
         assert_eq!(versions(&catalog, "edge", "x86-64"), ["1"]);
-        let problem = "edge 1:2.0 is ignored: 'edge_1:2.0' cannot be the name of a boot entry: FAT allows no name with ':'";
+        let problem = "edge 1:2.0 is ignored: 'edge_1:2.0' cannot be the name of a boot entry: FAT does not allow names with ':'";
         assert!(catalog.problems.iter().any(|p| p.starts_with(problem)), "{:?}", catalog.problems);
         assert_eq!(catalog.problems.len(), 2);
     }

@@ -4,7 +4,7 @@
 
 use abide_core::boot::Entry;
 use abide_core::error::{Error, Result};
-use abide_core::state::{Remedy, State, Unhealthy, Verdict};
+use abide_core::state::{Remedy, State, Unhealthy};
 
 use abide_core::update::machine::Machine;
 use abide_core::update::step::{Effects, Step};
@@ -33,7 +33,7 @@ fn next(tried: Option<Remedy>) -> Option<Remedy> {
     }
 }
 
-/// The running system has failed its checks, as `verdict` says: records that and prepares the next remedy. The
+/// The running system has failed its checks for `reason`, and `open` have not passed: records that and prepares the next remedy. The
 /// caller reboots.
 ///
 /// A remedy is recorded before it is tried. Interrupted in between it is not tried again: then the machine
@@ -42,7 +42,7 @@ fn next(tried: Option<Remedy>) -> Option<Remedy> {
 /// # Errors
 /// [`Error::Boot`] if the ESP cannot be changed, and those of finding the running entry. Nothing was
 /// changed then.
-pub fn fail(machine: &mut Machine, verdict: &Verdict, tries: u32) -> Result<Reaction> {
+pub fn fail(machine: &mut Machine, reason: &str, open: Vec<String>, tries: u32) -> Result<Reaction> {
     let entry = machine.running_entry()?;
     let mut state = machine.state();
     let tried = state.unhealthy.iter().find(|u| u.entry == entry.id()).map(|u| u.tried);
@@ -52,7 +52,15 @@ pub fn fail(machine: &mut Machine, verdict: &Verdict, tries: u32) -> Result<Reac
         ));
     };
     let other = other_is_unhealthy(machine, &state, &entry);
-    remember(&mut state, machine, &entry, remedy, verdict);
+    let (id, time) = (entry.id(), machine.now.clone());
+    forget(&mut state, &id, &machine.entries);
+    state.unhealthy.push(Unhealthy {
+        entry: id,
+        tried: remedy,
+        reason: reason.to_owned(),
+        time,
+        checks: open,
+    });
     machine.perform(&Step::Save(Box::new(state)))?;
     match remedy {
         Remedy::Reboot => Ok(Reaction::Reboot),
@@ -80,8 +88,7 @@ pub fn pass(machine: &mut Machine) -> Result<()> {
         return Ok(());
     }
     let entry = machine.running_entry()?.id();
-    state.unhealthy.retain(|u| u.entry != entry);
-    prune(&mut state, &machine.entries);
+    forget(&mut state, &entry, &machine.entries);
     machine.perform(&Step::Save(Box::new(state)))
 }
 
@@ -90,17 +97,9 @@ fn other_is_unhealthy(machine: &Machine, state: &State, running: &Entry) -> bool
     other.is_some_and(|e| e.id() != running.id() && state.unhealthy.iter().any(|u| u.entry == e.id()))
 }
 
-fn remember(state: &mut State, machine: &Machine, entry: &Entry, tried: Remedy, verdict: &Verdict) {
-    state.unhealthy.retain(|u| u.entry != entry.id());
-    prune(state, &machine.entries);
-    let checks = verdict.checks.iter().map(|check| check.name.clone()).collect();
-    let (entry, reason, time) = (entry.id(), verdict.reason.clone(), machine.now.clone());
-    state.unhealthy.push(Unhealthy { entry, tried, reason, time, checks });
-}
-
-/// Deletes the records of systems that were overwritten.
-fn prune(state: &mut State, entries: &[Entry]) {
-    state.unhealthy.retain(|u| entries.iter().any(|e| e.id() == u.entry));
+/// Deletes the record of a system, and those of systems that were overwritten.
+fn forget(state: &mut State, id: &str, entries: &[Entry]) {
+    state.unhealthy.retain(|u| u.entry != id && entries.iter().any(|e| e.id() == u.entry));
 }
 
 #[cfg(test)]

@@ -97,6 +97,47 @@ fn an_outage_that_fails_both_systems_marks_neither_as_bad() {
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0+2-1.efi");
 }
 
+/// So many checks that not all of them fit into a record.
+fn many(state: &str) -> String {
+    let check = |n: usize| crate::command(&format!("{state}-of-a-check-with-a-long-name-{n}"), "");
+    let head = SHORT.replace("[assess]", "[assess]\nevery_boot = true\non_failure = 'retry'\ntries = 1");
+    head + &(0..20).map(check).collect::<String>()
+}
+
+#[test]
+fn an_outage_that_fails_very_many_checks_marks_neither_as_bad() {
+    let mut tree = updated();
+    configure(&tree, &many("gone"));
+    run(&tree, false);
+    tree.boot_with_initrd("2.0");
+    run(&tree, false);
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0+0-1.efi");
+    booted(&tree, &[]);
+    assert_eq!(tree.abide(&["assess"]).code, 1);
+    tree.boot_with_initrd("2.0");
+    assert_eq!(tree.status()["failures"].as_array().unwrap().len(), 0, "{}", tree.status());
+    assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
+}
+
+#[test]
+fn a_new_image_is_not_excused_by_an_outage() {
+    let mut tree = updated();
+    run(&tree, true);
+    tree.boot_with_initrd("2.0");
+    run(&tree, true);
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0+2-1.efi");
+    booted(&tree, &["app.service loaded failed failed App"]);
+    tree.abide(&["assess"]);
+    tree.boot_with_initrd("2.0");
+    tree.stage("3.0", "a");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("3.0");
+    booted(&tree, &["app.service loaded failed failed App"]);
+    assert_eq!(tree.abide(&["assess"]).code, 1);
+    tree.boot_with_initrd("2.0");
+    assert_eq!(tree.status()["failures"][0]["version"], "3.0");
+}
+
 #[test]
 fn a_system_that_fails_another_check_than_the_one_before_it_is_bad() {
     let mut tree = updated();

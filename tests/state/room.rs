@@ -193,7 +193,7 @@ fn the_details_of_the_oldest_record_go_first_and_no_record_does() {
     let failures = saved(&state).failures;
     assert_eq!(failures.len(), 16);
     let (oldest, newest) = (&failures[0], &failures[15]);
-    assert_eq!(oldest.checks[0].reason, "the results of the checks were dropped for want of room");
+    assert_eq!(oldest.checks[0].reason, "the check results were dropped: the state is full");
     assert_eq!((oldest.checks.len(), newest.checks.len()), (1, 4));
     assert_eq!((oldest.reason.len(), newest.reason.len()), (512, 512));
     // The trial of the next image wants room, too.
@@ -211,6 +211,30 @@ fn the_details_of_the_oldest_record_go_first_and_no_record_does() {
     assert_eq!((saved.failures.len(), saved.failures[0].reason.len()), (16, 120));
     let update = saved.update.unwrap();
     assert_eq!((update.boots.len(), update.verdict.unwrap().reason.len()), (9, 512));
+}
+
+#[test]
+fn no_record_is_lost_however_long_the_names_are_that_fat_allows() {
+    // Two bytes for each of the 226 characters that an entry's name has room for.
+    let name = |n: u32| format!("{}{n:02}", "é".repeat(224));
+    let mut state = State::default();
+    for n in 0..16 {
+        state.remember(Failure { version: name(n), ..failure_with("", 4) });
+    }
+    let entry = format!("{}+3-0.efi", name(20));
+    let previous =
+        Previous { slot: SlotName::A, entry: entry.clone(), version: Some(name(20)), demoted: true };
+    state.update = Some(Update {
+        version: name(20),
+        digest: Some("ab".repeat(32)),
+        entry: entry.clone(),
+        root: "root=PARTUUID=00000000-0000-4000-8000-00000000000b".into(),
+        previous: Some(previous),
+        ..small_update()
+    });
+    let installed = Installed { version: name(20), digest: Some("ab".repeat(32)), entry };
+    (state.a, state.b) = (Some(installed.clone()), Some(installed));
+    assert_eq!(saved(&state).failures.len(), 16);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_version_that_cannot_be_the_name_of_an_entry_is_refused() {
         ("2.0+git", "'+'"),
         (
             "2026-06-01T10:30:00",
-            "'edge_2026-06-01T10:30:00' cannot be the name of a boot entry: FAT allows no name with ':'",
+            "'edge_2026-06-01T10:30:00' cannot be the name of a boot entry: FAT does not allow names with ':'",
         ),
         ("1:2.0", "IMAGE_VERSION"),
         ("2.0?", "'?'"),

@@ -14,7 +14,7 @@ pub const MAX_TEXT: usize = 512;
 pub(super) const MAX_WORD: usize = 256;
 
 /// Stands for what was left out.
-pub(super) const ELLIPSIS: &str = "…";
+pub const ELLIPSIS: &str = "…";
 
 /// Between the beginning of a word that is too long and its SHA-256.
 const ABRIDGED: &str = "~";

@@ -12,6 +12,9 @@ use crate::state::saved_state::{Baseline, BootEnd, FailedCheck, Failure, State, 
 /// What is left of a reason where room is short.
 const SHORT_TEXT: usize = 120;
 
+/// What is left of it at last.
+const SHORTEST_TEXT: usize = 40;
+
 /// The longest id of an entry, and the longest word that names a root: 255 characters, the longest name on FAT,
 /// take this many bytes.
 const MAX_NAME: usize = 768;
@@ -50,7 +53,11 @@ pub fn cut_state(state: &mut State) {
         abridge(&mut system.entry, MAX_NAME);
         cut(&mut system.reason);
         cut_to(&mut system.time, MAX_STAMP);
+        let all = system.checks.len();
         keep_names(&mut system.checks, MAX_TEXT);
+        if system.checks.len() < all {
+            system.checks.push(ELLIPSIS.into());
+        }
     }
 }
 
@@ -156,13 +163,16 @@ fn keep_last<T>(list: &mut Vec<T>, most: usize) {
 /// 1. outputs of checks, in failure records, then in the trial's boots, then in its verdict;
 /// 2. the lists of checks, likewise;
 /// 3. all but the first 120 bytes of reasons, likewise, then of unhealthy systems;
-/// 4. the baseline: units that had failed, then checks that passed.
+/// 4. the baseline: units that had failed, then checks that passed;
+/// 5. all but the first 40 bytes of the reasons in records.
 ///
 /// Returns false where no detail is left.
 pub(super) fn shed(state: &mut State) -> bool {
     let shed =
         [drop_outputs, drop_checks, shorten_reason].into_iter().any(|drop| drop_from_record(state, drop));
-    shed || shorten_unhealthy(state) || drop_baseline(&mut state.baseline)
+    shed || shorten_unhealthy(state)
+        || drop_baseline(&mut state.baseline)
+        || drop_from_record(state, shorten_reason_further)
 }
 
 /// Drops the oldest failure record but the last one, for what is not ours and does not fit in otherwise.
@@ -207,7 +217,7 @@ fn drop_checks(record: Record<'_>) -> bool {
     if is_dropped {
         *record.checks = vec![FailedCheck {
             name: ELLIPSIS.into(),
-            reason: "the results of the checks were dropped for want of room".into(),
+            reason: "the check results were dropped: the state is full".into(),
             output: String::new(),
         }];
     }
@@ -215,17 +225,27 @@ fn drop_checks(record: Record<'_>) -> bool {
 }
 
 fn shorten_reason(record: Record<'_>) -> bool {
-    let is_long = written(record.reason) > SHORT_TEXT || !record.checks.is_empty();
+    let is_long =
+        written(record.reason) > SHORT_TEXT || record.checks.iter().any(|check| !check.reason.is_empty());
     cut_to(record.reason, SHORT_TEXT);
-    record.checks.clear();
+    // That checks failed still counts.
+    record.checks.iter_mut().for_each(|check| check.reason.clear());
+    is_long
+}
+
+fn shorten_reason_further(record: Record<'_>) -> bool {
+    let is_long = written(record.reason) > SHORTEST_TEXT;
+    cut_to(record.reason, SHORTEST_TEXT);
     is_long
 }
 
 fn shorten_unhealthy(state: &mut State) -> bool {
-    let is_long = |u: &&mut Unhealthy| written(&u.reason) > SHORT_TEXT || !u.checks.is_empty();
+    let is_long = |u: &&mut Unhealthy| written(&u.reason) > SHORT_TEXT || u.checks.len() > 1;
     state.unhealthy.iter_mut().find(is_long).is_some_and(|system| {
         cut_to(&mut system.reason, SHORT_TEXT);
-        system.checks.clear();
+        if system.checks.len() > 1 {
+            system.checks = vec![ELLIPSIS.into()];
+        }
         true
     })
 }

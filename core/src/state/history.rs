@@ -5,10 +5,10 @@
 //! costs at most the record that was being written. Each has a sequence number, which also says where it lies, and a
 //! checksum.
 //!
-//! A file whose creation was cut off may have clusters that FAT counts as free and gives to another file. It is never
-//! written, truncated or removed: the next name is taken.
+//! A file whose creation was interrupted may have clusters that FAT counts as free and gives to another file. It is never
+//! written, truncated or removed: the next name is taken. The same is done where a place in it holds no event.
 
-use std::io::{self, Read, SeekFrom};
+use std::io::{Read, SeekFrom};
 
 use log::warn;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::state::bounds::{abridge, cut_to};
 use crate::state::saved_state::Phase;
 use crate::state::state_file::STATE_DIR;
 
-/// Where it is on the ESP: the first of these that is whole.
+/// Where it is on the ESP: in the first of these, and where that is damaged, in the next.
 pub const FILES: [&str; 3] = ["EFI/abide/history.0", "EFI/abide/history.1", "EFI/abide/history.2"];
 
 /// How many events are kept.
@@ -144,17 +144,10 @@ impl History {
     /// Reads the ring. What is missing or damaged is left out.
     #[must_use]
     pub fn read(esp: &dyn Volume) -> Self {
-        let mut bytes = vec![];
-        if let Some(file) = whole(esp)
-            && let Err(e) = esp.open(file).and_then(|file| file.take(SIZE).read_to_end(&mut bytes))
-        {
-            warn!("{file}: cannot read: {e}");
-        }
-        let places = bytes.chunks(RECORD).enumerate();
-        let mut events: Vec<(u64, Event)> = places
-            .filter_map(|(place, record)| decode(record).filter(|(number, _)| place_of(*number) == place))
-            .collect();
+        let mut events: Vec<(u64, Event)> = whole(esp).iter().flat_map(|file| records(esp, file)).collect();
         events.sort_by_key(|(number, _)| *number);
+        let excess = events.len().saturating_sub(EVENTS);
+        events.drain(..excess);
         Self(events)
     }
 
@@ -171,7 +164,7 @@ impl History {
     /// [`crate::error::Error::Boot`] if the ESP cannot be written.
     pub fn add(&mut self, esp: &dyn Volume, event: Event) -> Result<()> {
         let event = event.cut();
-        let mut number = self.0.last().map_or(0, |(number, _)| number + 1);
+        let mut number = self.0.last().map_or(0, |(number, _)| number.saturating_add(1));
         if let Some((told, known)) = self.told(&event) {
             if *known == (Event { time: known.time.clone(), ..event.clone() }) {
                 return Ok(());
@@ -179,13 +172,12 @@ impl History {
             number = *told;
         }
         let record = encode(number, &event)?;
-        let file = match whole(esp) {
+        let at = (place_of(number) * RECORD) as u64;
+        let file = match whole(esp).into_iter().find(|file| is_own(esp, file, at)) {
             Some(file) => file,
             None => create(esp)?,
         };
-        let at = (place_of(number) * RECORD) as u64;
-        is_own(esp, file, at)
-            .and_then(|()| esp.overwrite(file, at, &record))
+        esp.overwrite(file, at, &record)
             .and_then(|()| esp.sync_file(file))
             .or_boot(|| format!("{file}: cannot write"))?;
         self.0.retain(|(known, _)| place_of(*known) != place_of(number));
@@ -196,11 +188,14 @@ impl History {
 
     /// The same event, told before a power cut or when less was known: since the last image was staged or applied.
     fn told(&self, event: &Event) -> Option<&(u64, Event)> {
-        for told in self.0.iter().rev() {
+        let begins = |event: &Event| matches!(event.event, Happened::Staged | Happened::Applied);
+        // An image may be applied again after it was cancelled.
+        let reach = if begins(event) { 1 } else { self.0.len() };
+        for told in self.0.iter().rev().take(reach) {
             if told.1.is_same(event) {
                 return Some(told);
             }
-            if matches!(told.1.event, Happened::Staged | Happened::Applied) {
+            if begins(&told.1) {
                 break;
             }
         }
@@ -212,11 +207,23 @@ fn place_of(number: u64) -> usize {
     usize::try_from(number % EVENTS as u64).unwrap_or_default()
 }
 
-/// The file that is there and has its full size.
-fn whole(esp: &dyn Volume) -> Option<&'static str> {
+/// The files that are there and have their full size.
+fn whole(esp: &dyn Volume) -> Vec<&'static str> {
     let items = esp.list(STATE_DIR).unwrap_or_default();
     let is_whole = |file: &&str| items.iter().any(|item| is_named(item, file) && item.len == SIZE);
-    FILES.into_iter().find(is_whole)
+    FILES.into_iter().filter(is_whole).collect()
+}
+
+/// The events in a file.
+fn records(esp: &dyn Volume, file: &str) -> Vec<(u64, Event)> {
+    let mut bytes = vec![];
+    if let Err(e) = esp.open(file).and_then(|file| file.take(SIZE).read_to_end(&mut bytes)) {
+        warn!("{file}: cannot read: {e}");
+    }
+    let places = bytes.chunks(RECORD).enumerate();
+    places
+        .filter_map(|(place, record)| decode(record).filter(|(number, _)| place_of(*number) == place))
+        .collect()
 }
 
 fn is_named(item: &Item, path: &str) -> bool {
@@ -229,7 +236,7 @@ fn create(esp: &dyn Volume) -> Result<&'static str> {
     let is_free = |file: &&str| !items.iter().any(|item| is_named(item, file));
     let file = FILES.into_iter().find(is_free).ok_or_else(|| {
         Error::Boot(format!(
-            "{STATE_DIR}: there is no history, since making it was cut off {} times",
+            "{STATE_DIR}: no history is kept: the creation of its file was interrupted {} times",
             FILES.len()
         ))
     })?;
@@ -241,17 +248,15 @@ fn create(esp: &dyn Volume) -> Result<&'static str> {
     Ok(file)
 }
 
-/// Refuses to write over what is no record: the clusters may be those of another file by now.
-fn is_own(esp: &dyn Volume, file: &str, at: u64) -> io::Result<()> {
+/// Whether a place in a file is empty or holds an event. Otherwise its clusters may be those of another file by now, and
+/// nothing is written there.
+fn is_own(esp: &dyn Volume, file: &str, at: u64) -> bool {
     let mut old = [0; RECORD];
-    let mut reader = esp.open(file)?;
-    reader.seek(SeekFrom::Start(at))?;
-    reader.read_exact(&mut old)?;
-    let is_empty = old.iter().all(|byte| *byte == b'\n');
-    if is_empty || old.starts_with(MAGIC.as_bytes()) {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "its clusters hold something else; check the ESP"))
+    let read = esp.open(file).and_then(|mut reader| {
+        reader.seek(SeekFrom::Start(at))?;
+        reader.read_exact(&mut old)
+    });
+    read.is_ok() && (old.starts_with(MAGIC.as_bytes()) || old.iter().all(|byte| *byte == b'\n'))
 }
 
 /// `abide-event FORMAT NUMBER LENGTH SHA256\n`, the event as JSON, padding. The checksum is the first eight bytes of it.

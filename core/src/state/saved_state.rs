@@ -41,7 +41,7 @@ pub struct Unhealthy {
     pub reason: String,
     /// RFC 3339 UTC, by the machine's clock.
     pub time: String,
-    /// Names of the checks that failed.
+    /// Names of the checks that had not passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<String>,
 }

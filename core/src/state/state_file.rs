@@ -246,7 +246,7 @@ pub fn decode(bytes: &[u8]) -> Decoded {
             Ok(contents) => Decoded::State(sequence, Box::new(contents)),
             Err(e) => Decoded::Foreign(
                 sequence,
-                format!("a newer Abide has written it, with words unknown here ({e})"),
+                format!("a newer Abide has written it, with an unsupported value ({e})"),
             ),
         },
         Err(why) => Decoded::Damaged(why.into()),

@@ -106,9 +106,7 @@ impl<'w, 'a> Guard<'w, 'a> {
     /// An entry that is there may boot with its addons only.
     fn removal_of_addons(&self, id: &str) -> Result<()> {
         match self.find(|entry| entry.name.id() == *id) {
-            Some(entry) => {
-                Err(refused(&format!("{} is there, and its addons are not removed", entry.path())))
-            }
+            Some(entry) => Err(refused(&format!("{} exists, so its addons are not removed", entry.path()))),
             None => Ok(()),
         }
     }

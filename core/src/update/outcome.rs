@@ -1,7 +1,8 @@
 //! How an update came to its end, and what is remembered of it.
 
 use crate::boot::Counter;
-use crate::state::{BootEnd, Failure, Installed, Phase, Remedy, Stage, State, Update, Verdict};
+use crate::state::bounds::ELLIPSIS;
+use crate::state::{BootEnd, Failure, Installed, Phase, Remedy, Stage, State, Unhealthy, Update, Verdict};
 
 /// The state once the update is kept.
 #[must_use]
@@ -52,16 +53,26 @@ pub(super) fn is_outage(state: &State, update: &Update, verdict: &Verdict) -> bo
         let previous = update.previous.as_ref();
         system.tried == Remedy::Leave && previous.is_some_and(|previous| previous.entry == system.entry)
     });
+    // Only a system that was kept before: the fault of a new image may be hidden by the outage.
+    let is_new = update.uki.is_some();
     let failed = &verdict.checks;
-    !failed.is_empty()
-        && left.is_some_and(|left| failed.iter().all(|check| left.checks.contains(&check.name)))
+    let had_failed = |left: &Unhealthy, name: &str| {
+        // Of very many, not all are recorded.
+        name == ELLIPSIS || left.checks.iter().any(|known| known == name || known == ELLIPSIS)
+    };
+    !is_new
+        && !failed.is_empty()
+        && left.is_some_and(|left| failed.iter().all(|check| had_failed(left, &check.name)))
 }
 
 /// The state once an outage has ended the trial: nobody is to blame.
 #[must_use]
 pub(super) fn excused_state(state: &State, update: &Update, verdict: &Verdict, now: &str) -> State {
     let verdict = Verdict {
-        reason: format!("{}; the same checks had failed on the system before it: an outage", verdict.reason),
+        reason: format!(
+            "{}; the same checks had failed on the previous system, so the cause is an outage",
+            verdict.reason
+        ),
         ..verdict.clone()
     };
     let mut next = ended_state(state, update, &verdict, now);

@@ -123,7 +123,7 @@ fn act(view: &View, command: Command, overwritten: &mut Option<SlotName>) -> Res
         Command::Rollback => rollback::rollback(&mut machine, None, tries()).map(drop),
         Command::Fail => trial::end(&mut machine, verdict(), OnFailure::Rollback).map(drop),
         Command::Rearm => rearm::rearm(&mut machine, tries()).map(drop),
-        Command::Unhealthy => unhealthy::fail(&mut machine, &verdict(), tries()).map(drop),
+        Command::Unhealthy => unhealthy::fail(&mut machine, "it is sick", vec![], tries()).map(drop),
     }
 }
 

@@ -205,7 +205,7 @@ fn volume(
     if access == Access::Write && !mounts.iter().any(|mount| mount.majmin == *devno) {
         // Before it is mounted in whatever way.
         if let Err(e) = directory_end::clear(&node, &[UKI_DIR, CONF_DIR]) {
-            warn!("{}: cannot tidy its directories: {e}", node.display());
+            warn!("{}: cannot clear the unused directory entries: {e}", node.display());
         }
     }
     let has_automounts = access == Access::Write && !root.is_initramfs();

@@ -101,8 +101,8 @@ impl Kind {
             Self::ForeignState => Row {
                 name: "foreign-state",
                 witnesses: "state ↔ this Abide",
-                cause: "a newer Abide in the other slot has written a format, or a word that decides, which this one does not know",
-                decided: "nothing is taken for \"no update in flight\"; a boot that the loader counted ends at its deadline, all others stay up",
+                cause: "a newer Abide in the other slot has written the state in a format, or with a value, that this one does not support",
+                decided: "Abide does not assume that no update is in flight; a boot that the loader counted ends at its deadline, all others stay up",
                 remedy: "boot the system with the newer Abide, or install that Abide in this one",
             },
             Self::LoaderElsewhere => Row {

@@ -34,6 +34,7 @@ fn tell(teller: &Teller) -> Result<()> {
     panics(teller, &mut edge)?;
 
     teller.chapter("The end");
+    edge.shown(teller, "abide history", 0)?;
     teller.say(&format!("{} boots, nobody at the console, everything as expected.", edge.boots()));
     Ok(())
 }
