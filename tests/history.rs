@@ -4,9 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
+use std::io::{self, Read};
 
-use abide_core::boot::DirVolume;
+use abide_core::boot::esp::volume::{Item, ReadSeek};
+use abide_core::boot::{BootDirs, DirVolume, EfiVars, LoaderVars, Volume};
 use abide_core::state::history::{EVENTS, Event, FILES, Happened, History};
+use abide_core::update::step::{Effects, Step};
+use abide_core::update::{Machine, Sources};
 use abide_testing::tree::{Tree, digest};
 
 /// The events of a tree, each as its word and, for a boot, the number of the try.
@@ -189,4 +193,71 @@ fn an_event_of_any_length_fits_into_its_record() {
     }
     assert_eq!(versions(&esp).len(), 4);
     assert!(History::read(&esp).events().all(|event| event.reason.ends_with('…')));
+}
+
+/// An ESP that has room for so many bytes more.
+#[derive(Debug)]
+struct Small(DirVolume, std::cell::Cell<u64>);
+
+impl Volume for Small {
+    fn list(&self, dir: &str) -> io::Result<Vec<Item>> {
+        self.0.list(dir)
+    }
+    fn open(&self, path: &str) -> io::Result<Box<dyn ReadSeek>> {
+        self.0.open(path)
+    }
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.0.create_dir(dir)
+    }
+    fn write(&self, path: &str, data: &mut dyn Read) -> io::Result<u64> {
+        let mut bytes = vec![];
+        let len = data.read_to_end(&mut bytes)? as u64;
+        let left = self.1.get().checked_sub(len).ok_or(io::ErrorKind::StorageFull)?;
+        self.1.set(left);
+        self.0.write(path, &mut bytes.as_slice())
+    }
+    fn overwrite(&self, path: &str, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.overwrite(path, offset, data)
+    }
+    fn sync_file(&self, path: &str) -> io::Result<()> {
+        self.0.sync_file(path)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.0.remove(path)
+    }
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.1.get())
+    }
+}
+
+#[test]
+fn the_history_takes_no_room_that_the_state_needs() {
+    let tree = Tree::running("1.0");
+    tree.stage("2.0", "b");
+    let state = tree.state();
+    fs::remove_dir_all(tree.path("efi/EFI/abide")).unwrap();
+    fs::create_dir(tree.path("efi/EFI/abide")).unwrap();
+    let vars = LoaderVars::read(&EfiVars::new(&tree.root()));
+    let esp = Small(DirVolume::new(tree.path("efi")), (44 * 1024).into());
+    let sources = Sources {
+        dirs: BootDirs { esp: Box::new(esp), xbootldr: None },
+        vars,
+        cmdline: String::new(),
+        boot_id: "boot".into(),
+        note: None,
+        slots: None,
+        mounted: None,
+        kexec: None,
+        version: None,
+        now: String::new(),
+    };
+    let mut machine = Machine::read_sources(&tree.root(), sources).unwrap();
+    machine.perform(&Step::Save(Box::new(state.clone()))).unwrap();
+    assert_eq!(tree.state(), state);
 }

@@ -119,6 +119,14 @@ impl Store {
         self.newest.as_ref().map_or(&self.nothing, |newest| &newest.contents.state)
     }
 
+    /// Allocates the files, if they are not there: what else is kept on the ESP must not take their room.
+    ///
+    /// # Errors
+    /// [`Error::Boot`] if the ESP cannot be written.
+    pub fn make_room(&self, esp: &dyn Volume) -> Result<()> {
+        allocate(esp, self.newest.as_ref().map(|g| g.file))
+    }
+
     /// Makes `state` the newest generation; durable when this returns. Its fields are cut to their bounds, and
     /// details are dropped where it does not fit: that is no error. Writes nothing if it is the newest already.
     ///

@@ -330,8 +330,10 @@ impl Effects for Machine {
         Guard::new(&self.witnesses()).permit(step)?;
         match step {
             Step::Save(state) => {
-                for event in milestones::between(self.store.current(), state, &self.now) {
-                    self.tell(event);
+                if self.store.make_room(self.dirs.esp.as_ref()).is_ok() {
+                    for event in milestones::between(self.store.current(), state, &self.now) {
+                        self.tell(event);
+                    }
                 }
                 self.store.save(self.dirs.esp.as_ref(), state)
             }
