@@ -144,6 +144,16 @@ fn a_torn_record_costs_that_event_alone() {
 }
 
 #[test]
+fn an_event_is_one_line_whatever_its_reason_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let esp = DirVolume::new(dir.path());
+    let reason = "sick\n3.0: committed\u{1b}[2J".to_owned();
+    History::read(&esp).add(&esp, Event { reason, ..event("2.0") }).unwrap();
+    let kept = History::read(&esp);
+    assert_eq!(kept.events().next().unwrap().reason, "sick 3.0: committed [2J");
+}
+
+#[test]
 fn what_is_no_record_is_never_written_over() {
     let dir = tempfile::tempdir().unwrap();
     let esp = DirVolume::new(dir.path());

@@ -32,7 +32,7 @@ const MAX_BOOTS: usize = 16;
 const MAX_UNHEALTHY: usize = 4;
 
 /// The most bytes of each list of the baseline.
-const MAX_BASELINE: usize = 2048;
+const MAX_BASELINE: usize = 4096;
 
 /// Cuts every field to its bound. Does nothing to a state that has been cut already.
 pub fn cut_state(state: &mut State) {

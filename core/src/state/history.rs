@@ -131,6 +131,8 @@ impl Event {
             abridge(digest, MAX_VERSION);
         }
         cut_to(&mut self.time, 32);
+        // One event is one line.
+        self.reason = self.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         cut_to(&mut self.reason, MAX_REASON);
         self
     }
@@ -240,6 +242,11 @@ fn create(esp: &dyn Volume) -> Result<&'static str> {
             FILES.len()
         ))
     })?;
+    // A part of it would stay, and its name could not be used again.
+    let is_room = esp.free_bytes().is_ok_and(|free| free >= 2 * SIZE);
+    if !is_room {
+        return Err(Error::Boot(format!("{file}: the ESP has no room for the history")));
+    }
     esp.create_dir(STATE_DIR)
         .and_then(|()| esp.write(file, &mut vec![b'\n'; EVENTS * RECORD].as_slice()))
         .and_then(|_| esp.sync_file(file))

@@ -47,7 +47,10 @@ fn of_update(old: Option<&Update>, new: &Update, tries: u32, now: &str, events: 
         events.push(of_image(new, Happened::Committed, now));
     }
     if let Some(verdict) = new.verdict.as_ref().filter(|_| old.is_none_or(|old| old.verdict.is_none())) {
-        events.extend(unreported(new, tries));
+        // Boots of a committed system are not tries.
+        if was.is_none_or(|stage| stage != Stage::Committed) {
+            events.extend(unreported(new, tries));
+        }
         let (phase, reason) = (Some(verdict.phase), verdict.reason.clone());
         events.push(Event { phase, reason, ..of_image(new, Happened::RolledBack, now) });
     }
