@@ -1,7 +1,8 @@
 //! The deadline that is configured, where it is not the one that the timer has.
 //!
-//! The timer of a trial is set in the initramfs, or by the generator, from what can be read there. The configuration may
-//! be in an `/etc` that is mounted later. So whoever reads all of it sets the timer again.
+//! The initramfs stage, or the generator, sets the timer of a trial from the configuration that it can read. More of it may
+//! be in an `/etc` that is mounted later. So the assessment and the deadline's own unit, which read all of it, set the
+//! timer again.
 
 use std::fs;
 use std::process::Command;

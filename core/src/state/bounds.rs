@@ -31,7 +31,7 @@ fn abridged(word: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{ABRIDGED}{digest}", beginning(word, room)))
 }
 
-/// A version or a digest as it is kept in the state. Whoever looks for a record looks for this.
+/// A version or a digest as it is kept in the state. To find a record, compare with this.
 #[must_use]
 pub fn kept_word(word: &str) -> Cow<'_, str> {
     abridged(word, MAX_WORD)

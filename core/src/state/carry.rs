@@ -2,20 +2,20 @@
 //!
 //! The rules of the format, for whoever changes it (`docs/reference/files.md`):
 //!
-//! - A field keeps its meaning for ever. What is new gets a field of its own, which an older Abide carries along.
+//! - The meaning of a field is never changed. What is new gets a field of its own, which an older Abide keeps.
 //! - A word of a field that decides ([`Stage`](super::Stage), [`SlotName`](crate::disk::SlotName)) is never added: the
-//!   older Abide could not act on it, and refuses to write. Fields that only tell ([`TELLING`]) may get new words.
+//!   older Abide could not act on it, and refuses to write. Fields by which nothing is decided ([`TELLING`]) may get new words.
 //! - What an older Abide must act on differently is a new format, which it refuses to write over.
 
 use serde_json::{Map, Value};
 
-/// Fields that only tell people something, with the words that are known and the one that a word not known is read as.
+/// Fields by which nothing is decided, with the known words, and the word as which an unknown one is read.
 const TELLING: [(&str, &[&str], &str); 2] = [
     ("phase", &["loader", "initramfs", "switch-root", "userspace", "checks"], "userspace"),
     ("tried", &["reboot", "leave"], "leave"),
 ];
 
-/// How a boot ended is told by a word, or by an object with one field; others are read as if nothing was recorded.
+/// The end of a boot is a word, or an object with one field. Others are read as if no end was recorded.
 const ENDS: [&str; 2] = ["orderly", "failed"];
 
 /// Fields by which an object is known as the same one after a change; one without any of them by its entry.

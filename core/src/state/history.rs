@@ -1,5 +1,5 @@
 //! The last events of the machine: a ring of records on the ESP that survives rollbacks, `forget` and a volatile
-//! journal. For people only; nothing is decided by it, and an error in it stops nothing.
+//! journal. It is for people only: no decision depends on it, and an error in it is only logged.
 //!
 //! One file, allocated once, with a record in each piece of 512 bytes: a sector of most disks, so that a power cut
 //! costs at most the record that was being written. Each has a sequence number, which also says where it lies, and a
@@ -118,7 +118,7 @@ impl Event {
         }
     }
 
-    /// Whether this is the same event, perhaps told again after a power cut, or with more known of it.
+    /// Whether this is the same event, perhaps added again after a power cut, or with more known of it.
     fn is_same(&self, other: &Self) -> bool {
         let key = |e: &Self| (e.event, e.version.clone(), e.digest.clone(), e.attempt);
         let is_told_twice = self.event == Happened::Boot || self.reason == other.reason;

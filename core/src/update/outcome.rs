@@ -65,7 +65,7 @@ pub(super) fn is_outage(state: &State, update: &Update, verdict: &Verdict) -> bo
         && left.is_some_and(|left| failed.iter().all(|check| had_failed(left, &check.name)))
 }
 
-/// The state once an outage has ended the trial: nobody is to blame.
+/// The state once an outage has ended the trial: no failure is recorded.
 #[must_use]
 pub(super) fn excused_state(state: &State, update: &Update, verdict: &Verdict, now: &str) -> State {
     let verdict = Verdict {

@@ -64,7 +64,7 @@ pub(super) fn trigger(
 fn open(dir: PathBuf) -> Result<(), String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        // Nobody listens any more if it took too long.
+        // After the time limit the receiver is gone, and the result is not needed.
         sender.send(File::open(dir).map(drop).map_err(|e| e.to_string())).ok();
     });
     receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("no answer".into()))
