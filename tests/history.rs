@@ -112,7 +112,7 @@ fn event(version: &str) -> Event {
 }
 
 fn versions(esp: &DirVolume) -> Vec<String> {
-    History::read(esp).events().map(|event| event.version.clone()).collect()
+    History::read(esp).events.into_iter().map(|(_, event)| event.version).collect()
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn an_event_is_one_line_whatever_its_reason_holds() {
     let reason = "sick\n3.0: committed\u{1b}[2J".to_owned();
     History::read(&esp).add(&esp, Event { reason, ..event("2.0") }).unwrap();
     let kept = History::read(&esp);
-    assert_eq!(kept.events().next().unwrap().reason, "sick 3.0: committed [2J");
+    assert_eq!(kept.events[0].1.reason, "sick 3.0: committed [2J");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn an_event_of_any_length_fits_into_its_record() {
         History::read(&esp).add(&esp, event).unwrap();
     }
     assert_eq!(versions(&esp).len(), 4);
-    assert!(History::read(&esp).events().all(|event| event.reason.ends_with('…')));
+    assert!(History::read(&esp).events.iter().all(|(_, event)| event.reason.ends_with('…')));
 }
 
 /// An ESP that has room for so many bytes more.

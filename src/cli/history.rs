@@ -40,7 +40,7 @@ struct EventDocument<'a> {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let machine = Machine::read_boot(&context.root, Access::Read)?;
     let history = History::read(machine.dirs.esp.as_ref());
-    let events: Vec<&Event> = history.events().collect();
+    let events: Vec<&Event> = history.events.iter().map(|(_, event)| event).collect();
     if args.json {
         let events = events.iter().map(|event| document(event)).collect();
         let json = serde_json::to_string(&HistoryDocument { schema: 1, events })

@@ -138,9 +138,12 @@ impl Event {
     }
 }
 
-/// The events that are kept, the oldest first.
+/// The events that are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct History(Vec<(u64, Event)>);
+pub struct History {
+    /// Each with its number, the oldest first.
+    pub events: Vec<(u64, Event)>,
+}
 
 impl History {
     /// Reads the ring. What is missing or damaged is left out.
@@ -150,13 +153,7 @@ impl History {
         events.sort_by_key(|(number, _)| *number);
         let excess = events.len().saturating_sub(EVENTS);
         events.drain(..excess);
-        Self(events)
-    }
-
-    /// The events, the oldest first.
-    #[must_use]
-    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
-        self.0.iter().map(|(_, event)| event)
+        Self { events }
     }
 
     /// Adds an event; durable when this returns. One that was told before, apart from its time, is not written
@@ -166,7 +163,7 @@ impl History {
     /// [`crate::error::Error::Boot`] if the ESP cannot be written.
     pub fn add(&mut self, esp: &dyn Volume, event: Event) -> Result<()> {
         let event = event.cut();
-        let mut number = self.0.last().map_or(0, |(number, _)| number.saturating_add(1));
+        let mut number = self.events.last().map_or(0, |(number, _)| number.saturating_add(1));
         if let Some((told, known)) = self.told(&event) {
             if *known == (Event { time: known.time.clone(), ..event.clone() }) {
                 return Ok(());
@@ -182,9 +179,9 @@ impl History {
         esp.overwrite(file, at, &record)
             .and_then(|()| esp.sync_file(file))
             .or_boot(|| format!("{file}: cannot write"))?;
-        self.0.retain(|(known, _)| place_of(*known) != place_of(number));
-        self.0.push((number, event));
-        self.0.sort_by_key(|(number, _)| *number);
+        self.events.retain(|(known, _)| place_of(*known) != place_of(number));
+        self.events.push((number, event));
+        self.events.sort_by_key(|(number, _)| *number);
         Ok(())
     }
 
@@ -192,8 +189,8 @@ impl History {
     fn told(&self, event: &Event) -> Option<&(u64, Event)> {
         let begins = |event: &Event| matches!(event.event, Happened::Staged | Happened::Applied);
         // An image may be applied again after it was cancelled.
-        let reach = if begins(event) { 1 } else { self.0.len() };
-        for told in self.0.iter().rev().take(reach) {
+        let reach = if begins(event) { 1 } else { self.events.len() };
+        for told in self.events.iter().rev().take(reach) {
             if told.1.is_same(event) {
                 return Some(told);
             }
