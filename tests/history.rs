@@ -205,6 +205,9 @@ fn an_event_of_any_length_fits_into_its_record() {
     assert!(History::read(&esp).events.iter().all(|(_, event)| event.reason.ends_with('…')));
 }
 
+/// Bytes of a cluster on [`Small`]; an ESP may have such large ones.
+const CLUSTER: u64 = 32 * 1024;
+
 /// An ESP that has room for so many bytes more.
 #[derive(Debug)]
 struct Small(DirVolume, std::cell::Cell<u64>);
@@ -222,7 +225,8 @@ impl Volume for Small {
     fn write(&self, path: &str, data: &mut dyn Read) -> io::Result<u64> {
         let mut bytes = vec![];
         let len = data.read_to_end(&mut bytes)? as u64;
-        let left = self.1.get().checked_sub(len).ok_or(io::ErrorKind::StorageFull)?;
+        let taken = len.next_multiple_of(CLUSTER);
+        let left = self.1.get().checked_sub(taken).ok_or(io::ErrorKind::StorageFull)?;
         self.1.set(left);
         self.0.write(path, &mut bytes.as_slice())
     }
@@ -254,7 +258,7 @@ fn the_history_takes_no_room_that_the_state_needs() {
     fs::remove_dir_all(tree.path("efi/EFI/abide")).unwrap();
     fs::create_dir(tree.path("efi/EFI/abide")).unwrap();
     let vars = LoaderVars::read(&EfiVars::new(&tree.root()));
-    let esp = Small(DirVolume::new(tree.path("efi")), (44 * 1024).into());
+    let esp = Small(DirVolume::new(tree.path("efi")), (2 * CLUSTER).into());
     let sources = Sources {
         dirs: BootDirs { esp: Box::new(esp), xbootldr: None },
         vars,

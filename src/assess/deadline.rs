@@ -5,19 +5,22 @@
 //! timer again.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use log::info;
 
 use crate::health::MonotonicClock;
+use crate::systemd::Systemctl;
 use crate::uptime;
-use abide_core::error::{Error, OrError, Result};
+use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::run_file;
 use abide_core::update::deadline::drop_in;
 
 const TIMER: &str = "abide-deadline.timer";
+
+/// How long systemd may take to read its unit files again.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the initramfs or the generator has set.
 const SET_EARLY: [&str; 2] = [
@@ -57,26 +60,13 @@ pub(super) fn set(root: &Root, deadline: Duration) -> Result<()> {
 /// As [`set`].
 pub(super) fn set_again(root: &Root, deadline: Duration) -> Result<()> {
     let wanted = drop_in(deadline);
-    let path = root.path(SET_HERE);
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
-    }
-    fs::write(&path, &wanted).or_failed(|| format!("{}: cannot write", path.display()))?;
+    run_file::write(root, SET_HERE, &wanted)?;
     info!("the deadline of this trial is {} s after the start of the kernel", deadline.as_secs());
     if root.is_live() {
-        systemctl(&["daemon-reload"])?;
-        systemctl(&["--no-block", "restart", TIMER])?;
+        let told = Systemctl::new(root, PATIENCE).reload_and_restart(TIMER);
+        told.map_err(|why| Error::Failed(format!("cannot set {TIMER}: {why}")))?;
     }
     run_file::write(root, IN_FORCE, &wanted)
-}
-
-fn systemctl(arguments: &[&str]) -> Result<()> {
-    let cannot = || format!("systemctl {}", arguments.join(" "));
-    let output = Command::new("systemctl").args(arguments).output().or_failed(cannot)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Error::Failed(format!("{}: {}", cannot(), String::from_utf8_lossy(&output.stderr).trim())))
 }
 
 #[cfg(test)]

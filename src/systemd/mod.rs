@@ -13,5 +13,5 @@ mod unit;
 pub mod unit_files;
 
 pub use manager::Manager;
-pub use systemctl::start;
+pub use systemctl::{Systemctl, start};
 pub use unit::{Job, Properties};

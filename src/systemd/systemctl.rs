@@ -59,6 +59,15 @@ impl Systemctl {
         Ok(parse_jobs(&self.ask(&["list-jobs", "--plain", "--no-legend", "--full", "--no-pager"])?))
     }
 
+    /// Has systemd read all unit files again, and restarts a unit without waiting for it.
+    ///
+    /// # Errors
+    /// If systemd does not do it, or not in time.
+    pub fn reload_and_restart(&self, unit: &str) -> Result<(), String> {
+        self.ask(&["daemon-reload"])?;
+        self.ask(&["--no-block", "restart", unit]).map(drop)
+    }
+
     fn ask(&self, arguments: &[&str]) -> Result<String, String> {
         let program = self.root.resolve("/usr/bin/systemctl").map_err(|e| e.to_string())?;
         let mut command = Command::new(&program);

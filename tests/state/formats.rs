@@ -97,6 +97,20 @@ fn what_was_added_to_one_update_is_not_carried_to_the_next() {
 }
 
 #[test]
+fn what_was_added_to_a_failed_update_is_not_carried_to_its_next_attempt() {
+    let (dir, esp) = esp();
+    put(&dir, 0, &generation(1, 7, &NEXT.replace("testing", "failed")));
+    let mut store = Store::open(&esp);
+    let mut state = store.state();
+    let update = state.update.as_mut().unwrap();
+    update.stage = Stage::Writing;
+    update.boots.clear();
+    store.save(&esp, &state).unwrap();
+    let saved = json(&dir, 1);
+    assert_eq!((saved["update"].get("colour"), &saved["weather"]["today"][0]), (None, &"fine".into()));
+}
+
+#[test]
 fn a_state_that_is_whole_and_not_understood_is_never_written_over() {
     let unknown_word = NEXT.replace("testing", "hovering");
     let unknown_slot = NEXT.replace(r#""slot":"b""#, r#""slot":"c""#);

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 
 /// How many failure records are kept; the oldest go first. A deleted record no longer blocks its image.
-pub const MAX_FAILURES: usize = 16;
+pub(super) const MAX_FAILURES: usize = 16;
 
 /// The longest text for people that is kept: a reason, or the end of an output. Longer ones are cut at a character.
-pub const MAX_TEXT: usize = 512;
+pub(super) const MAX_TEXT: usize = 512;
 
 /// The longest version, digest or image id. No file name on the ESP can hold a longer version.
 pub(super) const MAX_WORD: usize = 256;
@@ -33,12 +33,12 @@ fn abridged(word: &str, max: usize) -> Cow<'_, str> {
 
 /// A version or a digest as it is kept in the state. To find a record, compare with this.
 #[must_use]
-pub fn kept_word(word: &str) -> Cow<'_, str> {
+pub(super) fn kept_word(word: &str) -> Cow<'_, str> {
     abridged(word, MAX_WORD)
 }
 
 /// Cuts a text to what is kept of it, and shows that by an ellipsis.
-pub fn cut(text: &mut String) {
+pub(super) fn cut(text: &mut String) {
     cut_to(text, MAX_TEXT);
 }
 

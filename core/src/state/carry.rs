@@ -1,6 +1,6 @@
 //! What a newer Abide has written beside the fields that this one knows, so that a save does not lose it.
 //!
-//! The rules of the format, for whoever changes it (`docs/reference/files.md`):
+//! A change of the format must follow these rules (`docs/reference/files.md`):
 //!
 //! - The meaning of a field is never changed. What is new gets a field of its own, which an older Abide keeps.
 //! - A word of a field that decides ([`Stage`](super::Stage), [`SlotName`](crate::disk::SlotName)) is never added: the

@@ -35,7 +35,7 @@ const MAX_UNHEALTHY: usize = 4;
 const MAX_BASELINE: usize = 4096;
 
 /// Cuts every field to its bound. Does nothing to a state that has been cut already.
-pub fn cut_state(state: &mut State) {
+pub(super) fn cut_state(state: &mut State) {
     let State { update, failures, a, b, baseline, unhealthy } = state;
     if let Some(update) = update {
         cut_update(update);

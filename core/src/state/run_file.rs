@@ -1,4 +1,4 @@
-//! Files in `/run/abide`: what is known of this boot, and is gone with it.
+//! Files in `/run`: what is known of this boot, and is gone with it.
 
 use std::fs;
 

@@ -184,7 +184,15 @@ fn allocate(esp: &dyn Volume, newest: Option<usize>) -> Result<()> {
 fn encode(state: &State, sequence: u64, before: Option<&Contents>) -> Result<(Vec<u8>, Contents)> {
     let mut state = state.clone();
     cut_state(&mut state);
-    let before = before.and_then(|before| Some((serde_json::to_value(&before.state).ok()?, &before.json)));
+    let before = before.and_then(|before| {
+        let mut known = serde_json::to_value(&before.state).ok()?;
+        let updates = before.state.update.as_ref().zip(state.update.as_ref());
+        if updates.is_some_and(|(old, new)| new.stage < old.stage) {
+            // The same image again is another update.
+            known.as_object_mut()?.remove("update");
+        }
+        Some((known, &before.json))
+    });
     // What is not understood is dropped after all details, and before the first record.
     let mut carries = before.is_some();
     loop {

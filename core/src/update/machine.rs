@@ -300,7 +300,7 @@ impl Machine {
         Override::set_in(&self.settings).into_iter().map(Step::ClearOverride).collect()
     }
 
-    /// Adds an event to the history on the ESP. That it cannot be written stops nothing.
+    /// Adds an event to the history on the ESP. An error is only logged.
     pub fn tell(&mut self, event: Event) {
         let esp = self.dirs.esp.as_ref();
         let history = self.history.get_or_insert_with(|| History::read(esp));

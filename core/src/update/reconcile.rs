@@ -73,7 +73,7 @@ impl Evidence<'_> {
                 self.go_on(finding, vec![save(state)], because)
             }
             Case::AfterFailure(update) => {
-                self.go_on(finding, restore(update, self.witnesses.entries), "the last update failed")
+                self.go_on(finding, self.names_after(update), "the last update failed")
             }
             Case::Trial(update, attempt) => self.trial(finding, update, attempt),
             Case::Uncounted(update) => {
@@ -166,10 +166,7 @@ impl Evidence<'_> {
             _ => failed_state(known, update, &verdict, tries, self.now),
         };
         // Where a rename was cut off, another name of it may have tries left.
-        let mut marks = mark_bad(update, self.witnesses.entries);
-        if is_excused {
-            marks.extend(put_back(update, known, self.witnesses.entries));
-        }
+        let marks = mark_bad(update, self.witnesses.entries);
         self.after_failure(finding, state, update, marks, &verdict.reason)
     }
 
@@ -203,10 +200,23 @@ impl Evidence<'_> {
             done.stage = Stage::Failed;
             done.counted = false;
         }
+        let names = match &state.update {
+            Some(ended) => self.names_after(ended),
+            None => restore(update, self.witnesses.entries),
+        };
         let mut steps = vec![save(state)];
         steps.extend(marks);
-        steps.extend(restore(update, self.witnesses.entries));
+        steps.extend(names);
         self.go_on(finding, steps, because)
+    }
+
+    /// The names that both systems get back after a trial that has ended; whoever boots next repeats what was cut off.
+    fn names_after(&self, update: &Update) -> Vec<Step> {
+        let put_back = put_back(update, self.witnesses.state, self.witnesses.entries);
+        restore(update, self.witnesses.entries)
+            .into_iter()
+            .chain(put_back.filter(|_| update.excused))
+            .collect()
     }
 
     fn go_on(&self, finding: Finding, steps: Vec<Step>, because: &str) -> Course {

@@ -1,9 +1,10 @@
-//! The rows, by the phase in which the system dies.
+//! The rows: bad systems, by the phase in which they die. Those of the machine around a system are in
+//! [`machines`].
 
+use super::machines;
 use super::row::Start::{Applied, Image, Own, Staged, Trial};
 use super::row::{End, Row, fell_back};
 use super::stories;
-use super::witnesses;
 use crate::support::snapshots::NEW;
 
 /// The checks of a trial that cannot become healthy are over soon.
@@ -12,7 +13,12 @@ const SHORT: &str = "[assess]\ndeadline = \"75s\"\n";
 /// A check whose program never ends.
 const HUNG_CHECK: &str = "[[check]]\nname = \"hung\"\nkind = \"command\"\ncommand = [\"/usr/bin/sleep\", \"infinity\"]\ntimeout = \"3s\"\n";
 
-pub static ROWS: &[Row] = &[
+/// All rows, in the order of the table.
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    SYSTEMS.iter().chain(machines::ROWS)
+}
+
+static SYSTEMS: &[Row] = &[
     Row {
         name: "panic-early",
         what: "the kernel panics before the initramfs starts",
@@ -362,141 +368,6 @@ pub static ROWS: &[Row] = &[
         start: Trial,
         settings: "",
         story: stories::variables_are_wiped,
-        end: End::Committed,
-    },
-    Row {
-        name: "pinned-immutable",
-        what: "the old entry is pinned by an immutable EFI variable: `apply` clears it",
-        daily: false,
-        start: Staged,
-        settings: "",
-        story: stories::pinned_variable_is_cleared,
-        end: End::Committed,
-    },
-    Row {
-        name: "pinned-loader-conf",
-        what: "the old entry is pinned in `loader.conf`: `apply` refuses",
-        daily: false,
-        start: Staged,
-        settings: "",
-        story: stories::pinned_in_loader_conf,
-        end: End::Stayed("no update is on trial"),
-    },
-    Row {
-        name: "pinned-later",
-        what: "the old entry is pinned after `apply`",
-        daily: false,
-        start: Applied,
-        settings: "",
-        story: stories::pinned_after_apply,
-        end: End::Stayed("skipped"),
-    },
-    Row {
-        name: "old-chosen",
-        what: "the old entry is chosen once during the trial",
-        daily: false,
-        start: Trial,
-        settings: "",
-        story: stories::old_entry_is_chosen,
-        end: End::Committed,
-    },
-    Row {
-        name: "power-cut",
-        what: "the power fails on the first try",
-        daily: false,
-        start: Trial,
-        settings: "",
-        story: stories::power_is_cut,
-        end: End::Committed,
-    },
-    Row {
-        name: "orderly-reboots",
-        what: "all three tries end in an orderly reboot",
-        daily: true,
-        start: Trial,
-        settings: "",
-        story: stories::reboots_thrice,
-        end: End::Stayed("orderly reboot"),
-    },
-    Row {
-        name: "no-disk-driver",
-        what: "the initramfs lacks the driver of the disk with the root and the ESP",
-        daily: false,
-        start: Image(NEW, "no-disk-driver"),
-        settings: "[assess]\ntries = 2\n",
-        story: stories::falls_back,
-        end: fell_back("loader", 2, "2 tries used up"),
-    },
-    Row {
-        name: "esp-on-second-disk",
-        what: "the ESP is on a second disk, whose driver only the root has; the system is healthy",
-        daily: false,
-        start: Own(witnesses::with_esp_on_second_disk),
-        settings: "",
-        story: witnesses::esp_is_out_of_reach,
-        end: End::Committed,
-    },
-    Row {
-        name: "stick-left-in",
-        what: "a USB stick with the same image stays plugged in, so each GUID and label exists twice. The system is healthy, and the stick is not changed",
-        daily: false,
-        start: Own(witnesses::with_stick),
-        settings: "",
-        story: witnesses::stick_is_left_in,
-        end: End::Committed,
-    },
-    Row {
-        name: "kexec",
-        what: "the applied update is started by kexec, and `write` is called: it refuses, and the trial takes place after a reboot",
-        daily: true,
-        start: Applied,
-        settings: "",
-        story: witnesses::kexec_into_the_update,
-        end: End::Committed,
-    },
-    Row {
-        name: "soft-reboot",
-        what: "the user space of the other slot is started by soft-reboot, and `write` is called: it refuses",
-        daily: false,
-        start: Staged,
-        settings: "",
-        story: witnesses::soft_reboot_into_the_other_slot,
-        end: End::Stayed("an update is staged"),
-    },
-    Row {
-        name: "fallback-removed",
-        what: "the entry to fall back to is removed during the trial, which then fails: the only system stays up",
-        daily: true,
-        start: Trial,
-        settings: "",
-        story: witnesses::fallback_is_removed,
-        end: End::NowhereElse("the boot loader would boot edge_3.0.efi again"),
-    },
-    Row {
-        name: "late-etc",
-        what: "an overlay over `/etc` is mounted late, and has a longer deadline than the initramfs could read; the system is healthy only after the shorter one",
-        daily: true,
-        start: Image(NEW, "late-etc"),
-        settings: "",
-        story: stories::reboots_and_commits,
-        end: End::Committed,
-    },
-    Row {
-        name: "esp-automount",
-        what: "the ESP is mounted on access, after `fsck.vfat`, while `write` and `apply` run; the system is healthy",
-        daily: true,
-        start: Own(witnesses::with_old_system),
-        settings: "",
-        story: witnesses::esp_is_automounted,
-        end: End::Committed,
-    },
-    Row {
-        name: "inhibited",
-        what: "an inhibitor lock is held during `apply --reboot`: the reboot is refused, not forced",
-        daily: false,
-        start: Staged,
-        settings: "",
-        story: witnesses::reboot_is_inhibited,
         end: End::Committed,
     },
 ];

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::row::{End, Row, Start};
-use super::rows::ROWS;
+use super::rows;
 use super::table;
 use crate::support::edge::Edge;
 use crate::support::snapshots::{self, NEW, OLD};
@@ -33,7 +33,7 @@ struct Queue {
 }
 
 static QUEUE: LazyLock<Mutex<Queue>> = LazyLock::new(|| {
-    let rows = ROWS.iter().filter(|row| is_wanted(row));
+    let rows = rows::all().filter(|row| is_wanted(row));
     Mutex::new(Queue { waiting: rows.collect(), running: 0, done: Vec::new() })
 });
 

@@ -8,7 +8,7 @@ use abide_qemu::paths;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::row::Row;
-use super::rows::ROWS;
+use super::rows;
 use super::run::Outcome;
 
 /// The lines between which the table stands in its document.
@@ -27,7 +27,7 @@ pub fn line(outcome: &Outcome) -> String {
 /// Prints the table. With `ABIDE_MATRIX_WRITE` its rows take the place of those of the same names in
 /// the document; what the document says of rows that were not run stays.
 pub fn print(done: &mut [Outcome]) {
-    let place = |outcome: &Outcome| ROWS.iter().position(|row| std::ptr::eq(row, outcome.row));
+    let place = |outcome: &Outcome| rows::all().position(|row| std::ptr::eq(row, outcome.row));
     done.sort_by_key(place);
     let new: Vec<(&str, String)> = done.iter().map(|outcome| (outcome.row.name, markdown(outcome))).collect();
     let printed: Vec<&str> = new.iter().map(|(_, line)| line.as_str()).collect();
@@ -45,8 +45,7 @@ fn write(new: &BTreeMap<&str, String>) {
     let text = fs::read_to_string(&document).unwrap();
     let (head, rest) = text.split_once(BEGIN).unwrap();
     let (old, tail) = rest.split_once(END).unwrap();
-    let table: String = ROWS
-        .iter()
+    let table: String = rows::all()
         .map(|row| {
             let begins =
                 |line: &&str| line.split(['|', ' ', '○']).find(|word| !word.is_empty()) == Some(row.name);
