@@ -161,6 +161,12 @@ fn the_script_writes_applies_and_reboots_from_a_path_or_a_server() {
             let text = format!("{sha256}  edge.raw.gz\n");
             let image = serve(Answer::Whole(bytes));
             let checksum = serve(Answer::Whole(text.into_bytes()));
+            // Who can replace the image there can replace the checksum.
+            let run = tree.called("os-update.sh", &["-u", &image, &checksum]).fails(1);
+            assert!(run.stderr.contains("does not prove who published the image"), "{}", run.stderr);
+            assert_eq!(tree.state().update, None);
+            fs::create_dir_all(tree.path("etc/abide")).unwrap();
+            fs::write(tree.path("etc/abide/abide.toml"), "[trust]\npolicy = 'digest'\n").unwrap();
             tree.called("os-update.sh", &["-u", &image, &checksum]).ok();
         } else {
             tree.called("os-update.sh", &["-i", &path, "-c", &sums]).ok();

@@ -12,6 +12,7 @@ use crate::feed::cache::Cache;
 use crate::feed::memory::InstallState;
 use crate::feed::policy::Candidate;
 use crate::health;
+use crate::image::trust::Installer;
 use crate::systemd::reboot;
 use crate::update::WholeMachine;
 use crate::update::apply;
@@ -29,6 +30,14 @@ pub enum InstallFrom<'a> {
     Cache(&'a Cache),
     /// A folder of this machine.
     Folder(String),
+}
+
+/// Where an image is installed from, and the name under which its list is remembered.
+pub struct Source<'a> {
+    /// The folder.
+    pub from: InstallFrom<'a>,
+    /// None: its lists are not remembered.
+    pub list_name: Option<&'a str>,
 }
 
 impl InstallFrom<'_> {
@@ -54,12 +63,13 @@ impl InstallFrom<'_> {
 /// Those of [`write`].
 pub fn write_release(
     context: RunContext<'_>,
-    from: &InstallFrom<'_>,
+    source: &Source<'_>,
     memory: &mut AgentMemory,
     candidate: &Candidate,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Result<()> {
-    let written = write_slot(context, &from.path(), candidate, notify);
+    let written = write_slot(context, source, candidate, notify);
+    let from = &source.from;
     let state = &mut memory.install;
     match &written {
         Ok(()) => {
@@ -86,7 +96,7 @@ pub fn write_release(
 
 fn write_slot(
     context: RunContext<'_>,
-    folder: &str,
+    source: &Source<'_>,
     candidate: &Candidate,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Result<()> {
@@ -100,7 +110,13 @@ fn write_slot(
         forgive(&mut state, version, &candidate.release.digest);
         machine.perform(&Step::Save(Box::new(state)))?;
     }
-    let wanted = Wanted { image: folder, sha256: None, version: Some(version) };
+    let folder = source.from.path();
+    let wanted = Wanted {
+        version: Some(version),
+        installer: Installer::Agent,
+        list_name: source.list_name,
+        ..Wanted::of(&folder)
+    };
     let written = write(&mut machine, &wanted, config, |progress| notify(Notice::Writing(progress)))?;
     notify(Notice::Staged(&written));
     announce_update(context, &machine, EventKind::Staged);
@@ -184,8 +200,11 @@ fn forgive(state: &mut State, version: &str, digest: &str) {
     }
 }
 
-/// A scheduled run waits for other commands.
-fn lock(context: RunContext<'_>) -> Result<Lock> {
+/// Excludes other commands; a scheduled run waits for them.
+///
+/// # Errors
+/// [`Error::Busy`] if another one is running.
+pub fn lock(context: RunContext<'_>) -> Result<Lock> {
     match context.mode {
         Mode::Scheduled => Lock::wait(context.root),
         _ => Lock::take(context.root),

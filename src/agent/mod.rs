@@ -21,6 +21,7 @@ mod goal;
 mod hand_over;
 mod inhibit;
 mod install;
+mod learn;
 mod memory;
 mod mode;
 mod next_step;

@@ -9,6 +9,7 @@ use crate::agent::end::{End, RunResult, deferral, next_run};
 use crate::agent::fetch::Fetcher;
 use crate::agent::goal::{Goal, ReleaseState, Wait};
 use crate::agent::install::{self, apply_release, write_release};
+use crate::agent::learn;
 use crate::agent::memory::AgentMemory;
 use crate::agent::mode::Mode;
 use crate::agent::next_step::{Inputs, NextStep, next_step};
@@ -27,7 +28,7 @@ use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::feed::cache::Cache;
 use crate::feed::memory::WantedRelease;
 use crate::feed::policy::Candidate;
-use crate::image::trust::Verifier;
+use crate::image::trust::{Installer, Verifier};
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 
@@ -73,7 +74,7 @@ pub fn run(
         lock => lock.transpose()?,
     };
     source.load();
-    let verifier = Verifier::new(root, &config.trust)?;
+    let verifier = Verifier::new(root, &config.trust, Installer::Agent)?;
     let memory = AgentMemory::read(root);
     let resources = Resources { context, cache, verifier, memory };
     let mut run = AgentRun { source, resources, polled: false, candidate: None, notify };
@@ -133,9 +134,10 @@ impl AgentRun<'_> {
                     Some(folder) => install::InstallFrom::Folder(folder),
                     None => install::InstallFrom::Cache(&self.resources.cache),
                 };
+                let source = install::Source { from, list_name: self.source.list_name() };
                 write_release(
                     self.resources.context,
-                    &from,
+                    &source,
                     &mut self.resources.memory,
                     &candidate,
                     self.notify,
@@ -245,6 +247,8 @@ impl AgentRun<'_> {
         if !privileges.is_root() || mode == Mode::Check {
             return Ok(());
         }
+        self.learn();
+        learn::announce_expiry(self.resources.context, &mut self.resources.memory.install);
         let wait = deferral(end, self.candidate.is_some());
         let is_new = self
             .resources
@@ -265,6 +269,23 @@ impl AgentRun<'_> {
             self.schedule_next(end.as_ref().ok());
         }
         Ok(())
+    }
+
+    /// Remembers the list that was read, so that an older one is refused from now on, and changes the keys as it says.
+    fn learn(&self) {
+        let context = self.resources.context;
+        if !context.privileges.write {
+            return;
+        }
+        let learned = survey(context).and_then(|survey| {
+            let clock = Clock::read(context.root);
+            let lessons = self.source.lessons(&self.resources.view(&survey, &clock, self.polled));
+            lessons.lists.map_or(Ok(()), |lists| learn::remember_lists(context, lists))?;
+            lessons.keys.map_or(Ok(()), |keys| learn::change_keys(context.root, &keys))
+        });
+        if let Err(e) = learned {
+            warn!("cannot learn from the list of images: {e}");
+        }
     }
 
     fn schedule_next(&self, end: Option<&End>) {

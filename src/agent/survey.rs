@@ -13,7 +13,7 @@ use abide_core::boot::Access;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
-use abide_core::state::{Failure, Stage, State, Update};
+use abide_core::state::{Failure, SeenList, Stage, State, Update};
 use abide_core::update::Machine;
 use abide_core::update::finding::Boot;
 
@@ -37,6 +37,12 @@ pub struct Survey {
     pub unhealthy: bool,
     /// The images that failed here.
     pub failures: Vec<Failure>,
+    /// The lists of images that were accepted.
+    #[serde(default)]
+    pub lists: Vec<SeenList>,
+    /// The lowest version that may be installed, as the committed images have demanded.
+    #[serde(default)]
+    pub floor: Option<String>,
     /// The active inhibitors.
     pub held: Vec<String>,
     /// Whether the machine is pinned to the running version.
@@ -76,6 +82,8 @@ impl Survey {
             unhealthy: state.unhealthy.iter().any(|unhealthy| unhealthy.entry == entry.name.id()),
             update: state.update,
             failures: state.failures,
+            lists: state.lists,
+            floor: state.floor,
             held: inhibit::active(&machine.root, &config.update.inhibit),
             pinned: memory::pinned(&machine.root)?.is_some(),
         })
@@ -102,6 +110,7 @@ impl Survey {
             version: self.version.clone(),
             trial: self.trial.clone(),
             pinned: self.pinned,
+            floor: self.floor.clone(),
             failed: self.failures.iter().map(Into::into).collect(),
         }
     }

@@ -99,8 +99,9 @@ fn text(status: &Status, checks: &[health::CheckResult]) -> String {
     };
     for slot in &status.slots {
         let what = if slot.running { boot.as_str() } else { beside(slot) };
+        let verified = slot.verified.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
         lines.push(format!(
-            "{} slot {}  {:<12} {what}",
+            "{} slot {}  {:<12} {what}{verified}",
             if slot.running { "*" } else { " " },
             slot.name,
             slot.version.as_deref().unwrap_or("-"),

@@ -1,6 +1,7 @@
 //! `abide write`
 
 use crate::events::{Event, EventKind, publish};
+use crate::image::Folder;
 use crate::update::write::{Wanted, write};
 use abide_core::error::Result;
 use abide_core::state::Lock;
@@ -22,6 +23,9 @@ pub struct Args {
     /// The version to write; by default the newest in a folder
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
+    /// Accept an image that is older than the floor, and a list that is older than one that was seen
+    #[arg(long)]
+    allow_downgrade: bool,
     /// How to show progress
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Style::Auto)]
     progress: Style,
@@ -34,6 +38,7 @@ impl Args {
             image: image.to_owned(),
             sha256: sha256.map(str::to_owned),
             version: None,
+            allow_downgrade: false,
             progress: Style::Auto,
         }
     }
@@ -45,16 +50,23 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let mut machine = context.change(&config)?;
     interrupt::watch("interrupted; the running system is unchanged, run `abide write` again")?;
     let mut shown = ProgressDisplay::new(args.progress);
-    let wanted =
-        Wanted { image: &args.image, sha256: args.sha256.as_deref(), version: args.version.as_deref() };
+    let folder = Folder::at(&args.image, &config.download).map(|folder| folder.to_string());
+    let wanted = Wanted {
+        sha256: args.sha256.as_deref(),
+        version: args.version.as_deref(),
+        list_name: folder.as_deref(),
+        allow_downgrade: args.allow_downgrade,
+        ..Wanted::of(&args.image)
+    };
     let written = write(&mut machine, &wanted, &config, |p| shown.show(p));
     shown.end(written.as_ref());
     let written = written?;
     if !shown.is_json() {
         output::say(format_args!(
-            "{} is staged in slot {}: {} MiB, {} of them written, verified in {:.1} s; `abide apply` makes it boot next",
+            "{} is staged in slot {}: {}, {} MiB, {} of them written and read back in {:.1} s; `abide apply` makes it boot next",
             written.version,
             written.slot,
+            written.proof,
             written.totals.bytes.div_ceil(MIB),
             written.totals.written.div_ceil(MIB),
             shown.seconds()

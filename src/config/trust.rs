@@ -1,6 +1,6 @@
 //! `[trust]`: how an image must be verified.
 
-use abide_core::config::form::{Optional, Text, Word, Words};
+use abide_core::config::form::{Count, Optional, Text, Word, Words};
 
 use crate::config::table::settings;
 
@@ -28,7 +28,10 @@ settings! {
         /// What an image needs. `"signature"`: a signature by an installed key. `"digest"`: a
         /// digest that is given, or published beside the image. `"none"`: nothing.
         pub policy: Optional<Word<TrustPolicy>> = None,
-            otherwise "`\"signature\"` if a key is installed", example "signature";
+            otherwise "`\"signature\"`; a local file that is named on the command line needs one only if a key is installed",
+            example "signature";
+        /// How many installed keys must have signed. With more than one, they sign `SHA256SUMS`.
+        pub required: Count<1, 8> = 1;
         /// The `IMAGE_ID` (else `ID`) that an image must have. Images with another one are refused.
         pub image_id: Optional<Text> = None, otherwise "the running system's", example "edge";
     }
@@ -42,8 +45,10 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let config = Config::parse("f", "[trust]\npolicy = 'none'\nimage_id = 'edge'\n").unwrap();
-        assert_eq!(config.trust, Trust { policy: Some(TrustPolicy::None), image_id: Some("edge".into()) });
+        let config =
+            Config::parse("f", "[trust]\npolicy = 'none'\nrequired = 2\nimage_id = 'edge'\n").unwrap();
+        let trust = Trust { policy: Some(TrustPolicy::None), required: 2, image_id: Some("edge".into()) };
+        assert_eq!(config.trust, trust);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! All findings of a machine: what is read for each kind of finding, and what its file makes of it.
 
+use std::time::SystemTime;
+
 use crate::boot::initramfs_stage;
 use crate::config::Config;
 use crate::doctor::boot_complete::Units;
 use crate::doctor::finding::Finding;
 use crate::doctor::{
     addons, boot_complete, clock, cmdline, configuration, esp, esp_check, feed, firmware, initramfs, loader,
-    mounted, names, panic, pinned, room, running_entry, second_table, slots, watchdog, wrong_root,
+    mounted, names, panic, pinned, room, running_entry, second_table, slots, trust, watchdog, wrong_root,
 };
 use crate::feed::memory::FetchState;
+use crate::image::trust::Keys;
 use crate::systemd::unit_files;
 use crate::update::WholeMachine;
 use abide_core::error::Result;
@@ -20,8 +23,14 @@ use abide_core::update::Machine;
 #[must_use]
 pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) -> Vec<Finding> {
     let mut found = vec![];
-    if let Err(e) = config {
-        found.push(configuration::refused(e));
+    match config {
+        Ok(config) => found.extend(trust::look(&trust::Evidence {
+            policy: config.trust.policy,
+            has_source: config.update.source().is_some(),
+            keys: Keys::load(root),
+            now: SystemTime::now(),
+        })),
+        Err(e) => found.push(configuration::refused(e)),
     }
     match machine {
         Ok(machine) => {

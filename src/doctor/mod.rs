@@ -25,6 +25,7 @@ mod room;
 mod running_entry;
 mod second_table;
 mod slots;
+mod trust;
 mod watchdog;
 mod wrong_root;
 

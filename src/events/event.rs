@@ -31,6 +31,8 @@ pub enum EventKind {
     Unhealthy,
     /// It is to be installed, and waits for something.
     Deferred,
+    /// The last key that can sign an update expires soon.
+    KeyExpires,
 }
 
 impl EventKind {
@@ -46,6 +48,7 @@ impl EventKind {
             Self::RolledBack => "rolled-back",
             Self::Unhealthy => "unhealthy",
             Self::Deferred => "deferred",
+            Self::KeyExpires => "key-expires",
         }
     }
 
@@ -61,6 +64,7 @@ impl EventKind {
             Self::RolledBack => "8325dedacdb048019cc2dd07c4574613",
             Self::Unhealthy => "cd51fd21f85f4916b671009a08c8dfdb",
             Self::Deferred => "9c9b8a0253ea4d6d94882973a214d73f",
+            Self::KeyExpires => "009336f2745b45c1bfea736c62afacb6",
         }
     }
 
@@ -71,7 +75,7 @@ impl EventKind {
             Self::Applied => ("UPDATING", "UPDATE_REBOOTING"),
             Self::Testing => ("UPDATING", "UPDATE_TESTING"),
             Self::Deferred => ("UPDATING", "UPDATE_DEFERRED"),
-            Self::Committed | Self::Unhealthy => ("UPDATED", "NONE"),
+            Self::Committed | Self::Unhealthy | Self::KeyExpires => ("UPDATED", "NONE"),
             Self::Failed | Self::RolledBack => ("FAILED", "NONE"),
         }
     }
@@ -80,6 +84,7 @@ impl EventKind {
     fn priority(self) -> &'static str {
         match self {
             Self::Failed | Self::RolledBack | Self::Unhealthy => "3",
+            Self::KeyExpires => "4",
             Self::Staged | Self::Applied | Self::Testing | Self::Committed | Self::Deferred => "5",
         }
     }
@@ -199,6 +204,7 @@ impl Event {
             EventKind::Failed => format!("the trial of {version} has failed: {}", self.why()),
             EventKind::Unhealthy => format!("{version} is committed, but not healthy: {}", self.why()),
             EventKind::Deferred => format!("{version} is not installed yet: {}", self.why()),
+            EventKind::KeyExpires => self.why(),
             EventKind::RolledBack => format!("rolled back from {version} to {previous}: {}", self.why()),
         }
     }

@@ -1,10 +1,13 @@
 //! `abide status` as metrics, in the text format of Prometheus.
 
 use std::fmt::Write;
+use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::files;
 use crate::health::{CheckResult, CheckStatus, PublishedResults};
+use crate::image::trust::Keys;
+use crate::image::trust::keys::Expiry;
 use crate::update::WholeMachine;
 use crate::update::status::Status;
 use abide_core::boot::Access;
@@ -30,11 +33,13 @@ pub fn write_metrics(root: &Root, config: &Config) -> Result<()> {
     let machine = Machine::read(root, config.slots.as_ref(), Access::Read)?;
     let checks = PublishedResults::read(root).map(|published| published.checks).unwrap_or_default();
     let status = Status::read(&machine, config, None)?;
-    files::replace(&root.path(file), text(&status, &checks).as_bytes())
+    let now = SystemTime::now();
+    let keys = Keys::load(root).unwrap_or_default().expiries(now).collect::<Vec<_>>();
+    files::replace(&root.path(file), text(&status, &checks, &keys).as_bytes())
 }
 
 /// All metrics. Each is a gauge.
-fn text(status: &Status, checks: &[CheckResult]) -> String {
+fn text(status: &Status, checks: &[CheckResult], keys: &[Expiry]) -> String {
     let mut out = String::new();
     head(&mut out, "abide_boot", "The kind of this boot.");
     for (kind, word) in BOOTS {
@@ -71,6 +76,15 @@ fn text(status: &Status, checks: &[CheckResult]) -> String {
     }
     head(&mut out, "abide_failed_images", "The number of failed images that are refused.");
     series(&mut out, "abide_failed_images", &[], status.failures.len() as u64);
+    let expiring = keys.iter().filter_map(|key| Some((key, key.ends?)));
+    let mut expiring = expiring.peekable();
+    if expiring.peek().is_some() {
+        head(&mut out, "abide_key_expires_seconds", "When an installed key expires, in seconds since 1970.");
+    }
+    for (key, ends) in expiring {
+        let seconds = ends.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        series(&mut out, "abide_key_expires_seconds", &[("file", key.file.as_str())], seconds);
+    }
     if !checks.is_empty() {
         head(&mut out, "abide_check", "Whether the check passed when it ran last.");
         for check in checks {

@@ -14,6 +14,7 @@ use abide_core::config::form::{Count, Text};
 use abide_core::config::section::Section;
 use abide_core::config::tree::Tree;
 
+use crate::feed::freshness::Header;
 use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles};
 
 /// The publisher's metadata about the releases.
@@ -29,6 +30,8 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     releases: Vec<Release>,
+    /// What the publisher says of the whole feed.
+    pub header: Header,
     /// Releases that are left out since their files are ambiguous or no boot entry can have their name, with the reason:
     /// sentences for the log.
     pub problems: Vec<String>,
@@ -62,6 +65,13 @@ pub struct Terms {
     pub channels: Vec<String>,
 }
 
+/// What the metadata holds.
+#[derive(Default)]
+struct Metadata {
+    header: Header,
+    named: Vec<NamedTerms>,
+}
+
 /// The terms of one version, of one image or of all.
 struct NamedTerms {
     image: Option<String>,
@@ -75,7 +85,7 @@ impl Catalog {
     /// # Errors
     /// A sentence about the folder, for a message, if the metadata cannot be parsed.
     pub fn new(sums: &Sums, metadata: Option<&[u8]>) -> Result<Self, String> {
-        let named = metadata.map(read_metadata).transpose()?.unwrap_or_default();
+        let Metadata { header, named } = metadata.map(read_metadata).transpose()?.unwrap_or_default();
         let (mut releases, mut problems) = (Vec::new(), Vec::new());
         for ((image, version), files) in by_version(sums) {
             if let Some(why) = unnameable(image, version) {
@@ -102,14 +112,14 @@ impl Catalog {
                 });
             }
         }
-        Ok(Self { problems, ..Self::of(releases) })
+        Ok(Self { problems, header, ..Self::of(releases) })
     }
 
     /// A catalog of these releases, for tests and simulations.
     #[must_use]
     pub fn of(mut releases: Vec<Release>) -> Self {
         releases.sort_by(|a, b| compare(&a.version, &b.version));
-        Self { releases, problems: vec![] }
+        Self { releases, header: Header::default(), problems: vec![] }
     }
 
     /// The releases of an image for an architecture, oldest first.
@@ -168,9 +178,9 @@ fn same_part(one: &ListedFile, other: &ListedFile) -> String {
     format!("{} and {} are both for the same partition", one.name, other.name)
 }
 
-/// Reads the `[[release]]` tables. Unknown keys are ignored, so that a feed can have more keys for newer machines; a
+/// Reads the header and the `[[release]]` tables. Unknown keys are ignored, so that a feed can have more keys for newer machines; a
 /// change that older machines must not ignore needs another `format`.
-fn read_metadata(bytes: &[u8]) -> Result<Vec<NamedTerms>, String> {
+fn read_metadata(bytes: &[u8]) -> Result<Metadata, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| format!("its {METADATA} is not UTF-8 text"))?;
     let read = || {
         let tree = Tree::parse(METADATA, text)?;
@@ -179,8 +189,18 @@ fn read_metadata(bytes: &[u8]) -> Result<Vec<NamedTerms>, String> {
         if format != Some(FORMAT) {
             return Err(top.error_at("format", "is not 1; a newer version of Abide may support it"));
         }
-        let Some(releases) = top.get("release") else { return Ok(vec![]) };
-        open_tables(&top, "release", releases, |release| {
+        let mut header = Header {
+            feed: top.read::<Text>("feed")?,
+            channel: top.read::<Text>("channel")?,
+            serial: top.read::<Count<0, { u32::MAX }>>("serial")?.map(u64::from),
+            expires: None,
+        };
+        if let Some(day) = top.read::<Text>("expires")? {
+            let invalid = |_| top.error_at("expires", "is not a date: YYYY-MM-DD");
+            header.expires = Some(day.parse().map_err(invalid)?);
+        }
+        let Some(releases) = top.get("release") else { return Ok(Metadata { header, named: vec![] }) };
+        let named = open_tables(&top, "release", releases, |release| {
             let version = release.need::<Text>("version", "\"1.2\"")?;
             let terms = Terms {
                 requires: release.read::<Text>("requires")?,
@@ -188,7 +208,8 @@ fn read_metadata(bytes: &[u8]) -> Result<Vec<NamedTerms>, String> {
                 channels: release.read::<List<Text>>("channels")?.unwrap_or_default(),
             };
             Ok(NamedTerms { image: release.read::<Text>("image")?, version, terms })
-        })
+        });
+        Ok(Metadata { header, named: named? })
     };
     read().map_err(|e| format!("cannot use its metadata: {e}"))
 }

@@ -116,6 +116,8 @@ pub struct InstallState {
     pub begun: bool,
     /// Reboots that were requested since it was applied.
     pub reboots: u32,
+    /// The last warning about the keys, by its days. Not of the image.
+    pub key_warning: Option<u32>,
 }
 
 impl InstallState {
@@ -128,7 +130,12 @@ impl InstallState {
     /// Starts over if another image is wanted.
     pub fn set_release(&mut self, version: &str, digest: &str) {
         if self.digest != digest {
-            *self = Self { version: version.to_owned(), digest: digest.to_owned(), ..Self::default() };
+            *self = Self {
+                version: version.to_owned(),
+                digest: digest.to_owned(),
+                key_warning: self.key_warning,
+                ..Self::default()
+            };
         }
     }
 

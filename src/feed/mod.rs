@@ -1,12 +1,13 @@
 //! What a feed offers, which release of it is wanted, and when it may be installed.
 //!
-//! The decisions are pure: [`catalog`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`]. The rest
-//! are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and what is remembered
+//! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`]. The
+//! rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and what is remembered
 //! between two runs ([`memory`]).
 
 pub mod backoff;
 pub mod cache;
 pub mod catalog;
+pub mod freshness;
 pub mod jitter;
 pub mod maintenance_window;
 pub mod memory;

@@ -24,6 +24,8 @@ pub struct RunningSystem {
     pub trial: TrialState,
     /// Whether the machine was pinned with `abide update --pin`.
     pub pinned: bool,
+    /// The lowest version that may be installed, as the committed images have demanded.
+    pub floor: Option<String>,
     /// The images that failed here.
     pub failed: Vec<FailedImage>,
 }
@@ -125,7 +127,7 @@ pub enum Why {
     Channel(Vec<String>),
     /// It is older than the configuration's `min_version`.
     MinVersion(String),
-    /// It is older than the configuration's `floor`.
+    /// It is older than the floor: the configuration's, or that of an image that was committed.
     Floor(String),
     /// The running version is older than the release's `min_version`.
     TooOld(String),
@@ -269,7 +271,9 @@ impl<'a> Selection<'a> {
         if let Some(min) = older_than(&self.rules.min_version) {
             return Err(Why::MinVersion(min));
         }
-        if let Some(floor) = older_than(&self.rules.floor).filter(|_| !self.is_newer(release)) {
+        let floors = [&self.rules.floor, &self.system.floor].into_iter().flatten();
+        let floor = floors.max_by(|a, b| compare(a, b)).cloned();
+        if let Some(floor) = older_than(&floor).filter(|_| !self.is_newer(release)) {
             return Err(Why::Floor(floor));
         }
         let min = release.terms.min_version.as_ref();

@@ -4,51 +4,57 @@ use log::warn;
 
 use crate::feed::cache::Cache;
 use crate::feed::catalog::{Catalog, MAX_METADATA, METADATA};
+use crate::feed::freshness::Acceptance;
 use crate::image::Folder;
 use crate::image::sha256;
-use crate::image::trust::{Sums, Verifier, read_sums};
+use crate::image::trust::{KEY_LIST, MOST_KEY_LIST, Sums, VerifiedSums, Verifier, read_sums};
 use abide_core::error::{Error, Result};
 
 /// Fetches the list of the feed into the cache. The signature and the metadata are fetched only if the list has
 /// changed.
 ///
 /// # Errors
-/// [`Error::Image`] if the feed cannot be read, [`Error::Unverified`] if its signature is not valid; the cache keeps
-/// the list of before then.
-pub fn poll(feed: &Folder, cache: &Cache, verifier: &Verifier) -> Result<Catalog> {
+/// [`Error::Image`] if the feed cannot be read, [`Error::Unverified`] if its signature is not valid or the list is not
+/// accepted; the cache keeps the list of before then.
+pub fn poll(
+    feed: &Folder,
+    cache: &Cache,
+    verifier: &Verifier,
+    acceptance: &Acceptance<'_>,
+) -> Result<Catalog> {
     let bytes = read_sums(feed)?;
     let same = cache.list().is_some_and(|known| known == bytes);
-    let known = same.then(|| cache.folder()).flatten().and_then(|folder| verifier.sums(&folder).ok());
-    let (sums, new) = match known {
-        Some(sums) => (sums, None),
-        None => {
-            let listing = verifier.verify(feed, bytes)?;
-            (listing.sums.clone(), Some(listing))
-        }
-    };
-    let metadata = fetch_metadata(feed, cache, &sums)?;
-    let catalog = catalog(feed, &sums, metadata.as_deref())?;
+    let known = same.then(|| cache.folder()).flatten().and_then(|folder| verifier.list(&folder).ok());
+    let is_new = known.is_none();
+    let list = known.map_or_else(|| verifier.verify(feed, bytes), Ok)?;
+    let metadata = fetch_listed(feed, cache, &list.sums, METADATA, MAX_METADATA)?;
+    fetch_listed(feed, cache, &list.sums, KEY_LIST, MOST_KEY_LIST)?;
+    let catalog = catalog(feed, &list.sums, metadata.as_deref())?;
+    acceptance.check(&catalog.header, list.signed_at())?;
     // Last, so that the cache never has a list without its metadata.
-    if let Some(listing) = new {
-        cache.store_list(&listing)?;
+    if is_new {
+        cache.store_list(&list)?;
     }
     Ok(catalog)
+}
+
+/// A verified list and its releases.
+pub struct Listing {
+    /// The list.
+    pub list: VerifiedSums,
+    /// Its releases.
+    pub catalog: Catalog,
 }
 
 /// Reads a folder without fetching: one of this machine, or the cache. The signature is verified.
 ///
 /// # Errors
 /// As [`poll`].
-pub fn read(folder: &Folder, verifier: &Verifier) -> Result<Catalog> {
-    let sums = verifier.sums(folder)?;
-    let metadata = match sums.get(METADATA) {
-        None => None,
-        Some(sha256) => {
-            let bytes = folder.read(METADATA, MAX_METADATA)?;
-            Some(verified(folder, bytes, sha256)?)
-        }
-    };
-    catalog(folder, &sums, metadata.as_deref())
+pub fn read(folder: &Folder, verifier: &Verifier) -> Result<Listing> {
+    let list = verifier.list(folder)?;
+    let metadata = read_listed(folder, &list.sums, METADATA, MAX_METADATA)?;
+    let catalog = catalog(folder, &list.sums, metadata.as_deref())?;
+    Ok(Listing { list, catalog })
 }
 
 fn catalog(folder: &Folder, sums: &Sums, metadata: Option<&[u8]>) -> Result<Catalog> {
@@ -59,22 +65,33 @@ fn catalog(folder: &Folder, sums: &Sums, metadata: Option<&[u8]>) -> Result<Cata
     Ok(catalog)
 }
 
-/// The metadata of the feed; fetched only if it is not in the cache.
-fn fetch_metadata(feed: &Folder, cache: &Cache, sums: &Sums) -> Result<Option<Vec<u8>>> {
-    let Some(listed) = sums.get(METADATA) else { return Ok(None) };
-    if let Some(bytes) = cache.read(METADATA).filter(|bytes| sha256::of_bytes(bytes) == listed) {
+/// The publisher's list of keys in a folder that was polled; none if it has none.
+///
+/// # Errors
+/// As [`poll`].
+pub fn read_key_list(folder: &Folder, listing: &Listing) -> Result<Option<Vec<u8>>> {
+    read_listed(folder, &listing.list.sums, KEY_LIST, MOST_KEY_LIST)
+}
+
+/// A small file of the feed, if it is listed; fetched only if it is not in the cache.
+fn fetch_listed(feed: &Folder, cache: &Cache, sums: &Sums, name: &str, most: u64) -> Result<Option<Vec<u8>>> {
+    let Some(listed) = sums.get(name) else { return Ok(None) };
+    if let Some(bytes) = cache.read(name).filter(|bytes| sha256::of_bytes(bytes) == listed) {
         return Ok(Some(bytes));
     }
-    let bytes = verified(feed, feed.read(METADATA, MAX_METADATA)?, listed)?;
-    cache.store(METADATA, &bytes)?;
+    let bytes = read_listed(feed, sums, name, most)?.unwrap_or_default();
+    cache.store(name, &bytes)?;
     Ok(Some(bytes))
 }
 
-fn verified(folder: &Folder, bytes: Option<Vec<u8>>, listed: &str) -> Result<Vec<u8>> {
-    let bytes = bytes.ok_or_else(|| Error::Image(format!("{folder}: {METADATA} is listed, but missing")))?;
+/// A small file of a folder, if it is listed.
+fn read_listed(folder: &Folder, sums: &Sums, name: &str, most: u64) -> Result<Option<Vec<u8>>> {
+    let Some(listed) = sums.get(name) else { return Ok(None) };
+    let bytes = folder.read(name, most)?;
+    let bytes = bytes.ok_or_else(|| Error::Image(format!("{folder}: {name} is listed, but missing")))?;
     if sha256::of_bytes(&bytes) == listed {
-        Ok(bytes)
+        Ok(Some(bytes))
     } else {
-        Err(Error::Unverified(format!("{folder}: the SHA-256 of {METADATA} is not the one in the list")))
+        Err(Error::Unverified(format!("{folder}: the SHA-256 of {name} is not the one in the list")))
     }
 }

@@ -36,6 +36,19 @@ pub fn forget(machine: &mut Machine, which: &Which) -> Result<usize> {
     Ok(deleted)
 }
 
+/// Forgets the lists of images that were seen, and returns how many.
+///
+/// # Errors
+/// [`Error::Boot`] if the state cannot be saved.
+pub fn forget_lists(machine: &mut Machine) -> Result<usize> {
+    let state = machine.state();
+    let dropped = state.lists.len();
+    if dropped > 0 {
+        machine.perform(&Step::Save(Box::new(State { lists: vec![], ..state })))?;
+    }
+    Ok(dropped)
+}
+
 fn without(state: &State, which: &Which) -> State {
     let fits = |f: &Failure| match which {
         Which::All => true,

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod boot_options;
 pub mod cancel;
 pub mod commit;
+pub mod floor;
 pub mod forget;
 pub mod phase;
 pub mod rearm;

@@ -76,6 +76,8 @@ struct Other {
     entry: Entry,
     version: String,
     digest: Option<String>,
+    /// What vouched for it when it was written.
+    verified: Option<String>,
 }
 
 /// Finds the system to go to, and the steps that put it on trial. Nothing is changed here.
@@ -83,7 +85,7 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
     let state = machine.state();
     let running = machine.running_entry()?;
     let slot = machine.running_slot()?.other();
-    let Other { entry, version, digest } = other_system(machine, &state, slot)?;
+    let Other { entry, version, digest, verified } = other_system(machine, &state, slot)?;
     // Its tries would run out during a trial.
     let (mut steps, state) = plan_disarm(&state, &machine.entries);
     let entries = entries_after(&machine.entries, &steps);
@@ -101,10 +103,12 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
         demoted: switch.demoted.is_some(),
     };
     let update = record::of_entry(machine, &entry, previous, tries);
-    let update = Update { version: version.clone(), digest: digest.clone(), ..update };
+    let update =
+        Update { version: version.clone(), digest: digest.clone(), verified: verified.clone(), ..update };
     steps.extend(machine.overrides_to_clear());
     let mut state = remember_running(&state, slot.other(), &running);
-    state.set_installed(slot, Some(Installed { version: version.clone(), digest, entry: entry.id() }));
+    let installed = Installed { version: version.clone(), digest, entry: entry.id(), verified };
+    state.set_installed(slot, Some(installed));
     steps.extend(arm(&state, update, &entry, &entries, &switch));
     Ok(Plan { version, steps })
 }
@@ -120,9 +124,10 @@ fn other_system(machine: &Machine, state: &State, slot: SlotName) -> Result<Othe
     let installed = state.installed(slot).filter(|i| i.entry == entry.id());
     let version = entry.version.clone().or_else(|| installed.map(|i| i.version.clone())).unwrap_or_default();
     let digest = installed.and_then(|i| i.digest.clone());
+    let verified = installed.and_then(|i| i.verified.clone());
     match standing(state, &entry, slot) {
         // It may still help, and it is assessed.
-        Standing::Good | Standing::Unhealthy => Ok(Other { entry, version, digest }),
+        Standing::Good | Standing::Unhealthy => Ok(Other { entry, version, digest, verified }),
         Standing::NeverKept => nothing("does not hold a good system"),
         Standing::Failed => {
             refuse_failed(state, Some(&version), digest.as_deref())?;

@@ -53,7 +53,8 @@ mod tests {
         let mut state = State::default();
         assert_eq!(of(&state, "edge_1.0.efi"), Standing::Good);
         assert_eq!(of(&state, "edge_1.0+0-0.efi"), Standing::NeverKept);
-        let installed = Installed { version: "1.0".into(), digest: None, entry: "edge_1.0.efi".into() };
+        let installed =
+            Installed { version: "1.0".into(), digest: None, entry: "edge_1.0.efi".into(), verified: None };
         state.set_installed(SlotName::A, Some(installed));
         assert_eq!(of(&state, "edge_1.0+0-0.efi"), Standing::Good);
     }

@@ -152,6 +152,7 @@ pub fn remember_running(state: &State, slot: SlotName, running: &Entry) -> State
                 version: running.version.clone().unwrap_or_default(),
                 digest: None,
                 entry: running.id(),
+                verified: None,
             }),
         );
     }

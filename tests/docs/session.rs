@@ -3,7 +3,7 @@
 use std::fs;
 
 use abide_testing::tree::digest;
-use abide_testing::{Image, Run, Tree};
+use abide_testing::{Image, Run, Tree, program};
 use serde_json::Value;
 
 use crate::Block;
@@ -27,6 +27,11 @@ pub fn follow(tree: &Tree) {
     fs::write(feed.join(IMAGE), &image).unwrap();
     fs::write(feed.join("SHA256SUMS"), format!("{}  {IMAGE}\n", digest(&image))).unwrap();
     fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    let sign = "minisign -G -W -f -p ../ours.pub -s ../ours.key >/dev/null; \
+                minisign -S -s ../ours.key -m SHA256SUMS >/dev/null";
+    assert!(program("sh").args(["-euc", sign]).current_dir(&feed).status().unwrap().success());
+    fs::create_dir_all(tree.path("etc/abide/keys")).unwrap();
+    fs::copy(tree.path("srv/ours.pub"), tree.path("etc/abide/keys/ours.pub")).unwrap();
     fs::write(tree.path("etc/abide/abide.toml"), "[update]\nfeed = '/srv/images'\n").unwrap();
 }
 

@@ -47,6 +47,7 @@ impl Node {
             version: "1.0".into(),
             trial: TrialState::Committed,
             pinned: false,
+            floor: None,
             failed: vec![],
         };
         // Of each zone's two, the first is for one node in a hundred.

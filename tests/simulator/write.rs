@@ -3,8 +3,10 @@
 use std::io::Cursor;
 
 use abide::disk::role::Role;
+use abide::image::trust::Proof;
+use abide::update::floor::Floor;
 use abide::update::write::{
-    EspSpace, ImageSummary, PartitionSummary, PlanInput, WritePlan, begin, end, target,
+    Complete, EspSpace, ImageSummary, PartitionSummary, PlanInput, WritePlan, begin, end, target,
 };
 use abide_core::boot::Volume;
 use abide_core::boot::model::uki;
@@ -53,7 +55,7 @@ fn steps(session: &mut Session<'_>, version: Version) -> Result<()> {
         _ => begin(&mut machine, &plan, &mut Cursor::new(bytes.as_slice()))?,
     };
     if mutation == Mutation::StagedTooEarly {
-        end(&mut machine, &plan, uki.clone(), &digest)?;
+        end(&mut machine, &plan, Complete { uki: uki.clone(), digest: &digest, lists: None })?;
     }
     if mutation != Mutation::OverwriteFirst {
         half_write(session, slot);
@@ -61,7 +63,7 @@ fn steps(session: &mut Session<'_>, version: Version) -> Result<()> {
     session.harvest("write: the slot is half written");
     session.world.slots[index(slot)] = Some(version);
     session.harvest("write: the slot is complete");
-    end(&mut machine, &plan, uki, &digest)
+    end(&mut machine, &plan, Complete { uki, digest: &digest, lists: None })
 }
 
 fn half_write(session: &mut Session<'_>, slot: SlotName) {
@@ -83,6 +85,9 @@ pub fn plan(machine: &Machine, bytes: &[u8], digest: &str) -> Result<WritePlan> 
             uki_size: bytes.len() as u64,
         },
         digest: Some(digest),
+        named: None,
+        proof: &Proof::Nothing,
+        floor: Floor::default(),
         state: &machine.state(),
         entries: &machine.entries,
         slots: &slots(),

@@ -6,8 +6,8 @@ use abide::update::refusal::failure_of;
 use abide_core::boot::DirVolume;
 use abide_core::disk::SlotName;
 use abide_core::state::{
-    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Reboots, Remedy, Stage, State,
-    Store, TrialBoot, Uki, Unhealthy, Update, Verdict,
+    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Reboots, Remedy, SeenList, Stage,
+    State, Store, TrialBoot, Uki, Unhealthy, Update, Verdict,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -78,6 +78,8 @@ fn update() -> impl Strategy<Value = Update> {
             ended: Some(applied_in.clone()),
             counted: true,
             excused: false,
+            verified: Some(applied_in.clone()),
+            floor: Some(applied_in.clone()),
             reboots: Reboots { asked: u32::MAX, boot_id: applied_in },
         }
     })
@@ -88,22 +90,32 @@ fn state() -> impl Strategy<Value = State> {
         proptest::option::of((text(), text(), text()).prop_map(|(version, digest, entry)| Installed {
             version,
             digest: Some(digest),
+            verified: Some(entry.clone()),
             entry,
         }))
     };
+    let list = (text(), text()).prop_map(|(name, feed)| SeenList {
+        name,
+        feed: Some(feed),
+        serial: Some(u64::MAX),
+        signed: Some(u64::MAX),
+    });
     let unhealthy = (text(), text(), text(), vec(text(), 0..40)).prop_map(|(entry, reason, time, checks)| {
         Unhealthy { entry, tried: Remedy::Reboot, reason, time, checks }
     });
     let baseline = (vec(text(), 0..100), vec(text(), 0..100))
         .prop_map(|(passed_checks, failed_units)| Baseline { passed_checks, failed_units });
     let parts = (proptest::option::of(update()), vec(failure(), 0..20), installed(), installed(), baseline);
-    (parts, vec(unhealthy, 0..6)).prop_map(|((update, failures, a, b, baseline), unhealthy)| State {
+    let rest = (vec(unhealthy, 0..6), vec(list, 0..6), proptest::option::of(text()));
+    (parts, rest).prop_map(|((update, failures, a, b, baseline), (unhealthy, lists, floor))| State {
         update,
         failures,
         a,
         b,
         baseline,
         unhealthy,
+        lists,
+        floor,
     })
 }
 
@@ -232,7 +244,8 @@ fn no_record_is_lost_however_long_the_names_are_that_fat_allows() {
         previous: Some(previous),
         ..small_update()
     });
-    let installed = Installed { version: name(20), digest: Some("ab".repeat(32)), entry };
+    let (digest, verified) = (Some("ab".repeat(32)), Some("signed by ours.pub".to_owned()));
+    let installed = Installed { version: name(20), digest, entry, verified };
     (state.a, state.b) = (Some(installed.clone()), Some(installed));
     assert_eq!(saved(&state).failures.len(), 16);
 }

@@ -212,6 +212,8 @@ impl Tree {
             ended: None,
             counted: false,
             excused: false,
+            verified: None,
+            floor: None,
             reboots: Reboots::default(),
         });
         store.save(dirs.esp.as_ref(), &state).unwrap();

@@ -4,7 +4,13 @@ const X86_64: u16 = 0x8664;
 
 /// A UKI of image `id` in `version` with this command line. Its `.linux` is no kernel.
 pub fn uki(id: &str, version: &str, cmdline: &str) -> Vec<u8> {
-    let osrel = format!("ID={id}\nIMAGE_ID={id}\nIMAGE_VERSION={version}\nPRETTY_NAME=\"Edge {version}\"\n");
+    uki_with(id, version, cmdline, "")
+}
+
+/// The same, with more lines in its os-release.
+pub fn uki_with(id: &str, version: &str, cmdline: &str, more: &str) -> Vec<u8> {
+    let osrel =
+        format!("ID={id}\nIMAGE_ID={id}\nIMAGE_VERSION={version}\nPRETTY_NAME=\"Edge {version}\"\n{more}");
     pe(
         X86_64,
         &[

@@ -6,6 +6,7 @@ mod fetch;
 mod follow;
 mod parts;
 mod sandbox;
+mod trust;
 mod when;
 
 use std::fs;

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_image_comes_from_a_web_server_too() {
     let image = Image::new("2.0", "b");
-    let tree = machine();
+    let tree = machine_without_signatures();
     let url = serve(Answer::Whole(image.gz()));
     tree.abide(&["write", &serve(Answer::Redirect(url))]).ok();
     staged(&tree, &image, &image.gz());
@@ -15,13 +15,13 @@ fn an_image_comes_from_a_web_server_too() {
 fn a_web_server_that_fails_is_an_error() {
     let image = Image::new("2.0", "b").zst();
     for code in [404, 403, 416, 500, 503] {
-        let tree = machine();
+        let tree = machine_without_signatures();
         let run = tree.abide(&["write", &serve(Answer::Status(code))]).fails(3);
         assert!(run.stderr.contains(&code.to_string()), "{}", run.stderr);
         untouched(&tree);
     }
     for tenth in 0..10 {
-        let tree = machine();
+        let tree = machine_without_signatures();
         impatient(&tree);
         tree.abide(&["write", &serve(Answer::CutAfter(image.len() * tenth / 10, image.clone()))]).fails(3);
         if tree.entries().len() == 2 { untouched(&tree) } else { unbootable(&tree) }
@@ -31,14 +31,18 @@ fn a_web_server_that_fails_is_an_error() {
 /// Downloads are given up soon.
 fn impatient(tree: &Tree) {
     fs::create_dir_all(tree.path("etc/abide")).unwrap();
-    fs::write(tree.path("etc/abide/abide.toml"), "[download]\ngive_up_after = '400ms'\n").unwrap();
+    fs::write(
+        tree.path("etc/abide/abide.toml"),
+        "[download]\ngive_up_after = '400ms'\n[trust]\npolicy = 'digest'\n",
+    )
+    .unwrap();
 }
 
 #[test]
 fn a_download_goes_on_where_the_connection_broke() {
     let image = Image::new("2.0", "b");
     let bytes = image.zst();
-    let tree = machine();
+    let tree = machine_without_signatures();
     let run = tree.abide(&["write", &serve(Answer::Drops(bytes.len() / 10, bytes.clone()))]).ok();
     assert!(run.stderr.contains("retrying from byte"), "{}", run.stderr);
     staged(&tree, &image, &bytes);
@@ -47,7 +51,7 @@ fn a_download_goes_on_where_the_connection_broke() {
 #[test]
 fn an_image_that_changes_on_the_server_in_mid_download_is_an_error() {
     let bytes = Image::new("2.0", "b").zst();
-    let tree = machine();
+    let tree = machine_without_signatures();
     let run = tree.abide(&["write", &serve(Answer::Changes(bytes.len() / 2, bytes))]).fails(3);
     assert!(run.stderr.contains("changed during"), "{}", run.stderr);
     unbootable(&tree);

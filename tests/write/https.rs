@@ -8,7 +8,8 @@ use super::*;
 
 fn pin(tree: &Tree, ca: &Path) {
     fs::create_dir_all(tree.path("etc/abide")).unwrap();
-    let text = format!("[download]\nca = '{}'\ngive_up_after = '400ms'\n", ca.display());
+    let text =
+        format!("[download]\nca = '{}'\ngive_up_after = '400ms'\n[trust]\npolicy = 'digest'\n", ca.display());
     fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
 }
 

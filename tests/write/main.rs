@@ -8,6 +8,9 @@ mod cut_off;
 mod damaged;
 mod download;
 mod https;
+mod keys;
+mod names;
+mod publisher;
 mod refused;
 mod servers;
 mod set;
@@ -24,7 +27,7 @@ use abide_core::disk::SlotName;
 use abide_core::state::{Failure, Phase, Stage, State};
 use abide_testing::image::{front, noise, zst};
 use abide_testing::tree::{cmdline, digest, partuuid, read};
-use abide_testing::uki::{pe, uki};
+use abide_testing::uki::{pe, uki, uki_with};
 use abide_testing::{Answer, Folder, Image, Run, Tree, program, serve};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -36,6 +39,14 @@ fn machine() -> Tree {
     let tree = Tree::running("1.0");
     fs::write(tree.entry("edge_0.9.efi"), uki("edge", "0.9", &cmdline("b"))).unwrap();
     fs::write(tree.path("dev/sda3"), before()).unwrap();
+    tree
+}
+
+/// The same; a digest that is published beside an image is enough.
+fn machine_without_signatures() -> Tree {
+    let tree = machine();
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    fs::write(tree.path("etc/abide/abide.toml"), "[trust]\npolicy = 'digest'\n").unwrap();
     tree
 }
 

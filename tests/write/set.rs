@@ -111,6 +111,8 @@ fn the_newest_version_is_taken_or_the_one_that_is_named() {
 #[test]
 fn a_folder_comes_from_a_web_server_with_one_request_for_its_list() {
     let (tree, files) = (verity_machine(), Files::new("2.0"));
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    fs::write(tree.path("etc/abide/abide.toml"), "[trust]\npolicy = 'digest'\n").unwrap();
     let server = Folder::serve(files.dir.path());
     tree.abide(&["write", &server.url]).ok();
     holds(&tree, "sda3", &files.root);

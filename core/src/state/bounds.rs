@@ -13,6 +13,9 @@ pub(super) const MAX_TEXT: usize = 512;
 /// The longest version, digest or image id. No file name on the ESP can hold a longer version.
 pub(super) const MAX_WORD: usize = 256;
 
+/// The longest name of a folder of images or of a feed.
+pub(super) const MAX_NAME: usize = 128;
+
 /// Stands for what was left out.
 pub const ELLIPSIS: &str = "…";
 
@@ -35,6 +38,12 @@ fn abridged(word: &str, max: usize) -> Cow<'_, str> {
 #[must_use]
 pub(super) fn kept_word(word: &str) -> Cow<'_, str> {
     abridged(word, MAX_WORD)
+}
+
+/// The name of a folder of images or a feed as it is kept.
+#[must_use]
+pub fn kept_name(name: &str) -> Cow<'_, str> {
+    abridged(name, MAX_NAME)
 }
 
 /// Cuts a text to what is kept of it, and shows that by an ellipsis.

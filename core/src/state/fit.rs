@@ -6,7 +6,9 @@
 
 use log::warn;
 
-use crate::state::bounds::{ELLIPSIS, MAX_FAILURES, MAX_TEXT, MAX_WORD, abridge, cut, cut_to, written};
+use crate::state::bounds::{
+    ELLIPSIS, MAX_FAILURES, MAX_NAME, MAX_TEXT, MAX_WORD, abridge, cut, cut_to, written,
+};
 use crate::state::saved_state::{Baseline, BootEnd, FailedCheck, Failure, State, Unhealthy, Update, Verdict};
 
 /// What is left of a reason where room is short.
@@ -17,7 +19,7 @@ const SHORTEST_TEXT: usize = 40;
 
 /// The longest id of an entry, and the longest word that names a root: 255 characters, the longest name on FAT,
 /// take this many bytes.
-const MAX_NAME: usize = 768;
+const MAX_ENTRY: usize = 768;
 
 /// The longest time, or id of a boot.
 const MAX_STAMP: usize = 64;
@@ -31,12 +33,15 @@ const MAX_BOOTS: usize = 16;
 /// The most systems that were not healthy: one in each slot, and those whose entries were not yet seen to be gone.
 const MAX_UNHEALTHY: usize = 4;
 
+/// The most folders of images whose lists are remembered.
+const MAX_LISTS: usize = 3;
+
 /// The most bytes of each list of the baseline.
 const MAX_BASELINE: usize = 4096;
 
 /// Cuts every field to its bound. Does nothing to a state that has been cut already.
 pub(super) fn cut_state(state: &mut State) {
-    let State { update, failures, a, b, baseline, unhealthy } = state;
+    let State { update, failures, a, b, baseline, unhealthy, lists, floor } = state;
     if let Some(update) = update {
         cut_update(update);
     }
@@ -44,13 +49,20 @@ pub(super) fn cut_state(state: &mut State) {
     failures.iter_mut().for_each(cut_failure);
     for installed in [a, b].into_iter().flatten() {
         abridge(&mut installed.version, MAX_WORD);
-        abridge(&mut installed.entry, MAX_NAME);
+        abridge(&mut installed.entry, MAX_ENTRY);
         installed.digest.iter_mut().for_each(|digest| abridge(digest, MAX_WORD));
+        installed.verified.iter_mut().for_each(|text| cut_to(text, MAX_NAME));
+    }
+    floor.iter_mut().for_each(|version| abridge(version, MAX_WORD));
+    keep_last(lists, MAX_LISTS);
+    for list in lists {
+        abridge(&mut list.name, MAX_NAME);
+        list.feed.iter_mut().for_each(|name| abridge(name, MAX_NAME));
     }
     cut_baseline(baseline);
     keep_last(unhealthy, MAX_UNHEALTHY);
     for system in unhealthy {
-        abridge(&mut system.entry, MAX_NAME);
+        abridge(&mut system.entry, MAX_ENTRY);
         cut(&mut system.reason);
         cut_to(&mut system.time, MAX_STAMP);
         let all = system.checks.len();
@@ -63,20 +75,34 @@ pub(super) fn cut_state(state: &mut State) {
 
 fn cut_update(update: &mut Update) {
     let Update {
-        image_id, version, digest, root, entry, applied_in, previous, boots, verdict, ended, ..
+        image_id,
+        version,
+        digest,
+        root,
+        entry,
+        applied_in,
+        previous,
+        boots,
+        verdict,
+        ended,
+        verified,
+        floor,
+        ..
     } = update;
+    verified.iter_mut().for_each(|text| cut_to(text, MAX_NAME));
+    floor.iter_mut().for_each(|version| abridge(version, MAX_WORD));
     for word in [image_id, version].into_iter().chain(digest) {
         abridge(word, MAX_WORD);
     }
-    abridge(root, MAX_NAME);
-    abridge(entry, MAX_NAME);
+    abridge(root, MAX_ENTRY);
+    abridge(entry, MAX_ENTRY);
     abridge(applied_in, MAX_STAMP);
     abridge(&mut update.reboots.boot_id, MAX_STAMP);
     if let Some(uki) = &mut update.uki {
         abridge(&mut uki.sha256, MAX_WORD);
     }
     if let Some(previous) = previous {
-        abridge(&mut previous.entry, MAX_NAME);
+        abridge(&mut previous.entry, MAX_ENTRY);
         previous.version.iter_mut().for_each(|version| abridge(version, MAX_WORD));
     }
     keep_last(boots, MAX_BOOTS);

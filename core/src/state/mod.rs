@@ -19,7 +19,7 @@ pub use boot_note::{BootKind, BootNote};
 pub use lock::Lock;
 pub use reboots::Reboots;
 pub use saved_state::{
-    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Remedy, Stage, State, TrialBoot,
-    Uki, Unhealthy, Update, Verdict,
+    Baseline, BootEnd, FailedCheck, Failure, Installed, Phase, Previous, Remedy, SeenList, Stage, State,
+    TrialBoot, Uki, Unhealthy, Update, Verdict,
 };
 pub use state_file::{STATE_DIR, Store};

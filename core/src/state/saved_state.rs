@@ -28,6 +28,29 @@ pub struct State {
     /// Committed systems that were not healthy later, and what was done about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unhealthy: Vec<Unhealthy>,
+    /// The newest list of each folder of images that was accepted, so that an older one is refused; the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<SeenList>,
+    /// The lowest version that may be installed, as the committed images have demanded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<String>,
+}
+
+/// A list of images that was accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SeenList {
+    /// Where it came from: a URL or a path.
+    pub name: String,
+    /// The name that the publisher gave the feed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed: Option<String>,
+    /// The publisher's number of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
+    /// When it was signed, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<u64>,
 }
 
 /// A committed system that was not healthy when it was booted last.
@@ -67,6 +90,9 @@ pub struct Installed {
     /// Id of its boot entry. After a downgrade its file name may have `+0-0` although the entry is good: only
     /// this record shows that.
     pub entry: String,
+    /// What vouched for the image when it was written, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
 }
 
 /// What passed and what had already failed on the last committed boot.
@@ -166,6 +192,12 @@ pub struct Update {
     /// Whether its verdict is not held against it: the checks that failed had failed on the system before it, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub excused: bool,
+    /// What vouched for the image when it was written, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
+    /// The lowest version that may be installed once it is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<String>,
     /// Reboots that Abide has asked for since it was applied.
     #[serde(default, skip_serializing_if = "Reboots::is_none")]
     pub reboots: Reboots,

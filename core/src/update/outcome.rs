@@ -1,6 +1,7 @@
 //! How an update came to its end, and what is remembered of it.
 
 use crate::boot::Counter;
+use crate::boot::model::version::compare;
 use crate::state::bounds::ELLIPSIS;
 use crate::state::{BootEnd, Failure, Installed, Phase, Remedy, Stage, State, Unhealthy, Update, Verdict};
 
@@ -17,12 +18,19 @@ pub fn committed_state(state: &State, update: &Update, now: &str) -> State {
             version: update.version.clone(),
             digest: update.digest.clone(),
             entry: update.entry.clone(),
+            verified: update.verified.clone(),
         }),
     );
+    next.floor = highest(next.floor, update.floor.clone());
     // It was given another chance, and has used it.
     next.failures.retain(|f| !(f.forgiven && f.is_of(Some(&update.version), update.digest.as_deref())));
     next.update = Some(update);
     next
+}
+
+/// The higher of two versions.
+fn highest(a: Option<String>, b: Option<String>) -> Option<String> {
+    [a, b].into_iter().flatten().max_by(|a, b| compare(a, b))
 }
 
 /// The state once the update is given up for `verdict`; the stage stays until the old system runs again.

@@ -26,6 +26,8 @@ pub fn of_entry(machine: &Machine, entry: &Entry, previous: Previous, tries: u32
         ended: None,
         counted: false,
         excused: false,
+        verified: None,
+        floor: None,
         reboots: Reboots::default(),
     }
 }

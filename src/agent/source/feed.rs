@@ -3,17 +3,21 @@
 use crate::agent::context::RunContext;
 use crate::agent::goal::{Goal, ReleaseState, Wait};
 use crate::agent::mode::Mode;
-use crate::agent::source::interface::{FileLocation, UpdateSource};
+use crate::agent::source::interface::{FileLocation, Lessons, UpdateSource};
 use crate::agent::view::View;
+use crate::feed::freshness::{Acceptance, with_list};
 use crate::feed::policy::{Ruling, decide};
-use crate::feed::poll;
+use crate::feed::poll::{self, Listing};
 use crate::image::Folder;
 use abide_core::error::{Error, Result};
+use jiff::tz::TimeZone;
 
 /// A feed.
 pub struct FeedSource<'a> {
     context: RunContext<'a>,
     folder: Folder,
+    /// The folder's URL or path, for the memory of its lists.
+    name: String,
 }
 
 impl<'a> FeedSource<'a> {
@@ -29,7 +33,27 @@ impl<'a> FeedSource<'a> {
             Folder::at(&context.root.path(place).to_string_lossy(), &limits)
         };
         let folder = folder.ok_or_else(|| Error::Image(format!("{place}: the feed is not a folder")))?;
-        Ok(Self { context, folder })
+        let name = folder.to_string();
+        Ok(Self { context, folder, name })
+    }
+
+    /// What a list must be to be accepted.
+    fn acceptance<'v>(&'v self, view: &'v View<'_>) -> Acceptance<'v> {
+        let rules = &self.context.config.update;
+        Acceptance {
+            source: &self.name,
+            feed: rules.feed_name.as_deref(),
+            channel: Some(&rules.channel),
+            seen: &view.survey.lists,
+            today: view.clock.now.to_zoned(TimeZone::UTC).date(),
+        }
+    }
+
+    /// The releases of a folder, if its list is accepted.
+    fn read(&self, folder: &Folder, view: &View<'_>) -> Result<Listing> {
+        let listing = poll::read(folder, view.verifier)?;
+        self.acceptance(view).check(&listing.catalog.header, listing.list.signed_at())?;
+        Ok(listing)
     }
 
     /// The folder that was read by the last poll; none before the first one.
@@ -49,9 +73,9 @@ impl UpdateSource for FeedSource<'_> {
 
     fn poll(&mut self, view: &View<'_>) -> Result<()> {
         if self.folder.is_remote() {
-            poll::poll(&self.folder, view.cache, view.verifier).map(drop)
+            poll::poll(&self.folder, view.cache, view.verifier, &self.acceptance(view)).map(drop)
         } else {
-            poll::read(&self.folder, view.verifier).map(drop)
+            self.read(&self.folder, view).map(drop)
         }
     }
 
@@ -59,8 +83,8 @@ impl UpdateSource for FeedSource<'_> {
         let Some(folder) = self.last_read(view) else {
             return Ok(Goal::Nothing(Wait::idle("The feed has not been polled yet")));
         };
-        let catalog = match poll::read(&folder, view.verifier) {
-            Ok(catalog) => catalog,
+        let catalog = match self.read(&folder, view) {
+            Ok(listing) => listing.catalog,
             // The poll that comes first fetches a new list.
             Err(e) if self.context.privileges.network && !view.polled => {
                 return Ok(Goal::Nothing(Wait::idle(e.to_string())));
@@ -82,6 +106,20 @@ impl UpdateSource for FeedSource<'_> {
             Ruling::Wait { why, until } => Goal::Nothing(Wait::defer(why, until)),
             Ruling::Refuse { why } => Goal::Nothing(Wait::defer(why, None)),
         })
+    }
+
+    fn lessons(&self, view: &View<'_>) -> Lessons {
+        let read = self.last_read(view).and_then(|folder| Some((self.read(&folder, view).ok()?, folder)));
+        let Some((listing, folder)) = read else { return Lessons::default() };
+        let (header, signed) = (&listing.catalog.header, listing.list.signed_at());
+        // Only who may sign images may change the keys.
+        let is_signed = !listing.list.signers.is_empty();
+        let keys = is_signed.then(|| poll::read_key_list(&folder, &listing).ok()).flatten().flatten();
+        Lessons { lists: with_list(&view.survey.lists, &self.name, header, signed), keys }
+    }
+
+    fn list_name(&self) -> Option<&str> {
+        Some(&self.name)
     }
 
     fn place(&self, file: &str) -> Result<FileLocation> {

@@ -8,6 +8,7 @@ use crate::agent::view::View;
 use crate::config::Download;
 use crate::feed::catalog::Release;
 use abide_core::error::Result;
+use abide_core::state::SeenList;
 
 /// A source of updates.
 pub trait UpdateSource {
@@ -20,6 +21,16 @@ pub trait UpdateSource {
     /// other process polls meanwhile.
     fn may_withdraw(&self) -> bool {
         false
+    }
+
+    /// The name under which the lists of the source are remembered; none where the source itself decides what is newer.
+    fn list_name(&self) -> Option<&str> {
+        None
+    }
+
+    /// What the list that was read last changes for good.
+    fn lessons(&self, _: &View<'_>) -> Lessons {
+        Lessons::default()
     }
 
     /// Reads what the source remembers. Called once, when the cache is locked.
@@ -63,6 +74,15 @@ pub trait UpdateSource {
     fn report(&mut self, _: News<'_>) -> Result<()> {
         Ok(())
     }
+}
+
+/// What a machine learns from a list of images, whether or not it installs one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lessons {
+    /// The lists to remember; none if they are known.
+    pub lists: Option<Vec<SeenList>>,
+    /// The publisher's list of keys.
+    pub keys: Option<Vec<u8>>,
 }
 
 /// What a source asks of the agent beyond the policy.

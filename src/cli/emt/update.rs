@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::cli::emt::support::{Job, context, exit_code, usage};
 use crate::cli::emt::tool;
 use crate::cli::{Context, apply};
+use crate::image::trust::Keys;
 use crate::image::{Source, sha256, url};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::logger;
@@ -111,6 +112,7 @@ impl Request {
             )));
         }
         let text = if url::is_http(&self.checksum) {
+            refuse_unsigned(context, &self.checksum)?;
             let source = Source::open(&self.checksum, &context.load_config()?.download)?;
             read_text(source.reader, &self.checksum)?
         } else {
@@ -121,6 +123,20 @@ impl Request {
         first_sha256(&text)
             .ok_or_else(|| Error::Usage(format!("{}: contains no SHA-256 digest", self.checksum)))
     }
+}
+
+/// A digest from a server vouches for nothing: who can replace the image can replace it. Where images are signed, the
+/// signature decides; where nothing is configured, that is an error.
+fn refuse_unsigned(context: &Context, checksum: &str) -> Result<()> {
+    let trust = context.load_config()?.trust;
+    if trust.policy.is_none() && Keys::load(&context.root)?.is_empty() {
+        return Err(Error::Unverified(format!(
+            "{}: a checksum from a server does not prove who published the image; give its digits, install a key in \
+             /etc/abide/keys, or set policy = \"digest\" in [trust] of the configuration",
+            url::shown(checksum)
+        )));
+    }
+    Ok(())
 }
 
 fn read_text(reader: impl Read, name: &str) -> Result<String> {

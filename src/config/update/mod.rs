@@ -33,6 +33,8 @@ settings! {
     pub struct Update checked by is_possible {
         /// The feed: the path or the URL of a folder of images.
         pub feed: Optional<Folder> = None, otherwise "no feed", example "https://images.example/edge";
+        /// The name that the feed must have in its `feed.toml`. Another feed is refused, whoever has signed it.
+        pub feed_name: Optional<NotEmpty> = None, example "edge";
         /// How often to poll the feed.
         pub interval: Span<60_000> = HOUR;
         /// The part of the interval over which the polls of all machines are spread, each at its own moment. `0`: all

@@ -34,6 +34,7 @@ fn system(version: &str) -> RunningSystem {
         version: version.into(),
         trial: TrialState::Committed,
         pinned: false,
+        floor: None,
         failed: vec![],
     }
 }

@@ -1,6 +1,10 @@
 //! Signatures of minisign(1).
 
+use std::time::SystemTime;
+
 use minisign_verify::{Error, PublicKey, Signature};
+
+use crate::image::trust::signer::{Signer, refuse_future};
 
 /// A key that may sign images.
 #[derive(Debug, Clone)]
@@ -8,6 +12,8 @@ pub struct Key {
     /// The file it came from, for messages.
     pub file: String,
     key: PublicKey,
+    /// The public key as text, without its comment.
+    text: String,
 }
 
 /// A signature and the installed key that it names, to be checked once the signed bytes are read.
@@ -28,7 +34,16 @@ pub fn parse_key(file: &str, bytes: &[u8]) -> Result<Key, String> {
         _ => PublicKey::decode(text),
     };
     let key = key.map_err(|e| format!("is not a minisign public key: {e}"))?;
-    Ok(Key { file: file.to_owned(), key })
+    let text = text.lines().last().unwrap_or_default().trim().to_owned();
+    Ok(Key { file: file.to_owned(), key, text })
+}
+
+impl Key {
+    /// The public key as text, without its comment.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 impl Claim {
@@ -59,10 +74,13 @@ impl Claim {
         Err("was made by a key that is not installed".into())
     }
 
-    /// Who signed.
+    /// Who signed, and when, by the trusted comment that minisign writes unless it is told another one. Valid once the
+    /// signature is verified: the comment is signed, too.
     #[must_use]
-    pub fn signer(&self) -> &str {
-        &self.key.file
+    pub fn signer(&self) -> Signer {
+        let comment = self.signature.trusted_comment();
+        let time = comment.split_whitespace().find_map(|word| word.strip_prefix("timestamp:")?.parse().ok());
+        Signer { key: self.key.text.clone(), file: self.key.file.clone(), time }
     }
 
     /// Starts to verify; the returned verifier takes every byte, in order.
@@ -76,12 +94,22 @@ impl Claim {
     /// Verifies bytes that are in memory.
     ///
     /// # Errors
-    /// A sentence, if the signature does not match.
-    pub fn verify(&self, bytes: &[u8]) -> Result<(), String> {
+    /// A sentence, if the signature does not match or was made in the future.
+    pub fn verify(&self, bytes: &[u8], now: SystemTime) -> Result<Signer, String> {
         let checked = self.verifier().and_then(|mut verifier| {
             verifier.update(bytes);
             verifier.finalize()
         });
-        checked.map_err(|_| "does not match: the file or the signature was changed".to_owned())
+        checked.map_err(|_| "does not match: the file or the signature was changed".to_owned())?;
+        self.refuse_future(now)?;
+        Ok(self.signer())
+    }
+
+    /// Refuses a signature that was made in the future.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn refuse_future(&self, now: SystemTime) -> Result<(), String> {
+        self.signer().time.map_or(Ok(()), |time| refuse_future(time, now))
     }
 }

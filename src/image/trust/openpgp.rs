@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use pgp::composed::{Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, PublicParams, Tag, VerifyingKey};
+
+use crate::image::trust::signer::{Signer, day_of, refuse_future};
 
 /// Accepted digests of a signature; MD5, SHA-1, RIPEMD-160 and SHA-224 are too weak.
 const HASHES: [HashAlgorithm; 5] = [
@@ -76,8 +76,22 @@ fn armored_blocks(bytes: &[u8]) -> Vec<&[u8]> {
     starts.windows(2).filter_map(|pair| bytes.get(*pair.first()?..*pair.last()?)).collect()
 }
 
-/// Checks that one of the signatures in `signature` was made by one of `keys` over `bytes`, with everything
-/// valid `now`. Returns who signed.
+/// Merges the copies of one key, in one file or in several: what revokes or renews it may be in any of them.
+#[must_use]
+pub fn merge(keys: Vec<Certificate>) -> Vec<Certificate> {
+    let mut merged: Vec<Certificate> = Vec::new();
+    for new in keys {
+        let known = merged.iter_mut().find(|k| k.key.fingerprint() == new.key.fingerprint());
+        match known {
+            Some(known) => known.add(new.key),
+            None => merged.push(new),
+        }
+    }
+    merged
+}
+
+/// Checks which of the signatures in `signature` were made by `keys` over `bytes`, with everything valid `now`. Returns
+/// who signed, each once.
 ///
 /// # Errors
 /// A sentence with the reason why none is valid.
@@ -86,7 +100,7 @@ pub fn verify(
     bytes: &[u8],
     signature: &[u8],
     now: SystemTime,
-) -> Result<String, String> {
+) -> Result<Vec<Signer>, String> {
     if signature.trim_ascii().is_empty() {
         return Err("is empty".into());
     }
@@ -98,13 +112,14 @@ pub fn verify(
         DetachedSignature::from_bytes_many(signature).map_err(unreadable)?.collect()
     };
     let mut problem = "holds no readable signature (perhaps an unknown algorithm)".to_owned();
+    let mut signers: Vec<Signer> = vec![];
     for signature in found {
         match check(keys, bytes, &signature.map_err(unreadable)?.signature, now) {
-            Ok(signer) => return Ok(signer),
+            Ok(signer) => signers.push(signer),
             Err(e) => problem = e,
         }
     }
-    Err(problem)
+    if signers.is_empty() { Err(problem) } else { Ok(signers) }
 }
 
 fn check(
@@ -112,7 +127,7 @@ fn check(
     bytes: &[u8],
     signature: &Signature,
     now: SystemTime,
-) -> Result<String, String> {
+) -> Result<Signer, String> {
     let config = signature.config().ok_or("has an unknown version")?;
     if !HASHES.contains(&config.hash_alg) {
         return Err(format!("uses {}, which is unknown or too weak", config.hash_alg));
@@ -138,12 +153,16 @@ fn check(
     {
         return Err(format!("expired on {}", day_of(end)));
     }
+    refuse_future(u64::from(created.as_secs()), now)?;
     let mut problem = None;
     for certificate in keys {
         match certificate.check(bytes, signature, now) {
             Some(Ok(())) => {
-                let fingerprint = certificate.key.fingerprint();
-                return Ok(format!("{} of {}", name(&fingerprint.to_string()), certificate.file));
+                return Ok(Signer {
+                    key: certificate.fingerprint(),
+                    file: certificate.file.clone(),
+                    time: Some(u64::from(created.as_secs())),
+                });
             }
             Some(Err(e)) => problem = Some(e),
             None => {}
@@ -161,6 +180,49 @@ fn name(fingerprint: &str) -> String {
 }
 
 impl Certificate {
+    /// Its fingerprint, in upper-case hexadecimal.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        name(&self.key.fingerprint().to_string())
+    }
+
+    /// When it can sign for the last time; none: never. A time in the past: it cannot sign any more.
+    #[must_use]
+    pub fn ends(&self, now: SystemTime) -> Option<SystemTime> {
+        let Ok(own) = self.primary_valid(now) else { return Some(SystemTime::UNIX_EPOCH) };
+        let primary = end_of(self.key.primary_key.created_at().as_secs(), own.key_expiration_time());
+        if self.primary_signs(now).is_ok() {
+            return primary;
+        }
+        let subkeys = self.key.public_subkeys.iter().filter_map(|subkey| {
+            let binding = self.subkey_signs(subkey, now).ok()?;
+            Some(end_of(subkey.key.created_at().as_secs(), binding.key_expiration_time()))
+        });
+        let mut last = Some(SystemTime::UNIX_EPOCH);
+        for end in subkeys {
+            last = last.zip(end).map(|(a, b)| a.max(b));
+        }
+        match (primary, last) {
+            (Some(primary), Some(last)) => Some(primary.min(last)),
+            (primary, last) => primary.or(last),
+        }
+    }
+
+    /// Adds what another copy of the same key says of it.
+    fn add(&mut self, copy: SignedPublicKey) {
+        let details = &mut self.key.details;
+        details.revocation_signatures.extend(copy.details.revocation_signatures);
+        details.direct_signatures.extend(copy.details.direct_signatures);
+        details.users.extend(copy.details.users);
+        for subkey in copy.public_subkeys {
+            let same = |known: &&mut SignedPublicSubKey| known.key.fingerprint() == subkey.key.fingerprint();
+            match self.key.public_subkeys.iter_mut().find(same) {
+                Some(known) => known.signatures.extend(subkey.signatures),
+                None => self.key.public_subkeys.push(subkey),
+            }
+        }
+    }
+
     /// `None` if the signature is by another key.
     fn check(&self, bytes: &[u8], signature: &Signature, now: SystemTime) -> Option<Result<(), String>> {
         if made_by(signature, &self.key.primary_key) {
@@ -172,7 +234,7 @@ impl Certificate {
         Some(
             self.primary_valid(now)
                 .and_then(|_| self.subkey_signs(subkey, now))
-                .and_then(|()| verifies(&subkey.key, bytes, signature)),
+                .and_then(|_| verifies(&subkey.key, bytes, signature)),
         )
     }
 
@@ -204,12 +266,18 @@ impl Certificate {
         });
         let own = direct.chain(certified).max_by_key(|s| s.created().map(|t| t.as_secs()));
         let own = own.ok_or("was made by a key without a valid self-signature")?;
+        refuse_future(u64::from(key.created_at().as_secs()), now)?;
         not_expired(key.created_at().as_secs(), own, now)?;
         strong(key.public_params())?;
         Ok(own)
     }
 
-    fn subkey_signs(&self, subkey: &SignedPublicSubKey, now: SystemTime) -> Result<(), String> {
+    /// The newest valid signature that binds a signing subkey to the key.
+    fn subkey_signs<'k>(
+        &self,
+        subkey: &'k SignedPublicSubKey,
+        now: SystemTime,
+    ) -> Result<&'k Signature, String> {
         let key = &self.key.primary_key;
         let valid = |s: &&Signature| s.verify_subkey_binding(key, &subkey.key).is_ok();
         let of = |typ| subkey.signatures.iter().filter(move |s| s.typ() == Some(typ)).filter(valid);
@@ -223,7 +291,8 @@ impl Certificate {
             return Err("was made by a subkey that may not sign data".into());
         }
         not_expired(subkey.key.created_at().as_secs(), binding, now)?;
-        strong(subkey.key.public_params())
+        strong(subkey.key.public_params())?;
+        Ok(binding)
     }
 }
 
@@ -268,9 +337,4 @@ fn not_expired(created: u32, own: &Signature, now: SystemTime) -> Result<(), Str
 fn end_of(created: u32, lifetime: Option<pgp::types::Duration>) -> Option<SystemTime> {
     let lifetime = lifetime.map(|d| d.as_secs()).filter(|seconds| *seconds > 0)?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::from(created) + u64::from(lifetime)))
-}
-
-/// The day of a moment, in UTC, for messages.
-fn day_of(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|e| e.to_string(), |t| t.to_zoned(TimeZone::UTC).date().to_string())
 }

@@ -12,6 +12,8 @@ use crate::image::names::SUMS;
 use crate::image::trust::keys::Keys;
 use crate::image::trust::minisign::Claim;
 use crate::image::trust::openpgp;
+use crate::image::trust::proof::Proof;
+use crate::image::trust::signer::Signer;
 use crate::image::trust::sums::Sums;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
@@ -22,6 +24,18 @@ const MOST_SUMS: u64 = 4 << 20;
 /// The largest signature that is read.
 const MOST_SIGNATURE: u64 = 64 << 10;
 
+/// The endings of signatures of a list: minisign's, and OpenPGP's, binary or armoured.
+pub const SIGNATURES: [&str; 3] = [".minisig", ".gpg", ".asc"];
+
+/// Who installs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installer {
+    /// Somebody who has named the image.
+    ByHand,
+    /// The update agent.
+    Agent,
+}
+
 /// What the published bytes of an image must be.
 #[derive(Default)]
 pub struct Expected {
@@ -29,6 +43,8 @@ pub struct Expected {
     pub sha256: Option<String>,
     /// What was signed, where the signature is of the image itself.
     pub claim: Option<Claim>,
+    /// What vouches for the image, once its bytes are as expected.
+    pub proof: Proof,
 }
 
 /// A list that satisfies the policy, and its valid signatures.
@@ -40,33 +56,56 @@ pub struct VerifiedSums {
     pub bytes: Vec<u8>,
     /// The names and bytes of its valid signatures; empty if the policy requires none.
     pub signatures: Vec<(String, Vec<u8>)>,
+    /// Who signed it.
+    pub signers: Vec<Signer>,
+}
+
+impl VerifiedSums {
+    /// When it was signed, in seconds since 1970: the newest of its signatures counts.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<u64> {
+        self.signers.iter().filter_map(|signer| signer.time).max()
+    }
+
+    /// What vouches for the files in it.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        if self.signers.is_empty() { Proof::ListedDigest } else { signed(&self.signers) }
+    }
 }
 
 /// Verifies images by the policy and the keys of this machine.
 #[derive(Debug, Clone)]
 pub struct Verifier {
+    /// None: not configured, and no key is installed.
     policy: Option<TrustPolicy>,
+    required: usize,
     keys: Keys,
     now: SystemTime,
 }
 
 impl Verifier {
-    /// Reads the keys, if the policy needs them.
+    /// Reads the keys, if the policy needs them. Without a policy, images must be signed wherever a key is installed, and
+    /// always where the agent installs them.
     ///
     /// # Errors
-    /// [`Error::Unverified`] if a key cannot be read.
-    pub fn new(root: &Root, trust: &Trust) -> Result<Self> {
+    /// [`Error::Unverified`] if a key cannot be read, or none is installed and images must be signed.
+    pub fn new(root: &Root, trust: &Trust, installer: Installer) -> Result<Self> {
         let keys = match trust.policy {
             Some(TrustPolicy::Digest | TrustPolicy::None) => Keys::default(),
             None | Some(TrustPolicy::Signature) => Keys::load(root)?,
         };
-        let policy = trust.policy.or_else(|| (!keys.is_empty()).then_some(TrustPolicy::Signature));
+        let must_sign = !keys.is_empty() || installer == Installer::Agent;
+        let policy = trust.policy.or_else(|| must_sign.then_some(TrustPolicy::Signature));
         if policy == Some(TrustPolicy::Signature) && keys.is_empty() {
             return Err(Error::Unverified(
-                "images must be signed, but no key is installed; install one in /etc/abide/keys".into(),
+                "images must be signed, but no key is installed; install one in /etc/abide/keys, or set policy in \
+                 [trust] of the configuration"
+                    .into(),
             ));
         }
-        Ok(Self { policy, keys, now: SystemTime::now() })
+        let required = usize::try_from(trust.required).unwrap_or(usize::MAX);
+        Ok(Self { policy, required, keys, now: SystemTime::now() })
     }
 
     /// The expected digest or signature of the image `name` in `folder`; `given` is the digest that the user
@@ -76,19 +115,19 @@ impl Verifier {
     /// [`Error::Unverified`] if the policy requires a digest or signature that is missing, [`Error::Image`] if the
     /// folder cannot be read.
     pub fn expected(&self, name: &str, folder: Option<&Folder>, given: Option<&str>) -> Result<Expected> {
+        let by_hand = || Expected { proof: Proof::GivenDigest, ..Expected::default() };
         let expected = match self.policy {
             Some(TrustPolicy::Signature) => self.signed(name, folder)?,
-            _ if given.is_some() => Expected::default(),
+            _ if given.is_some() => by_hand(),
             Some(TrustPolicy::None) => Expected::default(),
             Some(TrustPolicy::Digest) => self.listed(name, folder)?.ok_or_else(|| no_digest(name))?,
-            None => match self.listed(name, folder)? {
-                Some(listed) => listed,
-                // A local file is trusted because the user chose it; a file of a server is not.
-                None if folder.is_none_or(|folder| !folder.is_remote()) => Expected::default(),
-                None => {
+            // A local file is trusted because the user chose it; a file of a server is not, nor is its list.
+            None => match folder.filter(|folder| folder.is_remote()) {
+                None => self.listed(name, folder)?.unwrap_or_default(),
+                Some(folder) => {
                     // If the image itself is missing, that is the better error.
-                    folder.map_or(Ok(()), |folder| folder.must_have(name))?;
-                    return Err(no_digest(name));
+                    folder.must_have(name)?;
+                    return Err(not_signed(name));
                 }
             },
         };
@@ -105,20 +144,21 @@ impl Verifier {
     ///
     /// # Errors
     /// As [`Verifier::expected`], and if there is none.
-    pub fn sums(&self, folder: &Folder) -> Result<Sums> {
-        Ok(self.verify(folder, read_sums(folder)?)?.sums)
+    pub fn list(&self, folder: &Folder) -> Result<VerifiedSums> {
+        self.verify(folder, read_sums(folder)?)
     }
 
     /// Verifies a list that was read from `folder`; reads its signatures from there.
     ///
     /// # Errors
-    /// As [`Verifier::sums`].
+    /// As [`Verifier::list`].
     pub fn verify(&self, folder: &Folder, bytes: Vec<u8>) -> Result<VerifiedSums> {
-        let signatures = match self.policy {
-            Some(TrustPolicy::Signature) => vec![self.check_signature(folder, &bytes)?],
-            _ => vec![],
+        let (signatures, signers) = match self.policy {
+            Some(TrustPolicy::Signature) => self.check_signatures(folder, &bytes)?,
+            None if folder.is_remote() => return Err(not_signed(&folder.to_string())),
+            _ => (vec![], vec![]),
         };
-        Ok(VerifiedSums { sums: self.parse_sums(folder, &bytes)?, bytes, signatures })
+        Ok(VerifiedSums { sums: self.parse_sums(folder, &bytes)?, bytes, signatures, signers })
     }
 
     /// Signed itself, or listed in a signed list.
@@ -129,7 +169,8 @@ impl Verifier {
             ))
         })?;
         if let Some(claim) = self.claim(name, folder)? {
-            return Ok(Expected { sha256: None, claim: Some(claim) });
+            let proof = signed(&[claim.signer()]);
+            return Ok(Expected { sha256: None, claim: Some(claim), proof });
         }
         let bytes = folder.read(SUMS, MOST_SUMS)?.ok_or_else(|| {
             Error::Unverified(format!(
@@ -137,24 +178,24 @@ impl Verifier {
                  {SUMS}.minisig"
             ))
         })?;
-        self.check_signature(folder, &bytes)?;
-        let sums = self.parse_sums(folder, &bytes)?;
-        let digest = sums.get(name).ok_or_else(|| {
+        let list = self.verify(folder, bytes)?;
+        let digest = list.sums.get(name).ok_or_else(|| {
             Error::Unverified(format!("{folder}: its {SUMS} is signed, but does not list {name}"))
         })?;
-        Ok(Expected { sha256: Some(digest.to_owned()), claim: None })
+        Ok(Expected { sha256: Some(digest.to_owned()), claim: None, proof: list.proof() })
     }
 
-    /// The signature of the image itself, if there is one.
+    /// The signature of the image itself, if there is one; not where several are required, since it can have only one.
     fn claim(&self, name: &str, folder: &Folder) -> Result<Option<Claim>> {
-        if self.keys.minisign.is_empty() {
+        if self.keys.minisign.is_empty() || self.required > 1 {
             return Ok(None);
         }
         let file = format!("{name}.minisig");
         let Some(signature) = folder.read(&file, MOST_SIGNATURE)? else { return Ok(None) };
         let claim = Claim::new(&self.keys.minisign, &signature)
+            .and_then(|claim| claim.refuse_future(self.now).map(|()| claim))
             .map_err(|e| Error::Unverified(format!("{folder}: the signature {file} {e}")))?;
-        info!("{name}: signed by {}", claim.signer());
+        info!("{name}: signed by {}", claim.signer().file);
         Ok(Some(claim))
     }
 
@@ -162,7 +203,11 @@ impl Verifier {
         let Some(folder) = folder else { return Ok(None) };
         let Some(bytes) = folder.read(SUMS, MOST_SUMS)? else { return Ok(None) };
         let sums = self.parse_sums(folder, &bytes)?;
-        Ok(sums.get(name).map(|digest| Expected { sha256: Some(digest.to_owned()), claim: None }))
+        Ok(sums.get(name).map(|digest| Expected {
+            sha256: Some(digest.to_owned()),
+            claim: None,
+            proof: Proof::ListedDigest,
+        }))
     }
 
     fn parse_sums(&self, folder: &Folder, bytes: &[u8]) -> Result<Sums> {
@@ -176,38 +221,67 @@ impl Verifier {
         }
     }
 
-    /// One valid signature by one installed key is enough, so that keys can be rotated. Returns its name and bytes.
-    fn check_signature(&self, folder: &Folder, bytes: &[u8]) -> Result<(String, Vec<u8>)> {
-        let mut problems = Vec::new();
-        let file = format!("{SUMS}.minisig");
-        if let Some(signature) = self.read_if(!self.keys.minisign.is_empty(), folder, &file)? {
-            let claim = Claim::new(&self.keys.minisign, &signature);
-            match claim.and_then(|claim| claim.verify(bytes).map(|()| claim)) {
-                Ok(claim) => {
-                    signed_by(folder, claim.signer());
-                    return Ok((file, signature));
+    /// The valid signatures of a list, and who made them. As many installed keys as are required must have signed; with
+    /// one, keys can be rotated.
+    fn check_signatures(
+        &self,
+        folder: &Folder,
+        bytes: &[u8],
+    ) -> Result<(Vec<(String, Vec<u8>)>, Vec<Signer>)> {
+        let (mut problems, mut files, mut signers) = (Vec::new(), Vec::new(), Vec::<Signer>::new());
+        for ending in SIGNATURES {
+            let file = format!("{SUMS}{ending}");
+            let Some(checked) = self.check_signature(folder, &file, bytes)? else { continue };
+            match checked {
+                Ok((signature, by)) => {
+                    files.push((file, signature));
+                    let is_new = |s: &Signer| signers.iter().all(|known| known.key != s.key);
+                    let new: Vec<Signer> = by.into_iter().filter(is_new).collect();
+                    signers.extend(new);
                 }
                 Err(e) => problems.push(format!("the signature {file} {e}")),
             }
-        }
-        let file = format!("{SUMS}.gpg");
-        if let Some(signature) = self.read_if(!self.keys.openpgp.is_empty(), folder, &file)? {
-            match openpgp::verify(&self.keys.openpgp, bytes, &signature, self.now) {
-                Ok(signer) => {
-                    signed_by(folder, &signer);
-                    return Ok((file, signature));
-                }
-                Err(e) => problems.push(format!("the signature {file} {e}")),
+            if signers.len() >= self.required {
+                let by: Vec<&str> = signers.iter().map(|signer| signer.file.as_str()).collect();
+                info!("{folder}: {SUMS} is signed by {}", by.join(" and "));
+                return Ok((files, signers));
             }
         }
-        if problems.is_empty() {
+        if !signers.is_empty() {
+            problems.push(format!(
+                "its {SUMS} is signed by {} of the {} keys that [trust] requires",
+                signers.len(),
+                self.required
+            ));
+        } else if problems.is_empty() {
             problems.push(format!("its {SUMS} is not signed by an installed key"));
         }
         Err(Error::Unverified(format!("{folder}: {}", problems.join("; "))))
     }
 
-    fn read_if(&self, wanted: bool, folder: &Folder, file: &str) -> Result<Option<Vec<u8>>> {
-        if wanted { folder.read(file, MOST_SIGNATURE) } else { Ok(None) }
+    /// The signature `file` of a list and who made it, or why it is not valid; none if it is missing or of a kind for
+    /// which no key is installed.
+    #[expect(clippy::type_complexity, reason = "used once")]
+    fn check_signature(
+        &self,
+        folder: &Folder,
+        file: &str,
+        bytes: &[u8],
+    ) -> Result<Option<std::result::Result<(Vec<u8>, Vec<Signer>), String>>> {
+        let is_minisign = file.ends_with(".minisig");
+        let has_keys =
+            if is_minisign { !self.keys.minisign.is_empty() } else { !self.keys.openpgp.is_empty() };
+        if !has_keys {
+            return Ok(None);
+        }
+        let Some(signature) = folder.read(file, MOST_SIGNATURE)? else { return Ok(None) };
+        let signers = if is_minisign {
+            let claim = Claim::new(&self.keys.minisign, &signature);
+            claim.and_then(|claim| claim.verify(bytes, self.now)).map(|signer| vec![signer])
+        } else {
+            openpgp::verify(&self.keys.openpgp, bytes, &signature, self.now)
+        };
+        Ok(Some(signers.map(|signers| (signature, signers))))
     }
 }
 
@@ -221,13 +295,20 @@ pub fn read_sums(folder: &Folder) -> Result<Vec<u8>> {
         .ok_or_else(|| Error::Image(format!("{folder}: has no {SUMS}, so it is not a folder of images")))
 }
 
-fn signed_by(folder: &Folder, signer: &str) {
-    info!("{folder}: {SUMS} is signed by {signer}");
+fn signed(by: &[Signer]) -> Proof {
+    Proof::Signed(by.iter().map(|signer| signer.name().to_owned()).collect())
 }
 
 fn no_digest(name: &str) -> Error {
     Error::Unverified(format!(
         "{name}: has neither a digest nor a signature; give --sha256, publish {SUMS} beside it, or set \
          policy = \"none\" in [trust] of the configuration"
+    ))
+}
+
+fn not_signed(what: &str) -> Error {
+    Error::Unverified(format!(
+        "{what}: comes over a network, and no key is installed that could verify it; install one in /etc/abide/keys, \
+         give --sha256 of an image, or set policy = \"digest\" in [trust] of the configuration"
     ))
 }

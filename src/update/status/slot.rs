@@ -21,6 +21,8 @@ pub struct SlotStatus {
     pub version: Option<String>,
     /// SHA-256 of the image that was written to it.
     pub digest: Option<String>,
+    /// What vouched for that image.
+    pub verified: Option<String>,
     /// Path of its boot entry on the ESP or XBOOTLDR.
     pub entry: Option<String>,
     /// Whether it holds a system that was kept and has not failed since: for the other slot,
@@ -63,6 +65,10 @@ impl SlotStatus {
                 .filter(|u| u.stage > Stage::Writing)
                 .and_then(|u| u.digest.clone())
                 .or_else(|| installed.and_then(|i| i.digest.clone())),
+            verified: update
+                .filter(|u| u.stage > Stage::Writing)
+                .and_then(|u| u.verified.clone())
+                .or_else(|| installed.and_then(|i| i.verified.clone())),
             entry: shown.map(|e| e.path()),
             good,
         }

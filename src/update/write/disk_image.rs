@@ -44,7 +44,7 @@ impl DiskImage {
         spool_dirs: &[PathBuf],
         expected: Expected,
     ) -> Result<Self> {
-        let Expected { sha256, claim } = expected;
+        let Expected { sha256, claim, .. } = expected;
         let source = Source::open(image, download)?;
         let (name, repeatable) = (source.name.clone(), source.repeatable);
         let mut stream = Stream::open(source, claim.clone())?;

@@ -57,12 +57,6 @@ impl ImageSet {
         })
     }
 
-    /// The version in the UKI's os-release; empty if there is none.
-    pub fn version(&self) -> Result<String> {
-        let osrel = self.summary()?.uki.main.osrel.unwrap_or_default();
-        Ok(osrel.image_version().unwrap_or_default().to_owned())
-    }
-
     fn kept(&self) -> Result<&Spool> {
         self.uki.as_ref().ok_or_else(|| no_uki(&self.name))
     }

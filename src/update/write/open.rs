@@ -2,44 +2,55 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use crate::config::{Config, Download};
+use crate::feed::freshness::{Acceptance, with_list};
+use crate::feed::poll::{self, Listing};
 use crate::feed::published;
 use crate::feed::published::ReleaseFiles;
 use crate::image::names::Content;
-use crate::image::trust::{Expected, Verifier};
+use crate::image::trust::{Expected, Installer, Proof, Verifier};
 use crate::image::{Folder, addons};
 use crate::update::refusal::refuse_failed;
 use crate::update::write::disk_image::DiskImage;
 use crate::update::write::image_set::ImageSet;
+use crate::update::write::named_image::NamedImage;
 use crate::update::write::open_image::OpenImage;
+use crate::update::write::wanted::Wanted;
 use abide_core::arch::NATIVE;
 use abide_core::error::{Error, Result};
-use abide_core::root::Root;
-use abide_core::state::State;
+use abide_core::state::{SeenList, State};
+use abide_core::update::machine::Machine;
 
 /// Folders for a temporary file, for an image's ESP that is too large to be kept in memory.
 const SPOOL_DIRS: [&str; 2] = ["/var/lib/abide", "/run/abide"];
 
 /// The image that was asked for, and what decides whether it may be written.
 pub struct Opening<'a> {
-    /// A path, a URL, `-`, or a folder with `SHA256SUMS`.
-    pub image: &'a str,
+    /// What was asked for.
+    pub wanted: &'a Wanted<'a>,
     /// SHA-256 that the user gave, in lower case.
     pub sha256: Option<&'a str>,
-    /// The version to take from a folder.
-    pub version: Option<&'a str>,
     /// The only accepted image, by `IMAGE_ID` or `ID`; `None`: any.
     pub image_id: Option<&'a str>,
-    /// What is remembered, for the images that failed before.
+    /// What is remembered, for the images that failed before and the lists that were seen.
     pub state: &'a State,
 }
 
-/// An open image, and the digest by which it is remembered, if that is known already.
+/// An open image.
 pub struct Opened {
     /// The image.
     pub image: Box<dyn OpenImage>,
-    /// Its digest.
+    /// The digest by which it is remembered, if that is known already.
     pub digest: Option<String>,
+    /// What its file name says it is.
+    pub named: Option<NamedImage>,
+    /// What vouches for it, once its bytes are as expected.
+    pub proof: Proof,
+    /// The lists to remember once it is written, if it came from one that was not seen before.
+    pub lists: Option<Vec<SeenList>>,
 }
 
 impl Opening<'_> {
@@ -47,59 +58,81 @@ impl Opening<'_> {
     ///
     /// # Errors
     /// [`Error::Refused`] if it failed before or brings files beside its UKI, [`Error::Unverified`] if it is not verified as the
-    /// configuration requires, [`Error::Image`] if it cannot be read.
-    pub fn open(&self, root: &Root, config: &Config) -> Result<Opened> {
+    /// configuration requires, or its list is older than one that was seen; [`Error::Image`] if it cannot be read.
+    pub fn open(&self, machine: &Machine, config: &Config) -> Result<Opened> {
+        let root = &machine.root;
         let spool_dirs = SPOOL_DIRS.map(|dir| root.path(dir)).to_vec();
-        let verifier = Verifier::new(root, &config.trust)?;
-        let download = &config.download;
-        if let Some(folder) = Folder::at(self.image, download) {
-            return self.open_folder(folder, &verifier, download, &spool_dirs);
+        let verifier = Verifier::new(root, &config.trust, self.wanted.installer)?;
+        let (image, download) = (self.wanted.image, &config.download);
+        if let Some(folder) = Folder::at(image, download) {
+            return self.open_folder(folder, &verifier, config, &spool_dirs);
         }
-        let expected = match Folder::of(self.image, download) {
-            Some((folder, name)) => verifier.expected(&name, Some(&folder), self.sha256)?,
-            None => verifier.expected("standard input", None, self.sha256)?,
+        let (expected, named) = match Folder::of(image, download) {
+            Some((folder, name)) => {
+                (verifier.expected(&name, Some(&folder), self.sha256)?, NamedImage::given(&name))
+            }
+            None => (verifier.expected("standard input", None, self.sha256)?, None),
         };
-        self.open_disk(self.image, expected, download, &spool_dirs)
+        Ok(Opened { named, ..self.open_disk(image, expected, download, &spool_dirs)? })
     }
 
     fn open_folder(
         &self,
         folder: Folder,
         verifier: &Verifier,
-        download: &Download,
+        config: &Config,
         spool_dirs: &[PathBuf],
     ) -> Result<Opened> {
         if self.sha256.is_some() {
             return Err(Error::Usage(format!("{folder}: is a folder; its SHA256SUMS has the digests")));
         }
-        let sums = verifier.sums(&folder)?;
+        let listing = poll::read(&folder, verifier)?;
+        let lists = self.accept(&listing, config)?;
+        let (sums, proof) = (&listing.list.sums, listing.list.proof());
+        let wanted = self.wanted.version;
         let (version, choice) =
-            published::choose(&sums, &folder.to_string(), self.image_id, NATIVE.name, self.version)?;
+            published::choose(sums, &folder.to_string(), self.image_id, NATIVE.name, wanted)?;
         refuse_failed(self.state, Some(&version), None)?;
         match choice {
             ReleaseFiles::Disk(file) => {
-                let expected = Expected { sha256: Some(file.sha256), claim: None };
-                self.open_disk(&folder.join(&file.name), expected, download, spool_dirs)
+                let named = Some(NamedImage::listed(&file.name, &version));
+                let expected = Expected { sha256: Some(file.sha256), claim: None, proof };
+                let opened =
+                    self.open_disk(&folder.join(&file.name), expected, &config.download, spool_dirs)?;
+                Ok(Opened { named, lists, ..opened })
             }
             ReleaseFiles::Set(files) => {
                 let digest = published::digest(&files);
                 refuse_failed(self.state, None, Some(&digest))?;
-                let is_addon = |name: &&str| {
-                    files.get(&Content::Uki).is_some_and(|uki| addons::is_beside(&uki.name, name))
-                };
-                if let Some(addon) = sums.names().find(is_addon) {
+                let uki = files.get(&Content::Uki).map(|uki| uki.name.clone()).unwrap_or_default();
+                if let Some(addon) = sums.names().find(|name| addons::is_beside(&uki, name)) {
                     return Err(addons::refusal(&folder.to_string(), addon));
                 }
-                let image = ImageSet::open(folder, download, files, spool_dirs)?;
-                if image.version()? != version {
-                    return Err(Error::Refused(format!(
-                        "{}: the version in its os-release is not the one in its name, {version}",
-                        image.name()
-                    )));
-                }
-                Ok(Opened { image: Box::new(image), digest: Some(digest) })
+                let named = Some(NamedImage::listed(&uki, &version));
+                let image = ImageSet::open(folder, &config.download, files, spool_dirs)?;
+                Ok(Opened { image: Box::new(image), digest: Some(digest), named, proof, lists })
             }
         }
+    }
+
+    /// Checks that the list is not older than one that was seen. Returns the lists to remember.
+    fn accept(&self, listing: &Listing, config: &Config) -> Result<Option<Vec<SeenList>>> {
+        let Some(source) = self.wanted.list_name else { return Ok(None) };
+        let (header, signed) = (&listing.catalog.header, listing.list.signed_at());
+        if self.wanted.allow_downgrade {
+            return Ok(None);
+        }
+        // A channel and a feed are what the agent follows.
+        let is_agent = self.wanted.installer == Installer::Agent;
+        let acceptance = Acceptance {
+            source,
+            feed: config.update.feed_name.as_deref().filter(|_| is_agent),
+            channel: Some(config.update.channel.as_str()).filter(|_| is_agent),
+            seen: &self.state.lists,
+            today: Timestamp::now().to_zoned(TimeZone::UTC).date(),
+        };
+        acceptance.check(header, signed)?;
+        Ok(with_list(&self.state.lists, source, header, signed))
     }
 
     fn open_disk(
@@ -109,9 +142,9 @@ impl Opening<'_> {
         download: &Download,
         spool_dirs: &[PathBuf],
     ) -> Result<Opened> {
-        let digest = expected.sha256.clone();
+        let (digest, proof) = (expected.sha256.clone(), expected.proof.clone());
         refuse_failed(self.state, None, digest.as_deref())?;
         let image = DiskImage::open(image, download, spool_dirs, expected)?;
-        Ok(Opened { image: Box::new(image), digest })
+        Ok(Opened { image: Box::new(image), digest, named: None, proof, lists: None })
     }
 }

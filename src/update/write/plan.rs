@@ -4,10 +4,13 @@ use crate::boot::kernel_args::reboots_on_panic;
 use crate::boot::names::unnameable;
 use crate::config::OnMissing;
 use crate::disk::verity;
+use crate::image::trust::Proof;
+use crate::update::floor::Floor;
 use crate::update::refusal::refuse_failed;
 use crate::update::switch::{entry_id, free_stem, is_taken};
 use crate::update::write::discovery;
 use crate::update::write::esp_space::{EspSpace, SPARE};
+use crate::update::write::named_image::NamedImage;
 use crate::update::write::open_image::ImageSummary;
 use crate::update::write::partitions;
 use crate::update::write::partitions::PartitionPlan;
@@ -27,6 +30,12 @@ pub struct PlanInput<'a> {
     pub image: ImageSummary,
     /// Digest of the published image, if it is known beforehand.
     pub digest: Option<&'a str>,
+    /// What its file name says it is.
+    pub named: Option<&'a NamedImage>,
+    /// What vouches for it.
+    pub proof: &'a Proof,
+    /// How old it may be.
+    pub floor: Floor<'a>,
     /// What is remembered.
     pub state: &'a State,
     /// Every boot entry.
@@ -82,6 +91,10 @@ impl PlanInput<'_> {
             )));
         }
         refuse_failed(self.state, Some(&version), self.digest)?;
+        if let Some(named) = self.named {
+            named.refuse_other(&image_id, &version)?;
+        }
+        self.floor.refuse_older(&version)?;
         let root = self.root_arg()?;
         let label = format!("{image_id}_{version}");
         let ids = self.ids_to_remove(&image_id, &version)?;
@@ -110,6 +123,8 @@ impl PlanInput<'_> {
             ended: None,
             counted: false,
             excused: false,
+            verified: Some(self.proof.to_string()),
+            floor: uki.main.osrel.as_ref().and_then(|osrel| osrel.security_epoch.clone()),
             reboots: Reboots::default(),
         };
         let warnings = warnings(uki).into_iter().chain(notes).collect();

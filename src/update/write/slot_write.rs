@@ -7,16 +7,20 @@ use crate::disk::direct::DirectFile;
 use crate::disk::overwrite::{Totals, overwrite};
 use crate::disk::relabel::TableEntry;
 use crate::image::sha256;
+use crate::image::trust::Proof;
 use crate::update::WholeMachine;
+use crate::update::floor::Floor;
 use crate::update::refusal::refuse_failed;
 use crate::update::write::esp_space::EspSpace;
+use crate::update::write::named_image::NamedImage;
 use crate::update::write::open::{Opened, Opening};
 use crate::update::write::open_image::OpenImage;
 use crate::update::write::overwrite::refuse_to_overwrite_now;
 use crate::update::write::partitions::PartitionPlan;
 use crate::update::write::plan::{PlanInput, WritePlan};
-use crate::update::write::staging::{begin, end};
+use crate::update::write::staging::{Complete, begin, end};
 use crate::update::write::target::{Target, target};
+use crate::update::write::wanted::Wanted;
 use abide_core::boot::Entry;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::{Area, SlotName};
@@ -46,17 +50,8 @@ pub struct Written {
     pub digest: String,
     /// How many bytes were written.
     pub totals: Totals,
-}
-
-/// What to write.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// A path, a URL, `-`, or a folder with `SHA256SUMS`.
-    pub image: &'a str,
-    /// SHA-256 of the published file, if the user gave it.
-    pub sha256: Option<&'a str>,
-    /// The version to take from a folder, or that the image must have.
-    pub version: Option<&'a str>,
+    /// What vouched for the image.
+    pub proof: Proof,
 }
 
 /// Writes an image into the slot that is not running and stages it.
@@ -93,15 +88,17 @@ fn write_image(
     let state = machine.state();
     refuse_failed(&state, None, given.as_deref())?;
     let image_id = config.trust.image_id.clone().or_else(|| image_id_of(&running));
-    let opening = Opening {
-        image: wanted.image,
-        sha256: given.as_deref(),
-        version: wanted.version,
+    let opening = Opening { wanted, sha256: given.as_deref(), image_id: image_id.as_deref(), state: &state };
+    let Opened { mut image, digest, named, proof, lists } = opening.open(machine, config)?;
+    let request = Request {
+        running: &running,
+        digest: digest.as_deref(),
         image_id: image_id.as_deref(),
-        state: &state,
+        named: named.as_ref(),
+        proof: &proof,
+        allow_downgrade: wanted.allow_downgrade,
     };
-    let Opened { mut image, digest } = opening.open(&machine.root, config)?;
-    let plan = plan(machine, config, &running, image.as_ref(), digest.as_deref(), image_id.as_deref())?;
+    let plan = plan(machine, config, image.as_ref(), &request)?;
     if let Some(version) = wanted.version.filter(|version| *version != plan.update.version) {
         return Err(Error::Refused(format!(
             "{}: has version {}, not {version}",
@@ -137,9 +134,9 @@ fn write_image(
     for partition in &plan.partitions {
         TableEntry(&partition.area).change(&machine.root, &partition.after)?;
     }
-    end(machine, &plan, uki, &digest)?;
+    end(machine, &plan, Complete { uki, digest: &digest, lists })?;
     info!("{totals:?}");
-    Ok(Written { version: plan.update.version, slot, digest, totals })
+    Ok(Written { version: plan.update.version, slot, digest, totals, proof })
 }
 
 /// Refuses before anything is changed what would be refused once the slot is unbootable.
@@ -153,21 +150,41 @@ fn image_id_of(running: &Entry) -> Option<String> {
     running.sort_key.clone().filter(|_| running.kind == EntryKind::Uki)
 }
 
+/// What is known of an image before its plan is made.
+struct Request<'a> {
+    running: &'a Entry,
+    digest: Option<&'a str>,
+    image_id: Option<&'a str>,
+    named: Option<&'a NamedImage>,
+    proof: &'a Proof,
+    allow_downgrade: bool,
+}
+
 fn plan(
     machine: &Machine,
     config: &Config,
-    running: &Entry,
     image: &dyn OpenImage,
-    digest: Option<&str>,
-    image_id: Option<&str>,
+    request: &Request<'_>,
 ) -> Result<WritePlan> {
+    let Request { running, digest, image_id, named, proof, allow_downgrade } = *request;
     let mut scratch = [0; 16];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut scratch)
         .map_err(|_| Error::Failed("the kernel provides no random numbers".into()))?;
+    let state = machine.state();
+    let floor = Floor {
+        min_version: config.update.min_version.as_deref(),
+        configured: config.update.floor.as_deref(),
+        learned: state.floor.as_deref(),
+        running: running.version.as_deref().unwrap_or_default(),
+        allow: allow_downgrade,
+    };
     PlanInput {
         image: image.summary()?,
         digest,
-        state: &machine.state(),
+        named,
+        proof,
+        floor,
+        state: &state,
         entries: &machine.entries,
         slots: machine.slots()?,
         running: machine.running_slot()?,

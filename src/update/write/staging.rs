@@ -8,9 +8,19 @@ use crate::update::write::plan::WritePlan;
 use crate::update::write::staged_uki;
 use abide_core::boot::esp::safe_rename::discard;
 use abide_core::error::Result;
-use abide_core::state::{Stage, State, Uki, Update};
+use abide_core::state::{SeenList, Stage, State, Uki, Update};
 use abide_core::update::machine::Machine;
 use abide_core::update::step::{Effects, STAGED_UKI, Step, perform_all};
+
+/// What is known once the slot is complete.
+pub struct Complete<'a> {
+    /// The staged UKI.
+    pub uki: Uki,
+    /// SHA-256 of the published image.
+    pub digest: &'a str,
+    /// The lists of images to remember, if they have changed.
+    pub lists: Option<Vec<SeenList>>,
+}
 
 /// Makes the slot unbootable, records that it is being written, and stages the UKI. Only then may the slot be
 /// overwritten.
@@ -33,12 +43,14 @@ pub fn begin(machine: &mut Machine, plan: &WritePlan, uki: &mut impl Read) -> Re
 ///
 /// # Errors
 /// [`abide_core::error::Error::Boot`] if the state cannot be saved.
-pub fn end(machine: &mut Machine, plan: &WritePlan, uki: Uki, digest: &str) -> Result<()> {
-    machine.perform(&Step::Save(Box::new(staged(machine.state(), &plan.update, uki, digest))))
+pub fn end(machine: &mut Machine, plan: &WritePlan, complete: Complete<'_>) -> Result<()> {
+    machine.perform(&Step::Save(Box::new(staged(machine.state(), &plan.update, complete))))
 }
 
-fn staged(state: State, update: &Update, uki: Uki, digest: &str) -> State {
+fn staged(state: State, update: &Update, complete: Complete<'_>) -> State {
+    let Complete { uki, digest, lists } = complete;
     let update =
         Update { stage: Stage::Staged, uki: Some(uki), digest: Some(digest.to_owned()), ..update.clone() };
-    State { update: Some(update), ..state }
+    let lists = lists.unwrap_or_else(|| state.lists.clone());
+    State { update: Some(update), lists, ..state }
 }

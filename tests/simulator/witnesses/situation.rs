@@ -278,7 +278,8 @@ impl Situation {
         let mut state = State::default();
         let Some((slot, stage)) = self.memo.update() else { return state };
         let remember = |state: &mut State, slot: SlotName| {
-            let known = Installed { version: version(slot).into(), digest: None, entry: id(slot) };
+            let known =
+                Installed { version: version(slot).into(), digest: None, entry: id(slot), verified: None };
             state.set_installed(slot, Some(known));
         };
         remember(&mut state, slot.other());
@@ -342,6 +343,8 @@ impl Situation {
             ended: None,
             counted: matches!(self.memo, Memo::Counted(_)),
             excused: false,
+            verified: None,
+            floor: None,
             reboots: Reboots::default(),
         });
         state

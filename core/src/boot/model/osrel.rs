@@ -21,6 +21,8 @@ pub struct OsRelease {
     pub version_id: Option<String>,
     /// `BUILD_ID`
     pub build_id: Option<String>,
+    /// `ABIDE_SECURITY_EPOCH`: the lowest version that a machine may go back to once it has committed this image.
+    pub security_epoch: Option<String>,
 }
 
 impl OsRelease {
@@ -44,6 +46,7 @@ impl OsRelease {
                 "VERSION" => &mut it.version,
                 "VERSION_ID" => &mut it.version_id,
                 "BUILD_ID" => &mut it.build_id,
+                "ABIDE_SECURITY_EPOCH" => &mut it.security_epoch,
                 _ => continue,
             };
             *field = Some(value.to_owned());

@@ -14,7 +14,8 @@ use crate::image::trust::{Sums, Verifier};
 use abide_core::error::{Error, OrError, Result};
 
 /// Artifacts that are fetched with the assignment, since they are not images.
-pub const METADATA_FILES: [&str; 4] = [SUMS, "SHA256SUMS.minisig", "SHA256SUMS.gpg", METADATA];
+pub const METADATA_FILES: [&str; 5] =
+    [SUMS, "SHA256SUMS.minisig", "SHA256SUMS.gpg", "SHA256SUMS.asc", METADATA];
 
 /// The most that is read of such a file.
 const MAX_METADATA: u64 = 4 << 20;

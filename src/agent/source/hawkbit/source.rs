@@ -336,7 +336,7 @@ impl UpdateSource for HawkbitSource<'_> {
             )));
         };
         let catalog = match poll::read(&folder, view.verifier) {
-            Ok(catalog) => catalog,
+            Ok(listing) => listing.catalog,
             Err(e) => return Ok(Goal::Ended(Ending::Refused(e.to_string()))),
         };
         let decision = self.decision(view.survey, &catalog, &action.version, view.clock.now);
