@@ -331,12 +331,16 @@ impl Disk {
         }
     }
 
-    /// Every subset of what is pending, as far as the sectors allow it: of one sector, some
-    /// number of its first changes; of everything else, any.
+    /// Every subset of what is pending, as far as the sectors allow it: of one sector of names, some
+    /// number of its first changes; of everything else, any. Of several patches of the same bytes only
+    /// the last one that survives can be seen, so that their first ones are enough, too.
     fn note_cuts(&mut self) {
         let mut chains: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (n, change) in self.pending.iter().enumerate() {
-            let key = self.sector(change).unwrap_or_else(|| format!("\0{n}"));
+            let key = self.sector(change).unwrap_or_else(|| match change {
+                Change::Patch(id, at, bytes) => format!("\0{id} {at} {}", bytes.len()),
+                _ => format!("\0{n}"),
+            });
             chains.entry(key).or_default().push(n);
         }
         let chains: Vec<Vec<usize>> = chains.into_values().collect();
