@@ -14,12 +14,16 @@ TARGET        ?= $(eval TARGET := $$(shell packaging/rust-target))$(TARGET)
 # Nothing unwinds: a panic aborts. So the index of the unwind tables is left out, and C code has none.
 # The relocations of a static executable are packed (DT_RELR; musl 1.2.4, glibc 2.36, binutils 2.38).
 # glibc needs flags of its own, and larger limits than musl.
-STATIC_FLAGS   = -C link-arg=-Wl,--no-eh-frame-hdr,-z,pack-relative-relocs $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static)
+STATIC_FLAGS   = -C link-arg=-Wl,--no-eh-frame-hdr,-z,pack-relative-relocs $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static) $(SAME_PATHS)
+
+# No executable tells where and by whom it was built.
+CRATES        := $(or $(CARGO_HOME),$(HOME)/.cargo)
+SAME_PATHS    := --remap-path-prefix=$(CRATES)=/crates --remap-path-prefix=$(CURDIR)=/abide
 
 OUT           := target/out
 FULL          := $(OUT)/abide
 INITRAMFS     := $(OUT)/abide-initramfs
-C_FLAGS       := -fno-unwind-tables -fno-asynchronous-unwind-tables
+C_FLAGS       := -fno-unwind-tables -fno-asynchronous-unwind-tables -ffile-prefix-map=$(CRATES)=/crates
 # In bytes. The build fails if an executable reaches its limit.
 FULL_MAX      := 6291456
 INITRAMFS_MAX  = $(if $(findstring -gnu,$(TARGET)),2097152,1572864)
