@@ -27,7 +27,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["core/src/boot/model", "core/src/disk"],
     &["core/src/config"],
     &["core/src/logger.rs", "core/src/mounts.rs"],
-    &["core/src/arch.rs", "core/src/hex.rs", "core/src/root.rs", "core/src/sys.rs"],
+    &["core/src/arch.rs", "core/src/hex.rs", "core/src/root.rs", "core/src/sys.rs", "core/src/text.rs"],
     &["core/src/error.rs"],
 ];
 

@@ -6,8 +6,11 @@
 
 use log::warn;
 
-use crate::state::bounds::{ELLIPSIS, MAX_FAILURES, MAX_TEXT, MAX_WORD, abridge, cut, cut_to, written};
+use crate::state::bounds::{
+    MAX_FAILURES, MAX_TEXT, MAX_WORD, abridge, cut, cut_output, cut_to, keep_word, written,
+};
 use crate::state::saved_state::{Baseline, BootEnd, FailedCheck, Failure, State, Unhealthy, Update, Verdict};
+use crate::text::ELLIPSIS;
 
 /// What is left of a reason where room is short.
 const SHORT_TEXT: usize = 120;
@@ -43,9 +46,9 @@ pub(super) fn cut_state(state: &mut State) {
     keep_last(failures, MAX_FAILURES);
     failures.iter_mut().for_each(cut_failure);
     for installed in [a, b].into_iter().flatten() {
-        abridge(&mut installed.version, MAX_WORD);
+        keep_word(&mut installed.version);
         abridge(&mut installed.entry, MAX_NAME);
-        installed.digest.iter_mut().for_each(|digest| abridge(digest, MAX_WORD));
+        installed.digest.iter_mut().for_each(keep_word);
     }
     cut_baseline(baseline);
     keep_last(unhealthy, MAX_UNHEALTHY);
@@ -66,7 +69,7 @@ fn cut_update(update: &mut Update) {
         image_id, version, digest, root, entry, applied_in, previous, boots, verdict, ended, ..
     } = update;
     for word in [image_id, version].into_iter().chain(digest) {
-        abridge(word, MAX_WORD);
+        keep_word(word);
     }
     abridge(root, MAX_NAME);
     abridge(entry, MAX_NAME);
@@ -77,7 +80,7 @@ fn cut_update(update: &mut Update) {
     }
     if let Some(previous) = previous {
         abridge(&mut previous.entry, MAX_NAME);
-        previous.version.iter_mut().for_each(|version| abridge(version, MAX_WORD));
+        previous.version.iter_mut().for_each(keep_word);
     }
     keep_last(boots, MAX_BOOTS);
     for boot in boots {
@@ -97,8 +100,8 @@ fn cut_verdict(verdict: &mut Verdict) {
 }
 
 fn cut_failure(failure: &mut Failure) {
-    abridge(&mut failure.version, MAX_WORD);
-    failure.digest.iter_mut().for_each(|digest| abridge(digest, MAX_WORD));
+    keep_word(&mut failure.version);
+    failure.digest.iter_mut().for_each(keep_word);
     cut(&mut failure.reason);
     cut_checks(&mut failure.checks);
     cut_to(&mut failure.time, MAX_STAMP);
@@ -113,7 +116,7 @@ fn cut_checks(checks: &mut Vec<FailedCheck>) {
     for check in checks {
         cut_to(&mut check.name, MAX_WORD);
         cut(&mut check.reason);
-        cut(&mut check.output);
+        cut_output(&mut check.output);
     }
 }
 

@@ -1,8 +1,8 @@
 //! How an update came to its end, and what is remembered of it.
 
 use crate::boot::Counter;
-use crate::state::bounds::ELLIPSIS;
 use crate::state::{BootEnd, Failure, Installed, Phase, Remedy, Stage, State, Unhealthy, Update, Verdict};
+use crate::text::ELLIPSIS;
 
 /// The state once the update is kept.
 #[must_use]
