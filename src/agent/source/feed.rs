@@ -1,5 +1,7 @@
 //! A feed: a published folder of images, on a web server or on this machine.
 
+use std::path::Path;
+
 use crate::agent::context::RunContext;
 use crate::agent::goal::{Goal, ReleaseState, Wait};
 use crate::agent::mode::Mode;
@@ -8,12 +10,15 @@ use crate::agent::view::View;
 use crate::feed::policy::{Ruling, decide};
 use crate::feed::poll;
 use crate::image::Folder;
+use crate::secret::Secret;
 use abide_core::error::{Error, Result};
 
 /// A feed.
 pub struct FeedSource<'a> {
     context: RunContext<'a>,
     folder: Folder,
+    /// The value of the header `Authorization`.
+    authorization: Option<String>,
 }
 
 impl<'a> FeedSource<'a> {
@@ -28,8 +33,13 @@ impl<'a> FeedSource<'a> {
         } else {
             Folder::at(&context.root.path(place).to_string_lossy(), &limits)
         };
-        let folder = folder.ok_or_else(|| Error::Image(format!("{place}: the feed is not a folder")))?;
-        Ok(Self { context, folder })
+        let folder = folder
+            .ok_or_else(|| Error::Image(format!("{}: the feed is not a folder", crate::url::shown(place))))?;
+        let secret = context.config.update.feed_auth.as_deref().filter(|_| context.privileges.network);
+        let secret = secret.map(|file| Secret::read(context.root, Path::new(file))).transpose()?;
+        let authorization = secret.map(|secret| secret.authorization());
+        let folder = folder.with_authorization(authorization.clone());
+        Ok(Self { context, folder, authorization })
     }
 
     /// The folder that was read by the last poll; none before the first one.
@@ -89,6 +99,6 @@ impl UpdateSource for FeedSource<'_> {
             Mode::Scheduled => self.context.background_limits(),
             _ => self.context.config.download.clone(),
         };
-        Ok(FileLocation { url: self.folder.join(file), authorization: None, limits })
+        Ok(FileLocation { url: self.folder.join(file), authorization: self.authorization.clone(), limits })
     }
 }
