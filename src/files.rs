@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,19 +10,39 @@ use serde::de::DeserializeOwned;
 
 use abide_core::error::{OrError, Result};
 
+/// Who may read a file that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Everybody,
+    /// Its owner only.
+    Owner,
+}
+
 /// Replaces a file as a whole, durably: a reader, or the next boot, sees the old one or the new one.
 /// Creates its folder where that is missing.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if it cannot be written; the old one remains.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_for(path, bytes, Access::Everybody)
+}
+
+fn replace_for(path: &Path, bytes: &[u8], access: Access) -> Result<()> {
     let what = || format!("{}: cannot write", path.display());
     let dir = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(dir).or_failed(what)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    let mut file = File::create(&new).or_failed(what)?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    if access == Access::Owner {
+        // The mode of a file that is there already, after an interruption, would stay.
+        remove(&new)?;
+        options.create_new(true).mode(0o600);
+    }
+    let mut file = options.open(&new).or_failed(what)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).or_failed(what)?;
     fs::rename(&new, path).or_failed(what)?;
     sync_dir(dir).or_failed(what)
@@ -65,11 +86,19 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if it cannot be written.
 pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<()> {
+    write_json_for(path, value, Access::Everybody)
+}
+
+/// As [`write_json`], for those who may read it.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if it cannot be written.
+pub fn write_json_for<T: Serialize + ?Sized>(path: &Path, value: &T, access: Access) -> Result<()> {
     let bytes = serde_json::to_vec(value).or_failed(|| format!("{}: cannot encode", path.display()))?;
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
-    replace(path, &bytes)
+    replace_for(path, &bytes, access)
 }
 
 /// Makes the names in a folder durable.
@@ -83,9 +112,20 @@ pub fn sync_dir(dir: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
+
+    #[test]
+    fn a_file_for_its_owner_is_never_readable_by_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(dir.path().join("file.new"), "left by an interruption").unwrap();
+        for (text, access, mode) in [("one", Access::Owner, 0o600), ("two", Access::Owner, 0o600)] {
+            write_json_for(&path, text, access).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        }
+    }
 
     #[test]
     fn a_file_is_replaced_and_its_folder_created() {

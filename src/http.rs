@@ -1,19 +1,26 @@
-//! The HTTP client: one set-up for images, checks, events and servers of fleets.
+//! The HTTP client: one set-up for images, checks, events and servers of fleets, and one rule for redirects.
 
+use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
-use ureq::Agent;
-use ureq::config::RedirectAuthHeaders;
+use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use ureq::tls::TlsConfig;
+use ureq::{Agent, Body};
 
 use crate::tls::root_certs;
+use crate::url;
 use abide_core::root::Root;
+use abide_core::text;
+
+/// The most redirects of one request.
+const MAX_REDIRECTS: u32 = 10;
 
 /// How long to wait for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timeout {
-    /// For one request with its answer.
+    /// For one request with its redirects and its answer.
     Total(Duration),
     /// To connect, and then between two reads: for large files.
     Idle {
@@ -24,43 +31,241 @@ pub enum Timeout {
     },
 }
 
-/// Whether redirects are followed.
+/// Which redirects of a GET are followed. A redirect from https to http never is, nor one of a POST or PUT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
-    /// They are, without the authorization.
-    Follow,
-    /// They are not: a redirect is the answer.
-    Ignore,
+    /// To any host: only for files whose digest or signature is checked.
+    AnyHost,
+    /// To the same host: what another host answers, such as the login page of a network, proves nothing.
+    SameHost,
+    /// None.
+    Refuse,
 }
 
-/// A client that trusts the certificates in `ca`, else those of `root`. A status of 400 and above is not an error.
-///
-/// # Errors
-/// A sentence, if `ca` cannot be read or has no certificate.
-pub fn agent(
-    root: &Root,
-    ca: Option<&Path>,
-    timeout: Timeout,
+/// Why there is no answer. The text has no secrets of URLs.
+#[derive(Debug)]
+pub enum HttpError {
+    /// The request failed.
+    Failed(ureq::Error),
+    /// The server redirects, and that is not followed.
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// The new URL, as it may be shown.
+        to: String,
+        /// Which rule forbids it.
+        why: &'static str,
+    },
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // They quote the URL.
+            Self::Failed(ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_)) => {
+                f.write_str("invalid URL")
+            }
+            // Parts of a reply may be in it.
+            Self::Failed(e) => f.write_str(&text::line(&e.to_string())),
+            Self::Redirect { status, to, why } => {
+                write!(f, "the server redirects to {to} (status {status}), which is not followed: {why}")
+            }
+        }
+    }
+}
+
+impl<E: Into<ureq::Error>> From<E> for HttpError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A header of a request.
+pub type Header<'a> = (HeaderName, &'a str);
+
+/// A client with its rules.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    total: Option<Duration>,
     redirects: Redirects,
-) -> Result<Agent, String> {
-    let mut config = Agent::config_builder()
-        .tls_config(TlsConfig::builder().root_certs(root_certs(root, ca)?).build())
-        .http_status_as_error(false)
-        .redirect_auth_headers(RedirectAuthHeaders::Never)
-        .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")));
-    config = match timeout {
-        Timeout::Total(limit) => config.timeout_global(Some(limit)),
-        Timeout::Idle { connect, idle } => config
-            .timeout_connect(Some(connect))
-            .timeout_recv_response(Some(idle))
-            .timeout_per_read(Some(idle)),
-    };
-    if redirects == Redirects::Ignore {
-        config = config.max_redirects(0);
+}
+
+impl Client {
+    /// A client that trusts the certificates in `ca`, else those of `root`. A status of 400 and above is not an
+    /// error.
+    ///
+    /// # Errors
+    /// A sentence, if `ca` cannot be read or has no certificate.
+    pub fn new(
+        root: &Root,
+        ca: Option<&Path>,
+        timeout: Timeout,
+        redirects: Redirects,
+    ) -> Result<Self, String> {
+        let mut config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(root_certs(root, ca)?).build())
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("abide/", env!("CARGO_PKG_VERSION")));
+        let total = match timeout {
+            Timeout::Total(limit) => Some(limit),
+            Timeout::Idle { .. } => None,
+        };
+        if let Timeout::Idle { connect, idle } = timeout {
+            config = config
+                .timeout_connect(Some(connect))
+                .timeout_recv_response(Some(idle))
+                .timeout_per_read(Some(idle));
+        }
+        if cfg!(test) {
+            // The servers of unit tests are on this machine; the caller's environment may name a proxy.
+            config = config.proxy(None);
+        }
+        Ok(Self { agent: config.build().new_agent(), total, redirects })
     }
-    if cfg!(test) {
-        // The servers of unit tests are on this machine; the caller's environment may name a proxy.
-        config = config.proxy(None);
+
+    /// Requests `url`. `Authorization` is not sent on to where the server redirects.
+    ///
+    /// # Errors
+    /// [`HttpError`] if there is no answer, or it is a redirect that is not followed.
+    pub fn get(&self, url: &str, headers: &[Header<'_>]) -> Result<Response<Body>, HttpError> {
+        let started = Instant::now();
+        let (mut url, mut headers) = (url.to_owned(), headers.to_vec());
+        for _ in 0..=MAX_REDIRECTS {
+            let request = request(Method::GET, &url, &headers)?.body(())?;
+            let response = self.run(request, started)?;
+            let Some(location) = location(&response) else { return Ok(response) };
+            url = self.follow(&url, response.status(), location)?;
+            headers.retain(|(name, _)| name != header::AUTHORIZATION);
+        }
+        Err(HttpError::Failed(ureq::Error::TooManyRedirects))
     }
-    Ok(config.build().new_agent())
+
+    /// Sends `body` to `url` with this method.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[Header<'_>],
+        body: &[u8],
+    ) -> Result<Response<Body>, HttpError> {
+        let request = request(method, url, headers)?.body(body)?;
+        let response = self.run(request, Instant::now())?;
+        match location(&response) {
+            None => Ok(response),
+            Some(location) => Err(refused(response.status(), location, "it may lose what is sent")),
+        }
+    }
+
+    fn run(
+        &self,
+        request: Request<impl ureq::AsSendBody>,
+        started: Instant,
+    ) -> Result<Response<Body>, HttpError> {
+        let left = self.total.map(|total| total.saturating_sub(started.elapsed()));
+        let request = match left {
+            None => request,
+            Some(left) => self.agent.configure_request(request).timeout_global(Some(left)).build(),
+        };
+        Ok(self.agent.run(request)?)
+    }
+
+    /// The URL to which a redirect leads, if it is followed.
+    fn follow(&self, from: &str, status: StatusCode, location: &str) -> Result<String, HttpError> {
+        let refused = |why| Err(refused(status, location, why));
+        let to = url::join(from, location);
+        let Some((from, (to, url))) = parts(from).zip(to.and_then(|url| Some((parts(&url)?, url)))) else {
+            return refused("it is not an http or https URL");
+        };
+        match self.redirects {
+            Redirects::Refuse => refused("it may be another server"),
+            _ if from.scheme == "https" && to.scheme != "https" => refused("it leads from https to http"),
+            Redirects::SameHost if from.host != to.host => refused("it is another host"),
+            _ => Ok(url),
+        }
+    }
+}
+
+fn request(
+    method: Method,
+    url: &str,
+    headers: &[Header<'_>],
+) -> Result<ureq::http::request::Builder, HttpError> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).map_err(ureq::http::Error::from)?;
+        request = request.header(name, value);
+    }
+    Ok(request)
+}
+
+/// Where a redirect leads, as the server says it.
+fn location(response: &Response<Body>) -> Option<&str> {
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    response.headers().get(header::LOCATION).filter(|_| is_redirect)?.to_str().ok()
+}
+
+fn refused(status: StatusCode, location: &str, why: &'static str) -> HttpError {
+    HttpError::Redirect { status: status.as_u16(), to: url::shown(location), why }
+}
+
+#[derive(PartialEq, Eq)]
+struct Server {
+    scheme: String,
+    host: String,
+}
+
+/// Scheme and host, as the client reads them.
+fn parts(url: &str) -> Option<Server> {
+    let uri = Uri::from_str(url).ok()?;
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let host = uri.host()?.to_ascii_lowercase();
+    matches!(scheme.as_str(), "http" | "https").then_some(Server { scheme, host })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn followed(redirects: Redirects, from: &str, location: &str) -> Result<String, String> {
+        let timeout = Timeout::Total(Duration::from_secs(1));
+        let client = Client::new(&Root::live(), None, timeout, redirects).unwrap();
+        client.follow(from, StatusCode::FOUND, location).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn no_redirect_leads_from_https_to_http() {
+        for redirects in [Redirects::AnyHost, Redirects::SameHost, Redirects::Refuse] {
+            for to in ["http://h/a", "HTTP://h/a", "http://other/a", "ftp://h/a", "https:///a"] {
+                let error = followed(redirects, "https://h/x", to).unwrap_err();
+                assert!(error.contains("not followed"), "{error}");
+            }
+        }
+        let error = followed(Redirects::AnyHost, "https://h/x", "http://u:pw@h/a?key=1").unwrap_err();
+        assert_eq!(
+            error,
+            "the server redirects to http://h/a (status 302), which is not followed: it leads from https to http"
+        );
+    }
+
+    #[test]
+    fn only_a_file_whose_bytes_are_checked_may_be_on_another_host() {
+        let other = "https://u@login.example/?from=h";
+        assert_eq!(followed(Redirects::AnyHost, "https://h/x", other).unwrap(), other);
+        for from in ["https://h/x", "http://h/x"] {
+            let error = followed(Redirects::SameHost, from, other).unwrap_err();
+            assert!(error.contains("https://login.example/") && error.contains("another host"), "{error}");
+            assert!(followed(Redirects::Refuse, from, other).is_err());
+        }
+        for (from, to) in [("http://h/x", "https://H:8443/y"), ("http://h:1/x", "http://h:2/y")] {
+            assert_eq!(followed(Redirects::SameHost, from, to).unwrap(), to);
+        }
+        assert_eq!(followed(Redirects::SameHost, "http://u:p@h:1/a/b?c", "d?e").unwrap(), "http://h:1/a/d?e");
+        assert!(followed(Redirects::SameHost, "http://h/x", "//other/y").is_err());
+    }
 }

@@ -26,4 +26,5 @@ pub mod systemd;
 pub mod tls;
 pub mod update;
 pub mod uptime;
+pub mod url;
 pub mod without_initramfs;

@@ -6,6 +6,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 
@@ -75,6 +78,17 @@ impl Secret {
         std::os::unix::fs::fchown(&copy, Some(owner.uid()), Some(owner.gid())).or_failed(cannot)
     }
 
+    /// The value of the header `Authorization`: `USER:PASSWORD` is sent as such (RFC 7617), anything else is a token
+    /// (RFC 6750), which has no colon.
+    #[must_use]
+    pub fn authorization(&self) -> String {
+        if self.0.contains(':') {
+            format!("Basic {}", BASE64_STANDARD.encode(&self.0))
+        } else {
+            self.header("Bearer")
+        }
+    }
+
     /// The value of a header: `scheme`, a space, the token.
     #[must_use]
     pub fn header(&self, scheme: &str) -> String {
@@ -113,6 +127,10 @@ mod tests {
         let secret = read("abc.DEF-1\n", 0o600).unwrap();
         assert_eq!(secret.header("TargetToken"), "TargetToken abc.DEF-1");
         assert_eq!(format!("{secret:?}"), "Secret");
+        assert_eq!(secret.authorization(), "Bearer abc.DEF-1");
+        // RFC 7617, 2.
+        let password = read("Aladdin:opensesame\n", 0o600).unwrap();
+        assert_eq!(password.authorization(), "Basic QWxhZGRpbjpvcGVuc2VzYW1l");
         for wrong in ["", "\n", "a b", "a\nb", "a\r\nb: c", "\u{e4}"] {
             assert_eq!(read(wrong, 0o600).unwrap_err().exit_code(), 2, "{wrong:?}");
         }

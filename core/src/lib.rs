@@ -14,4 +14,5 @@ pub mod mounts;
 pub mod root;
 pub mod state;
 pub mod sys;
+pub mod text;
 pub mod update;

@@ -8,6 +8,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::error::Error;
 use crate::root::Root;
+use crate::text::printable;
 
 #[derive(Debug)]
 struct Logger {
@@ -62,7 +63,7 @@ impl Log for Logger {
             Level::Info => (6, ""),
             Level::Debug | Level::Trace => (7, ""),
         };
-        let text = record.args().to_string().replace('\n', " ");
+        let text = printable(&record.args().to_string());
         if self.kmsg {
             // One write is one record.
             let line = format!("<{priority}>abide: {word}{text}\n");

@@ -11,22 +11,26 @@ use jiff::Timestamp;
 use log::{info, warn};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use ureq::Agent;
+use ureq::http::{HeaderName, Method, header};
 
 use crate::config::update::{FleetLock, IfAway};
 use crate::files;
-use crate::http;
-use crate::http::{Redirects, Timeout};
+use crate::http::{Client, Redirects, Timeout};
 use crate::machine_id;
+use crate::url::shown;
 use abide_core::config::duration;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
+use abide_core::text;
 
 /// In the cache, so that the unprivileged part can write it.
 const FILE: &str = "/var/lib/abide/feed/fleetlock.json";
 
 /// The limit of one request with its answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The header that a FleetLock server requires.
+const PROTOCOL: HeaderName = HeaderName::from_static("fleet-lock-protocol");
 
 /// The longest answer that is read.
 const MAX_BYTES: u64 = 64 << 10;
@@ -120,7 +124,7 @@ impl LockState {
 
 /// A client of a FleetLock server.
 pub struct LockClient {
-    agent: Agent,
+    client: Client,
     base: String,
     config: FleetLock,
     id: String,
@@ -135,10 +139,10 @@ impl LockClient {
     pub fn new(root: &Root, config: &FleetLock) -> Result<Self> {
         let id = machine_id::at_server(root, config.id.as_deref(), "update.fleetlock")?;
         let ca = config.ca.as_deref().map(Path::new);
-        let agent =
-            http::agent(root, ca, Timeout::Total(TIMEOUT), Redirects::Ignore).map_err(Error::Usage)?;
+        let client =
+            Client::new(root, ca, Timeout::Total(TIMEOUT), Redirects::Refuse).map_err(Error::Usage)?;
         let base = config.url.trim_end_matches('/').to_owned();
-        Ok(Self { agent, base, config: config.clone(), id, root: root.clone() })
+        Ok(Self { client, base, config: config.clone(), id, root: root.clone() })
     }
 
     /// Requests the lock for the update `digest`. A machine that holds the lock gets it again.
@@ -152,7 +156,7 @@ impl LockClient {
         let state = after(&state, digest, &self.post("pre-reboot"), &self.config, now.as_second());
         state.write(&self.root)?;
         if state.granted && state.unreachable.is_some() {
-            warn!("{} was unreachable for too long; rebooting without the lock", self.base);
+            warn!("{} was unreachable for too long; rebooting without the lock", shown(&self.base));
         }
         Ok(state)
     }
@@ -167,26 +171,23 @@ impl LockClient {
         }
         match self.post("steady-state") {
             LockReply::Granted => {
-                info!("released the reboot lock of {}", self.base);
+                info!("released the reboot lock of {}", shown(&self.base));
                 LockState::default().write(&self.root)
             }
             LockReply::Refused(why) | LockReply::Unreachable(why) => {
-                Err(Error::Failed(format!("{}: cannot release the reboot lock: {why}", self.base)))
+                Err(Error::Failed(format!("{}: cannot release the reboot lock: {why}", shown(&self.base))))
             }
         }
     }
 
     fn post(&self, what: &str) -> LockReply {
         let body = json!({ "client_params": { "id": self.id, "group": self.config.group } });
-        let answer = self
-            .agent
-            .post(format!("{}/v1/{what}", self.base))
-            .header("fleet-lock-protocol", "true")
-            .content_type("application/json")
-            .send(body.to_string());
+        let headers = [(PROTOCOL, "true"), (header::CONTENT_TYPE, "application/json")];
+        let url = format!("{}/v1/{what}", self.base);
+        let answer = self.client.send(Method::POST, &url, &headers, body.to_string().as_bytes());
         let mut answer = match answer {
             Ok(answer) => answer,
-            Err(e) => return LockReply::Unreachable(e.to_string()),
+            Err(e) => return LockReply::Unreachable(text::line(&e.to_string())),
         };
         let status = answer.status().as_u16();
         match answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec() {
@@ -205,7 +206,7 @@ fn refusal(status: u16, body: &[u8]) -> LockReply {
         value: String,
     }
     match serde_json::from_slice::<LockRefusal>(body) {
-        Ok(LockRefusal { kind, value }) => LockReply::Refused(format!("{kind}: {value}")),
+        Ok(LockRefusal { kind, value }) => LockReply::Refused(text::line(&format!("{kind}: {value}"))),
         Err(_) => LockReply::Unreachable(format!("status {status}")),
     }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::feed::policy::Candidate;
+use abide_core::text;
 
 /// What a source wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +43,12 @@ pub struct Wait {
 impl Wait {
     /// There is nothing to do.
     pub fn idle(why: impl Into<String>) -> Self {
-        Self { why: why.into(), until: None, defers: false }
+        Self { why: text::line(&why.into()), until: None, defers: false }
     }
 
     /// An update is deferred.
     pub fn defer(why: impl Into<String>, until: Option<Timestamp>) -> Self {
-        Self { why: why.into(), until, defers: true }
+        Self { why: text::line(&why.into()), until, defers: true }
     }
 }
 

@@ -6,6 +6,7 @@ use abide_core::boot::model::choice::{Settings, choose};
 use abide_core::boot::model::entry::{Entry, EntryKind, EntryState};
 use abide_core::boot::model::order::order;
 use abide_core::boot::model::quirks::Quirks;
+use abide_core::text;
 
 /// The version of the JSON; fields are added, never renamed or dropped.
 const SCHEMA: u32 = 1;
@@ -57,7 +58,8 @@ impl Listing {
     pub fn new(entries: &[Entry], settings: &Settings, quirks: &Quirks, known: Known<'_>) -> Self {
         let lines = order(entries, quirks).iter().map(|e| Line::new(e, known)).collect();
         let next = choose(entries, settings, quirks);
-        let next = next.map(|c| Next { id: c.entry.id(), because: c.because.to_string() });
+        let next =
+            next.map(|c| Next { id: text::line(&c.entry.id()), because: text::line(&c.because.to_string()) });
         Self { schema: SCHEMA, entries: lines, next }
     }
 
@@ -97,13 +99,13 @@ impl Line {
         let counter = entry.name.counter();
         let is_good = known.counted == Some(entry.id().as_str());
         Self {
-            id: entry.id(),
-            file: entry.path(),
+            id: text::line(&entry.id()),
+            file: text::line(&entry.path()),
             partition: entry.partition.as_str(),
             kind: if entry.kind == EntryKind::Uki { "uki" } else { "conf" },
-            title: entry.title.clone(),
-            sort_key: entry.sort_key.clone(),
-            version: entry.version.clone(),
+            title: entry.title.as_deref().map(text::line),
+            sort_key: entry.sort_key.as_deref().map(text::line),
+            version: entry.version.as_deref().map(text::line),
             tries_left: counter.map(|c| c.left),
             tries_done: counter.map(|c| c.done),
             state: if is_good { EntryState::Good } else { entry.state() }.as_str(),

@@ -3,6 +3,7 @@
 use abide_core::boot::model::counter;
 use abide_core::boot::model::counter::Counter;
 use abide_core::boot::model::name::{EntryName, Suffix};
+use abide_core::text;
 
 /// The file name of a new entry; `None` if the loader would not read it back as that stem and counter.
 #[must_use]
@@ -40,6 +41,9 @@ pub fn unnameable(image_id: &str, version: &str) -> Option<String> {
     if let Some(c) = stem.chars().find(|c| *c < ' ' || FORBIDDEN.contains(c)) {
         let who = if c == '+' { "boot counters begin with" } else { "FAT does not allow names with" };
         return Some(cannot(format!("{who} {c:?}")));
+    }
+    if !text::is_printable(&stem) {
+        return Some(cannot("it has characters that cannot be shown".into()));
     }
     let units = stem.encode_utf16().count();
     let most = MOST_UNITS - LONGEST_END.len();

@@ -82,7 +82,7 @@ struct Printable;
 
 impl TextRule for Printable {
     fn problem(text: &str) -> Option<String> {
-        let is_printable = !text.is_empty() && !text.chars().any(char::is_control);
+        let is_printable = !text.is_empty() && abide_core::text::is_printable(text);
         (!is_printable).then(|| "must contain only printable characters".into())
     }
 }

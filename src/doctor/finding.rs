@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use abide_core::text;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,15 +54,22 @@ impl Finding {
     }
 
     fn new(id: &'static str, severity: Severity, what: String) -> Self {
-        Self { id, severity, what, cause: String::new(), remedy: String::new(), fixable: false }
+        Self {
+            id,
+            severity,
+            what: text::printable(&what),
+            cause: String::new(),
+            remedy: String::new(),
+            fixable: false,
+        }
     }
 
     pub(super) fn because(self, cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), ..self }
+        Self { cause: text::printable(&cause.into()), ..self }
     }
 
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: remedy.into(), ..self }
+        Self { remedy: text::printable(&remedy.into()), ..self }
     }
 
     /// `abide doctor --fix` can repair it.

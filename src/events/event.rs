@@ -9,6 +9,7 @@ use crate::update::phase;
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
 use abide_core::state::{FailedCheck, Failure, Phase, Update, Verdict};
+use abide_core::text;
 use abide_core::update::clock;
 
 /// The kinds of event.
@@ -162,6 +163,24 @@ impl Event {
             checks: vec![],
             user_status,
             sub_status,
+        }
+    }
+
+    /// As it is published: the reason of a verdict may come straight from the kernel's log, a version from a boot entry.
+    #[must_use]
+    pub fn printable(self) -> Self {
+        let check = |check: FailedCheck| FailedCheck {
+            name: text::line(&check.name),
+            reason: text::line(&check.reason),
+            output: text::lines(&check.output),
+        };
+        Self {
+            host: text::line(&self.host),
+            version: text::line(&self.version),
+            previous: self.previous.as_deref().map(text::line),
+            reason: text::line(&self.reason),
+            checks: self.checks.into_iter().map(check).collect(),
+            ..self
         }
     }
 

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::{info, warn};
+use ureq::http::{Method, header};
 
 use crate::config::EventTargets;
 use crate::events::event::Event;
 use crate::files;
-use crate::http;
-use crate::http::{Redirects, Timeout};
+use crate::http::{Client, Header, Redirects, Timeout};
+use crate::url::shown;
 use abide_core::error::{OrError, Result};
 use abide_core::root::Root;
 
@@ -23,6 +24,8 @@ const MAX_EVENTS: usize = 100;
 
 /// How long the server may take for one event.
 const LIMIT: Duration = Duration::from_secs(30);
+
+const JSON: Header<'_> = (header::CONTENT_TYPE, "application/json");
 
 /// Keeps `event` until it is delivered.
 ///
@@ -60,10 +63,10 @@ pub fn deliver(root: &Root, targets: &EventTargets) -> Result<usize> {
                 info!("{}: delivered", file.display());
             }
             Err(Refusal::Status(status)) => {
-                warn!("{url}: status {status}; {} will be sent again later", file.display())
+                warn!("{}: status {status}; {} will be sent again later", shown(url), file.display())
             }
             Err(Refusal::Unreachable(why)) => {
-                warn!("{url}: {why}; {left} events will be sent again later");
+                warn!("{}: {why}; {left} events will be sent again later", shown(url));
                 break;
             }
         }
@@ -80,9 +83,9 @@ enum Refusal {
 
 fn post(root: &Root, targets: &EventTargets, url: &str, event: &[u8]) -> std::result::Result<(), Refusal> {
     let ca = targets.ca.as_deref().map(Path::new);
-    let agent =
-        http::agent(root, ca, Timeout::Total(LIMIT), Redirects::Follow).map_err(Refusal::Unreachable)?;
-    let response = agent.post(url).content_type("application/json").send(event);
+    let client =
+        Client::new(root, ca, Timeout::Total(LIMIT), Redirects::Refuse).map_err(Refusal::Unreachable)?;
+    let response = client.send(Method::POST, url, &[JSON], event);
     match response.map_err(|e| Refusal::Unreachable(e.to_string()))?.status().as_u16() {
         200..300 => Ok(()),
         status => Err(Refusal::Status(status)),

@@ -35,7 +35,8 @@ fn folders(kind: EventKind) -> &'static [&'static str] {
         | EventKind::Applied
         | EventKind::Testing
         | EventKind::Unhealthy
-        | EventKind::Deferred => &[],
+        | EventKind::Deferred
+        | EventKind::KeyExpires => &[],
     }
 }
 

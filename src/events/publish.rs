@@ -25,10 +25,11 @@ const UPDATE_UNIT: &str = "abide-update.service";
 
 /// Publishes `event` to everything that is configured.
 pub fn publish(root: &Root, config: &Config, event: &Event) {
+    let event = event.clone().printable();
     if !journal::send(root, &event.fields()) {
         info!("{}", event.sentence());
     }
-    let (root, config, event) = (root.clone(), config.clone(), event.clone());
+    let (root, config) = (root.clone(), config.clone());
     run_bounded(MAX_DELAY, "publishing an event", move || {
         let targets = &config.events;
         log_error(motd::update(&root, targets, &event));

@@ -42,6 +42,14 @@ pub struct Cache {
     dir: PathBuf,
 }
 
+/// How a download ended that was not interrupted.
+enum DownloadEnd {
+    /// At the end of the file.
+    Complete,
+    /// At its bound: what was fetched is of no use, since the file cannot become complete.
+    OutOfBounds(Error),
+}
+
 /// How much of a file is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetched {
@@ -139,7 +147,8 @@ impl Cache {
     ///
     /// # Errors
     /// [`Error::Image`] if it cannot be fetched or does not fit on the file system; what was fetched stays for
-    /// the next attempt. [`Error::Unverified`] if its digest is another one; what was fetched is removed.
+    /// the next attempt, unless the file is too large or has no end. [`Error::Unverified`] if its digest is another
+    /// one; what was fetched is removed.
     pub fn fetch(
         &self,
         from: &Place<'_>,
@@ -153,14 +162,20 @@ impl Cache {
         if resumed {
             info!("{name}: resuming at byte {}", file.len());
         }
+        let mut end = DownloadEnd::Complete;
         if file.sha256() != sha256 {
-            self.complete(&mut file, from, download, &mut progress)?;
+            end = self.complete(&mut file, from, download, &mut progress)?;
         }
-        if file.sha256() != sha256 && resumed {
+        let is_complete = matches!(end, DownloadEnd::Complete);
+        if is_complete && file.sha256() != sha256 && resumed {
             // The partial file is of another version, or was damaged by a power cut.
             warn!("{name}: the partial download does not match; starting over");
             file.restart()?;
-            self.complete(&mut file, from, download, &mut progress)?;
+            end = self.complete(&mut file, from, download, &mut progress)?;
+        }
+        if let DownloadEnd::OutOfBounds(error) = end {
+            file.remove()?;
+            return Err(Error::Image(format!("{name}: {error}; what was fetched of it is removed")));
         }
         if file.sha256() != sha256 {
             let found = file.sha256();
@@ -179,21 +194,26 @@ impl Cache {
         from: &Place<'_>,
         download: &Download,
         progress: &mut impl FnMut(Fetched),
-    ) -> Result<()> {
+    ) -> Result<DownloadEnd> {
         let mut answer = resume(from, download, file.len())?;
         if matches!(answer, Resumed::Shorter) {
             file.restart()?;
             answer = resume(from, download, 0)?;
         }
-        let Resumed::Rest(mut source) = answer else {
-            let shown = crate::image::shown(from.url);
-            return Err(Error::Image(format!("{shown}: is listed, but not on the server (404)")));
+        let mut source = match answer {
+            Resumed::Rest(source) => source,
+            Resumed::TooLarge(error) => return Ok(DownloadEnd::OutOfBounds(error)),
+            Resumed::Nothing | Resumed::Shorter => {
+                let shown = crate::url::shown(from.url);
+                return Err(Error::Image(format!("{shown}: is listed, but not on the server (404)")));
+            }
         };
         let total = source.len;
         let result = self.copy(file, &mut source.reader, total, progress);
         // Received bytes are kept even if the download failed.
         let synced = file.sync();
-        result.and(synced)
+        let end = result?;
+        synced.map(|()| end)
     }
 
     fn copy(
@@ -202,22 +222,31 @@ impl Cache {
         from: &mut impl Read,
         total: Option<u64>,
         progress: &mut impl FnMut(Fetched),
-    ) -> Result<()> {
+    ) -> Result<DownloadEnd> {
         let mut block = vec![0; CHUNK];
         let mut next_check = file.len();
         loop {
             if file.len() >= next_check {
                 let needed = total.map_or(SYNC_EVERY, |total| total.saturating_sub(file.len()));
-                self.check_free_space(needed)?;
+                match self.check_free_space(needed) {
+                    // Whether it would fit into more room is unknown.
+                    Err(error) if total.is_none() => return Ok(DownloadEnd::OutOfBounds(error)),
+                    checked => checked?,
+                }
                 file.sync()?;
                 next_check = file.len() + SYNC_EVERY;
             }
             let count = match from.read(&mut block) {
                 Ok(count) => count,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == ErrorKind::FileTooLarge => {
+                    return Ok(DownloadEnd::OutOfBounds(Error::Image(e.to_string())));
+                }
                 Err(e) => return Err(e).or_image(|| "the download was interrupted"),
             };
-            let Some(bytes) = block.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+            let Some(bytes) = block.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return Ok(DownloadEnd::Complete);
+            };
             file.append(bytes)?;
             progress(Fetched { done: file.len(), total });
         }

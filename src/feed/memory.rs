@@ -12,8 +12,10 @@ use crate::feed::cache;
 use crate::feed::cache::Cache;
 use crate::feed::published::ListedFile;
 use crate::files;
+use crate::files::Access;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
+use abide_core::text;
 
 const FETCH_STATE: &str = "feed.json";
 const INSTALL_STATE: &str = "/var/lib/abide/update.json";
@@ -34,6 +36,7 @@ pub struct FetchState {
     /// Attempts that failed in a row.
     pub failures: u32,
     /// Why the last attempt failed.
+    #[serde(deserialize_with = "text::read_optional")]
     pub error: Option<String>,
     /// The release that is wanted.
     pub wanted: Option<WantedRelease>,
@@ -46,6 +49,7 @@ pub struct FetchState {
 #[serde(default)]
 pub struct WantedRelease {
     /// Its version.
+    #[serde(deserialize_with = "text::read_line")]
     pub version: String,
     /// Its digest.
     pub digest: String,
@@ -81,7 +85,7 @@ impl FetchState {
     /// Notes that a poll or a download has failed.
     pub fn set_failed(&mut self, e: &Error) {
         self.failures = self.failures.saturating_add(1);
-        self.error = Some(e.to_string());
+        self.error = Some(text::line(&e.to_string()));
         self.tried = Some(Timestamp::now().as_second());
     }
 
@@ -90,7 +94,7 @@ impl FetchState {
     /// # Errors
     /// [`Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
-        write_changed(&root.path(cache::DIR).join(FETCH_STATE), self)
+        write_changed(&root.path(cache::DIR).join(FETCH_STATE), self, Access::Everybody)
     }
 }
 
@@ -99,12 +103,14 @@ impl FetchState {
 #[serde(default)]
 pub struct InstallState {
     /// The version to install.
+    #[serde(deserialize_with = "text::read_line")]
     pub version: String,
     /// The digest of its image.
     pub digest: String,
     /// Since when it could be applied. Inhibitors may delay it for a limited time from here on.
     pub ready: Option<i64>,
     /// Why it waits, in one sentence.
+    #[serde(deserialize_with = "text::read_optional")]
     pub waiting: Option<String>,
     /// When the wait ends, where it is known.
     pub until: Option<i64>,
@@ -152,7 +158,7 @@ impl InstallState {
     /// # Errors
     /// [`Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
-        write_changed(&root.path(INSTALL_STATE), self)
+        write_changed(&root.path(INSTALL_STATE), self, Access::Everybody)
     }
 }
 
@@ -161,7 +167,7 @@ impl InstallState {
 /// # Errors
 /// [`Error::Failed`] if the file is there and cannot be read: no update may be installed then.
 pub fn pinned(root: &Root) -> Result<Option<String>> {
-    Ok(files::read_text(&root.path(PIN))?.map(|text| text.trim().to_owned()))
+    Ok(files::read_text(&root.path(PIN))?.map(|text| text::line(&text)))
 }
 
 /// Pins the machine to `version`, or removes the pin.
@@ -189,11 +195,11 @@ pub fn read_or_default<T: DeserializeOwned + Default>(path: &Path) -> T {
 ///
 /// # Errors
 /// [`Error::Failed`] if it cannot be written.
-pub fn write_changed<T>(path: &Path, value: &T) -> Result<()>
+pub fn write_changed<T>(path: &Path, value: &T, access: Access) -> Result<()>
 where
     T: Serialize + DeserializeOwned + Default + PartialEq,
 {
-    if read_or_default::<T>(path) == *value { Ok(()) } else { files::write_json(path, value) }
+    if read_or_default::<T>(path) == *value { Ok(()) } else { files::write_json_for(path, value, access) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use abide_core::text;
+
 /// The status of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -26,9 +28,10 @@ pub struct CheckResult {
     /// The status after its last run.
     pub result: CheckStatus,
     /// Why it did not pass; empty if it did.
+    #[serde(deserialize_with = "text::read_line")]
     pub reason: String,
     /// The end of the output of its program, where it runs one and did not pass.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::read_lines")]
     pub output: String,
     /// How long the run took.
     pub seconds: f64,

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use abide_core::text;
+
 /// A kind of check, with what it has seen so far.
 pub trait Probe: Debug + Send {
     /// Runs the check once, for about `limit` at most.
@@ -23,4 +25,16 @@ pub enum ProbeResult {
     NotYet(String),
     /// The check did not pass, and no later run will.
     Failed(String),
+}
+
+impl ProbeResult {
+    /// With a reason that can be shown: programs, units and servers say what they like.
+    #[must_use]
+    pub fn printable(self) -> Self {
+        match self {
+            Self::Pass => Self::Pass,
+            Self::NotYet(reason) => Self::NotYet(text::line(&reason)),
+            Self::Failed(reason) => Self::Failed(text::line(&reason)),
+        }
+    }
 }

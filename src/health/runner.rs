@@ -12,6 +12,7 @@ use crate::health::monotonic_clock::MonotonicClock;
 use crate::health::probe::{Probe, ProbeResult};
 use crate::health::schedule::Schedule;
 use abide_core::config::duration::format;
+use abide_core::text;
 
 /// How often the state is shown if there is no new result.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -205,9 +206,9 @@ impl RunnerCheck {
         let to_runner = sender.clone();
         let run = move || {
             let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = probe.run(limit);
+            let result = probe.run(limit).printable();
             // The receiver is gone if the assessment has ended.
-            to_runner.send(finished(result, probe.output().to_owned())).ok();
+            to_runner.send(finished(result, text::lines(probe.output()))).ok();
         };
         if let Err(e) = thread::Builder::new().stack_size(STACK).spawn(run) {
             let result = ProbeResult::NotYet(format!("cannot start a thread: {e}"));

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::config::Download;
 use crate::image::names::SUMS;
 use crate::image::source::Source;
-use crate::image::url;
+use crate::image::transfer;
+use crate::url;
 use abide_core::error::{Error, OrError, Result};
 
 /// A folder on this machine or on a web server.
@@ -16,6 +17,8 @@ use abide_core::error::{Error, OrError, Result};
 pub struct Folder {
     place: Place,
     download: Download,
+    /// The value of the header `Authorization`.
+    authorization: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,10 +38,10 @@ impl Folder {
         let download = download.clone();
         if let Some(url::Parts { base, name, query }) = url::split(place) {
             let is_folder = name.is_empty() || name == SUMS;
-            return is_folder.then_some(Self { place: Place::Remote { base, query }, download });
+            return is_folder.then(|| Self::new(Place::Remote { base, query }, download));
         }
         let path = Path::new(place.strip_prefix("file://").unwrap_or(place));
-        path.is_dir().then(|| Self { place: Place::Local(path.to_owned()), download })
+        path.is_dir().then(|| Self::new(Place::Local(path.to_owned()), download))
     }
 
     /// The folder of an image, and the image's name in it; `None` for standard input.
@@ -49,12 +52,22 @@ impl Folder {
             return None;
         }
         if let Some(url::Parts { base, name, query }) = url::split(image) {
-            return Some((Self { place: Place::Remote { base, query }, download }, name));
+            return Some((Self::new(Place::Remote { base, query }, download), name));
         }
         let path = Path::new(image.strip_prefix("file://").unwrap_or(image));
         let name = path.file_name()?.to_string_lossy().into_owned();
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some((Self { place: Place::Local(folder.to_owned()), download }, name))
+        Some((Self::new(Place::Local(folder.to_owned()), download), name))
+    }
+
+    fn new(place: Place, download: Download) -> Self {
+        Self { place, download, authorization: None }
+    }
+
+    /// As [`Folder::read`] requests the files of a folder on a web server.
+    #[must_use]
+    pub fn with_authorization(self, authorization: Option<String>) -> Self {
+        Self { authorization, ..self }
     }
 
     /// Whether it is on another machine.
@@ -95,7 +108,13 @@ impl Folder {
         {
             return Ok(None);
         }
-        let Some(source) = Source::find(&place, &self.download)? else { return Ok(None) };
+        let found = match (&self.place, self.authorization.as_deref()) {
+            (Place::Remote { .. }, authorization @ Some(_)) => {
+                transfer::find(&transfer::Place { url: &place, authorization }, &self.download)?
+            }
+            _ => Source::find(&place, &self.download)?,
+        };
+        let Some(source) = found else { return Ok(None) };
         let mut bytes = Vec::new();
         let cannot = || format!("{}: cannot read", source.name);
         source.reader.take(most + 1).read_to_end(&mut bytes).or_image(cannot)?;

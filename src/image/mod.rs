@@ -19,7 +19,6 @@ mod spool;
 mod stream;
 pub(crate) mod transfer;
 pub mod trust;
-pub(crate) mod url;
 
 pub use esp::Esp;
 pub use folder::Folder;
@@ -27,4 +26,3 @@ pub use layout::{HEAD, ImagePartition, Layout, PartitionType};
 pub use source::Source;
 pub use spool::{Spool, SpoolReader};
 pub use stream::Stream;
-pub use url::shown;

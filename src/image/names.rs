@@ -3,6 +3,7 @@
 
 use crate::disk::role::Role;
 use abide_core::arch;
+use abide_core::text;
 
 /// The list of digests in a folder of images, as sha256sum(1) writes it.
 pub const SUMS: &str = "SHA256SUMS";
@@ -34,9 +35,12 @@ pub struct Name<'a> {
 const PACKED: [&str; 4] = [".xz", ".zst", ".gz", ".bz2"];
 
 impl<'a> Name<'a> {
-    /// None if it is the name of something else.
+    /// None if it is the name of something else, or cannot be shown.
     #[must_use]
     pub fn parse(name: &'a str) -> Option<Self> {
+        if !text::is_printable(name) {
+            return None;
+        }
         let mut rest = PACKED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         let (mut content, mut arch, mut raw) = (None, None, false);
         while let Some((before, end)) = rest.rsplit_once('.') {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::config::Download;
 use crate::image::source::Source;
-use crate::image::{transfer, url};
+use crate::image::transfer;
+use crate::url;
 use abide_core::error::{Error, Result};
 
 impl Source {
@@ -26,7 +27,9 @@ impl Source {
     /// [`Error::Image`] if it cannot be opened.
     pub fn find(image: &str, download: &Download) -> Result<Option<Self>> {
         match url::scheme(image).as_deref() {
-            Some("http" | "https") => transfer::find(image, download),
+            Some("http" | "https") => {
+                transfer::find(&transfer::Place { url: image, authorization: None }, download)
+            }
             Some("file") => Self::file(image.split_once("://").map_or(image, |(_, path)| path)),
             Some(other) if !Path::new(image).exists() => {
                 Err(Error::Image(format!("{image}: '{other}' is not supported; use http, https or a path")))

@@ -15,6 +15,9 @@ const BLOCK: usize = 64 * 1024;
 /// Bytes that are kept in memory before the file is used.
 pub const MAX_MEMORY: usize = 16 << 20;
 
+/// Bytes of blocks that are not empty: a UKI and what else an ESP may have is far smaller.
+const MAX_KEPT: u64 = 1 << 30;
+
 /// A sparse copy of a sequence of bytes; read-only once it is filled.
 #[derive(Debug)]
 pub struct Spool {
@@ -24,6 +27,10 @@ pub struct Spool {
     blocks: BTreeMap<u64, Place>,
     in_memory: usize,
     file: Option<File>,
+    /// Bytes of blocks that are not empty.
+    kept: u64,
+    /// How many of them there may be.
+    most: u64,
     len: u64,
 }
 
@@ -38,7 +45,16 @@ impl Spool {
     /// An empty spool that may create a file in one of `dirs`.
     #[must_use]
     pub fn new(dirs: Vec<PathBuf>) -> Self {
-        Self { dirs, max_memory: MAX_MEMORY, blocks: BTreeMap::new(), in_memory: 0, file: None, len: 0 }
+        Self {
+            dirs,
+            max_memory: MAX_MEMORY,
+            blocks: BTreeMap::new(),
+            in_memory: 0,
+            file: None,
+            kept: 0,
+            most: MAX_KEPT,
+            len: 0,
+        }
     }
 
     /// Keeps `len` bytes from `fill`, which fills the whole buffer or fails.
@@ -110,6 +126,14 @@ impl Spool {
         Ok(count)
     }
 
+    fn check_bound(&self) -> io::Result<()> {
+        if self.kept <= self.most {
+            return Ok(());
+        }
+        let text = format!("it has more than {} MiB, of which so much can be kept", self.most >> 20);
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, text))
+    }
+
     fn keep(&mut self, block: &[u8]) -> io::Result<()> {
         let index = self.len / BLOCK as u64;
         let offset = self.len;
@@ -117,13 +141,18 @@ impl Spool {
         if block.iter().all(|b| *b == 0) {
             return Ok(());
         }
+        self.kept += block.len() as u64;
+        self.check_bound()?;
         if self.file.is_none() && self.in_memory + block.len() <= self.max_memory {
             self.in_memory += block.len();
             self.blocks.insert(index, Place::Memory(block.into()));
             return Ok(());
         }
         if self.file.is_none() {
-            self.file = Some(unnamed_file(&self.dirs)?);
+            let file = unnamed_file(&self.dirs)?;
+            self.most = self.most.min(self.in_memory as u64 + room(&file)?);
+            self.file = Some(file);
+            self.check_bound()?;
         }
         if let Some(file) = &self.file {
             file.write_all_at(block, offset)?;
@@ -131,6 +160,12 @@ impl Spool {
         self.blocks.insert(index, Place::File);
         Ok(())
     }
+}
+
+/// The part of the free space that the file may take: other programs need the rest meanwhile.
+fn room(file: &File) -> io::Result<u64> {
+    let stat = nix::sys::statvfs::fstatvfs(file)?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()) / 4 * 3)
 }
 
 /// A file that no other process can open and that is deleted when this process ends.
@@ -244,6 +279,36 @@ mod tests {
             spool.read_all_at(&mut part, 2 * BLOCK as u64 - 10).unwrap();
             assert_eq!(part, sample()[2 * BLOCK - 10..2 * BLOCK + 10]);
         }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_bound_and_the_room_allow() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(vec![dir.path().into()]);
+        (spool.max_memory, spool.most) = (2 * BLOCK, 5 * BLOCK as u64);
+        let mut filled = 0;
+        let error = spool
+            .keep_all(u64::MAX, |to| {
+                to.fill(1);
+                filled += to.len();
+                Ok(())
+            })
+            .unwrap_err();
+        assert!(error.to_string().contains("more than 0 MiB"), "{error}");
+        assert_eq!(filled, 6 * BLOCK);
+        // Once there is a file, its file system is a bound, too.
+        let mut spool = filled_with_room(dir.path());
+        assert!(spool.most < u64::MAX);
+        spool.most = spool.kept;
+        spool.keep(&[0; BLOCK]).unwrap();
+        assert!(spool.keep(&[1; BLOCK]).is_err());
+    }
+
+    fn filled_with_room(dir: &Path) -> Spool {
+        let mut spool = Spool::new(vec![dir.into()]);
+        (spool.max_memory, spool.most) = (0, u64::MAX);
+        spool.keep(&[1; BLOCK]).unwrap();
+        spool
     }
 
     #[test]

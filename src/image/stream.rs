@@ -125,21 +125,24 @@ impl Stream {
     }
 
     /// Decodes the rest, which detects damage in it without a digest. The image must end at decoded byte
-    /// `end`.
+    /// `end`, if that is given.
     ///
     /// # Errors
     /// [`Error::Image`] as [`Stream::fill`], and if it does not.
-    pub fn decode_rest(&mut self, end: u64) -> Result<()> {
+    pub fn decode_rest(&mut self, end: Option<u64>) -> Result<()> {
         let mut scratch = vec![0; 256 * 1024];
         while self.fill(&mut scratch)? > 0 {
-            if self.position > end {
+            if let Some(end) = end.filter(|end| self.position > *end) {
                 return Err(Error::Image(format!(
                     "{}: continues after byte {end}, where it should end according to its partition table",
                     self.name
                 )));
             }
         }
-        if self.position < end { Err(self.ends_early(end)) } else { Ok(()) }
+        match end {
+            Some(end) if self.position < end => Err(self.ends_early(end)),
+            _ => Ok(()),
+        }
     }
 
     /// Reads the rest without decoding it and returns the SHA-256 of all published bytes, which must be

@@ -5,15 +5,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use log::warn;
+use ureq::BodyReader;
 use ureq::http::{HeaderMap, StatusCode, header};
-use ureq::{Agent, BodyReader};
 
 use crate::config::Download;
-use crate::http;
-use crate::http::{Redirects, Timeout};
+use crate::http::{Client, HttpError, Redirects, Timeout};
 use crate::image::content_range;
 use crate::image::source::Source;
-use crate::image::url::shown;
+use crate::url::shown;
+use abide_core::config::duration;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 
@@ -22,15 +22,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may be silent during a download before the connection is given up.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a download may be too slow at least: the first bytes of a connection take their time.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// The retry delay; doubled each time, up to the upper bound.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Opens `url` for reading from its beginning; `None` if there is no such file.
-pub fn find(url: &str, limits: &Download) -> Result<Option<Source>> {
-    match resume(&Place { url, authorization: None }, limits, 0)? {
+/// Opens a file for reading from its beginning; `None` if there is no such file.
+///
+/// # Errors
+/// As [`resume`].
+pub fn find(place: &Place<'_>, limits: &Download) -> Result<Option<Source>> {
+    match resume(place, limits, 0)? {
         Resumed::Rest(source) => Ok(Some(source)),
         Resumed::Nothing | Resumed::Shorter => Ok(None),
+        Resumed::TooLarge(error) => Err(error),
     }
 }
 
@@ -51,6 +58,8 @@ pub enum Resumed {
     Nothing,
     /// The file is shorter than what was downloaded before.
     Shorter,
+    /// The file is larger than it may be.
+    TooLarge(Error),
 }
 
 /// Opens a file for reading from byte `from` on. Only the digest of the whole file shows whether the bytes before
@@ -64,6 +73,9 @@ pub fn resume(place: &Place<'_>, limits: &Download, from: u64) -> Result<Resumed
     match transfer.connect() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Resumed::Nothing),
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(Resumed::Shorter),
+        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => {
+            return Ok(Resumed::TooLarge(Error::Image(format!("{name}: {e}"))));
+        }
         connected => connected.or_image(|| format!("{name}: cannot download"))?,
     }
     Ok(Resumed::Rest(Source { name, len: transfer.len, repeatable: false, reader: Box::new(transfer) }))
@@ -71,7 +83,7 @@ pub fn resume(place: &Place<'_>, limits: &Download, from: u64) -> Result<Resumed
 
 /// A download that reconnects.
 struct Transfer {
-    agent: Agent,
+    client: Client,
     url: String,
     authorization: Option<String>,
     limits: Download,
@@ -87,13 +99,15 @@ struct Transfer {
     started: Instant,
     /// When the last byte arrived, or was requested.
     alive: Instant,
+    /// How much longer the bytes so far have taken than the minimum rate allows.
+    behind: Duration,
 }
 
 impl Transfer {
     fn new(place: &Place<'_>, limits: &Download, from: u64) -> Result<Self> {
         let now = Instant::now();
         Ok(Self {
-            agent: agent(limits)?,
+            client: client(limits)?,
             url: place.url.to_owned(),
             authorization: place.authorization.map(str::to_owned),
             limits: limits.clone(),
@@ -104,23 +118,21 @@ impl Transfer {
             version: None,
             started: now,
             alive: now,
+            behind: Duration::ZERO,
         })
     }
 
     /// Requests the image from the current position on. Errors of the kind
     /// [`io::ErrorKind::Other`] and [`io::ErrorKind::InvalidData`] are final.
     fn connect(&mut self) -> io::Result<()> {
-        let mut request = self.agent.get(&self.url);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
+        let range = format!("bytes={}-", self.position);
+        let mut headers = vec![];
+        headers.extend(self.authorization.as_deref().map(|value| (header::AUTHORIZATION, value)));
         if self.position > 0 {
-            request = request.header(header::RANGE, format!("bytes={}-", self.position));
-            if let Some(version) = &self.version {
-                request = request.header(header::IF_RANGE, version);
-            }
+            headers.push((header::RANGE, range.as_str()));
+            headers.extend(self.version.as_deref().map(|version| (header::IF_RANGE, version)));
         }
-        let response = request.call().map_err(into_io)?;
+        let response = self.client.get(&self.url, &headers).map_err(into_io)?;
         let (status, headers) = (response.status(), response.headers());
         if status == StatusCode::RANGE_NOT_SATISFIABLE && self.position > 0 {
             return Err(shorter());
@@ -146,6 +158,9 @@ impl Transfer {
         if len.is_some_and(|len| len < self.from) {
             return Err(shorter());
         }
+        if len.is_some_and(|len| len > self.limits.max_size) {
+            return Err(too_large(self.limits.max_size));
+        }
         (self.version, self.len) = (version, len);
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
         // A server without support for ranges sends the whole file again.
@@ -153,10 +168,44 @@ impl Transfer {
             .position
             .checked_sub(start)
             .ok_or_else(|| io::Error::other("the server sent a different byte range than requested"))?;
-        if io::copy(&mut body.by_ref().take(skip), &mut io::sink()).map_err(broken)? < skip {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        self.skip(&mut body, skip)?;
         self.body = Some(body);
+        Ok(())
+    }
+
+    /// Reads what is there already, with the same limits as what is not.
+    fn skip(&mut self, body: &mut impl Read, mut left: u64) -> io::Result<()> {
+        let mut scratch = vec![0; 64 << 10];
+        while left > 0 {
+            let asked = Instant::now();
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(scratch.len());
+            let count = body.read(scratch.get_mut(..most).unwrap_or_default()).map_err(broken)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left = left.saturating_sub(count as u64);
+            self.keep_up(count, asked.elapsed())?;
+        }
+        Ok(())
+    }
+
+    /// Ends a download that is too slow or takes too long: `count` bytes have taken this long.
+    fn keep_up(&mut self, count: usize, took: Duration) -> io::Result<()> {
+        let Download { give_up_after, min_rate, max_time, .. } = self.limits;
+        if self.started.elapsed() > max_time {
+            let limit = duration::format(max_time);
+            return Err(io::Error::other(format!("the download takes longer than max_time ({limit})")));
+        }
+        if min_rate == 0 {
+            return Ok(());
+        }
+        let allowed = Duration::from_secs_f64(count as f64 / min_rate as f64);
+        self.behind = (self.behind + took).saturating_sub(allowed);
+        if self.behind > give_up_after.max(GRACE) {
+            return Err(io::Error::other(format!(
+                "the server is slower than min_rate, {min_rate} bytes per second"
+            )));
+        }
         Ok(())
     }
 
@@ -211,8 +260,13 @@ impl Read for Transfer {
         self.alive = Instant::now();
         loop {
             match self.read_once(to) {
+                Ok(0) => return Ok(0),
                 Ok(count) => {
                     self.position += count as u64;
+                    if self.position > self.limits.max_size {
+                        return Err(too_large(self.limits.max_size));
+                    }
+                    self.keep_up(count, self.alive.elapsed())?;
                     self.slow_down();
                     return Ok(count);
                 }
@@ -224,8 +278,8 @@ impl Read for Transfer {
 
 /// Whether a retry is pointless.
 fn is_final(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, Other};
-    matches!(error.kind(), InvalidData | InvalidInput | NotFound | Other)
+    use io::ErrorKind::{FileTooLarge, InvalidData, InvalidInput, NotFound, Other};
+    matches!(error.kind(), FileTooLarge | InvalidData | InvalidInput | NotFound | Other)
 }
 
 /// An error in the middle of a response; a retry may succeed.
@@ -234,14 +288,20 @@ fn broken(error: io::Error) -> io::Error {
 }
 
 /// Network errors are temporary; errors of the request are not.
-fn into_io(error: ureq::Error) -> io::Error {
+fn into_io(error: HttpError) -> io::Error {
+    use ureq::Error::{ConnectionFailed, HostNotFound, Io, Timeout};
     match error {
-        ureq::Error::Io(e) => io::Error::new(io::ErrorKind::ConnectionAborted, e),
-        e @ (ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => {
-            io::Error::new(io::ErrorKind::ConnectionAborted, e.to_string())
+        HttpError::Failed(Io(e)) => io::Error::new(io::ErrorKind::ConnectionAborted, e),
+        HttpError::Failed(Timeout(_) | HostNotFound | ConnectionFailed) => {
+            io::Error::new(io::ErrorKind::ConnectionAborted, error.to_string())
         }
         e => io::Error::other(e.to_string()),
     }
+}
+
+fn too_large(max: u64) -> io::Error {
+    let text = format!("is larger than {max} bytes, its declared size or max_size of [download]");
+    io::Error::new(io::ErrorKind::FileTooLarge, text)
 }
 
 fn shorter() -> io::Error {
@@ -271,9 +331,9 @@ fn version(headers: &HeaderMap) -> Option<String> {
     text(header::ETAG).filter(|tag| !tag.starts_with("W/")).or_else(|| text(header::LAST_MODIFIED))
 }
 
-fn agent(limits: &Download) -> Result<Agent> {
+fn client(limits: &Download) -> Result<Client> {
     let timeout = Timeout::Idle { connect: CONNECT_TIMEOUT, idle: READ_TIMEOUT };
-    http::agent(&Root::live(), limits.ca.as_deref(), timeout, Redirects::Follow).map_err(Error::Usage)
+    Client::new(&Root::live(), limits.ca.as_deref(), timeout, Redirects::AnyHost).map_err(Error::Usage)
 }
 
 #[cfg(test)]

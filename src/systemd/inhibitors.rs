@@ -5,6 +5,8 @@ use std::process::Command;
 use log::{info, warn};
 use serde::Deserialize;
 
+use abide_core::text;
+
 /// An inhibitor lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inhibitor {
@@ -64,7 +66,10 @@ pub fn list() -> Vec<Inhibitor> {
 
 fn parse(reply: &[u8]) -> serde_json::Result<Vec<Inhibitor>> {
     let reply: Reply = serde_json::from_slice(reply)?;
-    let inhibitor = |(what, who, why, mode, _, _)| Inhibitor { what, mode, who, why };
+    let inhibitor = |(what, who, why, mode, _, _): Row| {
+        // Any user's program can hold a lock.
+        Inhibitor { what, mode, who: text::line(&who), why: text::line(&why) }
+    };
     Ok(reply.data.0.into_iter().map(inhibitor).collect())
 }
 

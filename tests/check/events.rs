@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use abide_testing::Tree;
+use abide_testing::scripted::answer;
+use abide_testing::{Scripted, Tree};
 use serde_json::Value;
 
 use crate::{SHORT, booted, command, configure, on_trial, program};
@@ -88,6 +89,25 @@ fn every_change_of_state_is_posted_in_its_order_once_the_server_takes_it() {
     assert_eq!(committed["previous"], "1.0");
     assert_eq!(committed["userStatus"], "UPDATED");
     assert!(!committed.to_string().contains("0123456789abcdef"), "the machine id is nobody's business");
+}
+
+#[test]
+fn an_event_that_ends_up_at_a_login_page_is_not_delivered() {
+    let tree = Tree::running("1.0");
+    let login = Scripted::new(|_| answer("200 OK", &["Content-Length: 5"], b"Login"));
+    let elsewhere = format!("Location: http://localhost:{}/login?from=h", login.address.port());
+    let server = Scripted::new(move |_| answer("302 Found", &[&elsewhere, "Content-Length: 0"], b""));
+    booted(&tree, &[]);
+    program(&tree, "usr/bin/a", "exit 0");
+    let url = server.url("events?key=s3cret").replace("http://", "http://machine:pa55@");
+    configure(&tree, &format!("{SHORT}[report]\nurl = '{url}'\n{}", command("a", "")));
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    let run = tree.abide(&["report"]).fails(1);
+    assert!(run.stderr.contains("redirects to http://localhost"), "{}", run.stderr);
+    assert!(!run.stderr.contains("s3cret") && !run.stderr.contains("pa55"), "{}", run.stderr);
+    assert_eq!(waiting(&tree).len(), 1);
+    assert_eq!((server.asked().len(), login.asked().len()), (1, 0));
 }
 
 #[test]

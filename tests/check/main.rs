@@ -11,6 +11,7 @@ mod every_boot;
 mod greenboot;
 mod kinds;
 mod once;
+mod printable;
 mod rearm;
 mod scripts;
 mod status;

@@ -17,7 +17,15 @@ pub const FLOORS: &[&[&str]] = &[
     &["src/feed", "src/health"],
     &["src/image"],
     &["src/boot", "src/disk", "src/http.rs", "src/systemd"],
-    &["src/config", "src/files.rs", "src/machine_id.rs", "src/secret.rs", "src/tls.rs", "src/uptime.rs"],
+    &[
+        "src/config",
+        "src/files.rs",
+        "src/machine_id.rs",
+        "src/secret.rs",
+        "src/tls.rs",
+        "src/uptime.rs",
+        "src/url.rs",
+    ],
     &["core/src/lib.rs"],
     &["core/src/update"],
     &["core/src/state"],
@@ -27,7 +35,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["core/src/boot/model", "core/src/disk"],
     &["core/src/config"],
     &["core/src/logger.rs", "core/src/mounts.rs"],
-    &["core/src/arch.rs", "core/src/hex.rs", "core/src/root.rs", "core/src/sys.rs"],
+    &["core/src/arch.rs", "core/src/hex.rs", "core/src/root.rs", "core/src/sys.rs", "core/src/text.rs"],
     &["core/src/error.rs"],
 ];
 

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod fleetlock;
 pub mod gpt_disk;
 pub mod hawkbit;
+pub mod hostile;
 pub mod https;
 pub mod image;
 pub mod process;

@@ -146,7 +146,8 @@ fn a_download_that_does_not_fit_is_not_started() {
             stream.write_all(&bytes).ok();
         }
     });
-    fs::write(tree.path("etc/abide/abide.toml"), format!("[update]\nfeed = '{url}'\n")).unwrap();
+    let text = format!("[update]\nfeed = '{url}'\n[download]\nmax_size = {}\n", 1_u64 << 51);
+    fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
     let run = tree.abide(&["update"]).fails(3);
     assert!(run.stderr.contains(": the download needs"), "{}", run.stderr);
 }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod bounds;
 mod fetch;
 mod follow;
 mod parts;
+mod printable;
 mod sandbox;
 mod trust;
 mod when;
@@ -13,7 +15,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use abide_testing::{Folder, Image, Run, Tree, program};
+use abide_testing::{Asked, Folder, Image, Run, Scripted, Tree, program};
 
 /// A published folder of images, signed with minisign, and its server.
 struct Feed {

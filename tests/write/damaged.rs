@@ -54,6 +54,25 @@ fn a_flipped_bit_in_a_packed_image_is_an_error() {
     }
 }
 
+#[test]
+fn a_digest_of_a_damaged_image_does_not_make_it_a_sound_one() {
+    for packed in [Image::new("2.0", "b").gz(), checked_zst(&Image::new("2.0", "b"))] {
+        for end in [2, 6] {
+            let mut bytes = packed.clone();
+            let at = bytes.len() - end;
+            bytes[at] ^= 1;
+            let is_checksum_of_zst = bytes.starts_with(&[0x28]) && end > 4;
+            let tree = machine();
+            let path = publish(&tree, "image", &bytes);
+            let run = tree.abide(&["write", &path, "--sha256", &digest(&bytes)]);
+            if !is_checksum_of_zst {
+                run.fails(3);
+                unbootable(&tree);
+            }
+        }
+    }
+}
+
 fn checked_zst(image: &Image) -> Vec<u8> {
     let mut encoder = zstd::stream::write::Encoder::new(vec![], 1).unwrap();
     encoder.include_checksum(true).unwrap();

@@ -20,6 +20,19 @@ fn an_image_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn an_esp_of_any_size_is_not_read() {
+    let tree = machine();
+    let parts = [
+        ("esp", gpt::partition_types::EFI, 17 << 30),
+        ("rootfs", gpt::partition_types::LINUX_ROOT_X64, 1 << 20),
+    ];
+    let path = publish(&tree, "big.raw", &front(&parts).0);
+    let run = tree.abide(&["write", &path]).fails(3);
+    assert!(run.stderr.contains("its EFI system partition has 17 GiB"), "{}", run.stderr);
+    untouched(&tree);
+}
+
+#[test]
 fn an_image_that_never_ends_is_an_error() {
     let tree = machine();
     let endless = [zst(&Image::new("2.0", "b").bytes()), zst(&vec![0; 100 << 20])].concat();

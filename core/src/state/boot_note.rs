@@ -9,6 +9,7 @@ use crate::disk::SlotName;
 use crate::error::{OrError, Result};
 use crate::root::Root;
 use crate::state::run_file;
+use crate::text;
 
 /// What this boot is, for the units and commands that run later in it.
 pub const NOTE: &str = "/run/abide/boot.json";
@@ -55,7 +56,7 @@ pub struct BootNote {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// How the kind was found out, for the log and for `status`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::read_line")]
     pub because: String,
     /// Whether this boot of a committed system is one of its tries, which it gets back once it is
     /// healthy.

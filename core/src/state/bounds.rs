@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
+use crate::text;
+use crate::text::ELLIPSIS;
+
 /// How many failure records are kept; the oldest go first. A deleted record no longer blocks its image.
 pub(super) const MAX_FAILURES: usize = 16;
 
@@ -15,9 +18,6 @@ pub(super) const MAX_WORD: usize = 256;
 
 /// The longest name of a folder of images or of a feed.
 pub(super) const MAX_NAME: usize = 128;
-
-/// Stands for what was left out.
-pub const ELLIPSIS: &str = "…";
 
 /// Between the beginning of a word that is too long and its SHA-256.
 const ABRIDGED: &str = "~";
@@ -37,7 +37,10 @@ fn abridged(word: &str, max: usize) -> Cow<'_, str> {
 /// A version or a digest as it is kept in the state. To find a record, compare with this.
 #[must_use]
 pub(super) fn kept_word(word: &str) -> Cow<'_, str> {
-    abridged(word, MAX_WORD)
+    if text::is_printable(word) {
+        return abridged(word, MAX_WORD);
+    }
+    Cow::Owned(abridged(&text::printable(word), MAX_WORD).into_owned())
 }
 
 /// The name of a folder of images or a feed as it is kept.
@@ -46,13 +49,33 @@ pub fn kept_name(name: &str) -> Cow<'_, str> {
     abridged(name, MAX_NAME)
 }
 
-/// Cuts a text to what is kept of it, and shows that by an ellipsis.
+/// Replaces a version, a digest or an image id by what is kept of it.
+pub(super) fn keep_word(word: &mut String) {
+    if let Cow::Owned(kept) = kept_word(word) {
+        *word = kept;
+    }
+}
+
+/// Makes one printable line of a text and cuts it to what is kept of it, which it shows by an ellipsis.
 pub(super) fn cut(text: &mut String) {
     cut_to(text, MAX_TEXT);
 }
 
+/// As [`cut`], for the output of a program, which has several lines.
+pub(super) fn cut_output(text: &mut String) {
+    *text = text::lines(text);
+    cut_clean(text, MAX_TEXT);
+}
+
 /// As [`cut`], to so many bytes.
 pub(super) fn cut_to(text: &mut String, max: usize) {
+    if !text::is_printable(text) {
+        *text = text::printable(text);
+    }
+    cut_clean(text, max);
+}
+
+fn cut_clean(text: &mut String, max: usize) {
     if written(text) > max {
         let end = beginning(text, max.saturating_sub(ELLIPSIS.len())).len();
         text.truncate(end);

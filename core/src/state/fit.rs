@@ -7,9 +7,10 @@
 use log::warn;
 
 use crate::state::bounds::{
-    ELLIPSIS, MAX_FAILURES, MAX_NAME, MAX_TEXT, MAX_WORD, abridge, cut, cut_to, written,
+    MAX_FAILURES, MAX_NAME, MAX_TEXT, MAX_WORD, abridge, cut, cut_output, cut_to, keep_word, written,
 };
 use crate::state::saved_state::{Baseline, BootEnd, FailedCheck, Failure, State, Unhealthy, Update, Verdict};
+use crate::text::ELLIPSIS;
 
 /// What is left of a reason where room is short.
 const SHORT_TEXT: usize = 120;
@@ -48,12 +49,12 @@ pub(super) fn cut_state(state: &mut State) {
     keep_last(failures, MAX_FAILURES);
     failures.iter_mut().for_each(cut_failure);
     for installed in [a, b].into_iter().flatten() {
-        abridge(&mut installed.version, MAX_WORD);
+        keep_word(&mut installed.version);
         abridge(&mut installed.entry, MAX_ENTRY);
-        installed.digest.iter_mut().for_each(|digest| abridge(digest, MAX_WORD));
+        installed.digest.iter_mut().for_each(keep_word);
         installed.verified.iter_mut().for_each(|text| cut_to(text, MAX_NAME));
     }
-    floor.iter_mut().for_each(|version| abridge(version, MAX_WORD));
+    floor.iter_mut().for_each(keep_word);
     keep_last(lists, MAX_LISTS);
     for list in lists {
         abridge(&mut list.name, MAX_NAME);
@@ -90,9 +91,9 @@ fn cut_update(update: &mut Update) {
         ..
     } = update;
     verified.iter_mut().for_each(|text| cut_to(text, MAX_NAME));
-    floor.iter_mut().for_each(|version| abridge(version, MAX_WORD));
+    floor.iter_mut().for_each(keep_word);
     for word in [image_id, version].into_iter().chain(digest) {
-        abridge(word, MAX_WORD);
+        keep_word(word);
     }
     abridge(root, MAX_ENTRY);
     abridge(entry, MAX_ENTRY);
@@ -103,7 +104,7 @@ fn cut_update(update: &mut Update) {
     }
     if let Some(previous) = previous {
         abridge(&mut previous.entry, MAX_ENTRY);
-        previous.version.iter_mut().for_each(|version| abridge(version, MAX_WORD));
+        previous.version.iter_mut().for_each(keep_word);
     }
     keep_last(boots, MAX_BOOTS);
     for boot in boots {
@@ -123,8 +124,8 @@ fn cut_verdict(verdict: &mut Verdict) {
 }
 
 fn cut_failure(failure: &mut Failure) {
-    abridge(&mut failure.version, MAX_WORD);
-    failure.digest.iter_mut().for_each(|digest| abridge(digest, MAX_WORD));
+    keep_word(&mut failure.version);
+    failure.digest.iter_mut().for_each(keep_word);
     cut(&mut failure.reason);
     cut_checks(&mut failure.checks);
     cut_to(&mut failure.time, MAX_STAMP);
@@ -139,7 +140,7 @@ fn cut_checks(checks: &mut Vec<FailedCheck>) {
     for check in checks {
         cut_to(&mut check.name, MAX_WORD);
         cut(&mut check.reason);
-        cut(&mut check.output);
+        cut_output(&mut check.output);
     }
 }
 

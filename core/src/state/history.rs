@@ -17,9 +17,10 @@ use sha2::{Digest, Sha256};
 use crate::boot::Volume;
 use crate::boot::esp::volume::Item;
 use crate::error::{Error, OrError, Result};
-use crate::state::bounds::{abridge, cut_to};
+use crate::state::bounds::{abridge, cut_to, kept_word};
 use crate::state::saved_state::Phase;
 use crate::state::state_file::STATE_DIR;
+use crate::text;
 
 /// Where it is on the ESP: in the first of these, and where that is damaged, in the next.
 pub const FILES: [&str; 3] = ["EFI/abide/history.0", "EFI/abide/history.1", "EFI/abide/history.2"];
@@ -83,7 +84,7 @@ pub struct Event {
     /// What happened.
     pub event: Happened,
     /// Version of the image.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::read_line")]
     pub version: String,
     /// SHA-256 of the published image, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +99,7 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
     /// One sentence for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "text::read_line", skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
@@ -126,13 +127,12 @@ impl Event {
     }
 
     fn cut(mut self) -> Self {
+        self.version = kept_word(&self.version).into_owned();
         abridge(&mut self.version, MAX_VERSION);
         if let Some(digest) = &mut self.digest {
             abridge(digest, MAX_VERSION);
         }
         cut_to(&mut self.time, 32);
-        // One event is one line.
-        self.reason = self.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         cut_to(&mut self.reason, MAX_REASON);
         self
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::SlotName;
 use crate::state::bounds::{MAX_FAILURES, kept_word};
 use crate::state::reboots::Reboots;
+use crate::text;
 
 /// Everything Abide remembers on the ESP.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,7 @@ pub struct Unhealthy {
     /// The last thing that was tried.
     pub tried: Remedy,
     /// One sentence for people.
+    #[serde(deserialize_with = "text::read_line")]
     pub reason: String,
     /// RFC 3339 UTC, by the machine's clock.
     pub time: String,
@@ -83,6 +85,7 @@ pub enum Remedy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// The image's version.
+    #[serde(deserialize_with = "text::read_line")]
     pub version: String,
     /// SHA-256 of the published image, where it was Abide that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,8 +148,10 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
     /// `IMAGE_ID` (else `ID`) of the image.
+    #[serde(deserialize_with = "text::read_line")]
     pub image_id: String,
     /// `IMAGE_VERSION` (else `VERSION_ID`) of the image.
+    #[serde(deserialize_with = "text::read_line")]
     pub version: String,
     /// SHA-256 of the published image; none when a system that was there before is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -220,7 +225,7 @@ pub struct Previous {
     /// Id of its boot entry.
     pub entry: String,
     /// Its version, if the entry shows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "text::read_optional", skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Whether its entry is renamed to `+0-0` for the trial.
     #[serde(default)]
@@ -260,6 +265,7 @@ pub struct Verdict {
     /// How far its boot got.
     pub phase: Phase,
     /// One sentence for people.
+    #[serde(deserialize_with = "text::read_line")]
     pub reason: String,
     /// The checks that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -270,11 +276,13 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedCheck {
     /// Its name in the configuration.
+    #[serde(deserialize_with = "text::read_line")]
     pub name: String,
     /// Its reason.
+    #[serde(deserialize_with = "text::read_line")]
     pub reason: String,
     /// The end of its program's output, if it runs one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::read_lines")]
     pub output: String,
 }
 
@@ -283,6 +291,7 @@ pub struct FailedCheck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Version of the image.
+    #[serde(deserialize_with = "text::read_line")]
     pub version: String,
     /// SHA-256 of the published image, where it is known.
     #[serde(default)]
@@ -292,6 +301,7 @@ pub struct Failure {
     /// The furthest that any of them got.
     pub phase: Phase,
     /// One sentence for people.
+    #[serde(deserialize_with = "text::read_line")]
     pub reason: String,
     /// The checks that failed.
     #[serde(default)]

@@ -2,8 +2,8 @@
 
 use crate::boot::Counter;
 use crate::boot::model::version::compare;
-use crate::state::bounds::ELLIPSIS;
 use crate::state::{BootEnd, Failure, Installed, Phase, Remedy, Stage, State, Unhealthy, Update, Verdict};
+use crate::text::ELLIPSIS;
 
 /// The state once the update is kept.
 #[must_use]

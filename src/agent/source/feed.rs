@@ -1,5 +1,7 @@
 //! A feed: a published folder of images, on a web server or on this machine.
 
+use std::path::Path;
+
 use crate::agent::context::RunContext;
 use crate::agent::goal::{Goal, ReleaseState, Wait};
 use crate::agent::mode::Mode;
@@ -9,6 +11,7 @@ use crate::feed::freshness::{Acceptance, with_list};
 use crate::feed::policy::{Ruling, decide};
 use crate::feed::poll::{self, Listing};
 use crate::image::Folder;
+use crate::secret::Secret;
 use abide_core::error::{Error, Result};
 use jiff::tz::TimeZone;
 
@@ -18,6 +21,8 @@ pub struct FeedSource<'a> {
     folder: Folder,
     /// The folder's URL or path, for the memory of its lists.
     name: String,
+    /// The value of the header `Authorization`.
+    authorization: Option<String>,
 }
 
 impl<'a> FeedSource<'a> {
@@ -32,9 +37,14 @@ impl<'a> FeedSource<'a> {
         } else {
             Folder::at(&context.root.path(place).to_string_lossy(), &limits)
         };
-        let folder = folder.ok_or_else(|| Error::Image(format!("{place}: the feed is not a folder")))?;
+        let folder = folder
+            .ok_or_else(|| Error::Image(format!("{}: the feed is not a folder", crate::url::shown(place))))?;
+        let secret = context.config.update.feed_auth.as_deref().filter(|_| context.privileges.network);
+        let secret = secret.map(|file| Secret::read(context.root, Path::new(file))).transpose()?;
+        let authorization = secret.map(|secret| secret.authorization());
+        let folder = folder.with_authorization(authorization.clone());
         let name = folder.to_string();
-        Ok(Self { context, folder, name })
+        Ok(Self { context, folder, name, authorization })
     }
 
     /// What a list must be to be accepted.
@@ -127,6 +137,6 @@ impl UpdateSource for FeedSource<'_> {
             Mode::Scheduled => self.context.background_limits(),
             _ => self.context.config.download.clone(),
         };
-        Ok(FileLocation { url: self.folder.join(file), authorization: None, limits })
+        Ok(FileLocation { url: self.folder.join(file), authorization: self.authorization.clone(), limits })
     }
 }

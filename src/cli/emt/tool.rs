@@ -3,8 +3,9 @@
 use crate::cli::emt::support::{Job, context, exit_code, image_uuid, refuse_foreign_devices, usage};
 use crate::cli::output;
 use crate::cli::{Context, apply, commit, write};
-use crate::image::{sha256, url};
+use crate::image::sha256;
 use crate::update::WholeMachine;
+use crate::url;
 use abide_core::error::{Error, Result};
 use abide_core::logger;
 use abide_core::state::Stage;

@@ -8,7 +8,8 @@ use crate::cli::emt::support::{Job, context, exit_code, usage};
 use crate::cli::emt::tool;
 use crate::cli::{Context, apply};
 use crate::image::trust::Keys;
-use crate::image::{Source, sha256, url};
+use crate::image::{Source, sha256};
+use crate::url;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::logger;
 

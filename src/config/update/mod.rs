@@ -35,6 +35,9 @@ settings! {
         pub feed: Optional<Folder> = None, otherwise "no feed", example "https://images.example/edge";
         /// The name that the feed must have in its `feed.toml`. Another feed is refused, whoever has signed it.
         pub feed_name: Optional<NotEmpty> = None, example "edge";
+        /// A file with what authenticates the machine to the feed: one line, `USER:PASSWORD` or a token (`Bearer`),
+        /// readable by its owner only.
+        pub feed_auth: Optional<AbsolutePath> = None, example "/etc/abide/feed.auth";
         /// How often to poll the feed.
         pub interval: Span<60_000> = HOUR;
         /// The part of the interval over which the polls of all machines are spread, each at its own moment. `0`: all
@@ -169,6 +172,9 @@ impl Update {
                 section.error_at("jitter", &format!("must not be longer than the interval ({interval})"))
             );
         }
+        if self.feed_auth.is_some() && !self.feed.as_deref().is_some_and(|feed| feed.contains("://")) {
+            return Err(section.error_at("feed_auth", "needs a feed on a web server"));
+        }
         if self.feed.is_some() && self.hawkbit.is_some() {
             return Err(section.error_at("feed", "[update.hawkbit] is configured, too; set only one of them"));
         }
@@ -211,7 +217,10 @@ impl Update {
     /// The file with the token that authenticates the machine to its source.
     #[must_use]
     pub fn token_file(&self) -> Option<&str> {
-        self.hawkbit.as_ref()?.token().map(Token::file)
+        match &self.hawkbit {
+            Some(hawkbit) => hawkbit.token().map(Token::file),
+            None => self.feed_auth.as_deref(),
+        }
     }
 
     /// Whether a server waits for the end of the update: the next machine may be waiting for the reboot lock.
@@ -237,7 +246,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = "[update]\nfeed = 'https://images.example/edge'\ninterval = '4h'\njitter = '30min'\n\
+        let text = "[update]\nfeed = 'https://images.example/edge'\nfeed_auth = '/etc/feed.auth'\ninterval = '4h'\njitter = '30min'\n\
                     target = '1.2.3'\nchannel = 'beta'\nmin_version = '1.1'\nfloor = '1.0'\nretry_failed = '8h'\n\
                     retry_failed_max = '1w'\ndownload_spread = '2h'\nrate_limit = '1M'\n[update.inhibit]\n\
                     systemd = false\nfiles = ['/run/busy']\nlocks = '/run/job.lock'\nlongest = '3d'\n";
@@ -245,6 +254,7 @@ mod tests {
             update(text),
             Update {
                 feed: Some("https://images.example/edge".into()),
+                feed_auth: Some("/etc/feed.auth".into()),
                 interval: 4 * HOUR,
                 jitter: HOUR / 2,
                 target: Target::Version("1.2.3".into()),
@@ -277,6 +287,7 @@ mod tests {
             ("feed = 'images.example/edge'", "f:2: feed: must be an absolute path"),
             ("interval = '5s'", "f:2: interval: must be at least 1min"),
             ("jitter = '2h'", "f:2: jitter: must not be longer than the interval (1h)"),
+            ("feed = '/srv'\nfeed_auth = '/f'", "f:3: feed_auth: needs a feed on a web server"),
             ("target = ''", "f:2: target: must not be empty"),
             ("rate_limit = 0", "f:2: rate_limit: must be more than 0"),
             ("retry_failed = '1s'", "f:2: retry_failed: must be at least 1min"),

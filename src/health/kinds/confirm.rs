@@ -13,6 +13,7 @@ use abide_core::config::duration::format;
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
+use abide_core::text;
 
 const PATH: &str = "/run/abide/confirm.json";
 
@@ -31,7 +32,7 @@ impl Confirmation {
     /// A confirmation or a denial of the boot that runs `root`.
     #[must_use]
     pub fn new(root: &Root, confirmed: bool, reason: &str) -> Self {
-        Self { boot_id: boot_id(root), confirmed, reason: reason.into() }
+        Self { boot_id: boot_id(root), confirmed, reason: text::line(reason) }
     }
 
     /// Writes it for the check.

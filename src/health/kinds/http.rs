@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ureq::http::Method as HttpMethod;
+
 use crate::config::kinds::{HttpCheck, Method};
 use crate::health::pattern;
 use crate::health::probe::{Probe, ProbeResult};
-use crate::http;
-use crate::http::{Redirects, Timeout};
+use crate::http::{Client, HttpError, Redirects, Timeout};
+use crate::url::shown;
 use abide_core::root::Root;
 
 /// How much of a response is read at most.
@@ -30,12 +32,21 @@ impl HttpProbe {
     fn ask(&self, limit: Duration) -> Result<(), String> {
         // A new connection each time: an old one that is still open proves little.
         let ca = self.config.ca.as_deref().map(Path::new);
-        let agent = http::agent(&self.root, ca, Timeout::Total(limit), Redirects::Follow)?;
+        let is_redirect_expected = self.config.status.iter().any(|status| (300..400).contains(status));
+        let redirects = if is_redirect_expected { Redirects::Refuse } else { Redirects::SameHost };
+        let client = Client::new(&self.root, ca, Timeout::Total(limit), redirects)?;
+        let HttpCheck { url, body, .. } = &self.config;
         let answer = match self.config.method {
-            Method::Get => agent.get(&self.config.url).call(),
-            Method::Post => agent.post(&self.config.url).send(self.config.body.as_deref().unwrap_or("")),
+            Method::Get => client.get(url, &[]),
+            Method::Post => client.send(HttpMethod::POST, url, &[], body.as_deref().unwrap_or("").as_bytes()),
         };
-        let mut answer = answer.map_err(|e| e.to_string())?;
+        let mut answer = match answer {
+            // It is the expected answer.
+            Err(HttpError::Redirect { status, .. }) if is_redirect_expected => {
+                return evaluate(&self.config, status, "");
+            }
+            answer => answer.map_err(|e| e.to_string())?,
+        };
         let status = answer.status().as_u16();
         let body = match self.config.matches {
             Some(_) => answer
@@ -56,7 +67,7 @@ impl Probe for HttpProbe {
     fn run(&mut self, limit: Duration) -> ProbeResult {
         match self.ask(limit) {
             Ok(()) => ProbeResult::Pass,
-            Err(problem) => ProbeResult::NotYet(format!("{}: {problem}", self.config.url)),
+            Err(problem) => ProbeResult::NotYet(format!("{}: {problem}", shown(&self.config.url))),
         }
     }
 }
@@ -130,6 +141,43 @@ mod tests {
         let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(told(ask(answer, "")), "status 401");
         assert_eq!(ask(answer, "status = [200, 401]"), ProbeResult::Pass);
+    }
+
+    #[test]
+    fn the_login_page_of_another_host_is_no_answer() {
+        let login =
+            serve("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nLogin").replace("127.0.0.1", "localhost");
+        let answer = format!("HTTP/1.1 302 Found\r\nLocation: {login}?key=1\r\nContent-Length: 0\r\n\r\n");
+        let answer: &'static str = answer.leak();
+        let told = |result| {
+            let ProbeResult::NotYet(reason) = result else { panic!("{result:?}") };
+            reason
+        };
+        for keys in ["", "method = 'POST'"] {
+            let reason = told(ask(answer, keys));
+            assert!(
+                reason.contains("redirects to http://localhost") && !reason.contains("key=1"),
+                "{reason}"
+            );
+        }
+        assert_eq!(ask(answer, "status = 302"), ProbeResult::Pass);
+        assert!(told(ask(answer, "status = 307")).ends_with("status 302"));
+    }
+
+    #[test]
+    fn a_redirect_on_the_same_host_is_followed() {
+        let to = serve("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let answer = format!("HTTP/1.1 301 Moved\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(ask(answer.leak(), "matches = 'ok'"), ProbeResult::Pass);
+    }
+
+    #[test]
+    fn the_password_of_a_url_is_not_in_the_reason() {
+        let config = check("url = 'http://user:pa55@127.0.0.1:1/x?key=s3cret'");
+        let result = HttpProbe::new(&config, &Root::live()).run(Duration::from_secs(20));
+        let ProbeResult::NotYet(reason) = result else { panic!("{result:?}") };
+        assert!(reason.starts_with("http://127.0.0.1:1/x: "), "{reason}");
+        assert!(!reason.contains("pa55") && !reason.contains("s3cret"), "{reason}");
     }
 
     #[test]

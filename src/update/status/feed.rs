@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::feed::memory::{FetchState, InstallState, pinned};
-use crate::image::shown;
+use crate::url::shown;
 use abide_core::update::machine::Machine;
 
 /// `feed`

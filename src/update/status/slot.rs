@@ -6,6 +6,7 @@ use crate::update::WholeMachine;
 use crate::update::standing::{Standing, standing};
 use abide_core::disk::SlotName;
 use abide_core::state::{Stage, State};
+use abide_core::text;
 use abide_core::update::machine::Machine;
 
 /// One of `slots`
@@ -59,7 +60,7 @@ impl SlotStatus {
             state: word,
             version: in_flight
                 .map(|u| u.version.clone())
-                .or_else(|| shown.and_then(|e| e.version.clone()))
+                .or_else(|| shown.and_then(|e| e.version.as_deref().map(text::line)))
                 .or_else(|| installed.map(|i| i.version.clone())),
             digest: update
                 .filter(|u| u.stage > Stage::Writing)
@@ -69,7 +70,7 @@ impl SlotStatus {
                 .filter(|u| u.stage > Stage::Writing)
                 .and_then(|u| u.verified.clone())
                 .or_else(|| installed.and_then(|i| i.verified.clone())),
-            entry: shown.map(|e| e.path()),
+            entry: shown.map(|e| text::line(&e.path())),
             good,
         }
     }

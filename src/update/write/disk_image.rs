@@ -13,6 +13,9 @@ use abide_core::boot::model::uki;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Uki;
 
+/// The largest ESP of an image that is read.
+const MAX_ESP: u64 = 16 << 30;
+
 /// An image whose partition table was read and whose ESP is kept.
 pub struct DiskImage {
     name: String,
@@ -83,8 +86,9 @@ impl DiskImage {
                 return Err(changed(&self.name));
             }
         }
-        // Without a digest, only decoding the rest detects damage in it.
-        if self.sha256.is_none() { self.stream.decode_rest(self.layout.disk_len) } else { Ok(()) }
+        // Without a digest, only decoding the rest detects damage in it. With one, the checksum of the codec is at the
+        // end: the digest may have been made of a damaged file.
+        self.stream.decode_rest(if self.sha256.is_none() { Some(self.layout.disk_len) } else { None })
     }
 }
 
@@ -174,6 +178,12 @@ impl OpenImage for DiskImage {
 
 /// Keeps the ESP; `stream` must not be past its first byte.
 fn keep(stream: &mut Stream, esp: &ImagePartition, spool_dirs: &[PathBuf]) -> Result<Esp> {
+    if esp.len > MAX_ESP {
+        let (name, len, most) = (stream.name(), esp.len >> 30, MAX_ESP >> 30);
+        return Err(Error::Image(format!(
+            "{name}: its EFI system partition has {len} GiB; more than {most} GiB are not read"
+        )));
+    }
     stream.skip_to(esp.start)?;
     let mut spool = Spool::new(spool_dirs.to_vec());
     let end = esp.end();

@@ -11,6 +11,12 @@ use crate::boot::model::osrel::OsRelease;
 /// The largest section that is read: os-release and command lines are a few KiB.
 const MOST_BYTES: u64 = 1 << 20;
 
+/// The most bytes of text in all profiles, those that profiles have in common counted for each.
+const MOST_TEXT: u64 = 2 << 20;
+
+/// The most profiles (systemd, `UNIFIED_PROFILES_MAX`).
+const MOST_PROFILES: usize = 256;
+
 /// Why a file is not a UKI.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UkiError {
@@ -20,6 +26,9 @@ pub enum UkiError {
     /// A section lies outside the file, or is too large to be text.
     #[error("section {0} is damaged")]
     Section(&'static str),
+    /// Its texts would take too much memory.
+    #[error("its profiles have more than {MOST_TEXT} bytes of text, or are more than {MOST_PROFILES}")]
+    TooMuchText,
 }
 
 /// One profile of a UKI. Most have just one.
@@ -77,6 +86,7 @@ pub fn read(file: impl Read + Seek, single_quotes: bool) -> Result<Uki, UkiError
     .map_err(not_pe)?;
     let mut has_linux = false;
     let mut found: Vec<Section> = Vec::new();
+    let mut budget = Budget::default();
     for header in sections.iter() {
         let (start, len) = header.pe_file_range();
         let raw = header.raw_name();
@@ -88,6 +98,7 @@ pub fn read(file: impl Read + Seek, single_quotes: bool) -> Result<Uki, UkiError
         if u64::from(len) > MOST_BYTES {
             return Err(UkiError::Section(name));
         }
+        budget.spend(name, len)?;
         let bytes =
             (&cache).read_bytes_at(u64::from(start), u64::from(len)).map_err(|()| UkiError::Section(name))?;
         found.push(Section { name, text: String::from_utf8_lossy(bytes).into_owned() });
@@ -95,6 +106,30 @@ pub fn read(file: impl Read + Seek, single_quotes: bool) -> Result<Uki, UkiError
     let mut profiles = profiles(&found, single_quotes);
     let others = profiles.split_off(1);
     Ok(Uki { machine, has_linux, main: profiles.pop().unwrap_or_default(), others })
+}
+
+/// How much text was found.
+#[derive(Default)]
+struct Budget {
+    profiles: usize,
+    /// Before the first profile: each profile has a copy.
+    common: u64,
+    all: u64,
+}
+
+impl Budget {
+    /// Adds a section before it is read.
+    fn spend(&mut self, name: &str, len: u32) -> Result<(), UkiError> {
+        self.all += u64::from(len);
+        if name == ".profile" {
+            self.profiles += 1;
+        } else if self.profiles == 0 {
+            self.common += u64::from(len);
+        }
+        let copies = self.common.saturating_mul(self.profiles as u64);
+        let fits = self.all.saturating_add(copies) <= MOST_TEXT && self.profiles <= MOST_PROFILES;
+        if fits { Ok(()) } else { Err(UkiError::TooMuchText) }
+    }
 }
 
 fn headers<'d, Nt: ImageNtHeaders, R: ReadRef<'d>>(
@@ -199,6 +234,22 @@ mod tests {
     fn a_text_of_a_megabyte_is_refused() {
         let large = vec![b'x'; (1 << 20) + 1];
         assert_eq!(parse(&pe(X86_64, &[(".cmdline", &large)])), Err(UkiError::Section(".cmdline")));
+    }
+
+    #[test]
+    fn the_texts_of_all_profiles_have_one_bound() {
+        let half = vec![b'x'; 1 << 19];
+        let many = |name, count| vec![(name, half.as_slice()); count];
+        assert!(parse(&pe(X86_64, &many(".cmdline", 4))).is_ok());
+        for bomb in [
+            many(".cmdline", 5),
+            many(".osrel", 100),
+            [many(".cmdline", 1), vec![(".profile", &b"ID=a\n"[..]); 4]].concat(),
+            vec![(".profile", &b"ID=a\n"[..]); 257],
+        ] {
+            assert_eq!(parse(&pe(X86_64, &bomb)), Err(UkiError::TooMuchText));
+        }
+        assert_eq!(parse(&pe(X86_64, &[(".profile", &b"ID=a\n"[..]); 256])).unwrap().others.len(), 255);
     }
 
     #[test]

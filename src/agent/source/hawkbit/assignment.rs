@@ -28,12 +28,16 @@ pub type Metadata = BTreeMap<&'static str, Vec<u8>>;
 /// # Errors
 /// [`Error::Image`] if it cannot be fetched.
 pub fn fetch(place: &FileLocation) -> Result<Vec<u8>> {
-    let shown = crate::image::shown(&place.url);
+    let shown = crate::url::shown(&place.url);
     let from = transfer::Place { url: &place.url, authorization: place.authorization.as_deref() };
-    let Resumed::Rest(source) = resume(&from, &place.limits, 0)? else {
-        return Err(Error::Image(format!(
-            "{shown}: is an artifact of the action, but not on the server (404)"
-        )));
+    let source = match resume(&from, &place.limits, 0)? {
+        Resumed::Rest(source) => source,
+        Resumed::TooLarge(error) => return Err(error),
+        Resumed::Nothing | Resumed::Shorter => {
+            return Err(Error::Image(format!(
+                "{shown}: is an artifact of the action, but not on the server (404)"
+            )));
+        }
     };
     let mut bytes = vec![];
     source.reader.take(MAX_METADATA).read_to_end(&mut bytes).or_image(|| shown)?;

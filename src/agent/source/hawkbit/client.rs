@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use log::{info, warn};
 use serde_json::json;
-use ureq::Agent;
-use ureq::http::header::{ACCEPT, AUTHORIZATION};
+use ureq::http::Method;
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 
 use crate::agent::source::hawkbit::ddi;
 use crate::agent::source::hawkbit::ddi::{Deployment, PollReply};
@@ -15,10 +15,10 @@ use crate::agent::source::hawkbit::endpoint::Endpoint;
 use crate::agent::source::hawkbit::feedback::Feedback;
 use crate::agent::source::hawkbit::ledger::Ledger;
 use crate::config::update::{HawkBit, Token};
-use crate::http;
-use crate::http::{Redirects, Timeout};
+use crate::http::{Client, Header, HttpError, Redirects, Timeout};
 use crate::machine_id;
 use crate::secret::Secret;
+use crate::url::shown;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 
@@ -34,7 +34,7 @@ const HAL: &str = "application/hal+json";
 /// A client of a hawkBit server, for one machine.
 pub struct DdiClient {
     endpoint: Endpoint,
-    agent: Agent,
+    client: Client,
     /// The value of the header `Authorization`.
     token: Option<String>,
 }
@@ -55,15 +55,15 @@ impl DdiClient {
         let endpoint = Endpoint::new(&config.url, &config.tenant, &id)
             .map_err(|e| Error::Usage(format!("[update.hawkbit]: url {e}")))?;
         let ca = config.ca.as_deref().map(Path::new);
-        let agent =
-            http::agent(root, ca, Timeout::Total(TIMEOUT), Redirects::Ignore).map_err(Error::Usage)?;
+        let client =
+            Client::new(root, ca, Timeout::Total(TIMEOUT), Redirects::Refuse).map_err(Error::Usage)?;
         let read = |file: &str| Secret::read(root, Path::new(file));
         let token = match config.token() {
             None => None,
             Some(Token::Target(file)) => Some(read(file)?.header("TargetToken")),
             Some(Token::Gateway(file)) => Some(read(file)?.header("GatewayToken")),
         };
-        Ok(Self { endpoint, agent, token })
+        Ok(Self { endpoint, client, token })
     }
 
     /// Polls the server.
@@ -110,7 +110,7 @@ impl DdiClient {
     /// As [`DdiClient::poll`].
     pub fn put_attributes(&self, url: &str, attributes: &BTreeMap<String, String>) -> Result<()> {
         let body = json!({ "mode": "merge", "data": attributes });
-        self.send("PUT", url, &body)?.ok(url).map(drop)
+        self.send(Method::PUT, url, &body)?.ok(url).map(drop)
     }
 
     /// The URL of the attributes, for when they have changed.
@@ -127,7 +127,7 @@ impl DdiClient {
         let url = self.endpoint.below(&format!("confirmationBase/{action}/feedback"));
         let word = if agreed { "confirmed" } else { "denied" };
         let body = json!({ "confirmation": word, "code": if agreed { 1 } else { -1 }, "details": details });
-        let reply = self.send("POST", &url, &body)?;
+        let reply = self.send(Method::POST, &url, &body)?;
         match reply.status {
             // It was answered or withdrawn meanwhile.
             404 | 409 | 410 => Ok(()),
@@ -150,7 +150,7 @@ impl DdiClient {
     fn send_feedback(&self, feedback: &Feedback, ledger: &mut Ledger) -> Result<()> {
         let action = &feedback.action;
         let url = self.endpoint.below(&format!("{}/{action}/feedback", feedback.resource()));
-        let reply = self.send("POST", &url, &feedback.body())?;
+        let reply = self.send(Method::POST, &url, &feedback.body())?;
         match reply.status {
             404 | 410 => {
                 info!("hawkBit has closed action {action}; its feedback is dropped");
@@ -159,7 +159,8 @@ impl DdiClient {
             // The server would refuse it the next time, too.
             400 | 422 => {
                 warn!(
-                    "{url}: status {}; the server refuses this feedback; dropped: {}",
+                    "{}: status {}; the server refuses this feedback; dropped: {}",
+                    shown(&url),
                     reply.status,
                     feedback.body()
                 );
@@ -186,32 +187,38 @@ impl DdiClient {
     }
 
     fn get(&self, url: &str) -> Result<HttpReply> {
-        let mut request = self.agent.get(url).header(ACCEPT, HAL);
-        if let Some(token) = self.authorization(url) {
-            request = request.header(AUTHORIZATION, token);
-        }
-        HttpReply::read(url, request.call())
+        HttpReply::read(url, self.client.get(url, &self.headers(url)))
     }
 
-    fn send(&self, method: &str, url: &str, body: &serde_json::Value) -> Result<HttpReply> {
-        let mut request = if method == "PUT" { self.agent.put(url) } else { self.agent.post(url) };
-        request = request.header(ACCEPT, HAL).content_type("application/json");
-        if let Some(token) = self.authorization(url) {
-            request = request.header(AUTHORIZATION, token);
-        }
-        HttpReply::read(url, request.send(body.to_string()))
+    fn send(&self, method: Method, url: &str, body: &serde_json::Value) -> Result<HttpReply> {
+        let mut headers = self.headers(url);
+        headers.push((CONTENT_TYPE, "application/json"));
+        HttpReply::read(url, self.client.send(method, url, &headers, body.to_string().as_bytes()))
+    }
+
+    fn headers(&self, url: &str) -> Vec<Header<'_>> {
+        let mut headers = vec![(ACCEPT, HAL)];
+        headers.extend(self.authorization(url).map(|token| (AUTHORIZATION, token)));
+        headers
     }
 }
 
 impl HttpReply {
     fn read(
         url: &str,
-        response: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        response: std::result::Result<ureq::http::Response<ureq::Body>, HttpError>,
     ) -> Result<Self> {
-        let failed = |e: ureq::Error| Error::Failed(format!("{}: {e}", shown(url)));
+        let failed = |e: HttpError| {
+            let remedy = match e {
+                HttpError::Redirect { .. } => "; set url in [update.hawkbit] to the URL of the server",
+                HttpError::Failed(_) => "",
+            };
+            Error::Failed(format!("{}: {e}{remedy}", shown(url)))
+        };
         let mut response = response.map_err(failed)?;
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(MAX_BYTES).read_to_vec().map_err(failed)?;
+        let body =
+            response.body_mut().with_config().limit(MAX_BYTES).read_to_vec().map_err(|e| failed(e.into()))?;
         Ok(Self { status, body })
     }
 
@@ -224,18 +231,9 @@ impl HttpReply {
                 "{url}: the server refuses this machine's token (status {}); check token in [update.hawkbit]",
                 self.status
             ))),
-            300..=399 => Err(Error::Failed(format!(
-                "{url}: the server redirects (status {}); set url in [update.hawkbit] to the new URL",
-                self.status
-            ))),
             status => Err(Error::Failed(format!("{url}: status {status}"))),
         }
     }
-}
-
-/// Without the query.
-fn shown(url: &str) -> &str {
-    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::source::hawkbit::endpoint::Endpoint;
 use crate::image::sha256;
+use crate::url::shown;
+use abide_core::text;
 
 /// The most artifacts that a deployment may have.
 const MAX_ARTIFACTS: usize = 1000;
@@ -103,8 +105,12 @@ impl PollReply {
     pub fn read(endpoint: &Endpoint, json: &[u8]) -> Result<Self, String> {
         let base: Base = parse(json)?;
         let own = |href: Option<Href>| {
-            href.map(|href| endpoint.link(&href.href).ok_or_else(|| format!("invalid link '{}'", href.href)))
-                .transpose()
+            href.map(|href| {
+                endpoint
+                    .link(&href.href)
+                    .ok_or_else(|| format!("invalid link '{}'", text::line(&shown(&href.href))))
+            })
+            .transpose()
         };
         let (cancel, confirm) = (own(base.links.cancel_action)?, own(base.links.confirmation_base)?);
         let deploy = own(base.links.deployment_base)?;
@@ -132,7 +138,7 @@ impl Deployment {
             return Err(format!("has more than {MAX_ARTIFACTS} artifacts"));
         }
         Ok(Self {
-            action: parsed.id,
+            action: action_id(parsed.id)?,
             download: parsed.deployment.download,
             update: parsed.deployment.update,
             window: parsed.deployment.maintenance_window,
@@ -152,7 +158,12 @@ impl Deployment {
 /// # Errors
 /// A sentence, if the answer cannot be parsed.
 pub fn cancelled(json: &[u8]) -> Result<String, String> {
-    parse::<Cancel>(json).map(|cancel| cancel.cancel_action.stop_id)
+    parse::<Cancel>(json).and_then(|cancel| action_id(cancel.cancel_action.stop_id))
+}
+
+/// It becomes part of URLs and of messages.
+fn action_id(id: String) -> Result<String, String> {
+    if text::is_printable(&id) { Ok(id) } else { Err("the id of the action is not printable".into()) }
 }
 
 /// `HH:MM:SS`.
@@ -163,7 +174,8 @@ fn clock_time(text: &str) -> Option<Duration> {
 }
 
 fn parse<'j, T: Deserialize<'j>>(json: &'j [u8]) -> Result<T, String> {
-    serde_json::from_slice(json).map_err(|e| format!("cannot parse the response: {e}"))
+    // The error quotes unknown words.
+    serde_json::from_slice(json).map_err(|e| text::line(&format!("cannot parse the response: {e}")))
 }
 
 #[derive(Deserialize)]
@@ -261,14 +273,16 @@ impl ChunkJson {
     fn into_module(self) -> Result<SoftwareModule, String> {
         let artifacts =
             self.artifacts.into_iter().map(ArtifactJson::into_artifact).collect::<Result<_, _>>()?;
-        Ok(SoftwareModule { part: self.part, name: self.name, version: self.version, artifacts })
+        // A version that cannot be shown is none that is in a list.
+        let (name, version) = (text::line(&self.name), text::line(&self.version));
+        Ok(SoftwareModule { part: self.part, name, version, artifacts })
     }
 }
 
 impl ArtifactJson {
     fn into_artifact(self) -> Result<Artifact, String> {
         let name = self.filename;
-        let is_plain = !name.starts_with('.') && !name.chars().any(|c| c == '/' || c.is_control());
+        let is_plain = !name.starts_with('.') && !name.chars().any(|c| c == '/') && text::is_printable(&name);
         if name.is_empty() || !is_plain {
             return Err(format!("'{}' is not a valid file name", name.escape_debug()));
         }

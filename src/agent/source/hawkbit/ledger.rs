@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::agent::source::hawkbit::ddi::{Handling, ServerWindow};
 use crate::agent::source::hawkbit::feedback::{About, Execution, Feedback, Finished, Milestone};
 use crate::feed::memory::{read_or_default, write_changed};
+use crate::files::Access;
 use abide_core::error::Result;
 use abide_core::root::Root;
+use abide_core::text;
 
 /// In the cache, so that the unprivileged part can write it.
 const FILE: &str = "/var/lib/abide/feed/hawkbit.json";
@@ -98,7 +100,8 @@ impl Ledger {
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
-        write_changed(&root.path(FILE), self)
+        // The URLs of artifacts may be signed ones, with which anybody can fetch them.
+        write_changed(&root.path(FILE), self, Access::Owner)
     }
 
     /// Queues the feedback that the action has reached a milestone, unless that milestone or a later one was
@@ -144,7 +147,8 @@ impl Ledger {
     }
 
     /// Queues feedback.
-    pub fn queue(&mut self, feedback: Feedback) {
+    pub fn queue(&mut self, mut feedback: Feedback) {
+        feedback.details.iter_mut().for_each(|detail| *detail = text::lines(detail));
         self.waiting.push(feedback);
         while self.waiting.len() > MAX_WAITING {
             let droppable = self.waiting.iter().position(|m| !m.closes()).unwrap_or(0);
@@ -165,6 +169,7 @@ impl Ledger {
 pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -242,6 +247,9 @@ pub(super) mod tests {
         let mut ledger = ledger();
         ledger.waits("window", 1);
         ledger.write(&root).unwrap();
+        // Its URLs may be signed.
+        let mode = fs::metadata(root.path(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         assert_eq!(Ledger::read(&root), ledger);
         fs::write(root.path(FILE), "{").unwrap();
         assert_eq!(Ledger::read(&root), Ledger::default());

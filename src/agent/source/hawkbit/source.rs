@@ -147,7 +147,7 @@ impl<'a> HawkbitSource<'a> {
     fn fetch_metadata(&self, client: &DdiClient, action: &Action) -> Result<assignment::Metadata> {
         let files =
             assignment::METADATA_FILES.iter().filter_map(|name| Some((*name, action.files.get(*name)?)));
-        files.map(|(name, file)| Ok((name, assignment::fetch(&self.place_at(&file.url, client))?))).collect()
+        files.map(|(name, file)| Ok((name, assignment::fetch(&self.place_at(file, client))?))).collect()
     }
 
     /// Confirms or denies an action.
@@ -235,8 +235,10 @@ impl<'a> HawkbitSource<'a> {
         }
     }
 
-    fn place_at(&self, url: &str, client: &DdiClient) -> FileLocation {
+    fn place_at(&self, file: &ActionFile, client: &DdiClient) -> FileLocation {
+        let url = file.url.as_str();
         let mut limits = self.context.background_limits();
+        limits.max_size = limits.max_size.min(file.size);
         // The certificates of the settings are for the server itself, not for other hosts of artifacts.
         if let Some(ca) = self.settings.ca.as_ref().filter(|_| client.is_own(url)) {
             limits.ca = Some(self.context.root.path(ca));
@@ -351,7 +353,7 @@ impl UpdateSource for HawkbitSource<'_> {
                 crate::image::names::SUMS
             ))
         })?;
-        Ok(self.place_at(&found.url, &self.client()?))
+        Ok(self.place_at(found, &self.client()?))
     }
 
     fn report(&mut self, news: News<'_>) -> Result<()> {

@@ -1,4 +1,4 @@
-//! URLs of images: their parts, and how they are shown.
+//! URLs: their parts, and how they are shown.
 
 /// The parts of an `http://` or `https://` URL, without its fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +47,33 @@ pub fn shown(url: &str) -> String {
     }
 }
 
+/// The URL that a reference such as the header `Location` means on the page `base` (RFC 3986, 5.2, without removing
+/// dots). User name and password of `base` are not taken over.
+#[must_use]
+pub fn join(base: &str, reference: &str) -> Option<String> {
+    let reference = reference.split('#').next().unwrap_or_default();
+    if scheme(reference).is_some_and(|scheme| scheme.chars().all(|c| c.is_ascii_alphanumeric())) {
+        return is_http(reference).then(|| reference.to_owned());
+    }
+    let page = shown(base);
+    let (scheme, rest) = page.split_once("://")?;
+    let host = rest.split('/').next()?;
+    let folder = page.rsplit_once('/').map_or(page.as_str(), |(folder, _)| folder);
+    let folder = if rest.contains('/') { folder } else { page.as_str() };
+    Some(if reference.starts_with("//") {
+        format!("{scheme}:{reference}")
+    } else if reference.starts_with('/') {
+        format!("{scheme}://{host}{reference}")
+    } else if reference.is_empty() || reference.starts_with('?') {
+        format!("{page}{reference}")
+    } else {
+        format!("{folder}/{reference}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -68,5 +93,17 @@ mod tests {
         assert_eq!(parts("https://h"), owned("https://h/", "", None));
         assert_eq!(parts("ftp://h/x"), None);
         assert_eq!(parts("/a/b"), None);
+    }
+
+    #[test]
+    fn a_reference_is_joined_to_its_page() {
+        let at = |base, reference| join(base, reference).unwrap();
+        assert_eq!(at("http://u:p@h:8/a/b?c#d", "e"), "http://h:8/a/e");
+        assert_eq!(at("http://h/a/b?c", "/e?f=://x"), "http://h/e?f=://x");
+        assert_eq!(at("https://h/a/b?c", "//g/e"), "https://g/e");
+        assert_eq!(at("https://h/a/b?c", "?x"), "https://h/a/b?x");
+        assert_eq!(at("https://h", "e#f"), "https://h/e");
+        assert_eq!(at("https://h/a", "HTTP://g/"), "HTTP://g/");
+        assert_eq!(join("https://h/a", "ftp://g/"), None);
     }
 }
