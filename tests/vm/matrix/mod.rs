@@ -4,6 +4,7 @@
 //! `make test` runs the daily rows; `ABIDE_MATRIX=all` runs all of them, `ABIDE_MATRIX=a,b` those
 //! two.
 
+mod few_clusters;
 mod machines;
 mod row;
 mod rows;
