@@ -2,7 +2,7 @@
 
 use super::row::Start::{Applied, Image, Own, Staged, Trial};
 use super::row::{End, Row, fell_back};
-use super::{few_clusters, stories, witnesses};
+use super::{few_clusters, stories, volatile_var, witnesses};
 use crate::support::snapshots::NEW;
 
 pub static ROWS: &[Row] = &[
@@ -139,6 +139,15 @@ pub static ROWS: &[Row] = &[
         start: Applied,
         settings: "",
         story: few_clusters::esp_has_few_clusters,
+        end: End::Committed,
+    },
+    Row {
+        name: "volatile-var",
+        what: "`/var` is in memory: after a failed update, which is refused then, another one is installed from a feed; the system is healthy",
+        daily: true,
+        start: Own(witnesses::with_old_system),
+        settings: "",
+        story: volatile_var::var_is_volatile,
         end: End::Committed,
     },
     Row {

@@ -11,6 +11,7 @@ mod rows;
 mod run;
 mod stories;
 mod table;
+mod volatile_var;
 mod witnesses;
 
 /// One of two workers that share the rows, so that two machines run side by side.
