@@ -219,6 +219,21 @@ fn a_trial_on_another_versions_root_is_given_up_in_the_initramfs() {
     assert!(reason.contains("the mounted root is version"), "{reason}");
 }
 
+/// The order of the two is a matter of chance.
+#[test]
+fn a_root_that_is_mounted_before_the_esp_appears_is_verified_too() {
+    for parts in [&["early", "root"][..], &["root"]] {
+        let mut tree = applied();
+        tree.boot();
+        write(&tree, "etc/initrd-release", "");
+        tree.mount_sysroot("1.0");
+        for part in parts {
+            tree.abide(&["initrd", part]).ok();
+        }
+        assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-1.efi"], "{parts:?}");
+    }
+}
+
 #[test]
 fn a_trial_ends_at_its_deadline_even_if_its_version_contradicts_its_entry() {
     let mut tree = applied();

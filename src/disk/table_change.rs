@@ -137,7 +137,8 @@ fn entry_sectors(table: &PartitionTable) -> u64 {
     (u64::from(table.header.num_parts) * u64::from(ENTRY_SIZE)).div_ceil(table.sector)
 }
 
-/// Refuses copies that overlap each other or the MBR; no tool makes such.
+/// Refuses copies that overlap each other or the MBR, and one that overlaps a partition: no tool makes such, and what
+/// says that its entries are there is a header that may be a valid one of an older table.
 fn check_apart(table: &PartitionTable, places: [CopyPlace; 2]) -> io::Result<()> {
     let count = entry_sectors(table);
     let of_copy = |place: CopyPlace| [(place.header, 1), (place.entries, count)];
@@ -150,7 +151,15 @@ fn check_apart(table: &PartitionTable, places: [CopyPlace; 2]) -> io::Result<()>
     if overlap {
         return Err(io::Error::other("the two copies of its partition table overlap"));
     }
-    Ok(())
+    let is_in = |first: u64, last: u64| {
+        ranges.iter().any(|(start, len)| *start <= last && start.saturating_add(*len) > first)
+    };
+    let inside = table.partitions.iter().find(|(_, found)| is_in(found.first_lba, found.last_lba));
+    inside.map_or(Ok(()), |(number, _)| {
+        Err(io::Error::other(format!(
+            "a copy of its partition table overlaps partition {number}; check the disk with: sgdisk --verify"
+        )))
+    })
 }
 
 impl CopyPlace {
@@ -423,6 +432,33 @@ mod tests {
         let mut full = GptDisk { second: 1600, second_entries: Some(100), ..made }.bytes();
         full[1600 * 512..][..512].fill(0);
         assert!(refused(&full).contains("no room"));
+    }
+
+    /// A second header of an older table is valid, and has its entries where a partition is now.
+    #[test]
+    fn a_copy_that_overlaps_a_partition_is_refused() {
+        let made = GptDisk::new(512);
+        let rootfs_b = made.first_entries + 256 * 6;
+        let stale = |entries, second| GptDisk { second_entries: Some(entries), second, ..made.clone() };
+        let refused = |table: &PartitionTable, bytes: &[u8]| {
+            TableChange::plan(table, &mut Cursor::new(bytes), 6, &change()).unwrap_err().to_string()
+        };
+        let read = |bytes: &[u8]| PartitionTable::read(&mut Cursor::new(bytes)).unwrap();
+        // Inside, with its last sector only, with its first; the header alone.
+        let (at, end) = ([rootfs_b + 10, rootfs_b - 31, rootfs_b + 63], made.second);
+        for inside in at.map(|at| stale(at, end)).into_iter().chain([stale(end - 100, rootfs_b + 63)]) {
+            let bytes = inside.bytes();
+            let error = refused(&read(&bytes), &bytes);
+            assert!(error.contains("overlaps partition 6;"), "{inside:?}: {error}");
+        }
+        // The first copy.
+        let bytes = made.bytes();
+        let mut table = read(&bytes);
+        table.partitions.get_mut(&2).unwrap().first_lba = made.first_entries + 31;
+        assert!(refused(&table, &bytes).contains("overlaps partition 2;"));
+        for beside in [stale(rootfs_b - 32, made.second), stale(rootfs_b + 64, made.second)] {
+            assert!(!planned(&beside.bytes()).is_empty(), "{beside:?}");
+        }
     }
 
     #[test]

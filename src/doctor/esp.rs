@@ -36,8 +36,8 @@ pub(super) fn few_clusters(machine: &Machine) -> Option<Finding> {
     machine.dirs.esp.has_few_clusters().is_ok_and(|has| has).then(|| {
         Finding::warning("esp-few-clusters", "the ESP is FAT32 with fewer than 65525 clusters")
             .because(
-                "Linux reads it as FAT32, but some firmware takes it for FAT16 by its number of clusters, and finds no boot \
-                 loader",
+                "Linux reads it as FAT32, but some firmware takes it for FAT16 by its number of clusters, or refuses it \
+                 (EDK2), and finds no boot loader",
             )
             .remedy(
                 "create the ESP with smaller clusters, or enlarge it: with sectors of 4096 bytes, FAT32 needs at least 257 MiB",

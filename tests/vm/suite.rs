@@ -19,3 +19,4 @@ mod model;
 mod older_abide;
 mod orders;
 mod support;
+mod vfat;

@@ -99,16 +99,20 @@ impl Machine {
     /// state on it is that of a newer Abide.
     pub fn read_boot(root: &Root, access: Access) -> Result<Self> {
         let vars = LoaderVars::read(&EfiVars::new(root));
+        let cmdline = root.kernel_cmdline();
+        // The kernel's root may be mounted before or after the ESP appears. What it holds is verified once it is there.
+        let is_verified_later = root.is_initramfs() && RootArg::parse(&cmdline).is_some();
+        let version = if is_verified_later { None } else { kernel::running_version(root) };
         let sources = Sources {
             dirs: BootDirs::find(root, &vars, access)?,
             vars,
-            cmdline: root.kernel_cmdline(),
+            cmdline,
             boot_id: boot_id(root),
             note: BootNote::read(root),
             slots: None,
             mounted: None,
             kexec: kernel::started_by_kexec(root),
-            version: kernel::running_version(root),
+            version,
             now: clock::now(),
         };
         let machine = Self::read_sources(root, sources)?;

@@ -2,8 +2,7 @@
 
 use super::row::Start::{Applied, Image, Own, Staged, Trial};
 use super::row::{End, Row, fell_back};
-use super::stories;
-use super::witnesses;
+use super::{few_clusters, stories, volatile_var, witnesses};
 use crate::support::snapshots::NEW;
 
 pub static ROWS: &[Row] = &[
@@ -131,6 +130,24 @@ pub static ROWS: &[Row] = &[
         start: Own(witnesses::with_old_system),
         settings: "",
         story: witnesses::esp_is_automounted,
+        end: End::Committed,
+    },
+    Row {
+        name: "esp-few-clusters",
+        what: "the ESP is FAT32 with fewer than 65525 clusters, of 4096 bytes. The firmware refuses such an ESP, so it is put in place when the kernel begins; the system is healthy",
+        daily: true,
+        start: Applied,
+        settings: "",
+        story: few_clusters::esp_has_few_clusters,
+        end: End::Committed,
+    },
+    Row {
+        name: "volatile-var",
+        what: "`/var` is in memory: after a failed update, which is refused then, another one is installed from a feed; the system is healthy",
+        daily: true,
+        start: Own(witnesses::with_old_system),
+        settings: "",
+        story: volatile_var::var_is_volatile,
         end: End::Committed,
     },
     Row {

@@ -4,12 +4,14 @@
 //! `make test` runs the daily rows; `ABIDE_MATRIX=all` runs all of them, `ABIDE_MATRIX=a,b` those
 //! two.
 
+mod few_clusters;
 mod machines;
 mod row;
 mod rows;
 mod run;
 mod stories;
 mod table;
+mod volatile_var;
 mod witnesses;
 
 /// One of two workers that share the rows, so that two machines run side by side.

@@ -47,10 +47,17 @@ impl Edge {
     /// Cuts the power, does something to the machine while it is off, and switches it on again.
     #[must_use]
     pub fn power_cycle(self, change: impl FnOnce(&Machine)) -> Edge {
+        self.power_cycle_as(|machine| {
+            change(&machine);
+            machine
+        })
+    }
+
+    /// As [`Edge::power_cycle`], and the machine may be another one after it.
+    #[must_use]
+    pub fn power_cycle_as(self, change: impl FnOnce(Machine) -> Machine) -> Edge {
         let boots = self.boots();
-        let machine = self.vm.cut_power().unwrap();
-        change(&machine);
-        let vm = machine.start().unwrap();
+        let vm = change(self.vm.cut_power().unwrap()).start().unwrap();
         Edge { vm, server: self.server, uncounted: -isize::try_from(boots + 1).unwrap() }
     }
 

@@ -50,11 +50,16 @@ impl Feed {
     /// Has the machine get its updates from here, trust this feed's key, and follow it by itself as
     /// `more` of the configuration says.
     pub fn followed_by(&self, edge: &mut Edge, more: &str) {
+        self.known_to(edge, more);
+        edge.ok("systemctl start abide-update.timer");
+    }
+
+    /// As [`Feed::followed_by`], but the machine does not follow it yet.
+    pub fn known_to(&self, edge: &mut Edge, more: &str) {
         edge.server = FileServer::new(&self.folder()).unwrap();
-        edge.ok("mkdir -p /var/lib/abide/keys && touch /var/lib/abide/follow");
+        edge.ok("mkdir -p /var/lib/abide/keys /var/lib/abide/abide.d && touch /var/lib/abide/follow");
         edge.put("/var/lib/abide/keys/ours.pub", &fs::read(self.dir.path().join("ours.pub")).unwrap());
         self.configure(edge, more);
-        edge.ok("systemctl start abide-update.timer");
     }
 
     /// Changes how the feed is followed.

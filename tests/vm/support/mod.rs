@@ -5,6 +5,7 @@ pub mod edge;
 pub mod feed;
 pub mod firmware;
 pub mod oops;
+pub mod plugged;
 pub mod snapshots;
 
 use std::time::Duration;
