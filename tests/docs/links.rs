@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use abide_testing::program;
 
-use crate::{page, pages, short, top};
+use crate::{files, page, pages, short, top};
 
 const INDEX: &str = "docs/README.md";
 /// In characters, as CONTRIBUTING.md says.
@@ -165,4 +165,22 @@ fn an_anchor_is_made_as_github_makes_it() {
     let text =
         "# A page\n\n## `[update.window]`: when\n\n## It's `a_b`, too\n\n```sh\n# code\n```\n\n## A page\n";
     assert_eq!(headings(text), ["a-page", "updatewindow-when", "its-a_b-too", "a-page-1"]);
+}
+
+/// The claims of this page are those that have a test.
+#[test]
+fn every_test_that_the_page_about_trust_names_exists() {
+    let code: Vec<String> = ["tests", "src", "core/src"]
+        .iter()
+        .flat_map(|folder| files(&top().join(folder)))
+        .filter(|file| file.extension().is_some_and(|e| e == "rs"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let text = page("docs/explanation/trust.md");
+    let named: Vec<&str> =
+        text.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 3).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        assert!(code.iter().any(|text| text.contains(&format!("fn {name}()"))), "there is no test {name}");
+    }
 }

@@ -30,7 +30,13 @@ impl Node {
 
     pub fn configure(&self, url: &str, more: &str) {
         let own = format!("url = '{url}'\nid = '{}'\ngateway_token = '/etc/abide/token'\n", self.name);
-        self.write(&format!("[update]\ndownload_spread = 0\n[update.hawkbit]\n{own}{more}\n"));
+        let update = format!("[update]\ndownload_spread = 0\n[update.hawkbit]\n{own}{more}\n");
+        self.write(&format!("{update}[trust]\npolicy = '{}'\n", self.policy()));
+    }
+
+    /// hawkBit's digests are enough where no key is installed.
+    fn policy(&self) -> &'static str {
+        if self.tree.path("etc/abide/keys").exists() { "signature" } else { "digest" }
     }
 
     pub fn write(&self, config: &str) {

@@ -225,6 +225,7 @@ fn an_assigned_image_must_be_signed_where_signatures_are_required() {
     let node = node(hawkbit, "signed", "");
     fs::create_dir_all(node.tree.path("etc/abide/keys")).unwrap();
     fs::copy(dir.path().join("ours.pub"), node.tree.path("etc/abide/keys/ours.pub")).unwrap();
+    node.configure(&hawkbit.url, "");
     let read = |name: &str| fs::read(dir.path().join(name)).unwrap();
     let image = read("edge_2.0.raw.zst");
     let unsigned = hawkbit.upload("unsigned", "2.0", &[("edge_2.0.raw.zst", &image)]);

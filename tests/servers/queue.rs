@@ -33,7 +33,8 @@ impl Feed {
     fn node(&self, name: &str, server: &dyn LockServer, more: &str) -> Node {
         let node = Node { name: name.to_owned(), tree: Tree::running("1.0") };
         node.write(&format!(
-            "[update]\nfeed = '{}'\ndownload_spread = 0\n[update.fleetlock]\nurl = '{}'\nid = '{name}'\n{more}\n",
+            "[update]\nfeed = '{}'\ndownload_spread = 0\n[update.fleetlock]\nurl = '{}'\nid = '{name}'\n{more}\n\
+             [trust]\npolicy = 'digest'\n",
             self.server.url,
             server.url()
         ));

@@ -15,7 +15,7 @@ fn an_image_comes_from_a_web_server_too() {
 fn a_web_server_that_fails_is_an_error() {
     let image = Image::new("2.0", "b").zst();
     for code in [404, 403, 416, 500, 503] {
-        let tree = machine_without_signatures();
+        let tree = machine();
         let run = tree.abide(&["write", &serve(Answer::Status(code))]).fails(3);
         assert!(run.stderr.contains(&code.to_string()), "{}", run.stderr);
         untouched(&tree);

@@ -8,7 +8,7 @@ const WAYS: [fn(&Tree, &Image, &str) -> Run; 4] = [as_file, in_folder, from_serv
 
 fn as_file(tree: &Tree, image: &Image, version: &str) -> Run {
     let path = publish(tree, &format!("edge_{version}.raw"), &image.bytes());
-    tree.abide(&["write", &path])
+    tree.abide(&["write", &path, "--sha256", &digest(&image.bytes())])
 }
 
 /// A folder with a list of what is in it.

@@ -27,6 +27,9 @@ const MOST_SIGNATURE: u64 = 64 << 10;
 /// The endings of signatures of a list: minisign's, and OpenPGP's, binary or armoured.
 pub const SIGNATURES: [&str; 3] = [".minisig", ".gpg", ".asc"];
 
+const NO_KEY: &str = "images must be signed, but no key is installed; install one in /etc/abide/keys, or set policy \
+                      in [trust] of the configuration";
+
 /// Who installs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Installer {
@@ -81,6 +84,8 @@ pub struct Verifier {
     policy: Option<TrustPolicy>,
     required: usize,
     keys: Keys,
+    /// Why no signature can be verified: reported where one is needed, so that the agent can tell its source.
+    unusable: Option<String>,
     now: SystemTime,
 }
 
@@ -89,23 +94,32 @@ impl Verifier {
     /// always where the agent installs them.
     ///
     /// # Errors
-    /// [`Error::Unverified`] if a key cannot be read, or none is installed and images must be signed.
+    /// By hand: [`Error::Unverified`] if a key cannot be read, or none is installed and images must be signed. For the
+    /// agent, that is an error of each verification.
     pub fn new(root: &Root, trust: &Trust, installer: Installer) -> Result<Self> {
         let keys = match trust.policy {
-            Some(TrustPolicy::Digest | TrustPolicy::None) => Keys::default(),
-            None | Some(TrustPolicy::Signature) => Keys::load(root)?,
+            Some(TrustPolicy::Digest | TrustPolicy::None) => Ok(Keys::default()),
+            None | Some(TrustPolicy::Signature) => Keys::load(root),
         };
-        let must_sign = !keys.is_empty() || installer == Installer::Agent;
+        let must_sign = installer == Installer::Agent || keys.as_ref().map_or(true, |keys| !keys.is_empty());
         let policy = trust.policy.or_else(|| must_sign.then_some(TrustPolicy::Signature));
-        if policy == Some(TrustPolicy::Signature) && keys.is_empty() {
-            return Err(Error::Unverified(
-                "images must be signed, but no key is installed; install one in /etc/abide/keys, or set policy in \
-                 [trust] of the configuration"
-                    .into(),
-            ));
-        }
+        let (keys, unusable) = match keys {
+            Ok(keys) if policy == Some(TrustPolicy::Signature) && keys.is_empty() => {
+                (keys, Some(NO_KEY.to_owned()))
+            }
+            Ok(keys) => (keys, None),
+            Err(e) => (Keys::default(), Some(e.to_string())),
+        };
         let required = usize::try_from(trust.required).unwrap_or(usize::MAX);
-        Ok(Self { policy, required, keys, now: SystemTime::now() })
+        let it = Self { policy, required, keys, unusable, now: SystemTime::now() };
+        if installer == Installer::ByHand {
+            it.can_verify()?;
+        }
+        Ok(it)
+    }
+
+    fn can_verify(&self) -> Result<()> {
+        self.unusable.as_ref().map_or(Ok(()), |why| Err(Error::Unverified(why.clone())))
     }
 
     /// The expected digest or signature of the image `name` in `folder`; `given` is the digest that the user
@@ -153,6 +167,7 @@ impl Verifier {
     /// # Errors
     /// As [`Verifier::list`].
     pub fn verify(&self, folder: &Folder, bytes: Vec<u8>) -> Result<VerifiedSums> {
+        self.can_verify()?;
         let (signatures, signers) = match self.policy {
             Some(TrustPolicy::Signature) => self.check_signatures(folder, &bytes)?,
             None if folder.is_remote() => return Err(not_signed(&folder.to_string())),
@@ -163,6 +178,7 @@ impl Verifier {
 
     /// Signed itself, or listed in a signed list.
     fn signed(&self, name: &str, folder: Option<&Folder>) -> Result<Expected> {
+        self.can_verify()?;
         let folder = folder.ok_or_else(|| {
             Error::Unverified(format!(
                 "{name}: images must be signed, and this one has no signature; give a file or a URL"
@@ -296,7 +312,9 @@ pub fn read_sums(folder: &Folder) -> Result<Vec<u8>> {
 }
 
 fn signed(by: &[Signer]) -> Proof {
-    Proof::Signed(by.iter().map(|signer| signer.name().to_owned()).collect())
+    let mut names: Vec<String> = by.iter().map(|signer| signer.name().to_owned()).collect();
+    names.sort();
+    Proof::Signed(names)
 }
 
 fn no_digest(name: &str) -> Error {
