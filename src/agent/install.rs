@@ -18,6 +18,7 @@ use crate::update::apply;
 use crate::update::write::{Wanted, write};
 use abide_core::boot::model::choice::choose;
 use abide_core::error::{Error, Result};
+use abide_core::state::lock::PATIENTLY;
 use abide_core::state::{Lock, State};
 use abide_core::update::machine::Machine;
 use abide_core::update::step::{Effects, Step};
@@ -187,7 +188,7 @@ fn forgive(state: &mut State, version: &str, digest: &str) {
 /// A scheduled run waits for other commands.
 fn lock(context: RunContext<'_>) -> Result<Lock> {
     match context.mode {
-        Mode::Scheduled => Lock::wait(context.root),
+        Mode::Scheduled => Lock::wait(context.root, PATIENTLY),
         _ => Lock::take(context.root),
     }
 }

@@ -1,6 +1,8 @@
 //! `abide update`
 
-use crate::agent::{End, Mode, Notice, Privileges, RunResult, hand_over, leave_survey, run as update};
+use crate::agent::{
+    End, Mode, Notice, Privileges, RunResult, hand_over, leave_survey, run as update, take_back,
+};
 use crate::feed::memory::pin;
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
@@ -37,6 +39,9 @@ pub struct Args {
     /// Give the cache to the user of the unit; used by that unit
     #[arg(long, group = "what", hide = true)]
     hand_over: bool,
+    /// Take the cache back from that user; used by that unit
+    #[arg(long, group = "what", hide = true)]
+    take_back: bool,
     /// Run the steps that need the network; used by a unit
     #[arg(long, group = "what", hide = true)]
     fetch: bool,
@@ -55,6 +60,9 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     }
     if args.hand_over {
         return hand_over(&context.root, &config);
+    }
+    if args.take_back {
+        return take_back(&context.root, &config);
     }
     if args.pin || args.unpin {
         return set_pin(context, args.pin);

@@ -80,7 +80,27 @@ impl Folder {
     /// # Errors
     /// [`Error::Image`] if not.
     pub fn must_have(&self, name: &str) -> Result<()> {
-        Source::open(&self.join(name), &self.download).map(drop)
+        self.open(name).map(drop)
+    }
+
+    /// Opens the file `name`.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be opened, or there is none.
+    pub fn open(&self, name: &str) -> Result<Source> {
+        match self.place {
+            Place::Local(_) => self
+                .find(name)?
+                .ok_or_else(|| Error::Image(format!("{}: there is no such image", self.join(name)))),
+            Place::Remote { .. } => Source::open(&self.join(name), &self.download),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<Option<Source>> {
+        match self.place {
+            Place::Local(_) => Source::in_folder(&self.join(name)),
+            Place::Remote { .. } => Source::find(&self.join(name), &self.download),
+        }
     }
 
     /// Reads a small file as a whole; `None` if there is no such file.
@@ -95,7 +115,7 @@ impl Folder {
         {
             return Ok(None);
         }
-        let Some(source) = Source::find(&place, &self.download)? else { return Ok(None) };
+        let Some(source) = self.find(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
         let cannot = || format!("{}: cannot read", source.name);
         source.reader.take(most + 1).read_to_end(&mut bytes).or_image(cannot)?;

@@ -4,6 +4,7 @@
 
 mod fetch;
 mod follow;
+mod other_users;
 mod parts;
 mod sandbox;
 mod when;

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 
 use crate::config::kinds::FileCheck;
+use crate::files::read_named;
 use crate::health::MonotonicClock;
 use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
@@ -47,10 +48,7 @@ impl FileProbe {
             }
         }
         let Some(text) = &self.config.contains else { return Ok(()) };
-        if metadata.len() > MOST_BYTES {
-            return Err("is too large to be searched".into());
-        }
-        let bytes = fs::read(&path).map_err(|e| format!("cannot be read: {e}"))?;
+        let bytes = read_named(&path, MOST_BYTES).map_err(|e| format!("cannot be read: {e}"))?;
         if !String::from_utf8_lossy(&bytes).contains(text.as_str()) {
             return Err(format!("does not contain '{text}'"));
         }

@@ -78,6 +78,7 @@ impl Opening<'_> {
         refuse_failed(self.state, Some(&version), None)?;
         match choice {
             ReleaseFiles::Disk(file) => {
+                folder.must_have(&file.name)?;
                 let expected = Expected { sha256: Some(file.sha256), claim: None };
                 self.open_disk(&folder.join(&file.name), expected, download, spool_dirs)
             }
@@ -90,7 +91,7 @@ impl Opening<'_> {
                 if let Some(addon) = sums.names().find(is_addon) {
                     return Err(addons::refusal(&folder.to_string(), addon));
                 }
-                let image = ImageSet::open(folder, download, files, spool_dirs)?;
+                let image = ImageSet::open(folder, files, spool_dirs)?;
                 if image.version()? != version {
                     return Err(Error::Refused(format!(
                         "{}: the version in its os-release is not the one in its name, {version}",
