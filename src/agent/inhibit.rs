@@ -71,5 +71,9 @@ mod tests {
         assert_eq!(active(&root, &rules), ["/busy exists", "a running program holds a lock on /job"]);
         drop(held);
         assert_eq!(active(&root, &rules), ["/busy exists"]);
+        // Its owner may make it a named pipe.
+        fs::remove_file(root.path("/job")).unwrap();
+        nix::unistd::mkfifo(&root.path("/job"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+        assert_eq!(active(&root, &rules), ["/busy exists"]);
     }
 }

@@ -15,6 +15,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::feed::cache::{Cache, LOCK, is_known, read_names};
 use crate::files::OpenFolder;
 use abide_core::error::{OrError, Result};
+use abide_core::sys::is_open_to_write;
 
 /// The modes of the folder, of its files, and of its lock.
 const FOLDER_MODE: u32 = 0o755;
@@ -80,7 +81,7 @@ pub fn give(cache: &Cache, owner: Owner) -> Result<()> {
     let (folder, file) = open(dir)?;
     cache.remove(LOCK)?;
     for name in read_names(dir)? {
-        let given = folder.open(&name).and_then(|file| set(&file, owner, FILE_MODE));
+        let given = folder.open(&name).and_then(|file| set(&file, owner, mode(&name)));
         given.or_failed(|| cannot(&dir.join(&name)))?;
     }
     set(&file, owner, FOLDER_MODE).or_failed(|| cannot(dir))
@@ -105,10 +106,22 @@ fn fault(folder: &OpenFolder, name: &OsStr, stat: &FileStat, capacity: u64) -> O
 fn own(folder: &OpenFolder, name: &OsStr) -> std::io::Result<()> {
     let file = folder.open(name)?;
     let (uid, me) = (file.metadata()?.uid(), Owner::this_process());
-    if uid != me.uid && me.uid != 0 {
+    if uid == me.uid {
+        return set(&file, me, mode(name));
+    }
+    if me.uid != 0 {
         return Err(std::io::Error::other(format!("belongs to user {uid}")));
     }
-    set(&file, me, if name == LOCK { LOCK_MODE } else { FILE_MODE })
+    set(&file, me, mode(name))?;
+    // A process of the owner before could still change it, and make it endless.
+    if name != LOCK && is_open_to_write(&file) {
+        return Err(std::io::Error::other(format!("a process of user {uid} has it open")));
+    }
+    Ok(())
+}
+
+fn mode(name: &OsStr) -> u32 {
+    if name == LOCK { LOCK_MODE } else { FILE_MODE }
 }
 
 /// Sets owner and mode, where they differ.

@@ -164,4 +164,19 @@ mod tests {
         assert_eq!(at("/etc").as_deref(), Some("/etc"));
         assert_eq!(at("/etc/passwd"), None);
     }
+
+    #[test]
+    fn only_regular_files_are_read_from_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(&dir.path().to_string_lossy(), &Download::default()).unwrap();
+        fs::write(dir.path().join("file"), "123").unwrap();
+        assert_eq!(folder.read("file", 3).unwrap().as_deref(), Some(&b"123"[..]));
+        assert_eq!(folder.read("none", 3).unwrap(), None);
+        assert_eq!(folder.must_have("none").unwrap_err().exit_code(), 3);
+        // A named pipe without a writer does not hang.
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::unistd::mkfifo(&dir.path().join("pipe"), mode).unwrap();
+        assert!(folder.read("pipe", 3).unwrap_err().to_string().contains("not a regular file"));
+        assert!(folder.must_have("pipe").unwrap_err().to_string().contains("not a regular file"));
+    }
 }

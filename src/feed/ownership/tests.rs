@@ -178,4 +178,10 @@ fn a_cache_changes_its_owner_as_a_whole() {
     assert_eq!(mode(&dir.join(LOCK)), (0, 0o600));
     assert_eq!(FetchState::read(&scene.root).polls, 3);
     drop(lock);
+    // What a process of the other user still has open is not kept.
+    give(&scene.cache, OTHER).unwrap();
+    let open = File::options().append(true).open(dir.join("SHA256SUMS")).unwrap();
+    claim(&scene.cache).unwrap();
+    assert!(!dir.join("SHA256SUMS").exists() && dir.join(FETCH_STATE).exists());
+    drop(open);
 }

@@ -113,6 +113,11 @@ mod tests {
         let file = dir.path().join("pid");
         fs::write(&file, format!("{}\n", std::process::id())).unwrap();
         assert_eq!(run(FindBy::Pidfile(file.display().to_string()), None), ProbeResult::Pass);
+        // The file may belong to the service that is checked.
+        fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let reason = format!("{}: is not a regular file", file.display());
+        assert_eq!(run(FindBy::Pidfile(file.display().to_string()), None), ProbeResult::NotYet(reason));
     }
 
     #[test]
