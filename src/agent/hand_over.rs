@@ -58,7 +58,7 @@ fn hand_over_cache(cache: &Cache, runtime: Option<&OsStr>) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Failed`] if its owner cannot be changed.
-pub fn take_back(root: &Root, config: &Config) -> Result<()> {
+pub fn take_back(root: &Root) -> Result<()> {
     let cache = Cache::of(root);
-    if config.update.source().is_none() || is_own(&cache)? { Ok(()) } else { claim(&cache) }
+    if !cache.dir().exists() || is_own(&cache)? { Ok(()) } else { claim(&cache) }
 }

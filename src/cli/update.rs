@@ -54,15 +54,15 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
+    if args.take_back {
+        return take_back(&context.root);
+    }
     let config = context.load_config()?;
     if args.survey {
         return leave_survey(&context.root, &config);
     }
     if args.hand_over {
         return hand_over(&context.root, &config);
-    }
-    if args.take_back {
-        return take_back(&context.root, &config);
     }
     if args.pin || args.unpin {
         return set_pin(context, args.pin);

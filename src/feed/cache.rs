@@ -101,7 +101,8 @@ impl Cache {
                 // Anything but a plain file locks nothing.
                 Err(e) if e.kind() == ErrorKind::Other => {
                     warn!("{}: removed: {e}", path.display());
-                    folder.remove(LOCK.as_ref()).or_failed(cannot)?;
+                    let removed = folder.remove(LOCK.as_ref()).or_else(|_| folder.set_aside(LOCK.as_ref()));
+                    removed.or_failed(cannot)?;
                     continue;
                 }
                 other => other.or_failed(cannot)?,

@@ -38,7 +38,8 @@ impl PartialFile {
         let file = match folder.open_to_write(name.as_ref(), MODE) {
             Err(e) if e.kind() == ErrorKind::Other => {
                 warn!("{}: removed: {e}", path.display());
-                folder.remove(name.as_ref()).or_failed(cannot)?;
+                let removed = folder.remove(name.as_ref()).or_else(|_| folder.set_aside(name.as_ref()));
+                removed.or_failed(cannot)?;
                 folder.open_to_write(name.as_ref(), MODE)
             }
             other => other,

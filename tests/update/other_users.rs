@@ -73,6 +73,10 @@ impl Drop for Background {
     }
 }
 
+/// What an update changes, and the folders of these users.
+const UPDATED: [&str; 7] =
+    ["var/lib/abide/feed", "var/lib/abide/update.json", "run", "efi/EFI", "dev/sda3", "proc", "textfile"];
+
 /// Everything that these users must not change: all but the cache, and what an update changes.
 fn outside(tree: &Tree) -> Vec<String> {
     let mut found = vec![];
@@ -81,11 +85,7 @@ fn outside(tree: &Tree) -> Vec<String> {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(tree.dir.path()).unwrap().display().to_string();
-            let is_left_out = |other: &&str| name.starts_with(*other);
-            if ["var/lib/abide", "run", "efi/EFI", "dev/sda3", "proc", "textfile"]
-                .iter()
-                .any(|other| is_left_out(&other))
-            {
+            if UPDATED.iter().any(|folder| name.starts_with(folder)) {
                 continue;
             }
             let meta = fs::symlink_metadata(&path).unwrap();

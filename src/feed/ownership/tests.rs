@@ -103,9 +103,7 @@ fn whatever_has_a_name_of_the_cache_nothing_outside_is_read_or_changed() {
 
 #[test]
 fn a_partial_file_and_the_lock_are_never_a_link_or_pipe() {
-    for (kind, plant) in
-        PLANTS.into_iter().filter(|(kind, _)| !["a folder", "an endless file"].contains(kind))
-    {
+    for (kind, plant) in PLANTS.into_iter().filter(|(kind, _)| *kind != "an endless file") {
         let scene = Scene::new();
         plant(&scene.cache.dir().join("x.part"), &scene.outside);
         plant(&scene.cache.dir().join(LOCK), &scene.outside);
