@@ -1,7 +1,7 @@
 //! Tokens that authenticate the machine to a server: read from a file, never shown.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use crate::files;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 
@@ -35,7 +36,7 @@ impl Secret {
         let path = credential(root, file).unwrap_or_else(|| root.path(file));
         let name = path.display();
         let cannot = || format!("{name}: cannot read the token");
-        let mut open = File::open(&path).or_usage(cannot)?;
+        let mut open = files::open_named(&path).or_usage(cannot)?;
         let meta = open.metadata().or_usage(cannot)?;
         if !meta.is_file() {
             return Err(Error::Usage(format!("{name}: must be a regular file with the token")));

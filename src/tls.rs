@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
+use crate::files::read_named;
 use abide_core::root::Root;
+
+/// The largest file of certificates.
+const MAX: u64 = 16 << 20;
 
 /// The certificate stores of distributions; the first one found counts.
 const TRUST_STORES: [&str; 4] = [
@@ -23,12 +27,12 @@ const TRUST_STORES: [&str; 4] = [
 pub fn root_certs(root: &Root, pinned: Option<&Path>) -> Result<RootCerts, String> {
     let pem = match pinned {
         Some(file) => Some(
-            std::fs::read(root.path(file)).map_err(|e| format!("{}: cannot read: {e}", file.display()))?,
+            read_named(&root.path(file), MAX).map_err(|e| format!("{}: cannot read: {e}", file.display()))?,
         ),
         None => {
             let named = std::env::var("SSL_CERT_FILE").ok().filter(|_| root.is_live());
             let mut stores = named.iter().map(String::as_str).chain(TRUST_STORES);
-            stores.find_map(|file| std::fs::read(root.path(file)).ok())
+            stores.find_map(|file| read_named(&root.path(file), MAX).ok())
         }
     };
     let Some(pem) = pem else { return Ok(RootCerts::WebPki) };

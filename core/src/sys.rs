@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -111,6 +111,23 @@ fn make_writable(mount: &OwnedFd) -> rustix::io::Result<()> {
     let fs = fspick(mount, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH)?;
     fsconfig_set_flag(&fs, "rw")?;
     fsconfig_reconfigure(&fs)
+}
+
+/// Whether a process has the file open to write it; `false` where the file system does not tell. The file must belong to
+/// this process's user, and must be open for reading only.
+#[must_use]
+pub fn is_open_to_write(file: &File) -> bool {
+    let fd = file.as_raw_fd();
+    // SAFETY: F_SETLEASE takes an int. The kernel grants a read lease unless the file is open to write (fcntl(2), Leases);
+    // it is given back at once.
+    match unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) } {
+        -1 => io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock,
+        _ => {
+            // SAFETY: as above. Closing the file would end the lease, too.
+            unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) };
+            false
+        }
+    }
 }
 
 /// The largest error of the clock that the kernel assumes; `None` if nothing keeps the clock

@@ -6,6 +6,7 @@ use abide_core::boot::{Access, BootDirs, EfiVars, LoaderVars};
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
+use abide_core::state::lock::BRIEFLY;
 use abide_core::state::{BootKind, BootNote, Lock, Stage, State, Store, Update};
 use abide_core::update::Machine;
 use abide_core::update::finding::Kind;
@@ -100,7 +101,7 @@ fn find_out(root: &Root) -> Result<Option<String>> {
         return Ok(None);
     }
     // The early stage and an emergency may both have come to this.
-    let _lock = Lock::wait(root)?;
+    let _lock = Lock::wait(root, BRIEFLY)?;
     if BootNote::read(root).is_some() {
         return Ok(None);
     }

@@ -7,6 +7,7 @@ use abide_core::config::BootConfig;
 use abide_core::disk::Slots;
 use abide_core::error::Result;
 use abide_core::root::Root;
+use abide_core::state::lock::BRIEFLY;
 use abide_core::state::{BootKind, BootNote, Lock, State};
 use abide_core::update::step::{Effects, Step};
 use abide_core::update::{Machine, kernel, other_trial};
@@ -28,7 +29,7 @@ pub fn take_over(root: &Root, config: impl FnOnce(&Root) -> BootConfig) -> Resul
         return Ok(());
     }
     {
-        let _lock = Lock::wait(root)?;
+        let _lock = Lock::wait(root, BRIEFLY)?;
         let mut machine = Machine::read_boot(root, Access::Write)?;
         let labels = config.slots.as_ref().map(|labels| (labels.a.as_str(), labels.b.as_str()));
         let slots = Slots::find(root, labels)?;

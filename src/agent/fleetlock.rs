@@ -4,7 +4,7 @@
 //! commit or the rollback. A machine that fails in between keeps it, and so blocks the others until an operator
 //! releases it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use serde_json::json;
 use ureq::http::{HeaderName, Method, header};
 
 use crate::config::update::{FleetLock, IfAway};
+use crate::feed::cache::{Cache, FLEETLOCK};
 use crate::files;
 use crate::http::{Client, Redirects, Timeout};
 use crate::machine_id;
@@ -22,9 +23,6 @@ use abide_core::config::duration;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::text;
-
-/// In the cache, so that the unprivileged part can write it.
-const FILE: &str = "/var/lib/abide/feed/fleetlock.json";
 
 /// The limit of one request with its answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,7 +102,7 @@ impl LockState {
     /// The state of `root`. If it is damaged, the machine may hold the lock, so that it is released.
     #[must_use]
     pub fn read(root: &Root) -> Self {
-        files::read_json(&root.path(FILE)).map(Option::unwrap_or_default).unwrap_or_else(|e| {
+        files::read_json(&file(root)).map(Option::unwrap_or_default).unwrap_or_else(|e| {
             warn!("{e}; releasing the reboot lock");
             Self { requested: true, ..Self::default() }
         })
@@ -118,8 +116,13 @@ impl LockState {
         if Self::read(root) == *self {
             return Ok(());
         }
-        files::write_json(&root.path(FILE), self)
+        files::write_json(&file(root), self)
     }
+}
+
+/// In the cache, so that the unprivileged part can write it.
+fn file(root: &Root) -> PathBuf {
+    Cache::of(root).dir().join(FLEETLOCK)
 }
 
 /// A client of a FleetLock server.
@@ -276,7 +279,7 @@ mod tests {
             LockState { requested: true, granted: true, unreachable: Some(1), ..LockState::default() };
         state.write(&root).unwrap();
         assert_eq!(LockState::read(&root), state);
-        std::fs::write(root.path(FILE), "{").unwrap();
+        std::fs::write(file(&root), "{").unwrap();
         assert!(LockState::read(&root).requested);
     }
 }

@@ -1,26 +1,31 @@
-//! What the first step of `abide-update.service`, which is root, hands over to the user of the unit.
+//! What the first step of `abide-update.service`, which is root, hands over to the user of the unit, and what the last
+//! step takes back.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-use log::warn;
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{Gid, Uid, fchownat};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::config::Config;
-use crate::feed::cache;
+use crate::feed::cache::Cache;
+use crate::feed::ownership::{Owner, claim, give, is_own};
 use crate::secret::Secret;
-use abide_core::error::{OrError, Result};
+use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 
 /// Set by systemd for a unit with `RuntimeDirectory=`. The folder belongs to the unit's user.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 
+/// A command of root that has just taken the lock owns the cache after this time.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Hands the cache and the source's token over to the user of the unit.
 ///
 /// # Errors
-/// [`abide_core::error::Error::Failed`] if it cannot be handed over; those of reading a token.
+/// [`Error::Busy`] if a command of root uses the cache; [`Error::Failed`] if it cannot be handed over; those of reading
+/// a token.
 pub fn hand_over(root: &Root, config: &Config) -> Result<()> {
     if config.update.source().is_none() {
         return Ok(());
@@ -28,39 +33,32 @@ pub fn hand_over(root: &Root, config: &Config) -> Result<()> {
     if let Some(token) = config.update.token_file() {
         Secret::hand_over(root, Path::new(token))?;
     }
-    hand_over_cache(root)
+    hand_over_cache(&Cache::of(root), std::env::var_os(RUNTIME_DIRECTORY).as_deref())
 }
 
-/// Makes the unit's user the owner of the cache and of the files in it.
-fn hand_over_cache(root: &Root) -> Result<()> {
-    let dir = &root.path(cache::DIR);
-    let cannot = || format!("{}: cannot change the owner", dir.display());
-    fs::create_dir_all(dir).or_failed(cannot)?;
-    let Some(runtime) = std::env::var_os(RUNTIME_DIRECTORY) else { return Ok(()) };
-    let owner = fs::metadata(&runtime).or_failed(cannot)?;
-    give(dir, &owner)?;
-    for entry in fs::read_dir(dir).or_failed(cannot)? {
-        let path = entry.or_failed(cannot)?.path();
-        if !path.is_dir() {
-            give(&path, &owner)?;
+/// Makes the owner of the folder `runtime` the owner of the cache and of the files in it. Without that folder, they stay
+/// root's.
+fn hand_over_cache(cache: &Cache, runtime: Option<&OsStr>) -> Result<()> {
+    // The unit does not run yet, so that a lock on another user's cache is none of Abide's.
+    let lock = cache.lock();
+    if let Err(e @ Error::Busy(_)) = &lock {
+        sleep(MOMENT);
+        if is_own(cache)? {
+            return Err(e.clone());
         }
     }
-    Ok(())
+    claim(cache)?;
+    let Some(runtime) = runtime else { return Ok(()) };
+    let meta = fs::metadata(runtime)
+        .or_failed(|| format!("{}: cannot read its owner", Path::new(runtime).display()))?;
+    give(cache, Owner { uid: meta.uid(), gid: meta.gid() })
 }
 
-/// Gives a file or folder the owner of another one. A link, or a file with several names, is left alone: the
-/// unprivileged user could use it to get another file.
-fn give(path: &Path, owner: &fs::Metadata) -> Result<()> {
-    let cannot = || format!("{}: cannot change the owner", path.display());
-    let meta = fs::symlink_metadata(path).or_failed(cannot)?;
-    let is_plain = meta.is_dir() || meta.is_file() && meta.nlink() == 1;
-    if !is_plain {
-        warn!("{}: not a plain file; its owner is not changed", path.display());
-        return Ok(());
-    }
-    if (meta.uid(), meta.gid()) == (owner.uid(), owner.gid()) {
-        return Ok(());
-    }
-    let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
-    fchownat(AT_FDCWD, path, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).or_failed(cannot)
+/// Takes the cache back from the user of the unit, whose processes have ended. Does nothing if it is root's.
+///
+/// # Errors
+/// [`Error::Failed`] if its owner cannot be changed.
+pub fn take_back(root: &Root) -> Result<()> {
+    let cache = Cache::of(root);
+    if !cache.dir().exists() || is_own(&cache)? { Ok(()) } else { claim(&cache) }
 }

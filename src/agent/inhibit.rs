@@ -1,12 +1,12 @@
 //! Inhibitors: what runs on the machine and delays its reboot.
 
-use std::fs::File;
 use std::io::ErrorKind;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::update::Inhibit;
+use crate::files::open_named;
 use crate::systemd::inhibitors;
 use crate::systemd::inhibitors::Inhibitor;
 use abide_core::root::Root;
@@ -41,7 +41,7 @@ fn sentence(lock: &Inhibitor) -> String {
 
 /// Whether a process holds a flock(2) lock on the file; a missing file is not locked.
 fn is_locked(root: &Root, file: &str) -> std::io::Result<bool> {
-    let file = match File::open(root.path(file)) {
+    let file = match open_named(&root.path(file)) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
         other => other?,
     };
@@ -56,7 +56,7 @@ fn is_locked(root: &Root, file: &str) -> std::io::Result<bool> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::fs;
+    use std::fs::{self, File};
 
     #[test]
     fn files_and_locks_delay_a_reboot_while_they_exist() {
@@ -70,6 +70,10 @@ mod tests {
         let held = Flock::lock(File::open(root.path("/job")).unwrap(), FlockArg::LockExclusive).unwrap();
         assert_eq!(active(&root, &rules), ["/busy exists", "a running program holds a lock on /job"]);
         drop(held);
+        assert_eq!(active(&root, &rules), ["/busy exists"]);
+        // Its owner may make it a named pipe.
+        fs::remove_file(root.path("/job")).unwrap();
+        nix::unistd::mkfifo(&root.path("/job"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
         assert_eq!(active(&root, &rules), ["/busy exists"]);
     }
 }

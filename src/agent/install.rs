@@ -19,6 +19,7 @@ use crate::update::apply;
 use crate::update::write::{Wanted, write};
 use abide_core::boot::model::choice::choose;
 use abide_core::error::{Error, Result};
+use abide_core::state::lock::PATIENTLY;
 use abide_core::state::{Lock, State};
 use abide_core::update::machine::Machine;
 use abide_core::update::step::{Effects, Step};
@@ -206,7 +207,7 @@ fn forgive(state: &mut State, version: &str, digest: &str) {
 /// [`Error::Busy`] if another one is running.
 pub fn lock(context: RunContext<'_>) -> Result<Lock> {
     match context.mode {
-        Mode::Scheduled => Lock::wait(context.root),
+        Mode::Scheduled => Lock::wait(context.root, PATIENTLY),
         _ => Lock::take(context.root),
     }
 }

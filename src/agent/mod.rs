@@ -9,7 +9,7 @@
 //! The units share the steps by privilege ([`Privileges`]). `abide-update.service` has the network and is not
 //! root: it fetches into the cache. `abide-install.service` is root and installs without network; it verifies
 //! the signature, the policy and the digests again, since the content of the cache is untrusted. A command run
-//! by root does both.
+//! by root does both, in a cache that it has taken over ([`crate::feed::ownership`]).
 
 mod clock;
 mod context;
@@ -37,7 +37,7 @@ mod timing;
 mod view;
 
 pub use end::{End, RunResult};
-pub use hand_over::hand_over;
+pub use hand_over::{hand_over, take_back};
 pub use mode::Mode;
 pub use notice::Notice;
 pub use privileges::Privileges;

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::feed::cache::Cache;
 use crate::feed::memory::WantedRelease;
+use crate::feed::ownership::claim;
 use crate::feed::policy::Candidate;
 use crate::image::trust::{Installer, Verifier};
 use abide_core::error::{Error, Result};
@@ -65,14 +66,16 @@ pub fn run(
         return Ok(RunResult { end: End::Off, candidate: None });
     };
     let is_cached = source.local_folder().is_none();
-    let needs_lock = is_cached && (privileges.network || source.may_withdraw() && privileges.boot);
-    let _lock = match needs_lock.then(|| cache.lock()) {
+    let _lock = match is_cached.then(|| cache.lock()) {
         // The part that fetches has the update installed afterwards.
         Some(Err(Error::Busy(_))) if !privileges.network => {
             return Ok(RunResult { end: End::Unprivileged, candidate: None });
         }
         lock => lock.transpose()?,
     };
+    if is_cached {
+        claim(&cache)?;
+    }
     source.load();
     let verifier = Verifier::new(root, &config.trust, Installer::Agent)?;
     let memory = AgentMemory::read(root);

@@ -19,6 +19,7 @@ use crate::update::unhealthy::{Reaction, fail, pass};
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
+use abide_core::state::lock::PATIENTLY;
 use abide_core::state::{BootKind, BootNote, Lock, Verdict};
 use abide_core::update::Machine;
 
@@ -119,6 +120,6 @@ fn stop_counting(root: &Root, config: &Config) -> Result<()> {
 }
 
 fn change<T>(root: &Root, config: &Config, act: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
-    let _lock = Lock::wait(root)?;
+    let _lock = Lock::wait(root, PATIENTLY)?;
     act(&mut Machine::read(root, config.slots.as_ref(), Access::Write)?)
 }

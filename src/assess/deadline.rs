@@ -4,11 +4,11 @@
 //! be in an `/etc` that is mounted later. So the assessment and the deadline's own unit, which read all of it, set the
 //! timer again.
 
-use std::fs;
 use std::time::Duration;
 
 use log::info;
 
+use crate::files;
 use crate::health::MonotonicClock;
 use crate::systemd::Systemctl;
 use crate::uptime;
@@ -46,7 +46,7 @@ pub(super) fn has_passed(root: &Root, deadline: Duration) -> bool {
 /// [`Error::Failed`] if the timer cannot be set; it has the old deadline then.
 pub(super) fn set(root: &Root, deadline: Duration) -> Result<()> {
     let wanted = drop_in(deadline);
-    let read = |path: &&str| fs::read_to_string(root.path(*path)).ok();
+    let read = |path: &&str| files::read_text(&root.path(*path)).ok().flatten();
     let early = SET_EARLY.iter().find_map(read).filter(|_| !root.path(SET_HERE).exists());
     if read(&IN_FORCE).or(early).as_ref() == Some(&wanted) {
         return Ok(());
@@ -72,6 +72,8 @@ pub(super) fn set_again(root: &Root, deadline: Duration) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     fn tree(early: u64, uptime: u64) -> (tempfile::TempDir, Root) {

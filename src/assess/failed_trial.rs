@@ -5,7 +5,6 @@
 //! units, through the functions here. [`abide_core::update::trial::end`] then decides by `on_failure` between a
 //! rollback, which gives the update up, and a retry, which loses this try only.
 
-use std::fs;
 use std::time::Duration;
 
 use log::{error, info, warn};
@@ -13,6 +12,7 @@ use log::{error, info, warn};
 use crate::assess::{deadline, diagnosis};
 use crate::config::Config;
 use crate::events::{Event, EventKind, outcome_scripts, publish, run_bounded};
+use crate::files;
 use crate::systemd::reboot;
 use crate::systemd::reboot::Manner;
 use abide_core::boot::Access;
@@ -20,6 +20,7 @@ use abide_core::config::OnFailure;
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
+use abide_core::state::lock::BRIEFLY;
 use abide_core::state::{BootNote, Lock, Update, Verdict};
 use abide_core::update::Machine;
 use abide_core::update::finding::blind::is_counted;
@@ -76,8 +77,8 @@ pub(super) fn end_failed_trial(root: &Root, config: &Config, verdict: Verdict, h
         run_bounded(MAX_DELAY, "publishing the failure of the trial", move || {
             publish(&root, &config, &event);
             outcome_scripts::run(&root, &config.scripts, &event);
-            if let Err(e) = fs::write(&marker, "") {
-                warn!("{}: cannot write: {e}", marker.display());
+            if let Err(e) = files::replace(&marker, b"") {
+                warn!("{e}");
             }
         });
     })
@@ -89,7 +90,7 @@ pub(super) fn end_failed_trial(root: &Root, config: &Config, verdict: Verdict, h
 /// What cannot be written does not keep the machine from rebooting if the loader has counted this try. `tell` is
 /// called before the reboot, once all else is done.
 fn end_boot(root: &Root, verdict: Verdict, how: OnFailure, tell: impl FnOnce(&Update)) -> Result<()> {
-    let ended = Lock::wait(root).and_then(|_lock| {
+    let ended = Lock::wait(root, BRIEFLY).and_then(|_lock| {
         let mut machine = Machine::read_boot(root, Access::Write)?;
         Ok((end(&mut machine, verdict, how)?, machine.state().update, machine.boot_id))
     });

@@ -1,6 +1,8 @@
 //! `abide update`
 
-use crate::agent::{End, Mode, Notice, Privileges, RunResult, hand_over, leave_survey, run as update};
+use crate::agent::{
+    End, Mode, Notice, Privileges, RunResult, hand_over, leave_survey, run as update, take_back,
+};
 use crate::feed::memory::pin;
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
@@ -37,6 +39,9 @@ pub struct Args {
     /// Give the cache to the user of the unit; used by that unit
     #[arg(long, group = "what", hide = true)]
     hand_over: bool,
+    /// Take the cache back from that user; used by that unit
+    #[arg(long, group = "what", hide = true)]
+    take_back: bool,
     /// Run the steps that need the network; used by a unit
     #[arg(long, group = "what", hide = true)]
     fetch: bool,
@@ -49,6 +54,9 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
+    if args.take_back {
+        return take_back(&context.root);
+    }
     let config = context.load_config()?;
     if args.survey {
         return leave_survey(&context.root, &config);

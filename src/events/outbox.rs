@@ -55,7 +55,7 @@ pub fn deliver(root: &Root, targets: &EventTargets) -> Result<usize> {
     };
     let mut left = waiting.len();
     for file in &waiting {
-        let event = fs::read(file).or_failed(|| format!("{}: cannot read", file.display()))?;
+        let Some(event) = files::read(file)? else { continue };
         match post(root, targets, url, &event) {
             Ok(()) => {
                 files::remove(file)?;

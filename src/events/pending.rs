@@ -1,14 +1,13 @@
 //! Events that are pending after a boot: that it is a fallback, the scripts of an interrupted commit, and
 //! the events in the outbox.
 
-use std::fs;
-
 use log::warn;
 
 use crate::config::Config;
 use crate::events::event::{Event, EventKind};
 use crate::events::publish::publish;
 use crate::events::{outbox, outcome_scripts};
+use crate::files;
 use crate::update::refusal::failure_of;
 use abide_core::boot::Access;
 use abide_core::error::{Error, Result};
@@ -32,8 +31,8 @@ pub fn deliver_pending(root: &Root, config: &Config) -> Result<()> {
             publish(root, config, &event);
             outcome_scripts::run(root, &config.scripts, &event);
         }
-        if let Err(e) = fs::write(root.path(PUBLISHED), "") {
-            warn!("{PUBLISHED}: cannot write: {e}");
+        if let Err(e) = files::replace(&root.path(PUBLISHED), b"") {
+            warn!("{e}");
         }
     }
     finish_commit(root, config, &state)?;

@@ -1,10 +1,13 @@
 //! The folder into which a feed is fetched: its list, its signatures, and the files of one release.
 //!
 //! It has the layout of the published folder, so the same code reads both. Its content is untrusted: the
-//! part that installs from it verifies the list's signature and every digest again.
+//! part that installs from it verifies the list's signature and every digest again. [`super::ownership`] has its
+//! owners.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use log::{info, warn};
@@ -12,18 +15,39 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::Download;
+use crate::feed::catalog::METADATA;
 use crate::feed::partial_file::PartialFile;
-use crate::files;
+use crate::files::{self, OpenFolder};
 use crate::image::Folder;
-use crate::image::names::SUMS;
+use crate::image::names::{Name, SUMS};
 use crate::image::sha256;
 use crate::image::transfer::{Place, Resumed, resume};
 use crate::image::trust::VerifiedSums;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
+use abide_core::state::lock;
 
-/// The folder. Its owner is the user of the unit that fetches.
+/// The folder. While the unit that fetches runs, its owner is the user of that unit.
 pub const DIR: &str = "/var/lib/abide/feed";
+
+/// What the downloader remembers.
+pub const FETCH_STATE: &str = "feed.json";
+
+/// The state of the hawkBit action.
+pub const HAWKBIT: &str = "hawkbit.json";
+
+/// The state of the reboot lock of FleetLock.
+pub const FLEETLOCK: &str = "fleetlock.json";
+
+/// Locked by the process that fetches. Only its owner can open it: a lock needs no more than an open file.
+pub const LOCK: &str = "lock";
+
+/// All files of the cache, beside those of a release. What has another name is removed.
+pub const FILES: [&str; 8] =
+    [SUMS, "SHA256SUMS.minisig", "SHA256SUMS.gpg", METADATA, FETCH_STATE, HAWKBIT, FLEETLOCK, LOCK];
+
+/// How often taking the lock is tried while its file is being replaced.
+const MAX_TRIES: usize = 5;
 
 /// What is left free on the file system for history, reports and other programs.
 const SPARE: u64 = 4 << 20;
@@ -77,12 +101,35 @@ impl Cache {
     /// # Errors
     /// [`Error::Busy`] if another process holds the lock.
     pub fn lock(&self) -> Result<Flock<File>> {
-        fs::create_dir_all(&self.dir).or_failed(|| format!("{}: cannot create", self.dir.display()))?;
-        let dir = File::open(&self.dir).or_failed(|| format!("{}: cannot open", self.dir.display()))?;
-        Flock::lock(dir, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| match e {
-            Errno::EWOULDBLOCK => Error::Busy("another abide is fetching; try again later".into()),
-            e => Error::Failed(format!("{}: cannot lock: {e}", self.dir.display())),
-        })
+        let path = self.dir.join(LOCK);
+        let cannot = || format!("{}: cannot lock", path.display());
+        for _ in 0..MAX_TRIES {
+            let folder = OpenFolder::create(&self.dir).or_failed(cannot)?;
+            let file = match folder.open_to_write(LOCK.as_ref(), 0o600) {
+                // Anything but a plain file locks nothing.
+                Err(e) if e.kind() == ErrorKind::Other => {
+                    warn!("{}: removed: {e}", path.display());
+                    let removed = folder.remove(LOCK.as_ref()).or_else(|_| folder.set_aside(LOCK.as_ref()));
+                    removed.or_failed(cannot)?;
+                    continue;
+                }
+                other => other.or_failed(cannot)?,
+            };
+            let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, e)| match e {
+                Errno::EWOULDBLOCK => {
+                    let holder = lock::holder(&Root::live(), &file);
+                    Error::Busy(format!("another abide is fetching{holder}; try again later"))
+                }
+                e => Error::Failed(format!("{}: {e}", cannot())),
+            })?;
+            // The cache was handed over meanwhile if this file is no longer the lock.
+            let inode = |meta: fs::Metadata| (meta.dev(), meta.ino());
+            let locked = lock.metadata().map(inode).or_failed(cannot)?;
+            if fs::symlink_metadata(&path).is_ok_and(|meta| inode(meta) == locked) {
+                return Ok(lock);
+            }
+        }
+        Err(Error::Busy("another abide is fetching; try again later".into()))
     }
 
     /// The cache as a folder of images; none if nothing was ever fetched.
@@ -100,7 +147,10 @@ impl Cache {
     /// A small file.
     #[must_use]
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.dir.join(name)).ok()
+        files::read(&self.dir.join(name)).unwrap_or_else(|e| {
+            warn!("{e}; fetching it again");
+            None
+        })
     }
 
     /// Stores a list and its signatures. After an interruption the two may not match; the next poll fetches
@@ -134,7 +184,7 @@ impl Cache {
     /// Whether a file of this name is there and has this digest. Reads the whole file.
     #[must_use]
     pub fn has(&self, name: &str, sha256: &str) -> bool {
-        hash_of(&self.dir.join(name)).is_ok_and(|found| found == sha256)
+        hash_of(&self.dir.join(name)).is_ok_and(|found| found.as_deref() == Some(sha256))
     }
 
     /// Whether a file of this name is there, with any content.
@@ -157,7 +207,7 @@ impl Cache {
         download: &Download,
         mut progress: impl FnMut(Fetched),
     ) -> Result<()> {
-        let mut file = PartialFile::open(self.dir.join(format!("{sha256}.{PARTIAL}")))?;
+        let mut file = PartialFile::open(&self.dir, &format!("{sha256}.{PARTIAL}"))?;
         let resumed = file.len() > 0;
         if resumed {
             info!("{name}: resuming at byte {}", file.len());
@@ -184,7 +234,7 @@ impl Cache {
                 "{name}: its SHA-256 is {found}, not the one in {SUMS}: it is damaged or was replaced"
             )));
         }
-        file.rename_to(&self.dir.join(name))
+        file.rename_to(name)
     }
 
     /// Fetches the missing bytes.
@@ -272,21 +322,15 @@ impl Cache {
     /// # Errors
     /// [`Error::Failed`] if the folder cannot be changed.
     pub fn sweep(&self, keep: &[(&str, &str)]) -> Result<()> {
-        let cannot = || format!("{}: cannot read", self.dir.display());
-        let entries = match fs::read_dir(&self.dir) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            other => other.or_failed(cannot)?,
-        };
-        for entry in entries {
-            let entry = entry.or_failed(cannot)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+        for name in read_names(&self.dir)? {
+            let path = self.dir.join(&name);
+            let name = name.to_string_lossy();
             let is_kept =
                 keep.iter().any(|(kept, sha256)| name == *kept || partial_of(&name) == Some(sha256));
             if is_kept || !is_payload(&name) {
                 continue;
             }
-            let path = entry.path();
-            fs::remove_file(&path).or_failed(|| format!("{}: cannot remove", path.display()))?;
+            files::remove(&path)?;
             info!("{}: removed, no longer needed", path.display());
         }
         Ok(())
@@ -300,9 +344,24 @@ fn partial_of(name: &str) -> Option<&str> {
 
 /// Whether a file belongs to a release: not a list, signature or state.
 fn is_payload(name: &str) -> bool {
-    partial_of(name).is_some() || crate::image::names::Name::parse(name).is_some()
+    partial_of(name).is_some() || Name::parse(name).is_some()
 }
 
-fn hash_of(path: &Path) -> std::io::Result<String> {
-    Ok(sha256::of_reader(File::open(path)?)?.0)
+/// Whether the cache has files of this name.
+pub(super) fn is_known(name: &str) -> bool {
+    FILES.contains(&name) || is_payload(name)
+}
+
+/// The names in the folder; none if there is no folder.
+pub(super) fn read_names(dir: &Path) -> Result<Vec<OsString>> {
+    let cannot = || format!("{}: cannot read", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        other => other.or_failed(cannot)?,
+    };
+    entries.map(|entry| Ok(entry.or_failed(cannot)?.file_name())).collect()
+}
+
+fn hash_of(path: &Path) -> std::io::Result<Option<String>> {
+    files::open(path)?.map(|file| Ok(sha256::of_reader(file)?.0)).transpose()
 }

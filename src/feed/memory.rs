@@ -8,8 +8,7 @@ use log::warn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::feed::cache;
-use crate::feed::cache::Cache;
+use crate::feed::cache::{self, Cache, FETCH_STATE};
 use crate::feed::published::ListedFile;
 use crate::files;
 use crate::files::Access;
@@ -17,7 +16,6 @@ use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::text;
 
-const FETCH_STATE: &str = "feed.json";
 const INSTALL_STATE: &str = "/var/lib/abide/update.json";
 
 /// A file of its own, since a pin is a decision of the operator.

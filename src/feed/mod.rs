@@ -1,8 +1,8 @@
 //! What a feed offers, which release of it is wanted, and when it may be installed.
 //!
 //! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`]. The
-//! rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and what is remembered
-//! between two runs ([`memory`]).
+//! rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and its owners ([`ownership`]),
+//! and what is remembered between two runs ([`memory`]).
 
 pub mod backoff;
 pub mod cache;
@@ -11,6 +11,7 @@ pub mod freshness;
 pub mod jitter;
 pub mod maintenance_window;
 pub mod memory;
+pub mod ownership;
 mod partial_file;
 pub mod policy;
 pub mod poll;

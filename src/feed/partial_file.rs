@@ -1,17 +1,24 @@
 //! A file that is not completely downloaded yet, with the hash of its bytes.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::files;
+use log::warn;
+
+use crate::files::OpenFolder;
 use crate::image::sha256::Sha256;
 use abide_core::error::{OrError, Result};
 
 const BUFFER: usize = 256 << 10;
 
+const MODE: u32 = 0o644;
+
 /// An incomplete file.
 pub struct PartialFile {
+    folder: OpenFolder,
+    name: String,
+    /// For messages.
     path: PathBuf,
     file: File,
     len: u64,
@@ -19,19 +26,29 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Opens or creates the file, and hashes its bytes.
+    /// Opens or creates the file `name` of the folder `dir`, and hashes its bytes. Replaces anything else of this name,
+    /// such as a link.
     ///
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if it cannot be opened or read.
-    pub fn open(path: PathBuf) -> Result<Self> {
+    pub fn open(dir: &Path, name: &str) -> Result<Self> {
+        let path = dir.join(name);
         let cannot = || format!("{}: cannot open", path.display());
-        let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).truncate(false).open(&path).or_failed(cannot)?;
+        let folder = OpenFolder::create(dir).or_failed(cannot)?;
+        let file = match folder.open_to_write(name.as_ref(), MODE) {
+            Err(e) if e.kind() == ErrorKind::Other => {
+                warn!("{}: removed: {e}", path.display());
+                let removed = folder.remove(name.as_ref()).or_else(|_| folder.set_aside(name.as_ref()));
+                removed.or_failed(cannot)?;
+                folder.open_to_write(name.as_ref(), MODE)
+            }
+            other => other,
+        };
+        let file = file.or_failed(cannot)?;
         let mut sha256 = Sha256::default();
         let len = io::copy(&mut BufReader::with_capacity(BUFFER, &file), &mut sha256)
             .or_failed(|| format!("{}: cannot read", path.display()))?;
-        Ok(Self { path, file, len, sha256 })
+        Ok(Self { folder, name: name.to_owned(), path, file, len, sha256 })
     }
 
     /// The number of its bytes.
@@ -81,23 +98,25 @@ impl PartialFile {
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if it cannot be removed.
     pub fn remove(self) -> Result<()> {
-        files::remove(&self.path)
+        let removed = self.folder.remove(self.name.as_ref());
+        removed.or_failed(|| format!("{}: cannot remove", self.path.display()))
     }
 
     /// Gives the complete file its name, durably.
     ///
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if it cannot be flushed or renamed.
-    pub fn rename_to(self, to: &Path) -> Result<()> {
-        let cannot = || format!("{}: cannot rename to {}", self.path.display(), to.display());
-        self.file.sync_all().and_then(|()| fs::rename(&self.path, to)).or_failed(cannot)?;
-        files::sync_dir(to.parent().unwrap_or(Path::new("/"))).or_failed(cannot)
+    pub fn rename_to(self, to: &str) -> Result<()> {
+        let renamed = self.file.sync_all().and_then(|()| self.folder.rename(self.name.as_ref(), to.as_ref()));
+        renamed.or_failed(|| format!("{}: cannot rename to {to}", self.path.display()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
     use crate::image::sha256::of_reader;
 
@@ -109,15 +128,15 @@ mod tests {
     fn a_partial_file_is_continued_after_it_is_opened_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.part");
-        let mut file = PartialFile::open(path.clone()).unwrap();
+        let mut file = PartialFile::open(dir.path(), "x.part").unwrap();
         assert_eq!((file.len(), file.sha256()), (0, digest(b"")));
         file.append(b"one ").unwrap();
         drop(file);
-        let mut file = PartialFile::open(path.clone()).unwrap();
+        let mut file = PartialFile::open(dir.path(), "x.part").unwrap();
         assert_eq!(file.len(), 4);
         file.append(b"two").unwrap();
         assert_eq!(file.sha256(), digest(b"one two"));
-        file.rename_to(&dir.path().join("x")).unwrap();
+        file.rename_to("x").unwrap();
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"one two");
         assert!(!path.exists());
     }
@@ -127,7 +146,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.part");
         fs::write(&path, "damaged").unwrap();
-        let mut file = PartialFile::open(path.clone()).unwrap();
+        let mut file = PartialFile::open(dir.path(), "x.part").unwrap();
         file.restart().unwrap();
         file.append(b"ok").unwrap();
         assert_eq!((file.len(), file.sha256()), (2, digest(b"ok")));

@@ -1,17 +1,17 @@
 //! The baseline: the checks that pass and the units that have failed, to compare the next system with.
 
-use std::fs;
 use std::time::Duration;
 
 use log::warn;
 
 use crate::config::Config;
+use crate::files;
 use crate::health::check::prepare;
 use crate::health::check_result::{CheckResult, CheckStatus};
 use crate::health::monotonic_clock::MonotonicClock;
 use crate::health::runner::Runner;
 use crate::systemd::Manager;
-use abide_core::error::{OrError, Result};
+use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::Baseline;
 
@@ -41,8 +41,10 @@ pub fn of_results(root: &Root, results: &[CheckResult]) -> Baseline {
 /// What `assess` left in this boot, if it ran.
 #[must_use]
 pub fn read(root: &Root) -> Option<Baseline> {
-    let text = fs::read_to_string(root.path(PATH)).ok()?;
-    serde_json::from_str(&text).map_err(|e| warn!("{PATH}: cannot parse: {e}")).ok()
+    files::read_json(&root.path(PATH)).unwrap_or_else(|e| {
+        warn!("{e}");
+        None
+    })
 }
 
 /// Leaves it for `commit`.
@@ -50,10 +52,5 @@ pub fn read(root: &Root) -> Option<Baseline> {
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if `/run/abide` cannot be written.
 pub fn write(root: &Root, baseline: &Baseline) -> Result<()> {
-    let path = root.path(PATH);
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).or_failed(|| format!("{}: cannot create", dir.display()))?;
-    }
-    let text = serde_json::to_string(baseline).or_failed(|| "cannot encode the baseline")?;
-    fs::write(&path, text).or_failed(|| format!("{}: cannot write", path.display()))
+    files::write_json(&root.path(PATH), baseline)
 }

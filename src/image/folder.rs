@@ -93,7 +93,31 @@ impl Folder {
     /// # Errors
     /// [`Error::Image`] if not.
     pub fn must_have(&self, name: &str) -> Result<()> {
-        Source::open(&self.join(name), &self.download).map(drop)
+        self.open(name).map(drop)
+    }
+
+    /// Opens the file `name`.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be opened, or there is none.
+    pub fn open(&self, name: &str) -> Result<Source> {
+        match self.place {
+            Place::Local(_) => self
+                .find(name)?
+                .ok_or_else(|| Error::Image(format!("{}: there is no such image", self.join(name)))),
+            Place::Remote { .. } => Source::open(&self.join(name), &self.download),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<Option<Source>> {
+        match self.place {
+            Place::Local(_) => Source::in_folder(&self.join(name)),
+            Place::Remote { .. } => {
+                let url = self.join(name);
+                let authorization = self.authorization.as_deref();
+                transfer::find(&transfer::Place { url: &url, authorization }, &self.download)
+            }
+        }
     }
 
     /// Reads a small file as a whole; `None` if there is no such file.
@@ -108,13 +132,7 @@ impl Folder {
         {
             return Ok(None);
         }
-        let found = match (&self.place, self.authorization.as_deref()) {
-            (Place::Remote { .. }, authorization @ Some(_)) => {
-                transfer::find(&transfer::Place { url: &place, authorization }, &self.download)?
-            }
-            _ => Source::find(&place, &self.download)?,
-        };
-        let Some(source) = found else { return Ok(None) };
+        let Some(source) = self.find(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
         let cannot = || format!("{}: cannot read", source.name);
         source.reader.take(most + 1).read_to_end(&mut bytes).or_image(cannot)?;
@@ -162,5 +180,20 @@ mod tests {
         assert_eq!(at("https://h/x/b.raw"), None);
         assert_eq!(at("/etc").as_deref(), Some("/etc"));
         assert_eq!(at("/etc/passwd"), None);
+    }
+
+    #[test]
+    fn only_regular_files_are_read_from_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(&dir.path().to_string_lossy(), &Download::default()).unwrap();
+        fs::write(dir.path().join("file"), "123").unwrap();
+        assert_eq!(folder.read("file", 3).unwrap().as_deref(), Some(&b"123"[..]));
+        assert_eq!(folder.read("none", 3).unwrap(), None);
+        assert_eq!(folder.must_have("none").unwrap_err().exit_code(), 3);
+        // A named pipe without a writer does not hang.
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::unistd::mkfifo(&dir.path().join("pipe"), mode).unwrap();
+        assert!(folder.read("pipe", 3).unwrap_err().to_string().contains("not a regular file"));
+        assert!(folder.must_have("pipe").unwrap_err().to_string().contains("not a regular file"));
     }
 }

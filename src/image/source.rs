@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::path::Path;
 
 use crate::disk::direct_reader::DirectReader;
+use crate::files;
 use abide_core::error::{Error, OrError, Result};
 
 /// An opened image that was not read yet.
@@ -24,8 +26,26 @@ impl Source {
     /// # Errors
     /// [`Error::Image`] if it cannot be opened.
     pub fn file(path: &str) -> Result<Option<Self>> {
+        Self::opened(path, File::open(path))
+    }
+
+    /// Opens a file of a published folder, which is a regular one; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be opened, or is anything else.
+    pub fn in_folder(path: &str) -> Result<Option<Self>> {
+        let source = Self::opened(path, files::open_named(Path::new(path)))?;
+        match source {
+            Some(source) if !source.repeatable => Err(Error::Image(format!(
+                "{path}: is not a regular file; only such files are read from a folder"
+            ))),
+            source => Ok(source),
+        }
+    }
+
+    fn opened(path: &str, file: std::io::Result<File>) -> Result<Option<Self>> {
         let cannot = || format!("{path}: cannot open");
-        let file = match File::open(path) {
+        let file = match file {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e).or_image(cannot),

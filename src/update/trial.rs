@@ -6,6 +6,7 @@ use abide_core::boot::Access;
 use abide_core::error::{OrError, Result};
 use abide_core::root::Root;
 use abide_core::state::boot_note::TRIAL;
+use abide_core::state::lock::BRIEFLY;
 use abide_core::state::{BootEnd, Lock, Phase};
 use abide_core::update::Machine;
 use abide_core::update::trial::{edit_boot, reach};
@@ -16,7 +17,7 @@ use abide_core::update::trial::{edit_boot, reach};
 /// # Errors
 /// [`abide_core::error::Error::Boot`] if the state cannot be saved.
 pub fn note_phase(root: &Root, phase: Phase) -> Result<()> {
-    let _lock = Lock::wait(root)?;
+    let _lock = Lock::wait(root, BRIEFLY)?;
     reach(&mut Machine::read_boot(root, Access::Write)?, phase)
 }
 
@@ -26,7 +27,7 @@ pub fn note_phase(root: &Root, phase: Phase) -> Result<()> {
 /// # Errors
 /// [`abide_core::error::Error::Boot`] if the state cannot be saved.
 pub fn interrupt_trial(root: &Root) -> Result<()> {
-    let _lock = Lock::wait(root)?;
+    let _lock = Lock::wait(root, BRIEFLY)?;
     interrupt(&mut Machine::read_boot(root, Access::Write)?)
 }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod circles;
+mod file_access;
 mod floors;
 mod known;
 mod lexer;

@@ -87,7 +87,11 @@ fn an_image_with_another_digest_is_never_written() {
     let run = tree.abide(&["update"]).fails(7);
     assert!(run.stderr.contains("is damaged or was replaced"), "{}", run.stderr);
     assert_eq!(tree.state().update, None);
-    assert_eq!(fs::read_dir(tree.path("var/lib/abide/feed")).unwrap().count(), 3, "list, signature, memory");
+    assert_eq!(
+        fs::read_dir(tree.path("var/lib/abide/feed")).unwrap().count(),
+        4,
+        "list, signature, memory, lock"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod bounds;
 mod fetch;
 mod follow;
+mod other_users;
 mod parts;
 mod printable;
 mod sandbox;

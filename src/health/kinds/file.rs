@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 
 use crate::config::kinds::FileCheck;
+use crate::files::read_named;
 use crate::health::MonotonicClock;
 use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
@@ -47,10 +48,7 @@ impl FileProbe {
             }
         }
         let Some(text) = &self.config.contains else { return Ok(()) };
-        if metadata.len() > MOST_BYTES {
-            return Err("is too large to be searched".into());
-        }
-        let bytes = fs::read(&path).map_err(|e| format!("cannot be read: {e}"))?;
+        let bytes = read_named(&path, MOST_BYTES).map_err(|e| format!("cannot be read: {e}"))?;
         if !String::from_utf8_lossy(&bytes).contains(text.as_str()) {
             return Err(format!("does not contain '{text}'"));
         }
@@ -115,5 +113,15 @@ mod tests {
         fs::write(dir.path().join("f"), "state=ready\n").unwrap();
         assert_eq!(run(&root, &check(true, false, Some("ready"))), ProbeResult::Pass);
         assert_eq!(run(&root, &check(true, false, Some("busy"))), not_yet("/f does not contain 'busy'"));
+        // The file may belong to the service that is checked.
+        fs::remove_file(dir.path().join("f")).unwrap();
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::unistd::mkfifo(&dir.path().join("f"), mode).unwrap();
+        let expected = not_yet("/f cannot be read: is not a regular file");
+        assert_eq!(run(&root, &check(true, false, Some("ready"))), expected);
+        fs::remove_file(dir.path().join("f")).unwrap();
+        File::create(dir.path().join("f")).unwrap().set_len(1 << 40).unwrap();
+        let expected = not_yet("/f cannot be read: is larger than 16384 KiB");
+        assert_eq!(run(&root, &check(true, false, Some("ready"))), expected);
     }
 }

@@ -1,6 +1,5 @@
 //! `kind = "process"`: a process runs, and stays within its memory.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +7,12 @@ use procfs::page_size;
 use procfs::process::{Process, all_processes_with_root};
 
 use crate::config::kinds::{FindBy, ProcessCheck};
+use crate::files::read_named;
 use crate::health::probe::{Probe, ProbeResult};
 use abide_core::root::Root;
+
+/// The largest file with a process ID.
+const MAX_PIDFILE: u64 = 1 << 10;
 
 /// The check.
 #[derive(Debug)]
@@ -50,7 +53,8 @@ impl ProcessProbe {
     }
 
     fn of_pidfile(&self, file: &str) -> Result<Process, String> {
-        let text = fs::read_to_string(self.root.path(file)).map_err(|e| format!("{file}: {e}"))?;
+        let bytes = read_named(&self.root.path(file), MAX_PIDFILE).map_err(|e| format!("{file}: {e}"))?;
+        let text = String::from_utf8_lossy(&bytes);
         let pid: i32 = text.trim().parse().map_err(|_| format!("{file}: contains no process ID"))?;
         let process = Process::new_with_root(self.root.path(format!("/proc/{pid}")));
         match process {
@@ -89,6 +93,8 @@ fn is_alive(process: &Process) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     fn run(find_by: FindBy, memory_max: Option<u64>) -> ProbeResult {
@@ -107,6 +113,11 @@ mod tests {
         let file = dir.path().join("pid");
         fs::write(&file, format!("{}\n", std::process::id())).unwrap();
         assert_eq!(run(FindBy::Pidfile(file.display().to_string()), None), ProbeResult::Pass);
+        // The file may belong to the service that is checked.
+        fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let reason = format!("{}: is not a regular file", file.display());
+        assert_eq!(run(FindBy::Pidfile(file.display().to_string()), None), ProbeResult::NotYet(reason));
     }
 
     #[test]

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::config::Download;
 use crate::disk::role::Role;
 use crate::feed::published::{ListedFile, digest};
 use crate::image::names::{Content, Name};
-use crate::image::{Folder, Source, Spool, Stream};
+use crate::image::{Folder, Spool, Stream};
 use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
 use abide_core::boot::model::uki;
 use abide_core::error::{Error, OrError, Result};
@@ -21,7 +20,6 @@ const MAX_UKI: u64 = 1 << 30;
 pub struct ImageSet {
     name: String,
     folder: Folder,
-    download: Download,
     files: BTreeMap<Content, ListedFile>,
     uki: Option<Spool>,
     digest: String,
@@ -33,13 +31,12 @@ impl ImageSet {
     /// Fetches the UKI and verifies it before anything of it is parsed.
     pub fn open(
         folder: Folder,
-        download: &Download,
         files: BTreeMap<Content, ListedFile>,
         spool_dirs: &[PathBuf],
     ) -> Result<Self> {
         let listed =
             files.get(&Content::Uki).ok_or_else(|| Error::Image(format!("{folder}: lists no UKI")))?;
-        let mut stream = Stream::open(Source::open(&folder.join(&listed.name), download)?, None)?;
+        let mut stream = Stream::open(folder.open(&listed.name)?, None)?;
         let mut spool = Spool::new(spool_dirs.to_vec());
         let kept = spool.keep_to_end(MAX_UKI, |to| stream.fill(to));
         if let Err(e) = kept {
@@ -49,7 +46,6 @@ impl ImageSet {
         Ok(Self {
             name: folder.join(&listed.name),
             digest: digest(&files),
-            download: download.clone(),
             folder,
             files,
             uki: Some(spool),
@@ -113,7 +109,7 @@ impl OpenImage for ImageSet {
 
     fn read(&mut self, role: Role) -> Result<Fill<'_>> {
         let listed = self.listed(role)?;
-        let source = Source::open(&self.folder.join(&listed.name), &self.download)?;
+        let source = self.folder.open(&listed.name)?;
         let (_, stream) = self.current.insert((role, Stream::open(source, None)?));
         Ok(Box::new(move |to: &mut [u8]| stream.fill(to)))
     }

@@ -95,6 +95,7 @@ impl Opening<'_> {
         refuse_failed(self.state, Some(&version), None)?;
         match choice {
             ReleaseFiles::Disk(file) => {
+                folder.must_have(&file.name)?;
                 let named = Some(NamedImage::listed(&file.name, &version));
                 let expected = Expected { sha256: Some(file.sha256), claim: None, proof };
                 let opened =
@@ -109,7 +110,7 @@ impl Opening<'_> {
                     return Err(addons::refusal(&folder.to_string(), addon));
                 }
                 let named = Some(NamedImage::listed(&uki, &version));
-                let image = ImageSet::open(folder, &config.download, files, spool_dirs)?;
+                let image = ImageSet::open(folder, files, spool_dirs)?;
                 Ok(Opened { image: Box::new(image), digest: Some(digest), named, proof, lists })
             }
         }

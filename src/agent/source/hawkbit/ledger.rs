@@ -4,19 +4,18 @@
 //! feedback. It preserves the action's id over the reboot into the new system.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::agent::source::hawkbit::ddi::{Handling, ServerWindow};
 use crate::agent::source::hawkbit::feedback::{About, Execution, Feedback, Finished, Milestone};
+use crate::feed::cache::{Cache, HAWKBIT};
 use crate::feed::memory::{read_or_default, write_changed};
 use crate::files::Access;
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::text;
-
-/// In the cache, so that the unprivileged part can write it.
-const FILE: &str = "/var/lib/abide/feed/hawkbit.json";
 
 /// The most items of feedback that wait. Beyond that the oldest that does not close an action is dropped.
 const MAX_WAITING: usize = 64;
@@ -92,7 +91,7 @@ impl Ledger {
     /// The ledger of `root`. A damaged one counts as a missing one: the server repeats the action.
     #[must_use]
     pub fn read(root: &Root) -> Self {
-        read_or_default(&root.path(FILE))
+        read_or_default(&file(root))
     }
 
     /// Writes it, unless it is unchanged.
@@ -101,7 +100,7 @@ impl Ledger {
     /// [`abide_core::error::Error::Failed`] if it cannot be written.
     pub fn write(&self, root: &Root) -> Result<()> {
         // The URLs of artifacts may be signed ones, with which anybody can fetch them.
-        write_changed(&root.path(FILE), self, Access::Owner)
+        write_changed(&file(root), self, Access::Owner)
     }
 
     /// Queues the feedback that the action has reached a milestone, unless that milestone or a later one was
@@ -163,6 +162,11 @@ impl Ledger {
             self.action = None;
         }
     }
+}
+
+/// In the cache, so that the unprivileged part can write it.
+fn file(root: &Root) -> PathBuf {
+    Cache::of(root).dir().join(HAWKBIT)
 }
 
 #[cfg(test)]
@@ -248,10 +252,10 @@ pub(super) mod tests {
         ledger.waits("window", 1);
         ledger.write(&root).unwrap();
         // Its URLs may be signed.
-        let mode = fs::metadata(root.path(FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(file(&root)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(Ledger::read(&root), ledger);
-        fs::write(root.path(FILE), "{").unwrap();
+        fs::write(file(&root), "{").unwrap();
         assert_eq!(Ledger::read(&root), Ledger::default());
     }
 }
