@@ -4,6 +4,7 @@
 //! `make fuzz` lets libFuzzer find the bytes, guided by the code that they reach; the tests of this crate
 //! change the seeds at random for a moment, so that a target that breaks is noticed every day.
 
+mod bombs;
 mod disk;
 mod image;
 mod mutate;
@@ -13,6 +14,7 @@ mod text;
 mod trust;
 mod used;
 
+pub use bombs::bombs;
 pub use mutate::Mutator;
 
 /// One parser, or several that belong together.

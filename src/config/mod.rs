@@ -99,6 +99,7 @@ impl Config {
     pub fn load(root: &Root, main: Option<&Path>) -> Result<Self> {
         let mut config = Self::from_tree(&load_tree(root, main)?)?;
         config.update.use_zoneinfo(root);
+        config.download.ca = config.download.ca.map(|ca| root.path(ca));
         Ok(config)
     }
 

@@ -32,7 +32,8 @@ impl Source {
             }
             Some("file") => Self::file(image.split_once("://").map_or(image, |(_, path)| path)),
             Some(other) if !Path::new(image).exists() => {
-                Err(Error::Image(format!("{image}: '{other}' is not supported; use http, https or a path")))
+                let shown = url::shown(image);
+                Err(Error::Image(format!("{shown}: '{other}' is not supported; use http, https or a path")))
             }
             _ if image == "-" => Ok(Some(Self::standard_input())),
             _ => Self::file(image),

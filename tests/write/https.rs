@@ -8,8 +8,10 @@ use super::*;
 
 fn pin(tree: &Tree, ca: &Path) {
     fs::create_dir_all(tree.path("etc/abide")).unwrap();
-    let text =
-        format!("[download]\nca = '{}'\ngive_up_after = '400ms'\n[trust]\npolicy = 'digest'\n", ca.display());
+    // With `--root` the path is one of the tree.
+    let pem = fs::read(ca).unwrap_or_default();
+    fs::write(tree.path("etc/abide/ca.pem"), pem).unwrap();
+    let text = "[download]\nca = '/etc/abide/ca.pem'\ngive_up_after = '400ms'\n[trust]\npolicy = 'digest'\n";
     fs::write(tree.path("etc/abide/abide.toml"), text).unwrap();
 }
 

@@ -241,3 +241,18 @@ fn a_folder_with_an_addon_for_the_uki_is_refused() {
     assert!(run.stderr.contains("edge_2.0.addon.efi"), "{}", run.stderr);
     untouched(&tree);
 }
+
+#[test]
+fn a_password_in_the_url_of_a_folder_is_not_in_an_error() {
+    let files = Files::new("2.0");
+    files.put("edge_2.0.efi", &uki("edge", "2.1", &roothash()));
+    files.list();
+    let server = Folder::serve(files.dir.path());
+    let tree = verity_machine();
+    let url = server.url.replace("http://", "http://me:secret@");
+    let run = tree.abide(&["-vv", "write", &url]).fails(6);
+    assert!(run.stderr.contains("the version in its os-release"), "{}", run.stderr);
+    assert!(!run.stderr.contains("secret"), "{}", run.stderr);
+    let run = tree.abide(&["write", "ftp://me:secret@h/x"]).fails(3);
+    assert!(!run.stderr.contains("secret"), "{}", run.stderr);
+}

@@ -3,10 +3,8 @@
 //! It is a file of a signed list of images, so that only who may publish images may change the keys. The machine keeps the
 //! one with the highest serial. Keys can thus be replaced without a new image.
 
-use std::fs;
-use std::io::ErrorKind;
-
 use crate::config::forms::List;
+use crate::files;
 use crate::image::trust::{minisign, openpgp};
 use abide_core::config::form::{Count, Text};
 use abide_core::config::section::Section;
@@ -77,11 +75,8 @@ impl KeyList {
         let wrong = |e: &dyn std::fmt::Display| {
             Error::Unverified(format!("{LEARNED}: {e}; remove it, and the next poll fetches it again"))
         };
-        match fs::read(root.path(LEARNED)) {
-            Ok(bytes) => Self::parse(LEARNED, &bytes).map(Some).map_err(|e| wrong(&e)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(wrong(&e)),
-        }
+        let bytes = files::read(&root.path(LEARNED)).map_err(|e| wrong(&e))?;
+        bytes.map(|bytes| Self::parse(LEARNED, &bytes).map_err(|e| wrong(&e))).transpose()
     }
 
     /// Whether the list revokes this key: a fingerprint, or a minisign key as text.

@@ -9,6 +9,7 @@ use crate::feed::published::{ListedFile, digest};
 use crate::image::names::{Content, Name};
 use crate::image::{Folder, Spool, Stream};
 use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
+use crate::url::shown;
 use abide_core::boot::model::uki;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Uki;
@@ -44,7 +45,7 @@ impl ImageSet {
         }
         stream.verified(Some(&listed.sha256))?;
         Ok(Self {
-            name: folder.join(&listed.name),
+            name: shown(&folder.join(&listed.name)),
             digest: digest(&files),
             folder,
             files,
