@@ -144,7 +144,7 @@ pub static ROWS: &[Row] = &[
     Row {
         name: "volatile-var",
         what: "`/var` is in memory: after a failed update, which is refused then, another one is installed from a feed; the system is healthy",
-        daily: true,
+        daily: false,
         start: Own(witnesses::with_old_system),
         settings: "",
         story: volatile_var::var_is_volatile,
