@@ -39,7 +39,7 @@ pub const HAWKBIT: &str = "hawkbit.json";
 /// The state of the reboot lock of FleetLock.
 pub const FLEETLOCK: &str = "fleetlock.json";
 
-/// Locked by the process that fetches. Only its owner can open it: a lock needs no more than an open file.
+/// Locked by the process that uses the cache. Only its owner can open it: a lock needs no more than an open file.
 pub const LOCK: &str = "lock";
 
 /// All files of the cache, beside those of a release. What has another name is removed.
@@ -96,7 +96,7 @@ impl Cache {
         &self.dir
     }
 
-    /// Excludes other processes that fetch, until it is dropped.
+    /// Excludes other processes that use the cache, until it is dropped.
     ///
     /// # Errors
     /// [`Error::Busy`] if another process holds the lock.
@@ -118,7 +118,7 @@ impl Cache {
             let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, e)| match e {
                 Errno::EWOULDBLOCK => {
                     let holder = lock::holder(&Root::live(), &file);
-                    Error::Busy(format!("another abide is fetching{holder}; try again later"))
+                    Error::Busy(format!("another abide uses the cache{holder}; try again later"))
                 }
                 e => Error::Failed(format!("{}: {e}", cannot())),
             })?;
@@ -129,7 +129,7 @@ impl Cache {
                 return Ok(lock);
             }
         }
-        Err(Error::Busy("another abide is fetching; try again later".into()))
+        Err(Error::Busy("another abide uses the cache; try again later".into()))
     }
 
     /// The cache as a folder of images; none if nothing was ever fetched.

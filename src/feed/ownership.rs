@@ -22,6 +22,9 @@ const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 const LOCK_MODE: u32 = 0o600;
 
+/// Each file that is removed has a warning, up to this number.
+const MAX_WARNINGS: usize = 16;
+
 /// A user and a group, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
@@ -58,16 +61,23 @@ pub fn claim(cache: &Cache) -> Result<()> {
     let (folder, file) = open(dir)?;
     // First the folder: then the names no longer change.
     set(&file, Owner::this_process(), FOLDER_MODE).or_failed(|| take_over(dir, &file))?;
+    let mut removed = 0;
     for name in read_names(dir)? {
         let fault = match folder.look_at(&name) {
             Ok(stat) => fault(&folder, &name, &stat, capacity(dir)),
             Err(_) => continue,
         };
         let fault = fault.or_else(|| own(&folder, &name).err().map(|e| e.to_string()));
-        if let Some(fault) = fault {
-            warn!("{}: removed: {fault}", dir.join(&name).display());
-            remove(dir, &folder, &name)?;
+        let Some(fault) = fault else { continue };
+        removed += 1;
+        if removed <= MAX_WARNINGS {
+            // The owner before has chosen the name.
+            warn!("{}: {name:?} is removed: {fault}", dir.display());
         }
+        remove(dir, &folder, &name)?;
+    }
+    if removed > MAX_WARNINGS {
+        warn!("{}: {} more files are removed", dir.display(), removed - MAX_WARNINGS);
     }
     Ok(())
 }
@@ -96,7 +106,7 @@ fn open(dir: &Path) -> Result<(OpenFolder, File)> {
 /// Why something in the cache is not used.
 fn fault(folder: &OpenFolder, name: &OsStr, stat: &FileStat, capacity: u64) -> Option<String> {
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-    let unknown = || (!name.to_str().is_some_and(is_known)).then(|| "is not a file of the cache".to_owned());
+    let unknown = || (!name.to_str().is_some_and(is_known)).then(|| "not a file of the cache".to_owned());
     // No download is larger, but a file with holes can take for ever to read.
     let endless = || (size > capacity).then(|| format!("has {size} bytes, more than its file system"));
     folder.fault(stat).or_else(unknown).or_else(endless)
