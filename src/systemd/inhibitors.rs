@@ -75,7 +75,7 @@ fn parse(reply: &[u8]) -> serde_json::Result<Vec<Inhibitor>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -88,5 +88,12 @@ mod tests {
             locks.iter().filter(|lock| lock.blocks_shutdown()).map(|lock| lock.who.as_str()).collect();
         assert_eq!(blocking, ["backup", "job"]);
         assert!(parse(br#"{"type":"a(ssssuu)","data":[[]]}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_program_cannot_write_to_the_terminal_by_its_lock() {
+        let reply = br#"{"data":[[["shutdown","\u001b[2Jjob\u202e","a\r\nabide: b\u0007","block",1000,7]]]}"#;
+        let locks = parse(reply).unwrap();
+        assert_eq!((locks[0].who.as_str(), locks[0].why.as_str()), ("job", "a abide: b"));
     }
 }

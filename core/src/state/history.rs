@@ -130,6 +130,7 @@ impl Event {
         self.version = kept_word(&self.version).into_owned();
         abridge(&mut self.version, MAX_VERSION);
         if let Some(digest) = &mut self.digest {
+            *digest = kept_word(digest).into_owned();
             abridge(digest, MAX_VERSION);
         }
         cut_to(&mut self.time, 32);

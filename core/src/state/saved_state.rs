@@ -384,7 +384,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn failure(version: &str, digest: Option<&str>) -> Failure {
@@ -431,5 +431,25 @@ mod tests {
     #[test]
     fn phases_are_ordered_by_how_far_a_boot_got() {
         assert!(Phase::Loader < Phase::Initramfs && Phase::SwitchRoot < Phase::Userspace);
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_is_cleaned_when_it_is_read() {
+        let hostile = "\u{1b}[31mevil\u{202e}\r\nabide: forged\u{7}";
+        let mut record = serde_json::to_value(failure("3.0", None)).unwrap();
+        record["version"] = hostile.into();
+        record["reason"] = hostile.into();
+        record["checks"] = serde_json::json!([{ "name": hostile, "reason": hostile, "output": hostile }]);
+        let record: Failure = serde_json::from_value(record).unwrap();
+        assert_eq!(
+            (record.version.as_str(), record.reason.as_str()),
+            ("evil abide: forged", "evil abide: forged")
+        );
+        let check = record.checks.first().unwrap();
+        assert_eq!(check.name, record.reason);
+        assert_eq!(
+            (check.reason.as_str(), check.output.as_str()),
+            ("evil abide: forged", "evil \nabide: forged")
+        );
     }
 }

@@ -385,6 +385,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_says_can_be_shown() {
+        let keys = r#"deployment":{"download":"forced","update":"forced""#;
+        let json = |id: &str, version: &str| {
+            let body = format!(
+                r#"{{"id":"{id}","{keys},"chunks":[{{"part":"os","version":"{version}","name":"e"}}]}}}}"#
+            );
+            Deployment::read(body.as_bytes())
+        };
+        assert_eq!(json("1", "2\\u001b[31m.0\\u202e").unwrap().modules.remove(0).version, "2.0");
+        assert!(json("1\\u001b", "2.0").unwrap_err().contains("not printable"));
+        let error = Deployment::read(br#"{"id":"1","deployment":{"download":"\u001b[2Jnow","update":"x"}}"#);
+        assert!(text::is_printable(&error.unwrap_err()));
+    }
+
+    #[test]
     fn the_action_to_cancel_is_found() {
         assert_eq!(cancelled(br#"{"id":"1","cancelAction":{"stopId":"7"}}"#).unwrap(), "7");
     }
