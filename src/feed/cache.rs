@@ -22,7 +22,7 @@ use crate::image::Folder;
 use crate::image::names::{Name, SUMS};
 use crate::image::sha256;
 use crate::image::transfer::{Place, Resumed, resume};
-use crate::image::trust::VerifiedSums;
+use crate::image::trust::{KEY_LIST, VerifiedSums};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 use abide_core::state::lock;
@@ -43,8 +43,18 @@ pub const FLEETLOCK: &str = "fleetlock.json";
 pub const LOCK: &str = "lock";
 
 /// All files of the cache, beside those of a release. What has another name is removed.
-pub const FILES: [&str; 8] =
-    [SUMS, "SHA256SUMS.minisig", "SHA256SUMS.gpg", METADATA, FETCH_STATE, HAWKBIT, FLEETLOCK, LOCK];
+pub const FILES: [&str; 10] = [
+    SUMS,
+    "SHA256SUMS.minisig",
+    "SHA256SUMS.gpg",
+    "SHA256SUMS.asc",
+    METADATA,
+    KEY_LIST,
+    FETCH_STATE,
+    HAWKBIT,
+    FLEETLOCK,
+    LOCK,
+];
 
 /// How often taking the lock is tried while its file is being replaced.
 const MAX_TRIES: usize = 5;

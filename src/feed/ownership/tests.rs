@@ -183,3 +183,9 @@ fn a_cache_changes_its_owner_as_a_whole() {
     assert!(!dir.join("SHA256SUMS").exists() && dir.join(FETCH_STATE).exists());
     drop(open);
 }
+
+#[test]
+fn every_signature_of_a_list_has_a_known_name() {
+    let signatures = crate::image::trust::SIGNATURES.map(|ending| format!("SHA256SUMS{ending}"));
+    assert!(signatures.iter().all(|name| FILES.contains(&name.as_str())));
+}
