@@ -129,7 +129,7 @@ fn a_write_that_is_over_soon_says_nothing_on_the_way() {
     let path = image(&tree, 16 * MIB);
     let run = tree.abide(&["write", path.to_str().unwrap()]).ok();
     assert_eq!(run.stderr, "");
-    assert!(run.stdout.contains("verified in"), "{}", run.stdout);
+    assert!(run.stdout.contains("written and read back in"), "{}", run.stdout);
 }
 
 #[test]

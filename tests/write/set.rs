@@ -249,6 +249,8 @@ fn a_password_in_the_url_of_a_folder_is_not_in_an_error() {
     files.list();
     let server = Folder::serve(files.dir.path());
     let tree = verity_machine();
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    fs::write(tree.path("etc/abide/abide.toml"), "[trust]\npolicy = 'digest'\n").unwrap();
     let url = server.url.replace("http://", "http://me:secret@");
     let run = tree.abide(&["-vv", "write", &url]).fails(6);
     assert!(run.stderr.contains("the version in its os-release"), "{}", run.stderr);
