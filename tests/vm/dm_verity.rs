@@ -58,9 +58,10 @@ fn a_verity_image_commits_and_with_one_flipped_byte_falls_back() {
     edge.ok("mkdir /run/keys");
     edge.put("/run/keys/import-pubring.gpg", &keyring);
     edge.ok("mount -t overlay overlay -o lowerdir=/run/keys:/etc/systemd /etc/systemd");
+    edge.configure("[trust]\npolicy = 'signature'\n");
     let url = edge.url(&format!("{folder}/"));
     let written = edge.ok(&format!("abide write {url}"));
-    assert!(written.contains("2.0 is staged in slot b"), "{written}");
+    assert!(written.contains("2.0 is staged in slot b: signed by "), "{written}");
     edge.ok("abide apply");
     assert_eq!(edge.reboot().version, "2.0");
     assert_eq!(root(&mut edge), "/dev/mapper/root");

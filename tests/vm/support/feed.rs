@@ -66,7 +66,7 @@ impl Feed {
     pub fn configure(&self, edge: &mut Edge, more: &str) {
         let url = edge.server.url("");
         edge.configure(&format!(
-            "[report]\nmetrics = '/var/lib/abide/abide.prom'\n\
+            "[trust]\npolicy = 'signature'\n[report]\nmetrics = '/var/lib/abide/abide.prom'\n\
              [update]\nfeed = '{url}'\ninterval = '1min'\njitter = 0\ndownload_spread = 0\n{more}\n"
         ));
     }
