@@ -116,7 +116,7 @@ fn a_machine_follows_its_feed_by_itself_and_reboots_in_its_window_only() {
         .ok("journalctl --no-pager -o verbose -u abide-update.service | grep -o '_UID=[0-9]*' | sort -u; \
          stat -c %U /var/lib/abide/feed");
     let is_other = |line: &str| line.strip_prefix("_UID=").is_some_and(|uid| uid != "0");
-    assert!(users.lines().any(is_other), "the network's part is not root: {users}");
+    assert!(users.lines().any(is_other), "the network's part is root: {users}\n{}", journal(&mut edge));
     assert_eq!(users.lines().last(), Some("root"), "the cache is root's again");
 
     // Half a dozen boots more, each after a minute's wait.

@@ -31,14 +31,21 @@ impl NamedImage {
         Some(Self { file: file.to_owned(), image, version, is_listed: false })
     }
 
-    /// Refuses an image that is not the one in the name. A name of one's own (`my_new.raw`) says nothing: it counts where
-    /// it begins with the image's id.
+    /// Refuses an image that is not the one in the name. Of a file that was given by its name, a name of one's own
+    /// (`my_new.raw`) says nothing: it counts where it begins with the image's id, and may have more behind the version
+    /// (`edge_3.0-signed.raw`).
     ///
     /// # Errors
     /// [`Error::Refused`]
     pub fn refuse_other(&self, image_id: &str, version: &str) -> Result<()> {
-        let is_of_this_image = self.image == image_id;
-        if self.version == version || !(self.is_listed || is_of_this_image) {
+        let more = self.version.strip_prefix(version);
+        let is_fine = match more {
+            Some("") => true,
+            _ if self.is_listed => false,
+            Some(more) if more.starts_with(['-', '_', '+']) => true,
+            _ => self.image != image_id,
+        };
+        if is_fine {
             return Ok(());
         }
         Err(Error::Refused(format!(
@@ -65,7 +72,13 @@ mod tests {
 
     #[test]
     fn a_name_of_ones_own_says_nothing() {
-        assert!(NamedImage::given("my_new.raw").unwrap().refuse_other("edge", "1.0").is_ok());
+        for name in ["my_new.raw", "edge_1.0-signed.raw.gz", "edge_1.0_lab.raw"] {
+            assert!(NamedImage::given(name).unwrap().refuse_other("edge", "1.0").is_ok(), "{name}");
+        }
+        for name in ["edge_1.0.1.raw", "edge_1.0~rc1.raw", "edge_new.raw"] {
+            assert!(NamedImage::given(name).unwrap().refuse_other("edge", "1.0").is_err(), "{name}");
+        }
+        assert!(NamedImage::listed("edge_1.0-signed.raw", "1.0-signed").refuse_other("edge", "1.0").is_err());
         for name in ["disk.raw", "-", "edge-readonly-3.0.1-signed.raw.gz"] {
             assert_eq!(NamedImage::given(name), None, "{name}");
         }
