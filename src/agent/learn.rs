@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
-use log::info;
+use log::{info, warn};
 
 use crate::agent::context::RunContext;
 use crate::agent::install::lock;
+use crate::config::Trust;
 use crate::events::{Event, EventKind, publish};
 use crate::feed::memory::InstallState;
 use crate::files;
@@ -33,16 +34,27 @@ pub fn remember_lists(context: RunContext<'_>, lists: Vec<SeenList>) -> Result<(
 /// Changes the keys as the publisher's list says. An older list than the machine has changes nothing.
 ///
 /// # Errors
-/// [`Error::Unverified`] if the list cannot be read, or would leave no key; [`Error::Failed`] if it cannot be stored.
-pub fn change_keys(root: &Root, bytes: &[u8]) -> Result<()> {
+/// [`Error::Unverified`] if the list cannot be read, or would leave too few keys; [`Error::Failed`] if it cannot be stored.
+pub fn change_keys(root: &Root, trust: &Trust, bytes: &[u8]) -> Result<()> {
     let list = KeyList::parse(KEY_LIST, bytes)
         .map_err(|e| Error::Unverified(format!("the list of keys is not used: {e}")))?;
-    if KeyList::learned(root)?.is_some_and(|known| known.serial >= list.serial) {
-        return Ok(());
+    if let Some(known) = files::read(&root.path(LEARNED))? {
+        let serial = KeyList::learned(root)?.map_or(0, |known| known.serial);
+        if known != bytes && list.serial <= serial {
+            warn!(
+                "the feed's {KEY_LIST} is not used: its serial {} is not higher than {serial}",
+                list.serial
+            );
+        }
+        if list.serial <= serial {
+            return Ok(());
+        }
     }
-    if Keys::installed(root)?.with_list(&list).is_empty() {
+    let left = Keys::installed(root)?.with_list(&list).usable(SystemTime::now());
+    if left < usize::try_from(trust.required).unwrap_or(usize::MAX) {
         return Err(Error::Unverified(format!(
-            "the list of keys {KEY_LIST} is not used: it would leave no key that could sign an update"
+            "the feed's {KEY_LIST} is not used: it would leave {left} valid keys, and [trust] requires the signatures of {}",
+            trust.required
         )));
     }
     files::replace(&root.path(LEARNED), bytes)?;

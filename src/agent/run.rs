@@ -284,7 +284,7 @@ impl AgentRun<'_> {
             let clock = Clock::read(context.root);
             let lessons = self.source.lessons(&self.resources.view(&survey, &clock, self.polled));
             lessons.lists.map_or(Ok(()), |lists| learn::remember_lists(context, lists))?;
-            lessons.keys.map_or(Ok(()), |keys| learn::change_keys(context.root, &keys))
+            lessons.keys.map_or(Ok(()), |keys| learn::change_keys(context.root, &context.config.trust, &keys))
         });
         if let Err(e) = learned {
             warn!("cannot learn from the list of images: {e}");

@@ -1,7 +1,6 @@
 //! `abide write`
 
 use crate::events::{Event, EventKind, publish};
-use crate::image::Folder;
 use crate::update::write::{Wanted, write};
 use abide_core::error::Result;
 use abide_core::state::Lock;
@@ -50,11 +49,9 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let mut machine = context.change(&config)?;
     interrupt::watch("interrupted; the running system is unchanged, run `abide write` again")?;
     let mut shown = ProgressDisplay::new(args.progress);
-    let folder = Folder::at(&args.image, &config.download).map(|folder| folder.to_string());
     let wanted = Wanted {
         sha256: args.sha256.as_deref(),
         version: args.version.as_deref(),
-        list_name: folder.as_deref(),
         allow_downgrade: args.allow_downgrade,
         ..Wanted::of(&args.image)
     };

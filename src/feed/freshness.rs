@@ -5,7 +5,7 @@
 
 use abide_core::error::{Error, Result};
 use abide_core::state::SeenList;
-use abide_core::state::bounds::kept_name;
+use abide_core::state::bounds::{MAX_LISTS, kept_name};
 use jiff::civil::Date;
 
 /// What the publisher says of a whole feed, at the top of its metadata.
@@ -42,7 +42,20 @@ impl Acceptance<'_> {
     /// # Errors
     /// [`Error::Unverified`] if it is for another feed or channel, has expired, or is older than one that was accepted.
     pub fn check(&self, header: &Header, signed: Option<u64>) -> Result<()> {
-        let refuse = |why: String| Err(Error::Unverified(format!("{}: its list {why}", self.source)));
+        self.check_header(header)?;
+        self.check_age(header, signed)
+    }
+
+    fn refuse(&self, why: &str) -> Result<()> {
+        Err(Error::Unverified(format!("{}: its list {why}", self.source)))
+    }
+
+    /// Checks what the publisher says of a list, whatever was seen before.
+    ///
+    /// # Errors
+    /// [`Error::Unverified`] if it is for another feed or channel, or has expired.
+    pub fn check_header(&self, header: &Header) -> Result<()> {
+        let refuse = |why: String| self.refuse(&why);
         if let Some(wanted) = self.feed.filter(|wanted| header.feed.as_deref() != Some(*wanted)) {
             return refuse(match &header.feed {
                 Some(feed) => format!("is of the feed '{feed}', and [update] feed_name is '{wanted}'"),
@@ -57,7 +70,21 @@ impl Acceptance<'_> {
         if let Some(day) = header.expires.filter(|day| *day < self.today) {
             return refuse(format!("expired on {day}; it may hide newer versions"));
         }
-        let Some(known) = self.known(header) else { return Ok(()) };
+        Ok(())
+    }
+
+    fn check_age(&self, header: &Header, signed: Option<u64>) -> Result<()> {
+        let name = kept_name(self.source);
+        let feed = header.feed.as_deref().map(kept_name);
+        let is_known = |seen: &&SeenList| {
+            seen.name == name || seen.feed.is_some() && seen.feed.as_deref() == feed.as_deref()
+        };
+        self.seen.iter().filter(is_known).try_for_each(|known| self.check_beside(known, header, signed))
+    }
+
+    /// Checks a list beside one that was seen, of this folder or elsewhere of a feed with this name.
+    fn check_beside(&self, known: &SeenList, header: &Header, signed: Option<u64>) -> Result<()> {
+        let refuse = |why: String| self.refuse(&why);
         if known.feed.is_some()
             && known.feed != header.feed.as_deref().map(|feed| kept_name(feed).into_owned())
         {
@@ -82,24 +109,18 @@ impl Acceptance<'_> {
             None => Ok(()),
         }
     }
-
-    /// What was seen of this folder, or elsewhere of a feed with this name.
-    fn known(&self, header: &Header) -> Option<&SeenList> {
-        let name = kept_name(self.source);
-        let feed = header.feed.as_deref().map(kept_name);
-        let is_same = |seen: &&SeenList| seen.feed.is_some() && seen.feed.as_deref() == feed.as_deref();
-        self.seen.iter().rev().find(|seen| seen.name == name).or_else(|| self.seen.iter().rev().find(is_same))
-    }
 }
 
 /// The lists with this one among them, which was accepted; none if nothing changes. A list that is not signed and has no
-/// header is not remembered.
+/// header is not remembered. The lists that the agent follows come last: they are the last to be dropped where there are
+/// too many.
 #[must_use]
 pub fn with_list(
     seen: &[SeenList],
     source: &str,
     header: &Header,
     signed: Option<u64>,
+    is_followed: bool,
 ) -> Option<Vec<SeenList>> {
     let new = SeenList {
         name: kept_name(source).into_owned(),
@@ -110,10 +131,16 @@ pub fn with_list(
     if (&new.feed, new.serial, new.signed) == (&None, None, None) || seen.contains(&new) {
         return None;
     }
-    let is_other =
-        |known: &&SeenList| known.name != new.name && (known.feed.is_none() || known.feed != new.feed);
-    let mut lists: Vec<SeenList> = seen.iter().filter(is_other).cloned().collect();
-    lists.push(new);
+    let mut lists = seen.to_vec();
+    match lists.iter_mut().find(|known| known.name == new.name) {
+        Some(known) => *known = new,
+        None if is_followed => lists.push(new),
+        None => {
+            let excess = (lists.len() + 1).saturating_sub(MAX_LISTS);
+            lists.drain(..excess);
+            lists.insert(0, new);
+        }
+    }
     Some(lists)
 }
 
@@ -132,7 +159,7 @@ mod tests {
     }
 
     fn seen(source: &str, header: &Header, signed: Option<u64>) -> Vec<SeenList> {
-        with_list(&[], source, header, signed).unwrap()
+        with_list(&[], source, header, signed, true).unwrap()
     }
 
     #[test]
@@ -183,13 +210,22 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_list_replaces_the_one_that_was_remembered() {
-        let known = seen("/a", &header(None, None), Some(1));
-        let both = with_list(&known, "/b", &header(Some("edge"), None), Some(2)).unwrap();
-        let moved = with_list(&both, "/c", &header(Some("edge"), None), Some(3)).unwrap();
-        let names: Vec<(&str, Option<u64>)> = moved.iter().map(|s| (s.name.as_str(), s.signed)).collect();
-        assert_eq!(names, [("/a", Some(1)), ("/c", Some(3))]);
-        assert_eq!(with_list(&moved, "/c", &header(Some("edge"), None), Some(3)), None);
-        assert_eq!(with_list(&[], "/unsigned", &Header::default(), None), None);
+    fn a_newer_list_replaces_the_one_of_its_folder_and_no_other() {
+        let edge = header(Some("edge"), None);
+        let known = seen("/followed", &edge, Some(1));
+        let mut lists = with_list(&known, "/followed", &edge, Some(2), true).unwrap();
+        assert_eq!(with_list(&lists, "/followed", &edge, Some(2), true), None);
+        assert_eq!(with_list(&[], "/unsigned", &Header::default(), None, false), None);
+        // What is written by hand drops what was written by hand before.
+        for (number, stick) in ["/a", "/b", "/c", "/d"].into_iter().enumerate() {
+            let signed = Some(3 + number as u64);
+            assert!(check(&lists, stick, &edge, signed).is_ok());
+            lists = with_list(&lists, stick, &edge, signed, false).unwrap();
+        }
+        let names: Vec<&str> = lists.iter().map(|seen| seen.name.as_str()).collect();
+        assert_eq!((lists.len(), names.first(), names.last()), (MAX_LISTS, Some(&"/d"), Some(&"/followed")));
+        // The followed folder cannot go back, with or without its name.
+        assert!(check(&lists, "/followed", &Header::default(), Some(1)).is_err());
+        assert!(check(&lists, "/followed", &edge, Some(5)).is_err(), "the stick had a newer one");
     }
 }

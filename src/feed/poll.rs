@@ -28,9 +28,12 @@ pub fn poll(
     let is_new = known.is_none();
     let list = known.map_or_else(|| verifier.verify(feed, bytes), Ok)?;
     let metadata = fetch_listed(feed, cache, &list.sums, METADATA, MAX_METADATA)?;
-    fetch_listed(feed, cache, &list.sums, KEY_LIST, MOST_KEY_LIST)?;
+    let keys = fetch_listed(feed, cache, &list.sums, KEY_LIST, MOST_KEY_LIST)?;
     let catalog = catalog(feed, &list.sums, metadata.as_deref())?;
     acceptance.check(&catalog.header, list.signed_at())?;
+    for (name, bytes) in [(METADATA, metadata), (KEY_LIST, keys)] {
+        bytes.map_or(Ok(()), |bytes| cache.store(name, &bytes))?;
+    }
     // Last, so that the cache never has a list without its metadata.
     if is_new {
         cache.store_list(&list)?;
@@ -51,7 +54,14 @@ pub struct Listing {
 /// # Errors
 /// As [`poll`].
 pub fn read(folder: &Folder, verifier: &Verifier) -> Result<Listing> {
-    let list = verifier.list(folder)?;
+    listing(folder, verifier.list(folder)?)
+}
+
+/// The releases of a list that was verified.
+///
+/// # Errors
+/// As [`poll`].
+pub fn listing(folder: &Folder, list: VerifiedSums) -> Result<Listing> {
     let metadata = read_listed(folder, &list.sums, METADATA, MAX_METADATA)?;
     let catalog = catalog(folder, &list.sums, metadata.as_deref())?;
     Ok(Listing { list, catalog })
@@ -79,9 +89,7 @@ fn fetch_listed(feed: &Folder, cache: &Cache, sums: &Sums, name: &str, most: u64
     if let Some(bytes) = cache.read(name).filter(|bytes| sha256::of_bytes(bytes) == listed) {
         return Ok(Some(bytes));
     }
-    let bytes = read_listed(feed, sums, name, most)?.unwrap_or_default();
-    cache.store(name, &bytes)?;
-    Ok(Some(bytes))
+    read_listed(feed, sums, name, most)
 }
 
 /// A small file of a folder, if it is listed.

@@ -70,6 +70,17 @@ impl Folder {
         Self { authorization, ..self }
     }
 
+    /// The name by which it is known again: its URL, or its path without links, `.` and `..`.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match &self.place {
+            Place::Local(path) => {
+                fs::canonicalize(path).unwrap_or_else(|_| path.clone()).display().to_string()
+            }
+            Place::Remote { .. } => self.to_string(),
+        }
+    }
+
     /// Whether it is on another machine.
     #[must_use]
     pub fn is_remote(&self) -> bool {

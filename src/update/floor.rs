@@ -12,7 +12,7 @@ pub struct Floor<'a> {
     pub configured: Option<&'a str>,
     /// The highest security epoch of the images that were committed; no downgrade goes below it.
     pub learned: Option<&'a str>,
-    /// The running version.
+    /// The running version; empty where it is not known, and then every image counts as a downgrade.
     pub running: &'a str,
     /// Whether the user asks for an old image.
     pub allow: bool,
@@ -27,7 +27,7 @@ impl Floor<'_> {
         let is_older = |limit: &&str| compare(version, limit).is_lt();
         let limit = if let Some(min) = self.min_version.filter(is_older) {
             format!("min_version, {min}")
-        } else if !compare(version, self.running).is_gt()
+        } else if (self.running.is_empty() || !compare(version, self.running).is_gt())
             && let Some(floor) = highest(self.configured, self.learned).filter(is_older)
         {
             format!("the floor, {floor}")
@@ -62,6 +62,7 @@ mod tests {
         let old = Floor { running: "1.0", ..floor };
         assert!(old.refuse_older("1.1").is_ok(), "newer than what runs");
         assert!(Floor { min_version: Some("1.2"), ..old }.refuse_older("1.1").is_err());
+        assert!(Floor { running: "", ..floor }.refuse_older("1.1").is_err());
         assert!(Floor::default().refuse_older("0").is_ok());
     }
 }

@@ -150,7 +150,8 @@ fn as_many_keys_must_sign_as_the_configuration_requires() {
     };
     publisher.sign("one", &[]);
     unverified(&tree(), &publisher.image(), "is signed by 1 of the 2 keys");
-    publisher.sign("one", &["-u", "one"]);
+    // A key counts once, however often it has signed.
+    publisher.run("sh", &["-c", "cat SHA256SUMS.gpg SHA256SUMS.gpg > twice; mv twice SHA256SUMS.gpg"]);
     unverified(&tree(), &publisher.image(), "is signed by 1 of the 2 keys");
     // The signature of the image itself is only one.
     publisher.minisign("mini", "edge.raw");
@@ -162,4 +163,44 @@ fn as_many_keys_must_sign_as_the_configuration_requires() {
     let tree = tree();
     accepted(&tree, &publisher.image());
     assert_eq!(tree.status()["slots"][1]["verified"], "signed by one.gpg and two.gpg");
+}
+
+#[test]
+fn a_file_with_two_minisign_keys_is_an_error() {
+    let publisher = Publisher::new();
+    let (one, two) = (publisher.minisign_key("one"), publisher.minisign_key("two"));
+    publisher.minisign("one", "edge.raw");
+    let both = [read(&one), read(&two)].concat();
+    let tree = machine();
+    install(&tree, &one, "etc/abide/keys/both.pub");
+    fs::write(tree.path("etc/abide/keys/both.pub"), both).unwrap();
+    unverified(&tree, &publisher.image(), "holds more than one minisign public key");
+}
+
+#[test]
+fn a_folder_of_keys_that_is_away_is_not_the_same_as_none() {
+    let publisher = Publisher::new();
+    let tree = machine();
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    symlink("/data/keys", tree.path("etc/abide/keys")).unwrap();
+    unverified(&tree, &publisher.image(), "cannot read the keys");
+}
+
+#[test]
+fn a_file_of_an_older_list_is_refused_like_its_folder() {
+    let publisher = Publisher::new();
+    let key = publisher.minisign_key("ours");
+    let tree = machine();
+    install(&tree, &key, "etc/abide/keys/ours.pub");
+    publisher.sums();
+    publisher.minisign_with("ours", "SHA256SUMS", &["-t", "timestamp:1700000001"]);
+    accepted(&tree, &publisher.image());
+    assert_eq!(tree.state().lists.len(), 1);
+    publisher.minisign_with("ours", "SHA256SUMS", &["-t", "timestamp:1700000000"]);
+    let spelled = publisher.path("out/../out/./edge.raw").to_str().unwrap().to_owned();
+    for image in [publisher.image(), spelled] {
+        let run = tree.abide(&["write", &image]).fails(7);
+        assert!(run.stderr.contains("is older than one that was seen before"), "{}", run.stderr);
+    }
+    tree.abide(&["write", &publisher.image(), "--allow-downgrade"]).ok();
 }

@@ -77,7 +77,8 @@ impl Tree {
     /// # Errors
     /// [`Error::Usage`] with file and line if it is not TOML.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let source = Source { file: file.into(), text };
+        let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect();
+        let source = Source { file: file.into(), newlines };
         let document = DeTable::parse(text).map_err(|e| {
             let line = source.origin(e.span().map_or(0, |s| s.start));
             Error::Usage(format!("{line}: {}", e.message()))
@@ -92,15 +93,16 @@ impl Tree {
     }
 }
 
-struct Source<'t> {
+struct Source {
     file: Rc<str>,
-    text: &'t str,
+    /// Where the lines end.
+    newlines: Vec<usize>,
 }
 
-impl Source<'_> {
+impl Source {
     fn origin(&self, offset: usize) -> Origin {
-        let newlines = self.text.bytes().take(offset).filter(|b| *b == b'\n').count();
-        Origin { file: Rc::clone(&self.file), line: newlines + 1 }
+        let before = self.newlines.partition_point(|at| *at < offset);
+        Origin { file: Rc::clone(&self.file), line: before + 1 }
     }
 
     fn table(&self, table: DeTable<'_>) -> Result<Table> {

@@ -16,6 +16,9 @@ pub(super) const MAX_TEXT: usize = 512;
 /// The longest version, digest or image id. No file name on the ESP can hold a longer version.
 pub(super) const MAX_WORD: usize = 256;
 
+/// The most folders of images whose lists are remembered.
+pub const MAX_LISTS: usize = 3;
+
 /// The longest name of a folder of images or of a feed.
 pub(super) const MAX_NAME: usize = 128;
 

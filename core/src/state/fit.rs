@@ -7,7 +7,8 @@
 use log::warn;
 
 use crate::state::bounds::{
-    MAX_FAILURES, MAX_NAME, MAX_TEXT, MAX_WORD, abridge, cut, cut_output, cut_to, keep_word, written,
+    MAX_FAILURES, MAX_LISTS, MAX_NAME, MAX_TEXT, MAX_WORD, abridge, cut, cut_output, cut_to, keep_word,
+    written,
 };
 use crate::state::saved_state::{Baseline, BootEnd, FailedCheck, Failure, State, Unhealthy, Update, Verdict};
 use crate::text::ELLIPSIS;
@@ -33,9 +34,6 @@ const MAX_BOOTS: usize = 16;
 
 /// The most systems that were not healthy: one in each slot, and those whose entries were not yet seen to be gone.
 const MAX_UNHEALTHY: usize = 4;
-
-/// The most folders of images whose lists are remembered.
-const MAX_LISTS: usize = 3;
 
 /// The most bytes of each list of the baseline.
 const MAX_BASELINE: usize = 4096;

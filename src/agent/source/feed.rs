@@ -11,6 +11,7 @@ use crate::feed::freshness::{Acceptance, with_list};
 use crate::feed::policy::{Ruling, decide};
 use crate::feed::poll::{self, Listing};
 use crate::image::Folder;
+use crate::image::trust::{KEY_LIST, KeyList};
 use crate::secret::Secret;
 use abide_core::error::{Error, Result};
 use jiff::tz::TimeZone;
@@ -43,7 +44,7 @@ impl<'a> FeedSource<'a> {
         let secret = secret.map(|file| Secret::read(context.root, Path::new(file))).transpose()?;
         let authorization = secret.map(|secret| secret.authorization());
         let folder = folder.with_authorization(authorization.clone());
-        let name = folder.to_string();
+        let name = folder.identity();
         Ok(Self { context, folder, name, authorization })
     }
 
@@ -63,6 +64,11 @@ impl<'a> FeedSource<'a> {
     fn read(&self, folder: &Folder, view: &View<'_>) -> Result<Listing> {
         let listing = poll::read(folder, view.verifier)?;
         self.acceptance(view).check(&listing.catalog.header, listing.list.signed_at())?;
+        // A list of keys that cannot be used may revoke the one that has signed.
+        if let Some(keys) = poll::read_key_list(folder, &listing)? {
+            KeyList::parse(KEY_LIST, &keys)
+                .map_err(|e| Error::Unverified(format!("{folder}: its {KEY_LIST}: {e}")))?;
+        }
         Ok(listing)
     }
 
@@ -125,7 +131,7 @@ impl UpdateSource for FeedSource<'_> {
         // Only who may sign images may change the keys.
         let is_signed = !listing.list.signers.is_empty();
         let keys = is_signed.then(|| poll::read_key_list(&folder, &listing).ok()).flatten().flatten();
-        Lessons { lists: with_list(&view.survey.lists, &self.name, header, signed), keys }
+        Lessons { lists: with_list(&view.survey.lists, &self.name, header, signed, true), keys }
     }
 
     fn list_name(&self) -> Option<&str> {

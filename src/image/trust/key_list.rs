@@ -55,7 +55,12 @@ impl KeyList {
             Ok((serial, add, top.read::<List<Text>>("revoke")?.unwrap_or_default()))
         };
         let (serial, add, revoke) = read().map_err(|e| e.to_string())?;
-        let revoked = revoke.iter().map(|key| spelled(key)).collect();
+        let revoked: Vec<String> = revoke.iter().map(|key| spelled(key)).collect();
+        if let Some(unknown) =
+            revoked.iter().find(|key| !is_print(key) && minisign::parse_key("", key.as_bytes()).is_err())
+        {
+            return Err(format!("revokes '{unknown}', which is neither a fingerprint nor a minisign key"));
+        }
         let mut list = Self { serial, revoked, ..Self::default() };
         for key in &add {
             if key.contains("BEGIN PGP") {
@@ -91,8 +96,12 @@ impl KeyList {
 fn spelled(key: &str) -> String {
     let line = key.trim().lines().last().unwrap_or_default();
     let print: String = line.chars().filter(|c| !c.is_whitespace()).collect();
-    let is_print = print.len() >= 40 && print.chars().all(|c| c.is_ascii_hexdigit());
-    if is_print { print.to_ascii_uppercase() } else { print }
+    if is_print(&print) { print.to_ascii_uppercase() } else { print }
+}
+
+/// Whether this is a fingerprint: of 20 bytes (version 4), or of 32 (version 6).
+fn is_print(key: &str) -> bool {
+    matches!(key.len(), 40 | 64) && key.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -116,8 +125,13 @@ mod tests {
 
     #[test]
     fn an_unknown_format_or_a_damaged_key_is_an_error() {
-        for text in ["format = 2\nserial = 1\n", "format = 1\n", "format = 1\nserial = 1\nadd = ['x']\n", "{"]
-        {
+        for text in [
+            "format = 2\nserial = 1\n",
+            "format = 1\n",
+            "format = 1\nserial = 1\nadd = ['x']\n",
+            "format = 1\nserial = 1\nrevoke = ['0xABCDEF01']\n",
+            "{",
+        ] {
             assert!(KeyList::parse("f", text.as_bytes()).is_err(), "{text}");
         }
     }

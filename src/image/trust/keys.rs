@@ -41,6 +41,8 @@ pub struct Keys {
     pub openpgp: Vec<openpgp::Certificate>,
     /// Keys for `.minisig` signatures.
     pub minisign: Vec<minisign::Key>,
+    /// Whether keys were left out since they are revoked.
+    revoked: bool,
 }
 
 /// A key that stops to be valid.
@@ -83,7 +85,7 @@ impl Keys {
             let name = file.display().to_string();
             keys.add(&file, &name).map_err(|e| {
                 Error::Unverified(format!(
-                    "the key file {name} {e}; repair or remove it, or replace it with a link to {MASK}"
+                    "the key file {name} {e}; repair or remove it, or put a link of its name to {MASK} into /etc/abide/keys"
                 ))
             })?;
         }
@@ -103,10 +105,28 @@ impl Keys {
     pub fn with_list(mut self, list: &KeyList) -> Self {
         self.openpgp.extend(list.openpgp.iter().cloned());
         self.openpgp = openpgp::merge(self.openpgp);
-        self.openpgp.retain(|key| !list.revokes(&key.fingerprint()));
         self.minisign.extend(list.minisign.iter().cloned());
+        let all = self.openpgp.len() + self.minisign.len();
+        self.openpgp.retain(|key| !key.fingerprints().any(|print| list.revokes(&print)));
         self.minisign.retain(|key| !list.revokes(key.text()));
+        self.revoked |= self.openpgp.len() + self.minisign.len() < all;
         self
+    }
+
+    /// Whether keys were left out since they are revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.revoked
+    }
+
+    /// How many keys can sign now.
+    #[must_use]
+    pub fn usable(&self, now: SystemTime) -> usize {
+        let openpgp = self.openpgp.iter().filter(|key| key.ends(now).is_none_or(|ends| ends > now)).count();
+        let mut minisign: Vec<&str> = self.minisign.iter().map(minisign::Key::text).collect();
+        minisign.sort_unstable();
+        minisign.dedup();
+        openpgp + minisign.len()
     }
 
     /// Whether no key is installed.
@@ -153,7 +173,8 @@ fn files(root: &Root) -> Result<Vec<PathBuf>> {
         let cannot = || format!("{}: cannot read the keys", folder.display());
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            // A link to a folder that is not mounted is not the same as none.
+            Err(e) if e.kind() == ErrorKind::NotFound && folder.symlink_metadata().is_err() => continue,
             Err(e) => return Err(Error::Unverified(format!("{}: {e}", cannot()))),
         };
         for entry in entries {

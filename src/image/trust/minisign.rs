@@ -31,7 +31,8 @@ pub fn parse_key(file: &str, bytes: &[u8]) -> Result<Key, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not a minisign public key".to_owned())?.trim();
     let key = match text.lines().count() {
         1 => PublicKey::from_base64(text),
-        _ => PublicKey::decode(text),
+        2 => PublicKey::decode(text),
+        _ => return Err("holds more than one minisign public key; give each its file".into()),
     };
     let key = key.map_err(|e| format!("is not a minisign public key: {e}"))?;
     let text = text.lines().last().unwrap_or_default().trim().to_owned();

@@ -32,6 +32,9 @@ const KINDS: [PublicKeyAlgorithm; 6] = [
 /// Bytes of the shortest accepted RSA modulus: 2048 bits.
 const MIN_RSA_BYTES: usize = 256;
 
+/// The most signatures in one file.
+const MOST_SIGNATURES: usize = 16;
+
 const ARMOR: &[u8] = b"-----BEGIN PGP";
 
 /// A key that may sign images, with everything that was published with it.
@@ -111,6 +114,9 @@ pub fn verify(
     } else {
         DetachedSignature::from_bytes_many(signature).map_err(unreadable)?.collect()
     };
+    if found.len() > MOST_SIGNATURES {
+        return Err(format!("holds more than {MOST_SIGNATURES} signatures"));
+    }
     let mut problem = "holds no readable signature (perhaps an unknown algorithm)".to_owned();
     let mut signers: Vec<Signer> = vec![];
     for signature in found {
@@ -184,6 +190,13 @@ impl Certificate {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         name(&self.key.fingerprint().to_string())
+    }
+
+    /// Its fingerprint, and those of its subkeys.
+    pub fn fingerprints(&self) -> impl Iterator<Item = String> {
+        let subkeys =
+            self.key.public_subkeys.iter().map(|subkey| name(&subkey.key.fingerprint().to_string()));
+        std::iter::once(self.fingerprint()).chain(subkeys)
     }
 
     /// When it can sign for the last time; none: never. A time in the past: it cannot sign any more.
@@ -290,6 +303,7 @@ impl Certificate {
         if !binding.key_flags().sign() || back.verify_primary_key_binding(&subkey.key, key).is_err() {
             return Err("was made by a subkey that may not sign data".into());
         }
+        refuse_future(u64::from(subkey.key.created_at().as_secs()), now)?;
         not_expired(subkey.key.created_at().as_secs(), binding, now)?;
         strong(subkey.key.public_params())?;
         Ok(binding)

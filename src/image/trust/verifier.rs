@@ -30,6 +30,9 @@ pub const SIGNATURES: [&str; 3] = [".minisig", ".gpg", ".asc"];
 const NO_KEY: &str = "images must be signed, but no key is installed; install one in /etc/abide/keys, or set policy \
                       in [trust] of the configuration";
 
+const ALL_REVOKED: &str = "images must be signed, but each installed key is revoked by /var/lib/abide/keys.toml; \
+                           install a new one in /etc/abide/keys";
+
 /// Who installs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Installer {
@@ -48,6 +51,8 @@ pub struct Expected {
     pub claim: Option<Claim>,
     /// What vouches for the image, once its bytes are as expected.
     pub proof: Proof,
+    /// The list that vouches for it.
+    pub list: Option<VerifiedSums>,
 }
 
 /// A list that satisfies the policy, and its valid signatures.
@@ -101,11 +106,13 @@ impl Verifier {
             Some(TrustPolicy::Digest | TrustPolicy::None) => Ok(Keys::default()),
             None | Some(TrustPolicy::Signature) => Keys::load(root),
         };
-        let must_sign = installer == Installer::Agent || keys.as_ref().map_or(true, |keys| !keys.is_empty());
+        let is_bare = keys.as_ref().is_ok_and(|keys| keys.is_empty() && !keys.is_revoked());
+        let must_sign = installer == Installer::Agent || !is_bare;
         let policy = trust.policy.or_else(|| must_sign.then_some(TrustPolicy::Signature));
         let (keys, unusable) = match keys {
             Ok(keys) if policy == Some(TrustPolicy::Signature) && keys.is_empty() => {
-                (keys, Some(NO_KEY.to_owned()))
+                let why = if keys.is_revoked() { ALL_REVOKED } else { NO_KEY };
+                (keys, Some(why.to_owned()))
             }
             Ok(keys) => (keys, None),
             Err(e) => (Keys::default(), Some(e.to_string())),
@@ -186,7 +193,7 @@ impl Verifier {
         })?;
         if let Some(claim) = self.claim(name, folder)? {
             let proof = signed(&[claim.signer()]);
-            return Ok(Expected { sha256: None, claim: Some(claim), proof });
+            return Ok(Expected { claim: Some(claim), proof, ..Expected::default() });
         }
         let bytes = folder.read(SUMS, MOST_SUMS)?.ok_or_else(|| {
             Error::Unverified(format!(
@@ -198,7 +205,8 @@ impl Verifier {
         let digest = list.sums.get(name).ok_or_else(|| {
             Error::Unverified(format!("{folder}: its {SUMS} is signed, but does not list {name}"))
         })?;
-        Ok(Expected { sha256: Some(digest.to_owned()), claim: None, proof: list.proof() })
+        let (sha256, proof) = (Some(digest.to_owned()), list.proof());
+        Ok(Expected { sha256, claim: None, proof, list: Some(list) })
     }
 
     /// The signature of the image itself, if there is one; not where several are required, since it can have only one.
@@ -221,8 +229,8 @@ impl Verifier {
         let sums = self.parse_sums(folder, &bytes)?;
         Ok(sums.get(name).map(|digest| Expected {
             sha256: Some(digest.to_owned()),
-            claim: None,
             proof: Proof::ListedDigest,
+            ..Expected::default()
         }))
     }
 
@@ -251,9 +259,12 @@ impl Verifier {
             match checked {
                 Ok((signature, by)) => {
                     files.push((file, signature));
-                    let is_new = |s: &Signer| signers.iter().all(|known| known.key != s.key);
-                    let new: Vec<Signer> = by.into_iter().filter(is_new).collect();
-                    signers.extend(new);
+                    for signer in by {
+                        // A key counts once, however often it has signed.
+                        if signers.iter().all(|known| known.key != signer.key) {
+                            signers.push(signer);
+                        }
+                    }
                 }
                 Err(e) => problems.push(format!("the signature {file} {e}")),
             }
@@ -265,7 +276,7 @@ impl Verifier {
         }
         if !signers.is_empty() {
             problems.push(format!(
-                "its {SUMS} is signed by {} of the {} keys that [trust] requires",
+                "its {SUMS} is signed by {} of the {} keys that [trust] requires; have it signed by more of the installed keys",
                 signers.len(),
                 self.required
             ));

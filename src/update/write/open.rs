@@ -67,13 +67,15 @@ impl Opening<'_> {
         if let Some(folder) = Folder::at(image, download) {
             return self.open_folder(folder, &verifier, config, &spool_dirs);
         }
-        let (expected, named) = match Folder::of(image, download) {
-            Some((folder, name)) => {
-                (verifier.expected(&name, Some(&folder), self.sha256)?, NamedImage::given(&name))
-            }
-            None => (verifier.expected("standard input", None, self.sha256)?, None),
+        let Some((folder, name)) = Folder::of(image, download) else {
+            let expected = verifier.expected("standard input", None, self.sha256)?;
+            return self.open_disk(image, expected, download, &spool_dirs);
         };
-        Ok(Opened { named, ..self.open_disk(image, expected, download, &spool_dirs)? })
+        let mut expected = verifier.expected(&name, Some(&folder), self.sha256)?;
+        let listing = expected.list.take().map(|list| poll::listing(&folder, list)).transpose()?;
+        let lists = listing.map(|listing| self.accept(&folder, &listing, config)).transpose()?.flatten();
+        let named = NamedImage::given(&name);
+        Ok(Opened { named, lists, ..self.open_disk(image, expected, download, &spool_dirs)? })
     }
 
     fn open_folder(
@@ -87,7 +89,7 @@ impl Opening<'_> {
             return Err(Error::Usage(format!("{folder}: is a folder; its SHA256SUMS has the digests")));
         }
         let listing = poll::read(&folder, verifier)?;
-        let lists = self.accept(&listing, config)?;
+        let lists = self.accept(&folder, &listing, config)?;
         let (sums, proof) = (&listing.list.sums, listing.list.proof());
         let wanted = self.wanted.version;
         let (version, choice) =
@@ -97,7 +99,7 @@ impl Opening<'_> {
             ReleaseFiles::Disk(file) => {
                 folder.must_have(&file.name)?;
                 let named = Some(NamedImage::listed(&file.name, &version));
-                let expected = Expected { sha256: Some(file.sha256), claim: None, proof };
+                let expected = Expected { sha256: Some(file.sha256), proof, ..Expected::default() };
                 let opened =
                     self.open_disk(&folder.join(&file.name), expected, &config.download, spool_dirs)?;
                 Ok(Opened { named, lists, ..opened })
@@ -117,23 +119,29 @@ impl Opening<'_> {
     }
 
     /// Checks that the list is not older than one that was seen. Returns the lists to remember.
-    fn accept(&self, listing: &Listing, config: &Config) -> Result<Option<Vec<SeenList>>> {
-        let Some(source) = self.wanted.list_name else { return Ok(None) };
-        let (header, signed) = (&listing.catalog.header, listing.list.signed_at());
-        if self.wanted.allow_downgrade {
-            return Ok(None);
-        }
+    fn accept(&self, folder: &Folder, listing: &Listing, config: &Config) -> Result<Option<Vec<SeenList>>> {
         // A channel and a feed are what the agent follows.
         let is_agent = self.wanted.installer == Installer::Agent;
+        let source = match (self.wanted.list_name, is_agent) {
+            (Some(name), _) => name.to_owned(),
+            (None, false) => folder.identity(),
+            // Its source decides what is newer.
+            (None, true) => return Ok(None),
+        };
+        let (header, signed) = (&listing.catalog.header, listing.list.signed_at());
         let acceptance = Acceptance {
-            source,
+            source: &source,
             feed: config.update.feed_name.as_deref().filter(|_| is_agent),
             channel: Some(config.update.channel.as_str()).filter(|_| is_agent),
             seen: &self.state.lists,
             today: Timestamp::now().to_zoned(TimeZone::UTC).date(),
         };
+        if self.wanted.allow_downgrade {
+            acceptance.check_header(header)?;
+            return Ok(None);
+        }
         acceptance.check(header, signed)?;
-        Ok(with_list(&self.state.lists, source, header, signed))
+        Ok(with_list(&self.state.lists, &source, header, signed, is_agent))
     }
 
     fn open_disk(

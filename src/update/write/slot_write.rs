@@ -25,8 +25,10 @@ use abide_core::boot::Entry;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::{Area, SlotName};
 use abide_core::error::{Error, Result};
+use abide_core::root::Root;
 use abide_core::state::history::{Event, Happened};
 use abide_core::update::finding::Witnesses;
+use abide_core::update::kernel::os_release;
 use abide_core::update::machine::Machine;
 use abide_core::update::step::entries_after;
 
@@ -87,7 +89,7 @@ fn write_image(
     let Target { slot, running } = target(machine)?;
     let state = machine.state();
     refuse_failed(&state, None, given.as_deref())?;
-    let image_id = config.trust.image_id.clone().or_else(|| image_id_of(&running));
+    let image_id = config.trust.image_id.clone().or_else(|| image_id_of(&running, &machine.root));
     let opening = Opening { wanted, sha256: given.as_deref(), image_id: image_id.as_deref(), state: &state };
     let Opened { mut image, digest, named, proof, lists } = opening.open(machine, config)?;
     let request = Request {
@@ -145,9 +147,12 @@ fn refuse_to_overwrite_after(machine: &Machine, plan: &WritePlan) -> Result<()> 
     refuse_to_overwrite_now(&Witnesses { entries: &entries, ..machine.witnesses() }, plan.update.slot)
 }
 
-/// The image that the running system is a version of, if its entry names it.
-fn image_id_of(running: &Entry) -> Option<String> {
-    running.sort_key.clone().filter(|_| running.kind == EntryKind::Uki)
+/// The image that the running system is a version of: by its UKI, or else by its os-release, in the same words.
+fn image_id_of(running: &Entry, root: &Root) -> Option<String> {
+    match running.kind {
+        EntryKind::Uki => running.sort_key.clone(),
+        _ => os_release(root)?.entry_sort_key().map(str::to_owned),
+    }
 }
 
 /// What is known of an image before its plan is made.

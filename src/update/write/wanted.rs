@@ -13,7 +13,8 @@ pub struct Wanted<'a> {
     pub version: Option<&'a str>,
     /// Who installs it.
     pub installer: Installer,
-    /// The name under which the list of a folder is remembered; none: it is neither compared nor remembered.
+    /// The name under which the agent remembers the lists of its source; none: they are neither compared nor
+    /// remembered. By hand, a folder has its own.
     pub list_name: Option<&'a str>,
     /// Whether the image may be older than the floor, and its list older than one that was seen.
     pub allow_downgrade: bool,
