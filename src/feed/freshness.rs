@@ -3,10 +3,22 @@
 //! A list that was signed once stays signed: without a memory, a server could go back to one whose releases were
 //! withdrawn since, or that was made for another channel.
 
+use std::borrow::Cow;
+
+use crate::image::sha256;
 use abide_core::error::{Error, Result};
 use abide_core::state::SeenList;
-use abide_core::state::bounds::{MAX_LISTS, kept_name};
+use abide_core::state::bounds::{MAX_LISTS, MAX_NAME};
 use jiff::civil::Date;
+
+/// A name as it is remembered: a long or unusual one by its SHA-256.
+fn kept_name(name: &str) -> Cow<'_, str> {
+    let is_plain = name.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\');
+    if is_plain && name.len() <= MAX_NAME {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(sha256::of_bytes(name.as_bytes()))
+}
 
 /// What the publisher says of a whole feed, at the top of its metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -200,6 +212,16 @@ mod tests {
         assert!(named.check(&header(Some("edge"), None), None).is_ok());
         assert!(named.check(&header(None, None), None).is_err());
         assert!(named.check(&of_channel("beta"), None).is_err(), "it does not name its feed");
+    }
+
+    #[test]
+    fn a_name_of_any_kind_is_known_again() {
+        let odd = ["/images of the shop", "/é", &"x".repeat(1000)].map(str::to_owned);
+        for name in odd {
+            let known = seen(&name, &Header::default(), Some(2));
+            assert!(known.iter().all(|seen| seen.name.len() == 64));
+            assert!(check(&known, &name, &Header::default(), Some(1)).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) const MAX_WORD: usize = 256;
 pub const MAX_LISTS: usize = 3;
 
 /// The longest name of a folder of images or of a feed.
-pub(super) const MAX_NAME: usize = 128;
+pub const MAX_NAME: usize = 128;
 
 /// Between the beginning of a word that is too long and its SHA-256.
 const ABRIDGED: &str = "~";
@@ -44,12 +44,6 @@ pub(super) fn kept_word(word: &str) -> Cow<'_, str> {
         return abridged(word, MAX_WORD);
     }
     Cow::Owned(abridged(&text::printable(word), MAX_WORD).into_owned())
-}
-
-/// The name of a folder of images or a feed as it is kept.
-#[must_use]
-pub fn kept_name(name: &str) -> Cow<'_, str> {
-    abridged(name, MAX_NAME)
 }
 
 /// Replaces a version, a digest or an image id by what is kept of it.

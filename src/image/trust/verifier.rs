@@ -55,6 +55,15 @@ pub struct Expected {
     pub list: Option<VerifiedSums>,
 }
 
+/// Names and bytes of signatures.
+type SignatureFiles = Vec<(String, Vec<u8>)>;
+
+/// A file of signatures of which at least one is valid.
+struct CheckedSignature {
+    signature: Vec<u8>,
+    signers: Vec<Signer>,
+}
+
 /// A list that satisfies the policy, and its valid signatures.
 #[derive(Debug, Clone)]
 pub struct VerifiedSums {
@@ -63,7 +72,7 @@ pub struct VerifiedSums {
     /// Its bytes as they were published.
     pub bytes: Vec<u8>,
     /// The names and bytes of its valid signatures; empty if the policy requires none.
-    pub signatures: Vec<(String, Vec<u8>)>,
+    pub signatures: SignatureFiles,
     /// Who signed it.
     pub signers: Vec<Signer>,
 }
@@ -247,17 +256,13 @@ impl Verifier {
 
     /// The valid signatures of a list, and who made them. As many installed keys as are required must have signed; with
     /// one, keys can be rotated.
-    fn check_signatures(
-        &self,
-        folder: &Folder,
-        bytes: &[u8],
-    ) -> Result<(Vec<(String, Vec<u8>)>, Vec<Signer>)> {
+    fn check_signatures(&self, folder: &Folder, bytes: &[u8]) -> Result<(SignatureFiles, Vec<Signer>)> {
         let (mut problems, mut files, mut signers) = (Vec::new(), Vec::new(), Vec::<Signer>::new());
         for ending in SIGNATURES {
             let file = format!("{SUMS}{ending}");
             let Some(checked) = self.check_signature(folder, &file, bytes)? else { continue };
             match checked {
-                Ok((signature, by)) => {
+                Ok(CheckedSignature { signature, signers: by }) => {
                     files.push((file, signature));
                     for signer in by {
                         // A key counts once, however often it has signed.
@@ -288,13 +293,12 @@ impl Verifier {
 
     /// The signature `file` of a list and who made it, or why it is not valid; none if it is missing or of a kind for
     /// which no key is installed.
-    #[expect(clippy::type_complexity, reason = "used once")]
     fn check_signature(
         &self,
         folder: &Folder,
         file: &str,
         bytes: &[u8],
-    ) -> Result<Option<std::result::Result<(Vec<u8>, Vec<Signer>), String>>> {
+    ) -> Result<Option<std::result::Result<CheckedSignature, String>>> {
         let is_minisign = file.ends_with(".minisig");
         let has_keys =
             if is_minisign { !self.keys.minisign.is_empty() } else { !self.keys.openpgp.is_empty() };
@@ -308,7 +312,7 @@ impl Verifier {
         } else {
             openpgp::verify(&self.keys.openpgp, bytes, &signature, self.now)
         };
-        Ok(Some(signers.map(|signers| (signature, signers))))
+        Ok(Some(signers.map(|signers| CheckedSignature { signature, signers })))
     }
 }
 
