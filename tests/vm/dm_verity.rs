@@ -59,6 +59,8 @@ fn a_verity_image_commits_and_with_one_flipped_byte_falls_back() {
     edge.put("/run/keys/import-pubring.gpg", &keyring);
     edge.ok("mount -t overlay overlay -o lowerdir=/run/keys:/etc/systemd /etc/systemd");
     edge.ok("timeout 300 sh -c 'until mountpoint -q /var/lib/abide; do sleep 0.2; done'");
+    // /etc/abide/keys leads there.
+    edge.ok("mkdir -p /var/lib/abide/keys");
     edge.configure("[trust]\npolicy = 'signature'\n");
     let url = edge.url(&format!("{folder}/"));
     let written = edge.ok(&format!("abide write {url}"));
