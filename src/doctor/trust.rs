@@ -51,7 +51,9 @@ fn unsigned(policy: TrustPolicy) -> Finding {
         "unsigned",
         format!("updates are installed without a signature: [trust] policy is \"{word}\""),
     )
-    .because("whoever controls the server, the network or the stick decides what this machine runs")
+    .because(
+        "an attacker who controls the server, the network or the stick can install anything on this machine",
+    )
     .remedy("sign the images, install the key in /etc/abide/keys, and remove policy from [trust]")
 }
 

@@ -80,7 +80,7 @@ pub struct Cache {
 enum DownloadEnd {
     /// At the end of the file.
     Complete,
-    /// At its bound: what was fetched is of no use, since the file cannot become complete.
+    /// The download has reached its size limit, so the partial file is useless.
     OutOfBounds(Error),
 }
 

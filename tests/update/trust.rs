@@ -157,7 +157,7 @@ fn a_signed_list_of_keys_changes_the_keys_without_a_new_image() {
     units(&tree);
     feed.publish("2.0", "b");
     assert_eq!(tree.abide(&["update", "--check"]).ok().stdout, "2.0 is available\n");
-    // Whoever has found the lost one cannot use it any more, nor bring it back.
+    // The lost key is revoked: it cannot sign, and it cannot add itself again.
     feed.sh("cp ../lost.key ../ours.key");
     keys(3, "");
     tree.abide(&["update"]).fails(7);

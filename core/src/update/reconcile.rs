@@ -210,7 +210,7 @@ impl Evidence<'_> {
         self.go_on(finding, steps, because)
     }
 
-    /// The names that both systems get back after a trial that has ended; whoever boots next repeats what was cut off.
+    /// The names that both systems get back after a trial that has ended. The next boot repeats an interrupted rename.
     fn names_after(&self, update: &Update) -> Vec<Step> {
         let put_back = put_back(update, self.witnesses.state, self.witnesses.entries);
         restore(update, self.witnesses.entries)

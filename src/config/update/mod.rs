@@ -33,7 +33,7 @@ settings! {
     pub struct Update checked by is_possible {
         /// The feed: the path or the URL of a folder of images.
         pub feed: Optional<Folder> = None, otherwise "no feed", example "https://images.example/edge";
-        /// The name that the feed must have in its `feed.toml`. Another feed is refused, whoever has signed it.
+        /// The name that the feed must have in its `feed.toml`. Another feed is refused, even if it is signed.
         pub feed_name: Optional<NotEmpty> = None, example "edge";
         /// A file with what authenticates the machine to the feed: one line, `USER:PASSWORD` or a token (`Bearer`),
         /// readable by its owner only.

@@ -175,7 +175,12 @@ fn files(root: &Root) -> Result<Vec<PathBuf>> {
             Ok(entries) => entries,
             // A link to a folder that is not mounted is not the same as none.
             Err(e) if e.kind() == ErrorKind::NotFound && folder.symlink_metadata().is_err() => continue,
-            Err(e) => return Err(Error::Unverified(format!("{}: {e}", cannot()))),
+            Err(e) => {
+                let what = cannot();
+                return Err(Error::Unverified(format!(
+                    "{what}: {e}; mount or create what it leads to, or remove it"
+                )));
+            }
         };
         for entry in entries {
             let entry = entry.or_failed(cannot)?;
