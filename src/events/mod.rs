@@ -5,6 +5,7 @@
 
 mod bounded;
 mod event;
+mod hand_over;
 mod metrics;
 mod motd;
 mod outbox;
@@ -14,6 +15,7 @@ mod publish;
 
 pub use bounded::run_bounded;
 pub use event::{Event, EventKind};
+pub use hand_over::{deliver_copies, hand_over, hand_over_refusal, take_back};
 pub use metrics::write_metrics;
-pub use pending::deliver_pending;
+pub use pending::{deliver_pending, none_left, settle};
 pub use publish::publish;

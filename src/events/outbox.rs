@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::{info, warn};
+use serde::{Deserialize, Serialize};
 use ureq::http::{Method, header};
 
 use crate::config::EventTargets;
@@ -47,26 +48,59 @@ pub fn put(root: &Root, event: &Event) -> Result<()> {
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if the outbox cannot be read or changed.
 pub fn deliver(root: &Root, targets: &EventTargets) -> Result<usize> {
-    let waiting = waiting(root)?;
-    let Some(url) = &targets.url else {
-        // No server is configured any more.
-        waiting.iter().try_for_each(|file| files::remove(file))?;
-        return Ok(0);
-    };
-    let mut left = waiting.len();
-    for file in &waiting {
+    match Server::of(targets) {
+        Some(server) => post_all(root, &server, &waiting(root)?, files::remove),
+        None => empty(root).map(|()| 0),
+    }
+}
+
+/// Removes all events: no server is configured any more.
+///
+/// # Errors
+/// [`abide_core::error::Error::Failed`] if they cannot be removed.
+pub(super) fn empty(root: &Root) -> Result<()> {
+    waiting(root)?.iter().try_for_each(|file| files::remove(file))
+}
+
+/// Where events are sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Server {
+    pub url: String,
+    /// Its certificates, if not the system's.
+    pub ca: Option<String>,
+}
+
+impl Server {
+    pub fn of(targets: &EventTargets) -> Option<Self> {
+        Some(Self { url: targets.url.clone()?, ca: targets.ca.clone() })
+    }
+}
+
+/// Posts `events` in their order, and calls `done` for each one that the server has accepted. Returns how many it has
+/// not.
+///
+/// # Errors
+/// Those of `done`, and if an event cannot be read.
+pub(super) fn post_all(
+    root: &Root,
+    server: &Server,
+    events: &[PathBuf],
+    done: impl Fn(&Path) -> Result<()>,
+) -> Result<usize> {
+    let mut left = events.len();
+    for file in events {
         let Some(event) = files::read(file)? else { continue };
-        match post(root, targets, url, &event) {
+        match post(root, server, &event) {
             Ok(()) => {
-                files::remove(file)?;
+                done(file)?;
                 left -= 1;
                 info!("{}: delivered", file.display());
             }
             Err(Refusal::Status(status)) => {
-                warn!("{}: status {status}; {} will be sent again later", shown(url), file.display())
+                warn!("{}: status {status}; {} will be sent again later", shown(&server.url), file.display())
             }
             Err(Refusal::Unreachable(why)) => {
-                warn!("{}: {why}; {left} events will be sent again later", shown(url));
+                warn!("{}: {why}; {left} events will be sent again later", shown(&server.url));
                 break;
             }
         }
@@ -81,11 +115,11 @@ enum Refusal {
     Unreachable(String),
 }
 
-fn post(root: &Root, targets: &EventTargets, url: &str, event: &[u8]) -> std::result::Result<(), Refusal> {
-    let ca = targets.ca.as_deref().map(Path::new);
+fn post(root: &Root, server: &Server, event: &[u8]) -> std::result::Result<(), Refusal> {
+    let ca = server.ca.as_deref().map(Path::new);
     let client =
         Client::new(root, ca, Timeout::Total(LIMIT), Redirects::Refuse).map_err(Refusal::Unreachable)?;
-    let response = client.send(Method::POST, url, &[JSON], event);
+    let response = client.send(Method::POST, &server.url, &[JSON], event);
     match response.map_err(|e| Refusal::Unreachable(e.to_string()))?.status().as_u16() {
         200..300 => Ok(()),
         status => Err(Refusal::Status(status)),
@@ -93,9 +127,13 @@ fn post(root: &Root, targets: &EventTargets, url: &str, event: &[u8]) -> std::re
 }
 
 /// The files in the outbox, the oldest first.
-fn waiting(root: &Root) -> Result<Vec<PathBuf>> {
-    let dir = root.path(DIR);
-    let entries = match fs::read_dir(&dir) {
+pub(super) fn waiting(root: &Root) -> Result<Vec<PathBuf>> {
+    events_in(&root.path(DIR))
+}
+
+/// The events in a folder, the oldest first.
+pub(super) fn events_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
         other => other.or_failed(|| format!("{}: cannot read", dir.display()))?,
     };

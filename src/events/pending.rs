@@ -21,8 +21,29 @@ const PUBLISHED: &str = "/run/abide/fallback-told";
 /// Delivers all pending events.
 ///
 /// # Errors
-/// [`Error::Failed`] if events still wait for the server; the unit then tries again.
+/// [`Error::Failed`] if events still wait for the server.
 pub fn deliver_pending(root: &Root, config: &Config) -> Result<()> {
+    settle(root, config)?;
+    none_left(outbox::deliver(root, &config.events)?)
+}
+
+/// An error if events still wait for the server; the unit then tries again.
+///
+/// # Errors
+/// [`Error::Failed`] for more than 0.
+pub fn none_left(count: usize) -> Result<()> {
+    match count {
+        0 => Ok(()),
+        1 => Err(Error::Failed("1 event waits for the server".into())),
+        left => Err(Error::Failed(format!("{left} events wait for the server"))),
+    }
+}
+
+/// Publishes a fallback, and runs the scripts of an interrupted commit. Sends nothing.
+///
+/// # Errors
+/// [`Error::Failed`] if the state cannot be read, or a marker cannot be removed.
+pub fn settle(root: &Root, config: &Config) -> Result<()> {
     let state = Machine::read_boot(root, Access::Read)?.state();
     if BootNote::read(root).is_some_and(|note| note.kind == BootKind::Fallback)
         && !root.path(PUBLISHED).exists()
@@ -35,12 +56,7 @@ pub fn deliver_pending(root: &Root, config: &Config) -> Result<()> {
             warn!("{e}");
         }
     }
-    finish_commit(root, config, &state)?;
-    match outbox::deliver(root, &config.events)? {
-        0 => Ok(()),
-        1 => Err(Error::Failed("1 event waits for the server".into())),
-        left => Err(Error::Failed(format!("{left} events wait for the server"))),
-    }
+    finish_commit(root, config, &state)
 }
 
 /// The event of a rollback, with its reason.

@@ -7,6 +7,7 @@ use log::{info, warn};
 use crate::config::Config;
 use crate::events::bounded::run_bounded;
 use crate::events::event::{Event, EventKind};
+use crate::events::hand_over::REPORT_UNIT;
 use crate::events::metrics::write_metrics;
 use crate::events::{motd, outbox};
 use crate::systemd;
@@ -16,9 +17,6 @@ use abide_core::root::Root;
 
 /// How long an event may delay its caller: the disk may hang.
 const MAX_DELAY: Duration = Duration::from_secs(5);
-
-/// Delivers the events in the outbox.
-const REPORT_UNIT: &str = "abide-report.service";
 
 /// Sends feedback to hawkBit, and gives the reboot lock back.
 const UPDATE_UNIT: &str = "abide-update.service";

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use abide_testing::scripted::answer;
-use abide_testing::{Scripted, Tree};
+use abide_testing::{Run, Scripted, Tree};
 use serde_json::Value;
 
 use crate::{SHORT, booted, command, configure, on_trial, program};
@@ -108,6 +108,69 @@ fn an_event_that_ends_up_at_a_login_page_is_not_delivered() {
     assert!(!run.stderr.contains("s3cret") && !run.stderr.contains("pa55"), "{}", run.stderr);
     assert_eq!(waiting(&tree).len(), 1);
     assert_eq!((server.asked().len(), login.asked().len()), (1, 0));
+}
+
+/// A step of `abide-report.service`.
+fn step(tree: &Tree, option: &str) -> Run {
+    fs::create_dir_all(tree.path("run/abide-report")).unwrap();
+    Run::of(tree.command().args(["report", option]).env("RUNTIME_DIRECTORY", "/run/abide-report"))
+}
+
+/// Two events wait for a server.
+fn two_events(url: &str) -> Tree {
+    let tree = Tree::running("1.0");
+    booted(&tree, &[]);
+    program(&tree, "usr/bin/a", "exit 0");
+    configure(&tree, &format!("{SHORT}[report]\nurl = '{url}'\n{}", command("a", "")));
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    tree.abide(&["cancel"]).ok();
+    tree.stage("2.0", "b");
+    tree.abide(&["apply"]).ok();
+    assert!(waiting(&tree).len() >= 2, "{:?}", waiting(&tree));
+    tree
+}
+
+#[test]
+fn the_unit_that_posts_events_needs_neither_root_nor_the_configuration() {
+    let (url, received) = server(&[204, 503]);
+    let tree = two_events(&url);
+    let count = waiting(&tree).len();
+    step(&tree, "--hand-over").ok();
+    fs::remove_dir_all(tree.path("etc/abide")).unwrap();
+    fs::rename(tree.path("var"), tree.path("var.away")).unwrap();
+    step(&tree, "--deliver").fails(1);
+    fs::rename(tree.path("var.away"), tree.path("var")).unwrap();
+    received.recv_timeout(SOON).unwrap();
+    assert_eq!(waiting(&tree).len(), count, "the outbox is root's");
+    step(&tree, "--take-back").ok();
+    assert_eq!(waiting(&tree).len(), count - 1, "what was delivered is removed");
+}
+
+#[test]
+fn a_unit_that_lies_about_deliveries_can_only_drop_events() {
+    let tree = two_events("http://127.0.0.1:1/");
+    let events = waiting(&tree);
+    step(&tree, "--hand-over").ok();
+    let dir = tree.path("run/abide-report");
+    let name = events[0].replace(".json", ".delivered");
+    std::os::unix::fs::symlink("../../etc/abide/abide.toml", dir.join(&name)).unwrap();
+    std::os::unix::fs::symlink("../../etc/abide/abide.toml", dir.join("..delivered")).unwrap();
+    fs::write(dir.join("abide.toml.delivered"), "").unwrap();
+    step(&tree, "--take-back").ok();
+    assert_eq!(waiting(&tree), events[1..]);
+    assert!(tree.path("etc/abide/abide.toml").exists());
+}
+
+#[test]
+fn an_invalid_configuration_ends_the_delivery_for_good() {
+    let tree = two_events("http://127.0.0.1:1/");
+    configure(&tree, "[report]\nurk = 1\n");
+    // A failed first step would be repeated for ever.
+    step(&tree, "--hand-over").ok();
+    let run = step(&tree, "--deliver").fails(2);
+    assert!(run.stderr.contains("urk"), "{}", run.stderr);
+    assert!(!waiting(&tree).is_empty());
 }
 
 #[test]
