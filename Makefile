@@ -38,18 +38,29 @@ DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
 SHELL_SCRIPTS = $(shell git ls-files ':!*.md' | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
-.PHONY: all build deps install install-docs lint test soak fuzz demo bench fleet clean
+.PHONY: all build build-full build-initramfs sbom deps install install-docs lint test soak fuzz demo bench fleet clean
 
 all: build
 
-build: deps
+build: build-full build-initramfs
+
+build-full: deps
 	RUSTFLAGS="$(STATIC_FLAGS)" CFLAGS="$(C_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide
-	RUSTFLAGS="$(STATIC_FLAGS)" CFLAGS="$(C_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide-initramfs
 	mkdir -p $(OUT)
 	cp -f target/$(TARGET)/release/abide $(FULL)
-	cp -f target/$(TARGET)/release/abide-initramfs $(INITRAMFS)
 	@packaging/check-executable $(FULL) $(FULL_MAX)
+
+build-initramfs: deps
+	RUSTFLAGS="$(STATIC_FLAGS)" CFLAGS="$(C_FLAGS)" $(CARGO) build --quiet --release --locked --target $(TARGET) --package abide-initramfs
+	mkdir -p $(OUT)
+	cp -f target/$(TARGET)/release/abide-initramfs $(INITRAMFS)
 	@packaging/check-executable $(INITRAMFS) $(INITRAMFS_MAX)
+
+# The bill of materials of each executable, in CycloneDX's form.
+sbom:
+	mkdir -p $(OUT)
+	CARGO="$(CARGO)" packaging/sbom abide $(TARGET) >$(FULL).cdx.json
+	CARGO="$(CARGO)" packaging/sbom abide-initramfs $(TARGET) >$(INITRAMFS).cdx.json
 
 # The Debian packages for the build and the tests. Fast if they are installed.
 deps:
@@ -86,6 +97,7 @@ lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
 	@CARGO="$(CARGO)" packaging/initramfs-dead-code
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --log-level error check bans licenses sources; fi
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "lint: no shellcheck, shell scripts not checked" >&2; fi
 
 # The guests contain what `make install` installs. Tests of servers that are not available are skipped.
@@ -102,6 +114,7 @@ demo: build
 soak: build
 	ABIDE_MATRIX=all ABIDE_MATRIX_WRITE=1 $(CARGO) test --locked --package abide-qemu --test vm matrix::every
 	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
+	ABIDE_REPRODUCE=all $(CARGO) test --locked --test supply_chain
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
 	ABIDE_COST=all $(CARGO) test --locked --package abide-qemu --test vm health:: -- --nocapture
 	ABIDE_FEED_LIFE=all $(CARGO) test --locked --package abide-qemu --test vm feed::
