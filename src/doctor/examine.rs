@@ -25,8 +25,7 @@ pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) 
     let mut found = vec![];
     match config {
         Ok(config) => found.extend(trust::look(&trust::Evidence {
-            policy: config.trust.policy,
-            has_source: config.update.source().is_some(),
+            config,
             keys: Keys::load(root),
             now: SystemTime::now(),
         })),

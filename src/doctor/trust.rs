@@ -2,47 +2,71 @@
 
 use std::time::SystemTime;
 
-use crate::config::TrustPolicy;
+use crate::config::{Config, TrustPolicy};
 use crate::doctor::finding::Finding;
 use crate::image::trust::Keys;
 use crate::image::trust::keys::warning_days;
 use crate::image::trust::signer::day_of;
+use crate::url;
 use abide_core::error::Result;
 
 /// From so many days before the last key expires on, this is an error.
 const ERROR_DAYS: u32 = 7;
 
 /// What the findings depend on.
-pub(super) struct Evidence {
-    /// `[trust] policy`
-    pub policy: Option<TrustPolicy>,
-    /// Whether a feed or a hawkBit server is configured.
-    pub has_source: bool,
+pub(super) struct Evidence<'a> {
+    pub config: &'a Config,
     /// The keys, or why they cannot be read.
     pub keys: Result<Keys>,
     /// The time.
     pub now: SystemTime,
 }
 
-pub(super) fn look(evidence: &Evidence) -> Vec<Finding> {
-    let Evidence { policy, has_source, keys, now } = evidence;
-    if let Some(policy @ (TrustPolicy::Digest | TrustPolicy::None)) = policy {
-        return has_source.then(|| unsigned(*policy)).into_iter().collect();
+pub(super) fn look(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let source = evidence.config.update.source();
+    let sent = source.filter(|_| evidence.config.update.token_file().is_some()).and_then(plain_token);
+    of_keys(evidence, source.is_some()).into_iter().chain(sent).collect()
+}
+
+/// `has_source`: whether a feed or a hawkBit server is configured.
+fn of_keys(evidence: &Evidence<'_>, has_source: bool) -> Option<Finding> {
+    let Evidence { config, keys, now } = evidence;
+    if let Some(policy @ (TrustPolicy::Digest | TrustPolicy::None)) = config.trust.policy {
+        return has_source.then(|| unsigned(policy));
     }
     let keys = match keys {
         Ok(keys) => keys,
         Err(e) => {
-            return vec![
+            return Some(
                 Finding::error("key-file", e.to_string())
                     .because("every image is refused until the key files are in order")
                     .remedy("repair, remove or mask the file"),
-            ];
+            );
         }
     };
-    if keys.is_empty() {
-        return has_source.then(no_key).into_iter().collect();
+    let count = keys.openpgp.len() + keys.minisign.len();
+    match count {
+        0 => has_source.then(no_key),
+        _ if (count as u64) < u64::from(config.trust.required) => Some(too_few(count, config.trust.required)),
+        _ => keys.last_expiry(*now).and_then(|(file, ends)| expires(&file, ends, *now)),
     }
-    keys.last_expiry(*now).and_then(|(file, ends)| expires(&file, ends, *now)).into_iter().collect()
+}
+
+fn too_few(count: usize, required: u32) -> Finding {
+    let keys = if count == 1 { "1 key is".to_owned() } else { format!("{count} keys are") };
+    Finding::error("too-few-keys", format!("[trust] required is {required}, and {keys} installed"))
+        .because("no list can have as many valid signatures, so nothing is installed")
+        .remedy("install the other keys in /etc/abide/keys, or lower required")
+}
+
+/// The token or password goes to `source` unencrypted.
+fn plain_token(source: &str) -> Option<Finding> {
+    (url::scheme(source).as_deref() == Some("http")).then(|| {
+        let what = format!("the token or password for {} is sent without encryption", url::shown(source));
+        Finding::warning("plain-token", what)
+            .because("everybody on the way to the server can read it")
+            .remedy("use a URL with https")
+    })
 }
 
 fn unsigned(policy: TrustPolicy) -> Finding {
@@ -87,26 +111,55 @@ fn expires(file: &str, ends: SystemTime, now: SystemTime) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::time::Duration;
 
     use super::*;
     use crate::doctor::finding::Severity;
     use abide_core::error::Error;
 
-    fn of(policy: Option<TrustPolicy>, has_source: bool, keys: Result<Keys>) -> Vec<&'static str> {
-        let evidence = Evidence { policy, has_source, keys, now: SystemTime::now() };
+    fn of(config: &str, keys: Result<Keys>) -> Vec<&'static str> {
+        let config = Config::parse("f", config).unwrap();
+        let evidence = Evidence { config: &config, keys, now: SystemTime::now() };
         look(&evidence).iter().map(|finding| finding.id).collect()
     }
+
+    const FEED: &str = "[update]\nfeed = 'https://h/'\n";
 
     #[test]
     fn a_machine_that_updates_itself_without_a_signature_is_told_so() {
         let none = || Ok(Keys::default());
-        assert_eq!(of(None, true, none()), ["no-key"]);
-        assert_eq!(of(Some(TrustPolicy::Signature), true, none()), ["no-key"]);
-        assert_eq!(of(Some(TrustPolicy::Digest), true, none()), ["unsigned"]);
-        assert_eq!(of(Some(TrustPolicy::None), true, none()), ["unsigned"]);
-        assert!(of(None, false, none()).is_empty() && of(Some(TrustPolicy::None), false, none()).is_empty());
-        assert_eq!(of(None, false, Err(Error::Unverified("x".into()))), ["key-file"]);
+        let with = |policy: &str| format!("{FEED}[trust]\npolicy = '{policy}'\n");
+        assert_eq!(of(FEED, none()), ["no-key"]);
+        assert_eq!(of(&with("signature"), none()), ["no-key"]);
+        assert_eq!(of(&with("digest"), none()), ["unsigned"]);
+        assert_eq!(of(&with("none"), none()), ["unsigned"]);
+        assert!(of("", none()).is_empty() && of("[trust]\npolicy = 'none'\n", none()).is_empty());
+        assert_eq!(of("", Err(Error::Unverified("x".into()))), ["key-file"]);
+    }
+
+    #[test]
+    fn fewer_keys_than_must_sign_are_found() {
+        let text = "untrusted comment: x\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n";
+        let keys = || {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(dir.path().join("etc/abide/keys")).unwrap();
+            std::fs::write(dir.path().join("etc/abide/keys/a.pub"), text).unwrap();
+            Keys::load(&abide_core::root::Root::at(dir.path()))
+        };
+        assert!(of(FEED, keys()).is_empty());
+        assert_eq!(of("[trust]\nrequired = 2\n", keys()), ["too-few-keys"]);
+    }
+
+    #[test]
+    fn a_password_that_goes_over_the_network_in_plain_text_is_found() {
+        let feed = |scheme: &str| {
+            format!(
+                "[trust]\npolicy = 'none'\n[update]\nfeed = '{scheme}://h/'\nfeed_auth = '/etc/abide/password'\n"
+            )
+        };
+        assert_eq!(of(&feed("http"), Ok(Keys::default())), ["unsigned", "plain-token"]);
+        assert_eq!(of(&feed("https"), Ok(Keys::default())), ["unsigned"]);
     }
 
     #[test]
