@@ -7,4 +7,5 @@ pub mod initramfs_stage;
 pub mod kernel_args;
 pub mod listing;
 pub mod names;
+pub mod secure_boot;
 pub mod simulation;

@@ -8,7 +8,8 @@ use crate::doctor::boot_complete::Units;
 use crate::doctor::finding::Finding;
 use crate::doctor::{
     addons, boot_complete, clock, cmdline, configuration, esp, esp_check, feed, firmware, initramfs, loader,
-    mounted, names, panic, pinned, room, running_entry, second_table, slots, trust, watchdog, wrong_root,
+    mounted, names, panic, pinned, room, running_entry, second_table, secure_boot, slots, trust, watchdog,
+    wrong_root,
 };
 use crate::feed::memory::FetchState;
 use crate::image::trust::Keys;
@@ -65,6 +66,7 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
     found.extend(addons::read(machine));
     found.extend(esp::few_clusters(machine));
     found.extend(panic::look(&machine.entries));
+    found.extend(secure_boot::read(machine));
     found.extend(cmdline::look(&machine.entries, &machine.root.kernel_cmdline()));
     found.extend(room::read(machine).map(room::look).unwrap_or_default());
     match machine.slots() {

@@ -24,6 +24,7 @@ mod pinned;
 mod room;
 mod running_entry;
 mod second_table;
+mod secure_boot;
 mod slots;
 mod trust;
 mod watchdog;

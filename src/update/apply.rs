@@ -6,7 +6,7 @@ use crate::boot::directory_room::has_room;
 use crate::update::WholeMachine;
 use crate::update::boot_options;
 use abide_core::boot::{BootPartition, Entry};
-use abide_core::error::{Error, Result};
+use abide_core::error::{Error, OrError, Result};
 use abide_core::state::{Baseline, Previous, Stage, State, Update};
 
 use abide_core::update::machine::Machine;
@@ -15,6 +15,7 @@ use abide_core::update::step::{STAGED_UKI, Step, perform_all};
 
 use crate::update::refusal::refuse_failed;
 use crate::update::staged;
+use crate::update::startable::{refuse_unstartable, refuse_unstartable_entry};
 use crate::update::switch::{
     Loader, Switch, demote, free_stem, is_taken, plan_switch, refuse_uncounted, remember_running,
 };
@@ -56,11 +57,15 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
             if update.uki.is_some() {
                 verify_installed(machine, update, &entry)?;
             }
+            refuse_unstartable_entry(machine, &running, &entry)?;
             let others = machine.entries.iter().filter(|e| e.path() == entry.path() && e.profile > 0);
             (entry.renamed(entry.name.plain()), others.cloned().collect())
         }
         None => {
             staged::verify(machine, update, STAGED_UKI)?;
+            let staged =
+                machine.dirs.esp.open(STAGED_UKI).or_boot(|| format!("{STAGED_UKI}: cannot open"))?;
+            refuse_unstartable(machine, &running, &update.version, staged)?;
             let stem = free_stem(&update.image_id, &update.version, |stem| is_taken(stem, &running))?;
             staged::entries(machine, &stem)?
         }

@@ -12,6 +12,7 @@ pub mod refusal;
 pub mod rollback;
 pub mod staged;
 pub mod standing;
+pub mod startable;
 pub mod status;
 pub mod switch;
 pub mod trial;

@@ -3,6 +3,7 @@
 use crate::boot::names::untried;
 use crate::update::WholeMachine;
 use crate::update::standing::{Standing, standing};
+use crate::update::startable::refuse_unstartable_entry;
 use abide_core::boot::Entry;
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
@@ -86,6 +87,7 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
     let running = machine.running_entry()?;
     let slot = machine.running_slot()?.other();
     let Other { entry, version, digest, verified } = other_system(machine, &state, slot)?;
+    refuse_unstartable_entry(machine, &running, &entry)?;
     // Its tries would run out during a trial.
     let (mut steps, state) = plan_disarm(&state, &machine.entries);
     let entries = entries_after(&machine.entries, &steps);

@@ -14,6 +14,7 @@ pub mod https;
 pub mod image;
 pub mod process;
 pub mod scripted;
+pub mod secure_boot;
 pub mod server;
 pub mod skip;
 pub mod tree;

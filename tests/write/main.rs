@@ -12,6 +12,7 @@ mod keys;
 mod names;
 mod publisher;
 mod refused;
+mod secure_boot;
 mod servers;
 mod set;
 mod sizes;

@@ -11,6 +11,7 @@ use crate::image::trust::Proof;
 use crate::update::WholeMachine;
 use crate::update::floor::Floor;
 use crate::update::refusal::refuse_failed;
+use crate::update::startable::refuse_unstartable;
 use crate::update::write::esp_space::EspSpace;
 use crate::update::write::named_image::NamedImage;
 use crate::update::write::open::{Opened, Opening};
@@ -108,6 +109,7 @@ fn write_image(
             plan.update.version
         )));
     }
+    refuse_unstartable(machine, &running, image.name(), image.uki()?)?;
     refuse_to_overwrite_after(machine, &plan)?;
     for warning in &plan.warnings {
         warn!("{}: {warning}", image.name());
