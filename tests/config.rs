@@ -177,6 +177,13 @@ fn every_mistake_in_a_check_is_told_with_its_line() {
         ("kind = 'kernel'\ntaints = 'dye'", "f:4: taints: 'dye' is not known; did you mean 'die'?"),
         ("kind = 'clock'\nmax_error = 'soon'", "f:4: max_error: must be"),
         ("kind = 'confirm'\nsilence = 'confirm'", "f:4: silence: needs wait"),
+        ("kind = 'command'\ncommand = ''", "f:4: command: must be a program, such as"),
+        ("kind = 'command'\ncommand = ['']", "f:4: command: must be a program, such as"),
+        ("kind = 'command'\ncommand = [' ', 'x']", "f:4: command: must be a program, such as"),
+        ("kind = 'command'\ncommand = []", "f:4: command: must be a program, such as"),
+        ("kind = 'command'\ncommand = \"  \\n\\t\"", "f:4: command: must be a program, such as"),
+        ("kind = 'command'\ncommand = \"# later\"", "f:4: command: must be a program, such as"),
+        ("kind = 'command'\ncommand = \"\\n  # one\\n\\n#two\"", "f:4: command: must be a program, such as"),
         ("", "f:1: [[check]]: needs kind = \"system\""),
     ] {
         let error = Config::parse("f", &format!("[[check]]\nname = 'x'\n{keys}\n")).unwrap_err().to_string();

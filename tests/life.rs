@@ -2,7 +2,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use abide_testing::Tree;
+use abide_testing::{Image, Run, Tree};
 
 #[test]
 fn an_update_that_is_committed_stays() {
@@ -337,4 +337,35 @@ fn an_entry_never_takes_the_name_of_another_file() {
     assert!(run.stderr.contains("edge_1.0+0-0.efi"), "{}", run.stderr);
     assert_eq!(std::fs::read(tree.entry("edge_1.0+0-0.efi")).unwrap(), b"another");
     assert!(std::fs::metadata(tree.entry("edge_1.0.efi")).unwrap().len() > 0);
+}
+
+#[test]
+fn the_root_may_be_named_relative_to_the_working_folder() {
+    let mut tree = Tree::running("1.0");
+    std::fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    let check = "[[check]]\nname = 'self'\nkind = 'command'\ncommand = ['/usr/bin/self']\n";
+    std::fs::write(tree.path("etc/abide/abide.toml"), check).unwrap();
+    std::fs::create_dir_all(tree.path("usr/bin")).unwrap();
+    std::fs::copy("/bin/true", tree.path("usr/bin/self")).unwrap();
+    std::fs::write(tree.path("edge_2.0.raw"), Image::new("2.0", "b").bytes()).unwrap();
+    let (name, above) = (tree.path(""), tree.path("").parent().unwrap().to_owned());
+    let name = name.file_name().unwrap().to_str().unwrap().to_owned();
+    let run = |from: &std::path::Path, root: &str, words: &[&str]| {
+        Run::of(abide_testing::abide().current_dir(from).args(["--root", root]).args(words))
+    };
+    let image = format!("{name}/edge_2.0.raw");
+    for words in
+        [&["status", "--json"][..], &["list"], &["check"], &["config"], &["history"], &["write", &image]]
+    {
+        run(&above, &name, words).ok();
+        run(&above, &format!("./{name}/../{name}"), words).ok();
+    }
+    run(&tree.path("efi"), "..", &["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    run(&tree.path(""), ".", &["assess", "--deadline"]).ok();
+    assert!(tree.path("run/abide/reboot-requested").exists());
+    let by_variable =
+        abide_testing::abide().current_dir(&above).env("ABIDE_ROOT", &name).arg("list").output();
+    assert!(by_variable.unwrap().status.success());
+    run(&above, "", &["list"]).fails(2);
 }

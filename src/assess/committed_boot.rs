@@ -9,7 +9,6 @@ use crate::assess::assessment_run::{AssessmentRun, saved_state};
 use crate::assess::diagnosis;
 use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
-use crate::health::CheckStatus;
 use crate::health::runner::AssessmentEnd;
 use crate::systemd::reboot;
 use crate::systemd::reboot::Manner;
@@ -58,7 +57,7 @@ pub fn assess(root: &Root, config: &Config) -> Result<()> {
         }
         AssessmentEnd::Failed(cause) => {
             let results = run.results();
-            let open = results.iter().filter(|r| r.result != CheckStatus::Pass).map(|r| r.name.clone());
+            let open = results.iter().filter(|r| !r.result.is_fine()).map(|r| r.name.clone());
             after_failure(root, config, &diagnosis::of_checks(&cause, &results), open.collect())
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn of_deadline(root: &Root, deadline: Duration) -> Verdict {
     let Some(published) = PublishedResults::read(root) else {
         let why = match system_probe(root).run(LIMIT) {
             ProbeResult::NotYet(reason) | ProbeResult::Failed(reason) => format!(": {reason}"),
-            ProbeResult::Pass => String::new(),
+            ProbeResult::Pass | ProbeResult::Skipped(_) => String::new(),
         };
         let reason = format!("the deadline of {limit} has passed before the checks began{why}");
         return Verdict { phase: Phase::Userspace, reason, checks: vec![] };
@@ -93,18 +93,18 @@ fn failure_of(root: &Root, unit: &str) -> Option<String> {
     let check = UnitCheck { units: vec![unit.to_owned()], restarts_allowed: u32::MAX };
     match UnitProbe::new(&check, root).run(LIMIT) {
         ProbeResult::Failed(reason) => Some(reason),
-        ProbeResult::Pass | ProbeResult::NotYet(_) => None,
+        ProbeResult::Pass | ProbeResult::Skipped(_) | ProbeResult::NotYet(_) => None,
     }
 }
 
 fn is_open(check: &CheckResult) -> bool {
-    check.required && check.result != CheckStatus::Pass
+    check.required && !check.result.is_fine()
 }
 
 fn reason(check: &CheckResult) -> String {
     match check.result {
         CheckStatus::Pending => "no result".into(),
-        CheckStatus::Pass | CheckStatus::Fail => check.reason.clone(),
+        CheckStatus::Pass | CheckStatus::Skipped | CheckStatus::Fail => check.reason.clone(),
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a> StatusReporter<'a> {
             match check.result {
                 CheckStatus::Pass if is_new => info!("check {check}"),
                 CheckStatus::Fail if is_new => self.log_failed(check),
-                CheckStatus::Pass | CheckStatus::Fail | CheckStatus::Pending => {}
+                CheckStatus::Pass | CheckStatus::Skipped | CheckStatus::Fail | CheckStatus::Pending => {}
             }
         }
     }
@@ -101,7 +101,7 @@ impl<'a> StatusReporter<'a> {
 
 /// One line for `systemctl status`.
 fn status(state: &AssessmentState, checks: &[CheckResult], clock: &MonotonicClock) -> String {
-    let open = checks.iter().find(|c| c.required && c.result != CheckStatus::Pass);
+    let open = checks.iter().find(|c| c.required && !c.result.is_fine());
     match (state, open) {
         (AssessmentState::Healthy { until }, _) => {
             let left = until.saturating_sub(clock.now()).as_secs_f64().ceil();

@@ -7,10 +7,9 @@ use clap::Parser;
 
 use abide_core::error::Error;
 use abide_core::logger;
-use abide_core::root::Root;
 
 use crate::cli::command::Command;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, root_at};
 use crate::cli::{emt, generator};
 
 /// Updates image-based Linux machines with systemd-boot, and keeps them bootable.
@@ -47,8 +46,8 @@ pub fn main() -> ExitCode {
     logger::start(cli.verbose, cli.quiet);
     let root =
         cli.root.or_else(|| std::env::var_os("ABIDE_ROOT").filter(|r| !r.is_empty()).map(PathBuf::from));
-    let context = Context { root: root.map_or_else(Root::live, Root::at), config: cli.config };
-    match cli.command.run(&context) {
+    let context = root_at(root).map(|root| Context { root, config: cli.config });
+    match context.and_then(|context| cli.command.run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             logger::error(&e);

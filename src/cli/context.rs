@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::config::Config;
 use crate::update::WholeMachine;
 use abide_core::boot::Access;
-use abide_core::error::Result;
+use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::update::Machine;
 
@@ -16,6 +16,22 @@ pub struct Context {
     pub root: Root,
     /// The file given with `--config`.
     pub config: Option<PathBuf>,
+}
+
+/// The tree below `dir`, which may be relative to the working folder; none: the running system. Programs of the tree run in
+/// another folder, and files of it are opened by other threads and processes, so that the path must be absolute.
+///
+/// # Errors
+/// [`Error::Usage`] if `dir` is empty, or the working folder is gone.
+pub fn root_at(dir: Option<PathBuf>) -> Result<Root> {
+    let Some(dir) = dir else { return Ok(Root::live()) };
+    let absolute = std::path::absolute(&dir).map_err(|e| {
+        Error::Usage(format!(
+            "--root '{}': {e}; give the path of a folder, such as /tmp/machine",
+            dir.display()
+        ))
+    });
+    absolute.map(Root::at)
 }
 
 impl Context {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::files;
-use crate::health::{CheckResult, CheckStatus, PublishedResults};
+use crate::health::{CheckResult, PublishedResults};
 use crate::image::trust::Keys;
 use crate::image::trust::keys::Expiry;
 use crate::update::WholeMachine;
@@ -86,11 +86,11 @@ fn text(status: &Status, checks: &[CheckResult], keys: &[Expiry]) -> String {
         series(&mut out, "abide_key_expires_seconds", &[("file", key.file.as_str())], seconds);
     }
     if !checks.is_empty() {
-        head(&mut out, "abide_check", "Whether the check passed when it ran last.");
+        head(&mut out, "abide_check", "Whether the check passed, or was skipped, when it ran last.");
         for check in checks {
             let required = if check.required { "true" } else { "false" };
             let labels = [("check", check.name.as_str()), ("required", required)];
-            series(&mut out, "abide_check", &labels, u64::from(check.result == CheckStatus::Pass));
+            series(&mut out, "abide_check", &labels, u64::from(check.result.is_fine()));
         }
     }
     out

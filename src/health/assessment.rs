@@ -84,7 +84,7 @@ impl CheckHistory {
     fn problem(&self) -> String {
         match &self.last {
             Some(ProbeResult::NotYet(reason) | ProbeResult::Failed(reason)) => reason.clone(),
-            Some(ProbeResult::Pass) => "passed last".into(),
+            Some(ProbeResult::Pass | ProbeResult::Skipped(_)) => "passed last".into(),
             None => "no result".into(),
         }
     }
@@ -109,7 +109,7 @@ impl Assessment {
     pub fn record(&mut self, index: usize, started: Duration, now: Duration, result: ProbeResult) {
         let Some(check) = self.checks.get_mut(index) else { return };
         match &result {
-            ProbeResult::Pass => {
+            ProbeResult::Pass | ProbeResult::Skipped(_) => {
                 check.has_passed = true;
                 check.streak = 0;
             }

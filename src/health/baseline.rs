@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// far.
 #[must_use]
 pub fn take(root: &Root, config: &Config, before: &Baseline) -> Baseline {
-    let results = Runner::new(prepare(config, before, root), MonotonicClock::new(root)).once();
+    let results = Runner::new(prepare(config, before, root), MonotonicClock::new(root)).once(|_| {});
     of_results(root, &results)
 }
 

@@ -12,6 +12,8 @@ use abide_core::text;
 pub enum CheckStatus {
     /// The last run passed.
     Pass,
+    /// It does not apply to this boot.
+    Skipped,
     /// The last run did not pass.
     Fail,
     /// It has not run yet.
@@ -27,7 +29,7 @@ pub struct CheckResult {
     pub required: bool,
     /// The status after its last run.
     pub result: CheckStatus,
-    /// Why it did not pass; empty if it did.
+    /// Why it did not pass or was skipped; empty if it passed.
     #[serde(deserialize_with = "text::read_line")]
     pub reason: String,
     /// The end of the output of its program, where it runs one and did not pass.
@@ -38,11 +40,18 @@ pub struct CheckResult {
 }
 
 impl CheckStatus {
+    /// Whether nothing speaks against the system.
+    #[must_use]
+    pub fn is_fine(self) -> bool {
+        matches!(self, Self::Pass | Self::Skipped)
+    }
+
     /// The word in messages and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
+            Self::Skipped => "skipped",
             Self::Fail => "fail",
             Self::Pending => "pending",
         }

@@ -12,6 +12,8 @@ mod published_results;
 pub mod runner;
 mod schedule;
 pub mod scripts;
+mod starters;
+mod unit_names;
 
 pub use assessment::Assessment;
 pub use check::{Check, prepare};

@@ -21,6 +21,8 @@ pub trait Probe: Debug + Send {
 pub enum ProbeResult {
     /// The check passed.
     Pass,
+    /// The check does not apply to this boot, with the reason.
+    Skipped(String),
     /// The check did not pass; a later run may.
     NotYet(String),
     /// The check did not pass, and no later run will.
@@ -28,11 +30,18 @@ pub enum ProbeResult {
 }
 
 impl ProbeResult {
+    /// Whether nothing speaks against the system.
+    #[must_use]
+    pub fn is_fine(&self) -> bool {
+        matches!(self, Self::Pass | Self::Skipped(_))
+    }
+
     /// With a reason that can be shown: programs, units and servers say what they like.
     #[must_use]
     pub fn printable(self) -> Self {
         match self {
             Self::Pass => Self::Pass,
+            Self::Skipped(reason) => Self::Skipped(text::line(&reason)),
             Self::NotYet(reason) => Self::NotYet(text::line(&reason)),
             Self::Failed(reason) => Self::Failed(text::line(&reason)),
         }

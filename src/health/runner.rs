@@ -129,13 +129,15 @@ impl Runner {
         }
     }
 
-    /// Runs each check once, now, and returns the results.
-    pub fn once(&mut self) -> Vec<CheckResult> {
+    /// Runs each check once, now, and returns the results. `observe` is called at the start and after each result.
+    pub fn once(&mut self, mut observe: impl FnMut(&[CheckResult])) -> Vec<CheckResult> {
         self.schedule.make_all_due(self.clock.now());
+        observe(&self.results());
         while self.checks.iter().any(|check| check.result.result == CheckStatus::Pending) {
             if self.next_runs(Duration::MAX).is_none() {
                 break;
             }
+            observe(&self.results());
         }
         self.results()
     }
@@ -219,10 +221,11 @@ impl RunnerCheck {
     fn record(&mut self, took: Duration, result: &ProbeResult, output: &str) {
         let (status, reason) = match result {
             ProbeResult::Pass => (CheckStatus::Pass, String::new()),
+            ProbeResult::Skipped(reason) => (CheckStatus::Skipped, reason.clone()),
             ProbeResult::NotYet(reason) | ProbeResult::Failed(reason) => (CheckStatus::Fail, reason.clone()),
         };
         let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
-        let output = if status == CheckStatus::Pass { String::new() } else { output.to_owned() };
+        let output = if status.is_fine() { String::new() } else { output.to_owned() };
         self.result = CheckResult { result: status, reason, output, seconds, ..self.result.clone() };
     }
 }
@@ -287,14 +290,14 @@ mod tests {
             format!("touch \"{}\"; until test -e \"{}\"; do sleep 0.02; done", path(mine), path(other))
         };
         let text = check("a", "", &meet("a", "b")) + &check("b", "", &meet("b", "a"));
-        let results = Runner::new(checks(&text), MonotonicClock::new(&Root::live())).once();
+        let results = Runner::new(checks(&text), MonotonicClock::new(&Root::live())).once(|_| {});
         assert!(results.iter().all(|r| r.result == CheckStatus::Pass), "{results:?}");
     }
 
     #[test]
     fn more_checks_than_may_run_at_once_all_get_their_turn() {
         let text: String = (0..20).map(|n| check(&format!("c{n}"), "", "true")).collect();
-        let results = Runner::new(checks(&text), MonotonicClock::new(&Root::live())).once();
+        let results = Runner::new(checks(&text), MonotonicClock::new(&Root::live())).once(|_| {});
         assert_eq!(results.iter().filter(|r| r.result == CheckStatus::Pass).count(), 20);
     }
 

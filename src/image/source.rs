@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::disk::direct_reader::DirectReader;
 use crate::files;
+use crate::image::trust::carried::Carried;
 use abide_core::error::{Error, OrError, Result};
 
 /// An opened image that was not read yet.
@@ -60,6 +61,14 @@ impl Source {
             repeatable: meta.is_file(),
             reader: if meta.is_file() { Box::new(DirectReader::new(file)) } else { Box::new(file) },
         }))
+    }
+
+    /// The signature in front of the image, if it carries one. What remains to be read begins behind it.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be read.
+    pub fn take_carried(&mut self) -> Result<Option<Carried>> {
+        Carried::read(&mut self.reader).or_image(|| format!("{}: cannot read", self.name))
     }
 
     /// Standard input.

@@ -168,3 +168,39 @@ fn a_required_check_that_flaps_during_the_window_blocks_the_commit() {
         assert!(tree.abide(&["list"]).ok().stdout.contains("trial: 2 left") || code == 1);
     }
 }
+
+#[test]
+fn a_failed_unit_that_a_timer_starts_again_has_until_the_deadline() {
+    let failed = "timed.service loaded failed failed Timed";
+    let limits = "[assess]\ntest_window = '300ms'\ndeadline = '2s'\n".to_owned();
+    let unit = "[[check]]\nname = 'timed'\nkind = 'unit'\nunits = 'timed.service'\ninterval = '100ms'\n";
+    let system = "[[check]]\nname = 'system'\nkind = 'system'\ninterval = '100ms'\n";
+    for (check, reason) in [
+        (system, "check 'system': failed: timed.service (timed.timer starts it again)"),
+        (unit, "check 'timed': timed.service failed (); timed.timer starts it again"),
+    ] {
+        let tree = on_trial();
+        booted(&tree, &[failed]);
+        configure(&tree, &(limits.clone() + check));
+        let run = tree.abide(&["assess"]).fails(1);
+        // Not at the first look.
+        assert!(run.stderr.contains("deadline"), "{}", run.stderr);
+        assert!(run.stderr.contains(reason), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_unit_that_its_timer_has_started_again_fails_no_trial() {
+    let tree = on_trial();
+    booted(&tree, &["timed.service loaded failed failed Timed"]);
+    configure(&tree, &SHORT.replace("20s", "30s"));
+    let recovered = std::thread::scope(|scope| {
+        let assess = scope.spawn(|| tree.abide(&["assess"]));
+        while tree.status()["checks"][0]["result"] != "fail" {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        booted(&tree, &[]);
+        assess.join().unwrap()
+    });
+    recovered.ok();
+}

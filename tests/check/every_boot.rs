@@ -222,3 +222,12 @@ fn a_trial_is_not_checked_twice() {
     assert_eq!(run(&tree, true), 0);
     assert!(!reboots(&tree));
 }
+
+#[test]
+fn a_confirmation_that_nobody_gives_does_not_make_a_committed_system_unhealthy() {
+    let tree = updated();
+    let confirm = "[[check]]\nname = 'operator'\nkind = 'confirm'\nwait = '1s'\n";
+    configure(&tree, &(SHORT.replace("[assess]", "[assess]\nevery_boot = true") + confirm));
+    assert_eq!(run(&tree, false), 0);
+    assert!(!reboots(&tree));
+}

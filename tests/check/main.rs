@@ -42,8 +42,14 @@ pub fn booted(tree: &Tree, failed: &[&str]) {
         &format!(
             "case $1 in\n\
              list-units) printf '{failed}' ;;\n\
-             show) printf 'Id=multi-user.target\\nActiveState=active\\n\\n\
-             Id=emergency.target\\nActiveState=inactive\\n\\nId=rescue.target\\nActiveState=inactive\\n' ;;\n\
+             show) shift; while test \"$1\" != --; do shift; done; shift\n\
+             for unit; do case $unit in\n\
+             default.target) printf 'Id=multi-user.target\\nActiveState=active\\n\\n' ;;\n\
+             *.timer) printf 'Id=%s\\nActiveState=active\\nSubState=waiting\\n\\n' $unit ;;\n\
+             timed*) printf 'Id=%s\\nLoadState=loaded\\nActiveState=failed\\nSubState=failed\\nTriggeredBy=timed.timer\\n\\n' $unit ;;\n\
+             *.service) printf 'Id=%s\\nLoadState=loaded\\nActiveState=failed\\nSubState=failed\\nTriggeredBy=\\n\\n' $unit ;;\n\
+             *) printf 'Id=%s\\nActiveState=inactive\\n\\n' $unit ;;\n\
+             esac; done ;;\n\
              esac"
         ),
     );

@@ -4,6 +4,7 @@
 
 mod addons;
 mod arrives;
+mod carried;
 mod cut_off;
 mod damaged;
 mod download;

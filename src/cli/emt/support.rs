@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::cli::context::root_at;
 use crate::cli::{Context, output};
 use abide_core::disk::RootArg;
 use abide_core::error::{Error, OrError, Result};
@@ -63,7 +64,7 @@ pub fn context() -> Result<Context> {
     if root.is_none() && !nix::unistd::geteuid().is_root() {
         return Err(Error::Failed("must be run as root".into()));
     }
-    Ok(Context { root: root.map_or_else(Root::live, Root::at), config: None })
+    Ok(Context { root: root_at(root)?, config: None })
 }
 
 /// `IMAGE_UUID` of `/etc/image-id`.

@@ -27,14 +27,22 @@ impl Form for CommandLine {
 
     fn read(section: &Section<'_>, key: &str, node: &Node) -> Result<Vec<String>> {
         let words = List::<Text>::read(section, key, node)?;
-        if words.first().is_none_or(String::is_empty) {
+        let is_list = matches!(node.value, Value::List(_));
+        let first = words.first().map_or("", String::as_str);
+        // The shell succeeds with a text that holds no command: such a check would always pass.
+        if first.trim().is_empty() || !is_list && is_comment(first) {
             return Err(wrong(node, key, "a program, such as [\"/path/to/program\"]"));
         }
-        if let Value::List(_) = node.value {
+        if is_list {
             return Ok(words);
         }
         Ok(["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(words).collect())
     }
+}
+
+/// Whether a text for the shell has nothing but comments and blanks.
+fn is_comment(text: &str) -> bool {
+    text.lines().map(str::trim_start).all(|line| line.is_empty() || line.starts_with('#'))
 }
 
 impl DescribedForm for CommandLine {

@@ -12,7 +12,8 @@ use crate::health::probe::{Probe, ProbeResult};
 use abide_core::config::duration::format;
 use abide_core::error::Result;
 use abide_core::root::Root;
-use abide_core::state::boot_note::boot_id;
+use abide_core::state::boot_note::{TRIAL, boot_id};
+use abide_core::state::{BootKind, BootNote};
 use abide_core::text;
 
 const PATH: &str = "/run/abide/confirm.json";
@@ -72,10 +73,19 @@ impl ConfirmProbe {
 
 impl Probe for ConfirmProbe {
     fn run(&mut self, _limit: Duration) -> ProbeResult {
+        let answer = Confirmation::read(&self.root);
+        if answer.is_none() && !is_on_trial(&self.root) {
+            return ProbeResult::Skipped("asked on a trial only".into());
+        }
         let now = self.clock.now();
         let since = *self.since.get_or_insert(now);
-        evaluate(&self.config, Confirmation::read(&self.root).as_ref(), now.saturating_sub(since))
+        evaluate(&self.config, answer.as_ref(), now.saturating_sub(since))
     }
+}
+
+/// Whether an answer is awaited: a committed system needs none.
+fn is_on_trial(root: &Root) -> bool {
+    BootNote::read(root).is_some_and(|note| note.kind == BootKind::Trial) && root.path(TRIAL).exists()
 }
 
 fn evaluate(config: &ConfirmCheck, answer: Option<&Confirmation>, waited: Duration) -> ProbeResult {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::kinds::UnitCheck;
 use crate::health::probe::{Probe, ProbeResult};
+use crate::health::starters;
 use crate::systemd::{Manager, Properties};
 use abide_core::root::Root;
 
@@ -51,13 +52,14 @@ impl UnitProbe {
 impl Probe for UnitProbe {
     fn run(&mut self, limit: Duration) -> ProbeResult {
         let names: Vec<&str> = self.config.units.iter().map(String::as_str).collect();
-        let states = match Manager::new(&self.root, limit).show(&names, &PROPERTIES) {
+        let manager = Manager::new(&self.root, limit);
+        let states = match manager.show(&names, &PROPERTIES) {
             Ok(states) => states,
             Err(reason) => return ProbeResult::NotYet(reason),
         };
         let mut result = ProbeResult::Pass;
         for (name, state) in self.config.units.iter().zip(&states) {
-            result = worse(result, evaluate(name, state));
+            result = worse(result, unless_started_again(evaluate(name, state), &manager, name, state));
             let Some(restarts) = restarts(self.seen.get(name), state) else { continue };
             if restarts > self.config.restarts_allowed {
                 result = worse(result, ProbeResult::NotYet(format!("{name} was restarted")));
@@ -74,11 +76,30 @@ impl Probe for UnitProbe {
 /// The worse of two findings; of two that are equally bad the first.
 fn worse(a: ProbeResult, b: ProbeResult) -> ProbeResult {
     let badness = |result: &ProbeResult| match result {
-        ProbeResult::Pass => 0,
+        ProbeResult::Pass | ProbeResult::Skipped(_) => 0,
         ProbeResult::NotYet(_) => 1,
         ProbeResult::Failed(_) => 2,
     };
     if badness(&b) > badness(&a) { b } else { a }
+}
+
+/// `result`, unless the unit has failed and something will start it again.
+fn unless_started_again(
+    result: ProbeResult,
+    manager: &Manager,
+    name: &str,
+    state: &Properties,
+) -> ProbeResult {
+    let has_failed = state.get("ActiveState").is_some_and(|state| state == "failed");
+    let reason = match result {
+        ProbeResult::Failed(reason) if has_failed => reason,
+        result => return result,
+    };
+    match starters::of(manager, &[name]).map(|starters| starters.into_iter().flatten().next()) {
+        Ok(None) => ProbeResult::Failed(reason),
+        Ok(Some(starter)) => ProbeResult::NotYet(format!("{reason}; {starter}")),
+        Err(why) => ProbeResult::NotYet(format!("{reason}; {why}")),
+    }
 }
 
 /// Whether a unit is healthy (systemd.unit(5), org.freedesktop.systemd1(5)).

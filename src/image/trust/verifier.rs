@@ -1,5 +1,6 @@
 //! What the configuration and the installed keys require of an image.
 
+use std::fmt::Display;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -8,7 +9,8 @@ use log::info;
 
 use crate::config::{Trust, TrustPolicy};
 use crate::image::folder::Folder;
-use crate::image::names::SUMS;
+use crate::image::names::{Content, Name, SUMS};
+use crate::image::trust::carried::Carried;
 use crate::image::trust::keys::Keys;
 use crate::image::trust::minisign::Claim;
 use crate::image::trust::openpgp;
@@ -47,6 +49,8 @@ pub enum Installer {
 pub struct Expected {
     /// Their SHA-256, in lower-case hexadecimal.
     pub sha256: Option<String>,
+    /// The length of a signature in front of the image, to which none of this applies.
+    pub skip: u64,
     /// What was signed, where the signature is of the image itself.
     pub claim: Option<Claim>,
     /// What vouches for the image, once its bytes are as expected.
@@ -58,10 +62,12 @@ pub struct Expected {
 /// Names and bytes of signatures.
 type SignatureFiles = Vec<(String, Vec<u8>)>;
 
-/// A file of signatures of which at least one is valid.
-struct CheckedSignature {
-    signature: Vec<u8>,
+/// The signatures of a list, as far as they were checked.
+#[derive(Default)]
+struct CheckedSignatures {
+    valid: SignatureFiles,
     signers: Vec<Signer>,
+    problems: Vec<String>,
 }
 
 /// A list that satisfies the policy, and its valid signatures.
@@ -170,6 +176,41 @@ impl Verifier {
         }
     }
 
+    /// Whether a signature that the image carries would be used: one is required, and a key is installed.
+    #[must_use]
+    pub fn needs_signature(&self) -> bool {
+        self.policy == Some(TrustPolicy::Signature) && self.unusable.is_none()
+    }
+
+    /// What is expected of the image at `place` by the signature that it carries, and the name of its file in the signed
+    /// list; `given` is the digest that the user gave.
+    ///
+    /// # Errors
+    /// [`Error::Unverified`] if the signature is not valid, or is of something else than an image.
+    pub fn carried(&self, place: &str, carried: &Carried, given: Option<&str>) -> Result<(Expected, String)> {
+        let what = format!("{place}: the signature that it carries");
+        let wrong = |why: &str| Error::Unverified(format!("{what}: {why}"));
+        let mut checked = CheckedSignatures::default();
+        for (file, signature) in &carried.signatures {
+            self.check_signature(&mut checked, file, signature, &carried.list);
+        }
+        let (_, signers) = self.enough(checked, &what)?;
+        let sums = self.parse_sums(&what, &carried.list)?;
+        let is_image = |name: &&str| Name::parse(name).is_some_and(|name| name.content == Content::Disk);
+        let mut images = sums.names().filter(is_image);
+        let (Some(name), None) = (images.next(), images.next()) else {
+            return Err(wrong("its list must name one image, <image>_<version>.raw.zst"));
+        };
+        let digest = sums.get(name).unwrap_or_default();
+        if given.is_some_and(|given| given != digest) {
+            return Err(wrong(&format!(
+                "lists the SHA-256 {digest}, of everything behind the signature, not the one given"
+            )));
+        }
+        let (sha256, proof) = (Some(digest.to_owned()), signed(&signers));
+        Ok((Expected { sha256, proof, skip: carried.len, ..Expected::default() }, name.to_owned()))
+    }
+
     /// The list of `folder`, verified as the policy requires.
     ///
     /// # Errors
@@ -215,7 +256,7 @@ impl Verifier {
             Error::Unverified(format!("{folder}: its {SUMS} is signed, but does not list {name}"))
         })?;
         let (sha256, proof) = (Some(digest.to_owned()), list.proof());
-        Ok(Expected { sha256, claim: None, proof, list: Some(list) })
+        Ok(Expected { sha256, proof, list: Some(list), ..Expected::default() })
     }
 
     /// The signature of the image itself, if there is one; not where several are required, since it can have only one.
@@ -243,41 +284,43 @@ impl Verifier {
         }))
     }
 
-    fn parse_sums(&self, folder: &Folder, bytes: &[u8]) -> Result<Sums> {
-        let sums = Sums::parse(bytes).map_err(|e| Error::Unverified(format!("{folder}: its {SUMS}: {e}")))?;
+    fn parse_sums(&self, place: &dyn Display, bytes: &[u8]) -> Result<Sums> {
+        let sums = Sums::parse(bytes).map_err(|e| Error::Unverified(format!("{place}: its {SUMS}: {e}")))?;
         let today = Timestamp::try_from(self.now).map(|now| now.to_zoned(TimeZone::UTC).date());
         match today.ok().and_then(|today| sums.expired(today)) {
             Some(day) => Err(Error::Unverified(format!(
-                "{folder}: its {SUMS} expired on {day}; it may hide newer versions"
+                "{place}: its {SUMS} expired on {day}; it may hide newer versions"
             ))),
             None => Ok(sums),
         }
     }
 
-    /// The valid signatures of a list, and who made them. As many installed keys as are required must have signed; with
-    /// one, keys can be rotated.
+    /// The valid signatures of a list, and who made them.
     fn check_signatures(&self, folder: &Folder, bytes: &[u8]) -> Result<(SignatureFiles, Vec<Signer>)> {
-        let (mut problems, mut files, mut signers) = (Vec::new(), Vec::new(), Vec::<Signer>::new());
+        let mut checked = CheckedSignatures::default();
         for ending in SIGNATURES {
             let file = format!("{SUMS}{ending}");
-            let Some(checked) = self.check_signature(folder, &file, bytes)? else { continue };
-            match checked {
-                Ok(CheckedSignature { signature, signers: by }) => {
-                    files.push((file, signature));
-                    for signer in by {
-                        // A key counts once, however often it has signed.
-                        if signers.iter().all(|known| known.key != signer.key) {
-                            signers.push(signer);
-                        }
-                    }
-                }
-                Err(e) => problems.push(format!("the signature {file} {e}")),
+            if checked.signers.len() >= self.required || !self.has_keys_for(&file) {
+                continue;
             }
-            if signers.len() >= self.required {
-                let by: Vec<&str> = signers.iter().map(|signer| signer.file.as_str()).collect();
-                info!("{folder}: {SUMS} is signed by {}", by.join(" and "));
-                return Ok((files, signers));
+            if let Some(signature) = folder.read(&file, MOST_SIGNATURE)? {
+                self.check_signature(&mut checked, &file, &signature, bytes);
             }
+        }
+        self.enough(checked, folder)
+    }
+
+    /// The valid signatures, if as many installed keys as are required have signed; with one, keys can be rotated.
+    fn enough(
+        &self,
+        checked: CheckedSignatures,
+        place: &dyn Display,
+    ) -> Result<(SignatureFiles, Vec<Signer>)> {
+        let CheckedSignatures { valid, signers, mut problems } = checked;
+        if signers.len() >= self.required {
+            let by: Vec<&str> = signers.iter().map(|signer| signer.file.as_str()).collect();
+            info!("{place}: {SUMS} is signed by {}", by.join(" and "));
+            return Ok((valid, signers));
         }
         if !signers.is_empty() {
             problems.push(format!(
@@ -288,31 +331,40 @@ impl Verifier {
         } else if problems.is_empty() {
             problems.push(format!("its {SUMS} is not signed by an installed key"));
         }
-        Err(Error::Unverified(format!("{folder}: {}", problems.join("; "))))
+        Err(Error::Unverified(format!("{place}: {}", problems.join("; "))))
     }
 
-    /// The signature `file` of a list and who made it, or why it is not valid; none if it is missing or of a kind for
-    /// which no key is installed.
-    fn check_signature(
-        &self,
-        folder: &Folder,
-        file: &str,
-        bytes: &[u8],
-    ) -> Result<Option<std::result::Result<CheckedSignature, String>>> {
-        let is_minisign = file.ends_with(".minisig");
-        let has_keys =
-            if is_minisign { !self.keys.minisign.is_empty() } else { !self.keys.openpgp.is_empty() };
-        if !has_keys {
-            return Ok(None);
+    fn has_keys_for(&self, file: &str) -> bool {
+        if file.ends_with(".minisig") {
+            !self.keys.minisign.is_empty()
+        } else {
+            !self.keys.openpgp.is_empty()
         }
-        let Some(signature) = folder.read(file, MOST_SIGNATURE)? else { return Ok(None) };
-        let signers = if is_minisign {
-            let claim = Claim::new(&self.keys.minisign, &signature);
+    }
+
+    /// Checks the signatures in `file`, of `bytes`; does nothing if they are of a kind for which no key is installed.
+    fn check_signature(&self, checked: &mut CheckedSignatures, file: &str, signature: &[u8], bytes: &[u8]) {
+        if !self.has_keys_for(file) {
+            return;
+        }
+        let signers = if file.ends_with(".minisig") {
+            let claim = Claim::new(&self.keys.minisign, signature);
             claim.and_then(|claim| claim.verify(bytes, self.now)).map(|signer| vec![signer])
         } else {
-            openpgp::verify(&self.keys.openpgp, bytes, &signature, self.now)
+            openpgp::verify(&self.keys.openpgp, bytes, signature, self.now)
         };
-        Ok(Some(signers.map(|signers| CheckedSignature { signature, signers })))
+        match signers {
+            Ok(signers) => {
+                checked.valid.push((file.to_owned(), signature.to_owned()));
+                for signer in signers {
+                    // A key counts once, however often it has signed.
+                    if checked.signers.iter().all(|known| known.key != signer.key) {
+                        checked.signers.push(signer);
+                    }
+                }
+            }
+            Err(e) => checked.problems.push(format!("the signature {file} {e}")),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The image of a whole disk.
 
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use crate::config::Download;
@@ -40,15 +41,16 @@ struct FirstReading {
 
 impl DiskImage {
     /// Reads up to the end of the ESP. If the root comes before it, a plain file is read twice; anything
-    /// else is refused.
+    /// else is refused. `source`: the image, if it is open already.
     pub fn open(
         image: &str,
+        source: Option<Source>,
         download: &Download,
         spool_dirs: &[PathBuf],
         expected: Expected,
     ) -> Result<Self> {
-        let Expected { sha256, claim, .. } = expected;
-        let source = Source::open(image, download)?;
+        let Expected { sha256, claim, skip, .. } = expected;
+        let source = source.map_or_else(|| Source::open(image, download), Ok)?;
         let (name, repeatable) = (source.name.clone(), source.repeatable);
         let mut stream = Stream::open(source, claim.clone())?;
         let first = match FirstReading::of(&mut stream, repeatable, spool_dirs) {
@@ -58,7 +60,10 @@ impl DiskImage {
         let FirstReading { layout, kept, is_past_root } = first;
         let (esp, root) = (layout.esp(&name)?.clone(), layout.root(&name)?.clone());
         if is_past_root {
-            stream = Stream::open(Source::open(image, download)?, claim)?;
+            let mut again = Source::open(image, download)?;
+            io::copy(&mut again.reader.by_ref().take(skip), &mut io::sink())
+                .or_image(|| format!("{name}: cannot read"))?;
+            stream = Stream::open(again, claim)?;
             if Layout::parse(stream.peek(HEAD)?, &name)? != layout {
                 return Err(changed(&name));
             }

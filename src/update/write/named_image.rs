@@ -31,6 +31,33 @@ impl NamedImage {
         Some(Self { file: file.to_owned(), image, version, is_listed: false })
     }
 
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The same, for a name that is signed: it alone tells which image it is.
+    #[must_use]
+    pub fn strictly(self) -> Self {
+        Self { is_listed: true, ..self }
+    }
+
+    /// Refuses the name `given` of the file if it is that of another version than the signed one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]
+    pub fn refuse_name(&self, given: &str) -> Result<()> {
+        let other = Self::given(given);
+        match other.map(|other| other.refuse_other(&self.image, &self.version)) {
+            Some(Err(_)) => Err(Error::Refused(format!(
+                "{given}: is signed as {}; publish it under its own name",
+                self.file
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses an image that is not the one in the name. Of a file that was given by its name, a name of one's own
     /// (`my_new.raw`) says nothing: it counts where it begins with the image's id, and may have more behind the version
     /// (`edge_3.0-signed.raw`).

@@ -12,7 +12,7 @@ use crate::feed::published;
 use crate::feed::published::ReleaseFiles;
 use crate::image::names::Content;
 use crate::image::trust::{Expected, Installer, Proof, Verifier};
-use crate::image::{Folder, addons};
+use crate::image::{Folder, Source, addons};
 use crate::update::refusal::refuse_failed;
 use crate::update::write::disk_image::DiskImage;
 use crate::update::write::image_set::ImageSet;
@@ -68,14 +68,19 @@ impl Opening<'_> {
             return self.open_folder(folder, &verifier, config, &spool_dirs);
         }
         let Some((folder, name)) = Folder::of(image, download) else {
-            let expected = verifier.expected("standard input", None, self.sha256)?;
-            return self.open_disk(image, expected, download, &spool_dirs);
+            return match verifier.expected("standard input", None, self.sha256) {
+                Ok(expected) => self.open_disk(image, None, expected, download, &spool_dirs),
+                Err(e) => self.open_signed(image, e, &verifier, download, &spool_dirs),
+            };
         };
-        let mut expected = verifier.expected(&name, Some(&folder), self.sha256)?;
+        let mut expected = match verifier.expected(&name, Some(&folder), self.sha256) {
+            Ok(expected) => expected,
+            Err(e) => return self.open_signed(image, e, &verifier, download, &spool_dirs),
+        };
         let listing = expected.list.take().map(|list| poll::listing(&folder, list)).transpose()?;
         let lists = listing.map(|listing| self.accept(&folder, &listing, config)).transpose()?.flatten();
         let named = NamedImage::given(&name);
-        Ok(Opened { named, lists, ..self.open_disk(image, expected, download, &spool_dirs)? })
+        Ok(Opened { named, lists, ..self.open_disk(image, None, expected, download, &spool_dirs)? })
     }
 
     fn open_folder(
@@ -101,7 +106,7 @@ impl Opening<'_> {
                 let named = Some(NamedImage::listed(&file.name, &version));
                 let expected = Expected { sha256: Some(file.sha256), proof, ..Expected::default() };
                 let opened =
-                    self.open_disk(&folder.join(&file.name), expected, &config.download, spool_dirs)?;
+                    self.open_disk(&folder.join(&file.name), None, expected, &config.download, spool_dirs)?;
                 Ok(Opened { named, lists, ..opened })
             }
             ReleaseFiles::Set(files) => {
@@ -144,16 +149,41 @@ impl Opening<'_> {
         Ok(with_list(&self.state.lists, &source, header, signed, is_agent))
     }
 
+    /// Opens an image that nothing beside it vouches for, by `error`: the signature that it carries may.
+    fn open_signed(
+        &self,
+        image: &str,
+        error: Error,
+        verifier: &Verifier,
+        download: &Download,
+        spool_dirs: &[PathBuf],
+    ) -> Result<Opened> {
+        if !matches!(error, Error::Unverified(_)) || !verifier.needs_signature() {
+            return Err(error);
+        }
+        let mut source = Source::open(image, download)?;
+        let Some(carried) = source.take_carried()? else { return Err(error) };
+        let (expected, file) = verifier.carried(&source.name, &carried, self.sha256)?;
+        let named = NamedImage::given(&file);
+        if let (Some(signed), Some((_, name))) = (&named, Folder::of(image, download)) {
+            signed.refuse_name(&name)?;
+        }
+        refuse_failed(self.state, named.as_ref().map(NamedImage::version), None)?;
+        let named = named.map(NamedImage::strictly);
+        Ok(Opened { named, ..self.open_disk(image, Some(source), expected, download, spool_dirs)? })
+    }
+
     fn open_disk(
         &self,
         image: &str,
+        source: Option<Source>,
         expected: Expected,
         download: &Download,
         spool_dirs: &[PathBuf],
     ) -> Result<Opened> {
         let (digest, proof) = (expected.sha256.clone(), expected.proof.clone());
         refuse_failed(self.state, None, digest.as_deref())?;
-        let image = DiskImage::open(image, download, spool_dirs, expected)?;
+        let image = DiskImage::open(image, source, download, spool_dirs, expected)?;
         Ok(Opened { image: Box::new(image), digest, named: None, proof, lists: None })
     }
 }
