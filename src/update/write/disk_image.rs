@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config::Download;
 use crate::disk::gpt::NO_AUTO;
 use crate::disk::role::Role;
+use crate::image::transfer::Known;
 use crate::image::trust::Expected;
 use crate::image::{Esp, HEAD, ImagePartition, Layout, PartitionType, Source, Spool, Stream};
 use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
@@ -48,7 +49,9 @@ impl DiskImage {
         expected: Expected,
     ) -> Result<Self> {
         let Expected { sha256, claim, .. } = expected;
-        let source = Source::open(image, download)?;
+        let has_digest = sha256.is_some() || claim.is_some();
+        let open = || Source::open_known(image, download, Known { has_digest, ..Known::default() });
+        let source = open()?;
         let (name, repeatable) = (source.name.clone(), source.repeatable);
         let mut stream = Stream::open(source, claim.clone())?;
         let first = match FirstReading::of(&mut stream, repeatable, spool_dirs) {
@@ -58,7 +61,7 @@ impl DiskImage {
         let FirstReading { layout, kept, is_past_root } = first;
         let (esp, root) = (layout.esp(&name)?.clone(), layout.root(&name)?.clone());
         if is_past_root {
-            stream = Stream::open(Source::open(image, download)?, claim)?;
+            stream = Stream::open(open()?, claim)?;
             if Layout::parse(stream.peek(HEAD)?, &name)? != layout {
                 return Err(changed(&name));
             }
