@@ -63,8 +63,10 @@ impl Fetcher<'_> {
             let place = source.place(&file.name)?;
             let from = transfer::Place { url: &place.url, authorization: place.authorization.as_deref() };
             let (name, sha256) = (file.name.as_str(), file.sha256.as_str());
-            let likely_len = self.state.attempts.length_of(sha256);
-            let wanted = WantedFile { name, sha256, len: place.len, likely_len };
+            let attempts = &self.state.attempts;
+            let likely_len = attempts.lengths.get(sha256).copied();
+            let is_doubted = attempts.is_doubted();
+            let wanted = WantedFile { name, sha256, len: place.len, likely_len, is_doubted };
             let (root, state, notify) = (self.root, &mut *self.state, &mut *self.notify);
             let mut first_len = None;
             let fetched = self.cache.fetch(&from, &wanted, &place.limits, |fetched| {
@@ -81,13 +83,13 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    /// Remembers the length that a server has declared, unless the file turned out to be another one.
+    /// Remembers the length that a server has declared first, unless the file turned out to be another one.
     fn remember_len(&mut self, sha256: &str, len: Option<u64>, fetched: &Result<()>) {
         let lengths = &mut self.state.attempts.lengths;
-        match (fetched, len) {
-            (Err(Error::Unverified(_)), _) => drop(lengths.remove(sha256)),
-            (_, Some(len)) => drop(lengths.insert(sha256.to_owned(), len)),
-            (_, None) => {}
+        if matches!(fetched, Err(Error::Unverified(_))) && self.cache.fetched(sha256) == 0 {
+            lengths.remove(sha256);
+        } else if let Some(len) = len {
+            lengths.entry(sha256.to_owned()).or_insert(len);
         }
     }
 }

@@ -16,7 +16,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(2 * 60);
 /// The upper bound of the delay.
 const LAST_RETRY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Failures in a row after which the first length that a server declared no longer counts.
+/// Failures in a row after which the length that a server has declared first is doubted.
 const MAX_DOUBTS: u32 = 3;
 
 /// The failed downloads of one release, since the last success.
@@ -53,10 +53,10 @@ impl Attempts {
         self.error = Some(text::line(&e.to_string()));
     }
 
-    /// The likely length of a file.
+    /// Whether the declared lengths are doubted.
     #[must_use]
-    pub fn length_of(&self, sha256: &str) -> Option<u64> {
-        self.lengths.get(sha256).copied().filter(|_| self.failures < MAX_DOUBTS)
+    pub fn is_doubted(&self) -> bool {
+        self.failures >= MAX_DOUBTS
     }
 
     /// Why the last download of the release failed, if it did.
@@ -127,12 +127,9 @@ mod tests {
         assert_eq!((attempts.retry_at("other", "m", at(1000)), attempts.error_of("other")), (None, None));
         // A wrong clock, too, delays nothing.
         assert_eq!(attempts.retry_at("d", "m", at(999)), None);
-        // What a server has declared is doubted after some failures.
-        assert_eq!((attempts.length_of("f"), failed(2, false).length_of("f")), (None, None));
-        attempts.failures = 2;
-        assert_eq!(attempts.length_of("f"), Some(7));
+        assert_eq!((attempts.is_doubted(), failed(2, false).is_doubted()), (true, false));
         attempts.set_release("d");
-        assert_eq!(attempts.failures, 2);
+        assert_eq!(attempts.failures, 3);
         attempts.set_release("e");
         assert_eq!(attempts, Attempts { digest: "e".into(), ..Attempts::default() });
     }

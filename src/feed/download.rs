@@ -34,6 +34,8 @@ pub struct WantedFile<'a> {
     pub len: Option<u64>,
     /// Its length, as a server has declared it before.
     pub likely_len: Option<u64>,
+    /// Whether that length is doubted, since no attempt has succeeded with it.
+    pub is_doubted: bool,
 }
 
 /// How much of a file is fetched.
@@ -49,8 +51,8 @@ pub struct Fetched {
 enum DownloadEnd {
     /// At the end of the file.
     Complete,
-    /// The server has fewer bytes than were fetched before.
-    Shorter,
+    /// The server has fewer bytes than were fetched before, or another number than is known.
+    OtherLength,
     /// The download has reached its size limit.
     OutOfBounds(Error),
 }
@@ -78,7 +80,7 @@ impl Cache {
         limits: &Download,
         progress: impl FnMut(Fetched),
     ) -> Result<()> {
-        let WantedFile { name, sha256, len, likely_len } = *wanted;
+        let WantedFile { name, sha256, len, likely_len, is_doubted } = *wanted;
         let mut file = PartialFile::open(self.dir(), &format!("{sha256}.{PARTIAL}"))?;
         if file.sha256() == sha256 {
             return file.rename_to(name);
@@ -96,8 +98,14 @@ impl Cache {
         let mixed = Arc::new(AtomicBool::new(before > 0));
         let known = Known { from: before, len: likely_len, has_digest: true, mixed: Arc::clone(&mixed) };
         let mut end = fetching.fill(&mut file, known)?;
-        if matches!(end, DownloadEnd::Shorter) {
-            return fetching.anew(file, wanted);
+        if matches!(end, DownloadEnd::OtherLength) {
+            return if len.is_none() && (is_doubted || likely_len.is_none()) {
+                fetching.anew(file, wanted)
+            } else {
+                Err(Error::Image(format!(
+                    "{name}: the server has a file of another length; the {before} bytes that were fetched before are kept"
+                )))
+            };
         }
         let is_complete = matches!(end, DownloadEnd::Complete);
         if is_complete && file.sha256() != sha256 && mixed.load(Ordering::Relaxed) {
@@ -154,7 +162,7 @@ impl<P: FnMut(Fetched)> Fetching<'_, P> {
         let mut source = match resume_known(self.from, self.limits, known)? {
             Resumed::Rest(source) => source,
             Resumed::TooLarge(error) => return Ok(DownloadEnd::OutOfBounds(error)),
-            Resumed::Shorter => return Ok(DownloadEnd::Shorter),
+            Resumed::Shorter => return Ok(DownloadEnd::OtherLength),
             Resumed::Nothing => {
                 let shown = shown(self.from.url);
                 return Err(Error::Image(format!("{shown}: is listed, but not on the server (404)")));
@@ -168,11 +176,12 @@ impl<P: FnMut(Fetched)> Fetching<'_, P> {
         synced.map(|()| end)
     }
 
-    /// Fetches a file beside what was fetched of it before, which has more bytes than the server and stays until the
-    /// result is the right one.
+    /// Fetches a file beside what was fetched of it before, which stays until the result is the right one.
     fn anew(mut self, before: PartialFile, wanted: &WantedFile<'_>) -> Result<()> {
         let WantedFile { name, sha256, len, .. } = *wanted;
-        warn!("{name}: the server has fewer bytes than were fetched before; starting over beside them");
+        warn!(
+            "{name}: the server has a file of another length; starting over beside what was fetched before"
+        );
         let mut file = PartialFile::open(self.cache.dir(), &format!("{sha256}.new.{PARTIAL}"))?;
         file.restart()?;
         match self.fill(&mut file, Known { len, ..Known::by_digest() }) {
@@ -181,9 +190,9 @@ impl<P: FnMut(Fetched)> Fetching<'_, P> {
                 file.remove()?;
                 return Err(Error::Image(format!("{name}: {error}; what was fetched of it is removed")));
             }
-            Ok(DownloadEnd::Shorter) => {
+            Ok(DownloadEnd::OtherLength) => {
                 file.remove()?;
-                return Err(Error::Image(format!("{name}: the server has fewer bytes than it declares")));
+                return Err(Error::Image(format!("{name}: the server has a file of another length")));
             }
             Err(e) => return file.remove().and(Err(e)),
         }

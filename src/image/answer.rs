@@ -83,7 +83,9 @@ pub fn judge(request: &Request, head: &Head<'_>) -> io::Result<Part> {
     }
     if let (Some(len), Some(known), false) = (len, request.len, is_as_long) {
         let text = format!("the server has another file of this name, with {len} bytes instead of {known}");
-        return Err(io::Error::new(ErrorKind::ConnectionRefused, text));
+        // Another mirror may have the right one.
+        let kind = if request.is_continued { ErrorKind::ConnectionRefused } else { ErrorKind::InvalidInput };
+        return Err(io::Error::new(kind, text));
     }
     if start > request.position {
         return Err(io::Error::other("the server sent a different byte range than requested"));

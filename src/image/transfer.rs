@@ -87,7 +87,7 @@ pub enum Resumed {
     Rest(Source),
     /// There is no such file.
     Nothing,
-    /// The file is shorter than what was downloaded before.
+    /// The file is shorter than what was downloaded before, or has another length than is known.
     Shorter,
     /// The file is larger than it may be.
     TooLarge(Error),

@@ -9,6 +9,7 @@ mod hostile_day;
 mod kept;
 mod other_users;
 mod parts;
+mod portals;
 mod printable;
 mod proxies;
 mod sandbox;

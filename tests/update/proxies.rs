@@ -39,38 +39,38 @@ impl Door {
     }
 }
 
-/// The variables, with `P` for the proxy; the URL; and whether curl is known to do otherwise.
-const CASES: [(&[(&str, &str)], &str, bool); 30] = [
-    (&[("http_proxy", "http://P")], "http://a.invalid:9/x.raw", false),
-    (&[("http_proxy", "P")], "http://127.0.0.1:9/x.raw", false),
-    (&[("http_proxy", "http://P")], "https://127.0.0.1:9/x.raw", false),
-    (&[("https_proxy", "http://P")], "https://a.invalid:9/x.raw", false),
-    (&[("https_proxy", "http://P")], "http://127.0.0.1:9/x.raw", false),
-    (&[("HTTPS_PROXY", "http://P")], "https://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P")], "http://a.invalid:9/x.raw", false),
-    (&[("ALL_PROXY", "http://P")], "https://a.invalid:9/x.raw", false),
-    (&[("ALL_PROXY", "http://127.0.0.1:9"), ("all_proxy", "http://P")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("http_proxy", "http://127.0.0.1:9")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("http_proxy", "")], "http://a.invalid:9/x.raw", false),
-    (&[("HTTP_PROXY", "http://P")], "http://127.0.0.1:9/x.raw", true),
-    (&[("HTTP_PROXY", "http://127.0.0.1:9"), ("all_proxy", "http://P")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "x.invalid, a.invalid")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "x.invalid a.invalid")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("NO_PROXY", ".invalid")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "nvalid")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "A.INVALID.")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "a.invalid:9")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "*")], "http://a.invalid:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "b, *")], "http://a.invalid:9/x.raw", true),
-    (&[("all_proxy", "http://P"), ("no_proxy", "*.invalid")], "http://a.invalid:9/x.raw", true),
-    (&[("all_proxy", "http://P"), ("no_proxy", "127.0.0.0/8")], "http://127.0.0.1:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "127.0.0.1")], "http://127.0.0.1:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "126.0.0.0/8")], "http://127.0.0.1:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "0.0.0.0/0")], "http://127.0.0.1:9/x.raw", true),
-    (&[("all_proxy", "http://P"), ("no_proxy", "::1/128")], "http://[::1]:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "::2/128")], "http://[::1]:9/x.raw", false),
-    (&[("all_proxy", "http://P"), ("no_proxy", "localhost")], "http://localhost:9/x.raw", false),
-    (&[("http_proxy", "http://u:p@P/path")], "http://a.invalid:9/x.raw", false),
+/// The variables, with `P` for the proxy; the URL; and whether the proxy is used, where curl does otherwise in some version.
+const CASES: [(&[(&str, &str)], &str, Option<bool>); 30] = [
+    (&[("http_proxy", "http://P")], "http://a.invalid:9/x.raw", None),
+    (&[("http_proxy", "P")], "http://127.0.0.1:9/x.raw", None),
+    (&[("http_proxy", "http://P")], "https://127.0.0.1:9/x.raw", None),
+    (&[("https_proxy", "http://P")], "https://a.invalid:9/x.raw", None),
+    (&[("https_proxy", "http://P")], "http://127.0.0.1:9/x.raw", None),
+    (&[("HTTPS_PROXY", "http://P")], "https://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P")], "http://a.invalid:9/x.raw", None),
+    (&[("ALL_PROXY", "http://P")], "https://a.invalid:9/x.raw", None),
+    (&[("ALL_PROXY", "http://127.0.0.1:9"), ("all_proxy", "http://P")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("http_proxy", "http://127.0.0.1:9")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("http_proxy", "")], "http://a.invalid:9/x.raw", None),
+    (&[("HTTP_PROXY", "http://P")], "http://127.0.0.1:9/x.raw", Some(true)),
+    (&[("HTTP_PROXY", "http://127.0.0.1:9"), ("all_proxy", "http://P")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "x.invalid, a.invalid")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "x.invalid a.invalid")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("NO_PROXY", ".invalid")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "nvalid")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "A.INVALID.")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "a.invalid:9")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "*")], "http://a.invalid:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "b, *")], "http://a.invalid:9/x.raw", Some(false)),
+    (&[("all_proxy", "http://P"), ("no_proxy", "*.invalid")], "http://a.invalid:9/x.raw", Some(false)),
+    (&[("all_proxy", "http://P"), ("no_proxy", "127.0.0.0/8")], "http://127.0.0.1:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "127.0.0.1")], "http://127.0.0.1:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "126.0.0.0/8")], "http://127.0.0.1:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "0.0.0.0/0")], "http://127.0.0.1:9/x.raw", Some(false)),
+    (&[("all_proxy", "http://P"), ("no_proxy", "::1/128")], "http://[::1]:9/x.raw", Some(false)),
+    (&[("all_proxy", "http://P"), ("no_proxy", "::2/128")], "http://[::1]:9/x.raw", None),
+    (&[("all_proxy", "http://P"), ("no_proxy", "localhost")], "http://localhost:9/x.raw", None),
+    (&[("http_proxy", "http://u:p@P/path")], "http://a.invalid:9/x.raw", None),
 ];
 
 #[test]
@@ -80,18 +80,23 @@ fn a_request_takes_the_proxy_that_curl_takes() {
     }
     let door = Door::new();
     let tree = Tree::running("1.0");
-    for (variables, url, differs) in CASES {
+    for (variables, url, known) in CASES {
         let place = door.address.to_string();
         let variables: Vec<_> =
             variables.iter().map(|(name, value)| (*name, value.replace('P', &place))).collect();
         let ours = door.reached_by(|| {
             Run::of(tree.command().envs(variables.clone()).args(["write", url])).fails(3);
         });
-        let theirs = door.reached_by(|| {
-            let mut curl = program("curl");
-            curl.envs(variables.clone()).args(["-s", "-m", "5", "-o", "/dev/null", url]).status().unwrap();
+        let wanted = known.unwrap_or_else(|| {
+            door.reached_by(|| {
+                let mut curl = program("curl");
+                curl.envs(variables.clone())
+                    .args(["-s", "-m", "5", "-o", "/dev/null", url])
+                    .status()
+                    .unwrap();
+            })
         });
-        assert_eq!(ours == theirs, !differs, "{variables:?} {url}: {ours}, curl: {theirs}");
+        assert_eq!(ours, wanted, "{variables:?} {url}");
     }
 }
 

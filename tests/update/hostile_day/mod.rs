@@ -14,10 +14,13 @@ use super::*;
 /// The day of every run of the tests.
 const SEED: u64 = 20_261_130;
 
-/// When new releases appear, in minutes; the file of the third is late.
-const RELEASES: [(i64, &str); 5] = [(0, "2"), (250, "3"), (500, "4"), (640, "5"), (1000, "6")];
-const LATE: &str = "4";
-const LATE_UNTIL: i64 = 600;
+/// A new release appears that often, in minutes, and the last one long before the day ends.
+const RELEASE_EVERY: i64 = 97;
+const LAST_RELEASE: i64 = 1000;
+
+/// The file of this release is late by so many minutes.
+const LATE: i64 = 5;
+const LATE_BY: i64 = 60;
 
 const DAY: i64 = 24 * 60;
 
@@ -42,7 +45,7 @@ impl Story {
         let tree = machine(&feed);
         fs::write(tree.path("etc/machine-id"), format!("{:032x}\n", seed | 1)).unwrap();
         let text = format!(
-            "[update]\nfeed = '{}'\ninterval = '1min'\njitter = 0\ndownload_spread = 0\n\
+            "[update]\nfeed = '{}'\ninterval = '1h'\njitter = 0\ndownload_spread = 0\n\
              [download]\ngive_up_after = '0s'\n",
             network.url()
         );
@@ -108,18 +111,18 @@ impl Story {
     }
 
     /// What happens in the world at this minute.
-    fn happen(&mut self, minute: i64, next: &mut usize) {
-        if let Some((_, version)) = RELEASES.get(*next).filter(|(at, _)| *at <= minute) {
-            *next += 1;
-            self.publish(&format!("{version}.0"));
+    fn happen(&mut self, minute: i64, newest: &mut i64) {
+        let number = minute.min(LAST_RELEASE) / RELEASE_EVERY + 2;
+        if number > *newest {
+            *newest = number;
+            self.publish(&format!("{number}.0"));
         } else if self.running.0 != self.newest && self.newest_slot_is_taken() {
             // The newest was made for the slot that runs meanwhile.
-            let again = format!("{}.1", self.newest.split('.').next().unwrap());
-            self.publish(&again);
+            self.publish(&format!("{number}.1"));
         }
-        let is_late = (500..LATE_UNTIL).contains(&minute);
+        let is_late = number == LATE && minute < (LATE - 2) * RELEASE_EVERY + LATE_BY;
         self.network.withhold(is_late.then(|| format!("edge_{LATE}.")));
-        self.network.set_storm(self.dice.happens(30));
+        self.network.set_storm(self.dice.happens(60));
     }
 
     fn newest_slot_is_taken(&self) -> bool {
@@ -143,9 +146,9 @@ impl Story {
 
 fn live_through(seed: u64) {
     let mut story = Story::begin(seed);
-    let (mut minute, mut next) = (0, 0);
+    let (mut minute, mut newest) = (0, 1);
     while minute < DAY {
-        story.happen(minute, &mut next);
+        story.happen(minute, &mut newest);
         story.wake();
         minute += story.sleep();
     }

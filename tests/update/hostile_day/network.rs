@@ -152,7 +152,7 @@ impl State {
         if is_image {
             self.sent.requests += 1;
         }
-        let misfortune = if self.is_storm { 80 } else { 20 };
+        let misfortune = if self.is_storm { 90 } else { 50 };
         if self.dice.happens(misfortune) {
             return self.misfortune(&name, start, &file);
         }
