@@ -107,7 +107,8 @@ impl Decoder {
             _ => ("", false),
         };
         let wanted = self.wanted.filter(|wanted| *wanted > self.limit);
-        if is_window { io::Error::other(window::told(format, wanted, self.limit)) } else { error }
+        let told = || window::told(format, wanted, self.limit);
+        if is_window { io::Error::new(io::ErrorKind::Unsupported, told()) } else { error }
     }
 }
 

@@ -22,9 +22,15 @@ fn limit_for(available: Option<u64>) -> u64 {
     if available.unwrap_or(0) / 4 < MOST { ALWAYS } else { MOST }
 }
 
-/// The window of the first zstd frame (RFC 8878, 3.1.1.1), if `head` begins with one.
+/// The window of the first zstd frame (RFC 8878, 3.1.1.1) after skippable ones, if `head` holds its header.
 #[must_use]
-pub fn of_zstd(head: &[u8]) -> Option<u64> {
+pub fn of_zstd(mut head: &[u8]) -> Option<u64> {
+    while let [first, 0x2a, 0x4d, 0x18, rest @ ..] = head
+        && first & 0xf0 == 0x50
+    {
+        let len = usize::try_from(little_endian(rest.get(..4)?)).ok()?;
+        head = rest.get(4..)?.get(len..)?;
+    }
     let [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..] = head else { return None };
     let is_single_segment = descriptor & 0x20 != 0;
     if !is_single_segment {
@@ -120,6 +126,8 @@ mod tests {
         assert_eq!(frame(&[0x20, 7]), Some(7));
         assert_eq!(frame(&[0x61, 9, 1, 1]), Some(257 + 256));
         assert_eq!(frame(&[0xa0, 0, 0, 0, 1]), Some(1 << 24));
+        let skipped = b"\x50\x2a\x4d\x18\x02\0\0\0xx\x28\xb5\x2f\xfd\0\0";
+        assert_eq!(of_zstd(skipped), Some(1 << 10));
         assert_eq!((frame(&[0xa0, 0]), frame(&[]), of_zstd(b"\x50\x2a\x4d\x18")), (None, None, None));
         let xz = |rest: &[u8]| of_xz(&[&[0; 12], rest].concat());
         assert_eq!(xz(&[2, 0, 0x21, 1, 28, 0]), Some(64 << 20));
