@@ -110,11 +110,12 @@ demo: build
 	$(CARGO) run --quiet --locked --package abide-qemu --bin demo
 
 # Slow tests: every row of the failure matrix, power cuts three deep and hundreds of them in virtual
-# machines, an image of 8 GiB, the later releases of a feed, machines under hawkBit.
+# machines, an image of 8 GiB, the later releases of a feed, machines under hawkBit, days of a hostile network.
 soak: build
 	ABIDE_MATRIX=all ABIDE_MATRIX_WRITE=1 $(CARGO) test --locked --package abide-qemu --test vm matrix::every
 	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
 	ABIDE_REPRODUCE=all $(CARGO) test --locked --test supply_chain
+	ABIDE_DAYS=30 $(CARGO) test --locked --package abide --test update hostile_day -- --nocapture
 	ABIDE_SIMULATOR_DEPTH=3 $(CARGO) test --locked --test simulator
 	ABIDE_COST=all $(CARGO) test --locked --package abide-qemu --test vm health:: -- --nocapture
 	ABIDE_FEED_LIFE=all $(CARGO) test --locked --package abide-qemu --test vm feed::

@@ -1,6 +1,7 @@
 //! The HTTP client: one set-up for images, checks, events and servers of fleets, and one rule for redirects.
 
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -9,13 +10,18 @@ use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode,
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
+use crate::proxy::Proxies;
 use crate::tls::root_certs;
 use crate::url;
+use crate::web_page::{self, is_page, is_page_type};
 use abide_core::root::Root;
 use abide_core::text;
 
 /// The most redirects of one request.
 const MAX_REDIRECTS: u32 = 10;
+
+/// The longest answer that is kept while it is told from a web page.
+const MAX_ANSWER: u64 = 1 << 20;
 
 /// How long to wait for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,10 @@ pub enum HttpError {
         /// Which rule forbids it.
         why: &'static str,
     },
+    /// The environment names a proxy that cannot be used. One sentence.
+    Proxy(String),
+    /// What was sent was answered with a web page.
+    Page,
 }
 
 impl fmt::Display for HttpError {
@@ -70,6 +80,8 @@ impl fmt::Display for HttpError {
             Self::Redirect { status, to, why } => {
                 write!(f, "the server redirects to {to} (status {status}), which is not followed: {why}")
             }
+            Self::Proxy(why) => f.write_str(&text::line(why)),
+            Self::Page => f.write_str(&web_page::told("the server")),
         }
     }
 }
@@ -83,10 +95,14 @@ impl<E: Into<ureq::Error>> From<E> for HttpError {
 /// A header of a request.
 pub type Header<'a> = (HeaderName, &'a str);
 
+/// The type of what programs send.
+pub const JSON: &str = "application/json";
+
 /// A client with its rules.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
+    proxies: Proxies,
     total: Option<Duration>,
     redirects: Redirects,
 }
@@ -118,11 +134,19 @@ impl Client {
                 .timeout_recv_response(Some(idle))
                 .timeout_per_read(Some(idle));
         }
-        if cfg!(test) {
-            // The servers of unit tests are on this machine; the caller's environment may name a proxy.
-            config = config.proxy(None);
-        }
-        Ok(Self { agent: config.build().new_agent(), total, redirects })
+        // The servers of unit tests are on this machine; the caller's environment may name a proxy.
+        let proxies = if cfg!(test) { Proxies::default() } else { Proxies::of_environment() };
+        // Each request has its own.
+        let agent = config.proxy(None).build().new_agent();
+        Ok(Self { agent, proxies, total, redirects })
+    }
+
+    /// Whether the proxy that the environment names for `url`, if any, can be used.
+    ///
+    /// # Errors
+    /// A sentence, if not.
+    pub fn check_proxy(&self, url: &str) -> Result<(), String> {
+        parts(url).map_or(Ok(()), |server| self.proxies.of(&server.scheme, &server.host).map(drop))
     }
 
     /// Requests `url`. `Authorization` is not sent on to where the server redirects.
@@ -142,7 +166,7 @@ impl Client {
         Err(HttpError::Failed(ureq::Error::TooManyRedirects))
     }
 
-    /// Sends `body` to `url` with this method.
+    /// Sends `body` to `url` with this method. A program answers to what is sent as JSON, so that a web page is an error.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -156,8 +180,9 @@ impl Client {
         let request = request(method, url, headers)?.body(body)?;
         let response = self.run(request, Instant::now())?;
         match location(&response) {
-            None => Ok(response),
             Some(location) => Err(refused(response.status(), location, "it may lose what is sent")),
+            None if headers.iter().any(|(_, value)| *value == JSON) => not_a_page(response),
+            None => Ok(response),
         }
     }
 
@@ -167,10 +192,10 @@ impl Client {
         started: Instant,
     ) -> Result<Response<Body>, HttpError> {
         let left = self.total.map(|total| total.saturating_sub(started.elapsed()));
-        let request = match left {
-            None => request,
-            Some(left) => self.agent.configure_request(request).timeout_global(Some(left)).build(),
-        };
+        let uri = request.uri();
+        let proxy = self.proxies.of(uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default());
+        let proxy = proxy.map_err(HttpError::Proxy)?;
+        let request = self.agent.configure_request(request).timeout_global(left).proxy(proxy).build();
         Ok(self.agent.run(request)?)
     }
 
@@ -207,6 +232,21 @@ fn request(
 fn location(response: &Response<Body>) -> Option<&str> {
     let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     response.headers().get(header::LOCATION).filter(|_| is_redirect)?.to_str().ok()
+}
+
+/// The answer, unless a success of it is a web page, as a captive portal answers.
+fn not_a_page(response: Response<Body>) -> Result<Response<Body>, HttpError> {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !response.status().is_success() || !kind.is_none_or(is_page_type) {
+        return Ok(response);
+    }
+    let (head, mut body) = response.into_parts();
+    let mut bytes = vec![];
+    body.as_reader().take(MAX_ANSWER).read_to_end(&mut bytes)?;
+    if is_page(&bytes) {
+        return Err(HttpError::Page);
+    }
+    Ok(Response::from_parts(head, Body::builder().data(bytes)))
 }
 
 fn refused(status: StatusCode, location: &str, why: &'static str) -> HttpError {

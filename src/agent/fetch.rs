@@ -1,14 +1,18 @@
 //! Fetches the files of a release into the cache.
 
+use jiff::Timestamp;
 use log::debug;
 
 use crate::agent::notice::Notice;
 use crate::agent::source::{News, UpdateSource};
-use crate::feed::cache::{Cache, Fetched};
+use crate::feed::attempts::Attempts;
+use crate::feed::cache::Cache;
+use crate::feed::download::{Fetched, WantedFile};
 use crate::feed::memory::FetchState;
 use crate::feed::policy::Candidate;
+use crate::feed::published::ListedFile;
 use crate::image::transfer;
-use abide_core::error::Result;
+use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 
 /// Where to fetch into, and what is remembered of it.
@@ -30,15 +34,25 @@ impl Fetcher<'_> {
     /// If a file cannot be fetched or verified.
     pub fn fetch(&mut self, source: &mut dyn UpdateSource, candidate: &Candidate) -> Result<()> {
         source.report(News::Downloading)?;
-        if let Err(e) = self.fetch_files(source, candidate) {
-            self.state.set_failed(&e);
+        let files: Vec<_> = candidate.release.files.files().collect();
+        self.state.attempts.set_release(&candidate.release.digest);
+        let before = self.amount(&files);
+        if let Err(e) = self.fetch_files(source, &files) {
+            let has_progressed = self.amount(&files) > before;
+            self.state.attempts.set_failed(&e, Timestamp::now(), has_progressed);
             return Err(e);
         }
+        self.state.attempts = Attempts::default();
         source.report(News::Downloaded)
     }
 
-    fn fetch_files(&mut self, source: &dyn UpdateSource, candidate: &Candidate) -> Result<()> {
-        let files: Vec<_> = candidate.release.files.files().collect();
+    /// How many files are complete, and how many bytes of others are fetched.
+    fn amount(&self, files: &[&ListedFile]) -> (usize, u64) {
+        let bytes = files.iter().map(|file| self.cache.fetched(&file.sha256)).sum();
+        (self.state.have.len(), bytes)
+    }
+
+    fn fetch_files(&mut self, source: &dyn UpdateSource, files: &[&ListedFile]) -> Result<()> {
         let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
         self.cache.sweep(&keep)?;
         self.state.have.retain(|name, _| keep.iter().any(|(kept, _)| kept == name));
@@ -48,16 +62,35 @@ impl Fetcher<'_> {
             }
             let place = source.place(&file.name)?;
             let from = transfer::Place { url: &place.url, authorization: place.authorization.as_deref() };
+            let (name, sha256) = (file.name.as_str(), file.sha256.as_str());
+            let attempts = &self.state.attempts;
+            let likely_len = attempts.lengths.get(sha256).copied();
+            let is_doubted = attempts.is_doubted();
+            let wanted = WantedFile { name, sha256, len: place.len, likely_len, is_doubted };
             let (root, state, notify) = (self.root, &mut *self.state, &mut *self.notify);
-            self.cache.fetch(&from, &file.name, &file.sha256, &place.limits, |fetched| {
-                notify(Notice::Fetching(&file.name, fetched));
+            let mut first_len = None;
+            let fetched = self.cache.fetch(&from, &wanted, &place.limits, |fetched| {
+                first_len = first_len.or(fetched.total);
+                notify(Notice::Fetching(name, fetched));
                 save_percent(root, state, percent(number, files.len(), fetched));
-            })?;
+            });
+            self.remember_len(sha256, first_len, &fetched);
+            fetched?;
             self.state.have.insert(file.name.clone(), file.sha256.clone());
             self.state.write(self.root)?;
         }
         save_percent(self.root, self.state, 100);
         Ok(())
+    }
+
+    /// Remembers the length that a server has declared first, unless the file turned out to be another one.
+    fn remember_len(&mut self, sha256: &str, len: Option<u64>, fetched: &Result<()>) {
+        let lengths = &mut self.state.attempts.lengths;
+        if matches!(fetched, Err(Error::Unverified(_))) && self.cache.fetched(sha256) == 0 {
+            lengths.remove(sha256);
+        } else if let Some(len) = len {
+            lengths.entry(sha256.to_owned()).or_insert(len);
+        }
     }
 }
 

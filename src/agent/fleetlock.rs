@@ -19,6 +19,7 @@ use crate::files;
 use crate::http::{Client, Redirects, Timeout};
 use crate::machine_id;
 use crate::url::shown;
+use crate::web_page::{self, is_page, is_page_type};
 use abide_core::config::duration;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
@@ -193,12 +194,42 @@ impl LockClient {
             Err(e) => return LockReply::Unreachable(text::line(&e.to_string())),
         };
         let status = answer.status().as_u16();
+        let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.map(str::to_owned);
         match answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec() {
-            _ if (200..300).contains(&status) => LockReply::Granted,
+            Ok(body) if (200..300).contains(&status) => success(status, kind.as_deref(), &body),
             Ok(body) => refusal(status, &body),
-            Err(e) => LockReply::Unreachable(e.to_string()),
+            Err(e) => LockReply::Unreachable(text::line(&e.to_string())),
         }
     }
+}
+
+/// The longest text with which a server confirms that it has done what was requested.
+const MAX_CONFIRMATION: usize = 200;
+
+/// Whether a success is one of a FleetLock server. The protocol has nothing but the status; the servers in use send no
+/// body (airlock, fleetlock-consul), a short line of text (poseidon/fleetlock), or an object with `kind` "success"
+/// (heathcliff26/fleetlock). The page of a captive portal is none of these.
+fn success(status: u16, content_type: Option<&str>, body: &[u8]) -> LockReply {
+    let text = body.trim_ascii();
+    let is_page = is_page(text) || content_type.is_some_and(is_page_type);
+    let is_confirmed = match text {
+        [] => true,
+        [b'{', ..] => serde_json::from_slice::<Kind>(text).is_ok_and(|it| it.kind == "success"),
+        line => line.len() <= MAX_CONFIRMATION && !line.contains(&b'\n'),
+    };
+    if is_page {
+        LockReply::Unreachable(web_page::told("the server"))
+    } else if is_confirmed && matches!(status, 200..=204) {
+        LockReply::Granted
+    } else {
+        LockReply::Unreachable(format!("the answer (status {status}) is not one of a FleetLock server"))
+    }
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
 }
 
 /// The refusal of a FleetLock server has a reason; a reply without one is from another server.
@@ -239,6 +270,32 @@ mod tests {
         );
         assert_eq!(refusal(502, b"<html>"), LockReply::Unreachable("status 502".into()));
         assert_eq!(refusal(404, b""), LockReply::Unreachable("status 404".into()));
+    }
+
+    #[test]
+    fn only_the_answer_of_a_fleetlock_server_grants_the_lock() {
+        let text = Some("text/plain; charset=utf-8");
+        for (kind, body) in [
+            (None, ""),
+            (text, "obtained reboot lease"),
+            (text, "steady-state confirmed\n"),
+            (Some("application/json"), r#"{"kind":"success","value":"The operation was successful"}"#),
+        ] {
+            assert_eq!(success(200, kind, body.as_bytes()), LockReply::Granted, "{body}");
+        }
+        for (kind, body) in [
+            (Some("text/html"), ""),
+            (Some("text/html; charset=utf-8"), "Please log in"),
+            (text, "<!doctype html>"),
+            (None, "  <html>"),
+            (Some("application/captive+json"), r#"{"captive":true,"user-portal-url":"https://login"}"#),
+            (Some("application/json"), r#"{"kind":"failed_lock","value":"full"}"#),
+            (text, "Welcome.\nPlease log in."),
+            (text, &"x".repeat(300)),
+        ] {
+            assert!(matches!(success(200, kind, body.as_bytes()), LockReply::Unreachable(_)), "{body}");
+        }
+        assert!(matches!(success(206, None, b""), LockReply::Unreachable(_)));
     }
 
     #[test]

@@ -86,8 +86,8 @@ pub fn write_release(
                 Error::Refused(_) => MAX_REFUSALS,
                 _ => state.refused.saturating_add(1),
             };
-            // Files that do not match their digest are fetched again.
-            if matches!(e, Error::Unverified(_) | Error::Image(_)) {
+            // Files that do not match their digest are fetched again. Others would be the same again.
+            if matches!(e, Error::Unverified(_)) || state.refused >= MAX_REFUSALS {
                 from.sweep()?;
             }
         }

@@ -27,6 +27,8 @@ pub struct Inputs {
     pub wanted: Goal,
     /// When the download starts.
     pub download_at: Timestamp,
+    /// Why the last download of the release failed, if it did.
+    pub download_error: Option<String>,
     /// Why the machine must not be rebooted now: the source, a window, an inhibitor.
     pub reboot_hold: Option<Wait>,
     /// Whether the source must be polled before the reboot, since it may have withdrawn the update.
@@ -101,9 +103,9 @@ fn by_state(inputs: &Inputs) -> NextStep {
     };
     match (state, inputs.mode) {
         (_, Mode::Check) => NextStep::Wait(Wait::idle("Available")),
-        (ReleaseState::Remote, Mode::Scheduled) if inputs.now < inputs.download_at => NextStep::Wait(
-            Wait::defer("Waiting for the scheduled time of the download", Some(inputs.download_at)),
-        ),
+        (ReleaseState::Remote, Mode::Scheduled) if inputs.now < inputs.download_at => {
+            NextStep::Wait(Wait::defer(download_wait(inputs), Some(inputs.download_at)))
+        }
         (ReleaseState::Remote, _) => NextStep::Fetch(candidate),
         (ReleaseState::Fetched, _) => NextStep::Write(candidate),
         (ReleaseState::Staged | ReleaseState::Applied, Mode::DownloadOnly) => {
@@ -111,6 +113,14 @@ fn by_state(inputs: &Inputs) -> NextStep {
         }
         (ReleaseState::Staged, _) => before_reboot(inputs, candidate, NextStep::Apply),
         (ReleaseState::Applied, _) => before_reboot(inputs, candidate, NextStep::Reboot),
+    }
+}
+
+/// Why the download does not start yet.
+fn download_wait(inputs: &Inputs) -> String {
+    match &inputs.download_error {
+        Some(error) => format!("The download failed and is tried again later: {error}"),
+        None => "Waiting for the scheduled time of the download".to_owned(),
     }
 }
 
@@ -157,6 +167,7 @@ mod tests {
             next_poll: Some(at(200)),
             wanted: Goal::Release(candidate(), state),
             download_at: at(100),
+            download_error: None,
             reboot_hold: None,
             confirm: false,
             reboot_lock: RebootLock::Held,

@@ -1,6 +1,6 @@
 //! What a run shows while it works.
 
-use crate::feed::cache::Fetched;
+use crate::feed::download::Fetched;
 use crate::update::write::{Progress, Written};
 
 /// Something to show.

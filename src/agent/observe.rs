@@ -45,6 +45,7 @@ pub fn observe(view: &View<'_>, source: &dyn UpdateSource) -> Result<Inputs> {
         polled: view.polled,
         next_poll: next_poll(view, &demands),
         download_at: download_at(view.clock, rules, &demands, fetch, digest, needs),
+        download_error: fetch.attempts.error_of(digest).map(str::to_owned),
         reboot_hold: reboot_hold(view, &demands, digest),
         confirm: source.may_withdraw() && install.written == Some(fetch.polls),
         reboot_lock: reboot_lock::state(context, digest),

@@ -42,8 +42,8 @@ pub fn poll_at(clock: &Clock, rules: &Rules, demands: &Demands, state: &FetchSta
     jitter::next_poll(seed(&[&clock.machine_id, "poll"]), last, interval, jitter)
 }
 
-/// When the download of the release with this digest starts: at a random time before the window opens; `needs`: how
-/// long an update takes of a window.
+/// When the download of the release with this digest starts: at a random time before the window opens, or after a
+/// failure when the delay is over; `needs`: how long an update takes of a window.
 pub fn download_at(
     clock: &Clock,
     rules: &Rules,
@@ -53,6 +53,9 @@ pub fn download_at(
     needs: Duration,
 ) -> Timestamp {
     let now = clock.now;
+    if let Some(retry_at) = state.attempts.retry_at(digest, &clock.machine_id, now) {
+        return retry_at;
+    }
     if demands.download_now {
         return now;
     }
@@ -147,6 +150,22 @@ mod tests {
         assert!(poll_after(0, Some(Duration::from_secs(60))) <= 120);
         assert!(poll_after(0, Some(Duration::ZERO)) <= 20);
         assert_eq!(poll_after(0, Some(1000 * HOUR)), poll_after(0, None));
+    }
+
+    #[test]
+    fn a_download_that_failed_waits_even_where_the_source_wants_it_at_once() {
+        let demands = Demands { download_now: true, ..Demands::default() };
+        let rules = Rules { download_spread: Duration::ZERO, ..Rules::default() };
+        let mut state = FetchState::default();
+        let start = |state: &FetchState, digest| {
+            download_at(&clock(10_000), &rules, &demands, state, digest, Duration::ZERO).as_second()
+        };
+        assert_eq!(start(&state, "d"), 10_000);
+        state.attempts.set_release("d");
+        state.attempts.set_failed(&abide_core::error::Error::Image("404".into()), at(10_000), false);
+        state.set_polled();
+        assert!((10_120..=10_150).contains(&start(&state, "d")));
+        assert_eq!(start(&state, "other"), 10_000);
     }
 
     #[test]

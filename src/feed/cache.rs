@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,12 +16,10 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::Download;
 use crate::feed::catalog::METADATA;
-use crate::feed::partial_file::PartialFile;
 use crate::files::{self, OpenFolder};
 use crate::image::Folder;
 use crate::image::names::{Name, SUMS};
 use crate::image::sha256;
-use crate::image::transfer::{Place, Resumed, resume};
 use crate::image::trust::{KEY_LIST, VerifiedSums};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
@@ -59,38 +57,13 @@ pub const FILES: [&str; 10] = [
 /// How often taking the lock is tried while its file is being replaced.
 const MAX_TRIES: usize = 5;
 
-/// What is left free on the file system for history, reports and other programs.
-const SPARE: u64 = 4 << 20;
-
-/// Bytes after which a download is flushed: the most that a power cut loses of it.
-const SYNC_EVERY: u64 = 16 << 20;
-
-const CHUNK: usize = 256 << 10;
-
 /// The extension of an incomplete file. Its name is the digest of the complete file.
-const PARTIAL: &str = "part";
+pub(super) const PARTIAL: &str = "part";
 
 /// The folder.
 #[derive(Debug, Clone)]
 pub struct Cache {
     dir: PathBuf,
-}
-
-/// How a download ended that was not interrupted.
-enum DownloadEnd {
-    /// At the end of the file.
-    Complete,
-    /// The download has reached its size limit, so the partial file is useless.
-    OutOfBounds(Error),
-}
-
-/// How much of a file is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fetched {
-    /// Bytes in the cache.
-    pub done: u64,
-    /// Bytes of the complete file, where the server says so.
-    pub total: Option<u64>,
 }
 
 impl Cache {
@@ -201,130 +174,6 @@ impl Cache {
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
         fs::symlink_metadata(self.dir.join(name)).is_ok_and(|meta| meta.is_file())
-    }
-
-    /// Fetches a file that must have this digest; resumes an interrupted download.
-    ///
-    /// # Errors
-    /// [`Error::Image`] if it cannot be fetched or does not fit on the file system; what was fetched stays for
-    /// the next attempt, unless the file is too large or has no end. [`Error::Unverified`] if its digest is another
-    /// one; what was fetched is removed.
-    pub fn fetch(
-        &self,
-        from: &Place<'_>,
-        name: &str,
-        sha256: &str,
-        download: &Download,
-        mut progress: impl FnMut(Fetched),
-    ) -> Result<()> {
-        let mut file = PartialFile::open(&self.dir, &format!("{sha256}.{PARTIAL}"))?;
-        let resumed = file.len() > 0;
-        if resumed {
-            info!("{name}: resuming at byte {}", file.len());
-        }
-        let mut end = DownloadEnd::Complete;
-        if file.sha256() != sha256 {
-            end = self.complete(&mut file, from, download, &mut progress)?;
-        }
-        let is_complete = matches!(end, DownloadEnd::Complete);
-        if is_complete && file.sha256() != sha256 && resumed {
-            // The partial file is of another version, or was damaged by a power cut.
-            warn!("{name}: the partial download does not match; starting over");
-            file.restart()?;
-            end = self.complete(&mut file, from, download, &mut progress)?;
-        }
-        if let DownloadEnd::OutOfBounds(error) = end {
-            file.remove()?;
-            return Err(Error::Image(format!("{name}: {error}; what was fetched of it is removed")));
-        }
-        if file.sha256() != sha256 {
-            let found = file.sha256();
-            file.remove()?;
-            return Err(Error::Unverified(format!(
-                "{name}: its SHA-256 is {found}, not the one in {SUMS}: it is damaged or was replaced"
-            )));
-        }
-        file.rename_to(name)
-    }
-
-    /// Fetches the missing bytes.
-    fn complete(
-        &self,
-        file: &mut PartialFile,
-        from: &Place<'_>,
-        download: &Download,
-        progress: &mut impl FnMut(Fetched),
-    ) -> Result<DownloadEnd> {
-        let mut answer = resume(from, download, file.len())?;
-        if matches!(answer, Resumed::Shorter) {
-            file.restart()?;
-            answer = resume(from, download, 0)?;
-        }
-        let mut source = match answer {
-            Resumed::Rest(source) => source,
-            Resumed::TooLarge(error) => return Ok(DownloadEnd::OutOfBounds(error)),
-            Resumed::Nothing | Resumed::Shorter => {
-                let shown = crate::url::shown(from.url);
-                return Err(Error::Image(format!("{shown}: is listed, but not on the server (404)")));
-            }
-        };
-        let total = source.len;
-        let result = self.copy(file, &mut source.reader, total, progress);
-        // Received bytes are kept even if the download failed.
-        let synced = file.sync();
-        let end = result?;
-        synced.map(|()| end)
-    }
-
-    fn copy(
-        &self,
-        file: &mut PartialFile,
-        from: &mut impl Read,
-        total: Option<u64>,
-        progress: &mut impl FnMut(Fetched),
-    ) -> Result<DownloadEnd> {
-        let mut block = vec![0; CHUNK];
-        let mut next_check = file.len();
-        loop {
-            if file.len() >= next_check {
-                let needed = total.map_or(SYNC_EVERY, |total| total.saturating_sub(file.len()));
-                match self.check_free_space(needed) {
-                    // Whether it would fit into more room is unknown.
-                    Err(error) if total.is_none() => return Ok(DownloadEnd::OutOfBounds(error)),
-                    checked => checked?,
-                }
-                file.sync()?;
-                next_check = file.len() + SYNC_EVERY;
-            }
-            let count = match from.read(&mut block) {
-                Ok(count) => count,
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) if e.kind() == ErrorKind::FileTooLarge => {
-                    return Ok(DownloadEnd::OutOfBounds(Error::Image(e.to_string())));
-                }
-                Err(e) => return Err(e).or_image(|| "the download was interrupted"),
-            };
-            let Some(bytes) = block.get(..count).filter(|bytes| !bytes.is_empty()) else {
-                return Ok(DownloadEnd::Complete);
-            };
-            file.append(bytes)?;
-            progress(Fetched { done: file.len(), total });
-        }
-    }
-
-    fn check_free_space(&self, needed: u64) -> Result<()> {
-        let stat = nix::sys::statvfs::statvfs(&self.dir)
-            .or_failed(|| format!("{}: cannot read the free space", self.dir.display()))?;
-        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
-        if needed.saturating_add(SPARE) <= free {
-            return Ok(());
-        }
-        Err(Error::Image(format!(
-            "{}: the download needs {} MiB, but {} MiB are free; free some space there",
-            self.dir.display(),
-            needed.saturating_add(SPARE).div_ceil(1 << 20),
-            free >> 20
-        )))
     }
 
     /// Removes the files of other releases, complete and partial: all but `keep` (names and digests).

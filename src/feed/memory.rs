@@ -8,6 +8,7 @@ use log::warn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::feed::attempts::Attempts;
 use crate::feed::cache::{self, Cache, FETCH_STATE};
 use crate::feed::published::ListedFile;
 use crate::files;
@@ -31,15 +32,17 @@ pub struct FetchState {
     pub polled: Option<i64>,
     /// How many polls succeeded. Orders events that fall into the same second.
     pub polls: u64,
-    /// Attempts that failed in a row.
+    /// Polls that failed in a row.
     pub failures: u32,
-    /// Why the last attempt failed.
+    /// Why the last poll failed.
     #[serde(deserialize_with = "text::read_optional")]
     pub error: Option<String>,
     /// The release that is wanted.
     pub wanted: Option<WantedRelease>,
     /// Digests of the files that were fetched and verified, by name.
     pub have: BTreeMap<String, String>,
+    /// The downloads of the release that failed.
+    pub attempts: Attempts,
 }
 
 /// A release that is to be fetched.
@@ -80,7 +83,7 @@ impl FetchState {
         self.polls = self.polls.wrapping_add(1);
     }
 
-    /// Notes that a poll or a download has failed.
+    /// Notes that a poll has failed.
     pub fn set_failed(&mut self, e: &Error) {
         self.failures = self.failures.saturating_add(1);
         self.error = Some(text::line(&e.to_string()));

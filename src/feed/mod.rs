@@ -1,12 +1,14 @@
 //! What a feed offers, which release of it is wanted, and when it may be installed.
 //!
-//! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`]. The
-//! rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and its owners ([`ownership`]),
-//! and what is remembered between two runs ([`memory`]).
+//! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`],
+//! [`attempts`]. The rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`], [`download`])
+//! and its owners ([`ownership`]), and what is remembered between two runs ([`memory`]).
 
+pub mod attempts;
 pub mod backoff;
 pub mod cache;
 pub mod catalog;
+pub mod download;
 pub mod freshness;
 pub mod jitter;
 pub mod maintenance_window;

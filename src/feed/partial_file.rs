@@ -93,6 +93,17 @@ impl PartialFile {
         Ok(())
     }
 
+    /// Removes all bytes but the first `len`; without any, the file itself.
+    ///
+    /// # Errors
+    /// [`abide_core::error::Error::Failed`] if it cannot be truncated or removed.
+    pub fn cut(self, len: u64) -> Result<()> {
+        if len == 0 {
+            return self.remove();
+        }
+        self.file.set_len(len.min(self.len)).or_failed(|| format!("{}: cannot truncate", self.path.display()))
+    }
+
     /// Removes the file.
     ///
     /// # Errors
@@ -152,6 +163,11 @@ mod tests {
         assert_eq!((file.len(), file.sha256()), (2, digest(b"ok")));
         file.sync().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"ok");
+        file.cut(1).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"o");
+        PartialFile::open(dir.path(), "x.part").unwrap().cut(0).unwrap();
+        assert!(!path.exists());
+        let file = PartialFile::open(dir.path(), "x.part").unwrap();
         file.remove().unwrap();
         assert!(!path.exists());
     }

@@ -7,20 +7,27 @@ use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 
 use crate::image::chunks::Chunks;
+use crate::image::window;
+use crate::web_page::is_page;
 use abide_core::error::{Error, OrError, Result};
+use abide_core::root::Root;
 
-/// The largest window that a zstd frame may ask for, as a power of two: 64 MiB.
-/// `zstd -19` needs 8 MiB; only `--ultra -22` and `--long=27` ask for more.
-const MAX_ZSTD_WINDOW_LOG: u32 = 26;
-
-/// The memory limit for unpacking xz: enough for `xz -9`, whose window is 64 MiB.
-const MAX_XZ_MEMORY: u64 = 68 << 20;
+/// What the xz decoder needs beside its window (liblzma, `lzma_decoder_memusage`).
+const XZ_SPARE: u64 = 4 << 20;
 
 /// `LZMA_CONCATENATED` of `lzma/container.h`: one stream may follow another.
 const XZ_SEVERAL_STREAMS: u32 = 0x08;
 
 /// An unpacked source.
-pub enum Decoder {
+pub struct Decoder {
+    codec: Codec,
+    /// The largest window that is allowed.
+    limit: u64,
+    /// The window of the first frame, if known.
+    wanted: Option<u64>,
+}
+
+enum Codec {
     /// Not packed.
     Plain(Chunks),
     /// gzip (RFC 1952), one or several members.
@@ -37,23 +44,88 @@ impl Decoder {
     /// Detects the format and starts to decode.
     ///
     /// # Errors
-    /// [`Error::Image`] if the source cannot be read, is empty, or is packed in a format that is not supported.
-    pub fn open(mut packed: Chunks, name: &str) -> Result<Self> {
+    /// [`Error::Image`] if the source cannot be read, is empty, is packed in a format that is not supported, or with a
+    /// window that is too large.
+    pub fn open(packed: Chunks, name: &str) -> Result<Self> {
+        Self::within(packed, name, window::limit(&Root::live()))
+    }
+
+    /// As [`Decoder::open`]; `limit`: the largest window.
+    fn within(mut packed: Chunks, name: &str, limit: u64) -> Result<Self> {
         let head = packed.fill_buf().or_image(|| format!("{name}: cannot read"))?;
         if head.is_empty() {
             return Err(Error::Image(format!("{name}: is empty")));
         }
-        match Magic::of(head) {
+        if is_page(head) {
+            return Err(Error::Image(format!(
+                "{name}: is a web page, not an image: saved from a login page?"
+            )));
+        }
+        let magic = Magic::of(head);
+        let (format, wanted) = match magic {
+            Magic::Zstd => ("zstd", window::of_zstd(head)),
+            Magic::Xz => ("xz", window::of_xz(head)),
+            _ => ("", None),
+        };
+        if wanted.is_some_and(|wanted| wanted > limit) {
+            return Err(Error::Image(format!("{name}: {}", window::told(format, wanted, limit))));
+        }
+        Ok(Self { codec: Codec::open(packed, &magic, name, limit)?, limit, wanted })
+    }
+
+    /// The source.
+    pub fn source(&self) -> &Chunks {
+        match &self.codec {
+            Codec::Plain(chunks) => chunks,
+            Codec::Gzip(decoder) => decoder.get_ref(),
+            Codec::Zstd(decoder) => decoder.get_ref(),
+            Codec::Xz(decoder) => decoder.get_ref(),
+            Codec::Bzip2(decoder) => decoder.get_ref(),
+        }
+    }
+
+    /// The source, with the bytes that were not decoded yet.
+    pub fn into_inner(self) -> Chunks {
+        match self.codec {
+            Codec::Plain(chunks) => chunks,
+            Codec::Gzip(decoder) => decoder.into_inner(),
+            Codec::Zstd(decoder) => decoder.finish(),
+            Codec::Xz(decoder) => decoder.into_inner(),
+            Codec::Bzip2(decoder) => decoder.into_inner(),
+        }
+    }
+
+    /// The error of a frame after the first one that wants too large a window, in other words.
+    fn explained(&self, error: io::Error) -> io::Error {
+        let (format, is_window) = match &self.codec {
+            // `ZSTD_getErrorName(ZSTD_error_frameParameter_windowTooLarge)`.
+            Codec::Zstd(_) => ("zstd", error.to_string().contains("too much memory")),
+            Codec::Xz(_) => {
+                let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+                ("xz", cause == Some(&liblzma::stream::Error::MemLimit))
+            }
+            _ => ("", false),
+        };
+        let wanted = self.wanted.filter(|wanted| *wanted > self.limit);
+        let told = || window::told(format, wanted, self.limit);
+        if is_window { io::Error::new(io::ErrorKind::Unsupported, told()) } else { error }
+    }
+}
+
+impl Codec {
+    fn open(packed: Chunks, magic: &Magic, name: &str, limit: u64) -> Result<Self> {
+        let cannot = || format!("{name}: cannot decode");
+        match magic {
             Magic::Gzip => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(packed)))),
             Magic::Zstd => {
-                let cannot = || format!("{name}: cannot decode");
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).or_image(cannot)?;
-                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).or_image(cannot)?;
+                decoder.window_log_max(limit.ilog2()).or_image(cannot)?;
                 Ok(Self::Zstd(Box::new(decoder)))
             }
             Magic::Xz => {
-                let stream = liblzma::stream::Stream::new_stream_decoder(MAX_XZ_MEMORY, XZ_SEVERAL_STREAMS)
-                    .or_image(|| format!("{name}: cannot decode"))?;
+                let memory = limit + XZ_SPARE;
+                let stream = liblzma::stream::Stream::new_stream_decoder(memory, XZ_SEVERAL_STREAMS)
+                    .or_image(cannot)?;
                 Ok(Self::Xz(Box::new(XzDecoder::new_stream(packed, stream))))
             }
             Magic::Bzip2 => Ok(Self::Bzip2(Box::new(MultiBzDecoder::new(packed)))),
@@ -64,46 +136,25 @@ impl Decoder {
                 let lower = name.to_ascii_lowercase();
                 if [".gz", ".zst", ".xz", ".bz2"].iter().any(|end| lower.ends_with(end)) {
                     return Err(Error::Image(format!(
-                        "{name}: its content does not match its suffix; it may be an HTML error page"
+                        "{name}: its content does not match its suffix; it is not compressed, or damaged"
                     )));
                 }
                 Ok(Self::Plain(packed))
             }
         }
     }
-
-    /// The source.
-    pub fn source(&self) -> &Chunks {
-        match self {
-            Self::Plain(chunks) => chunks,
-            Self::Gzip(decoder) => decoder.get_ref(),
-            Self::Zstd(decoder) => decoder.get_ref(),
-            Self::Xz(decoder) => decoder.get_ref(),
-            Self::Bzip2(decoder) => decoder.get_ref(),
-        }
-    }
-
-    /// The source, with the bytes that were not decoded yet.
-    pub fn into_inner(self) -> Chunks {
-        match self {
-            Self::Plain(chunks) => chunks,
-            Self::Gzip(decoder) => decoder.into_inner(),
-            Self::Zstd(decoder) => decoder.finish(),
-            Self::Xz(decoder) => decoder.into_inner(),
-            Self::Bzip2(decoder) => decoder.into_inner(),
-        }
-    }
 }
 
 impl Read for Decoder {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(decoder) => decoder.read(to),
-            Self::Gzip(decoder) => decoder.read(to),
-            Self::Zstd(decoder) => decoder.read(to),
-            Self::Xz(decoder) => decoder.read(to),
-            Self::Bzip2(decoder) => decoder.read(to),
-        }
+        let read = match &mut self.codec {
+            Codec::Plain(decoder) => decoder.read(to),
+            Codec::Gzip(decoder) => decoder.read(to),
+            Codec::Zstd(decoder) => decoder.read(to),
+            Codec::Xz(decoder) => decoder.read(to),
+            Codec::Bzip2(decoder) => decoder.read(to),
+        };
+        read.map_err(|e| self.explained(e))
     }
 }
 
@@ -229,26 +280,57 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_window_that_is_too_large_is_an_error() {
+    fn within(bytes: &[u8], limit: u64) -> std::result::Result<usize, String> {
+        let (chunks, _) = chunks::start(Box::new(io::Cursor::new(bytes.to_vec())), None).unwrap();
+        let mut decoder = Decoder::within(chunks, "x", limit).map_err(|e| e.to_string())?;
+        let mut all = Vec::new();
+        decoder.read_to_end(&mut all).map_err(|e| e.to_string())
+    }
+
+    fn zstd_with_window(log: u32) -> Vec<u8> {
+        let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(log).unwrap();
+        encoder.write_all(&sample()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz_with_window(size: u32) -> Vec<u8> {
         let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
-        options.dict_size(128 << 20);
+        options.dict_size(size);
         let mut filters = liblzma::stream::Filters::new();
         filters.lzma2(&options);
         let stream =
             liblzma::stream::Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc64).unwrap();
         let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
         encoder.write_all(&sample()).unwrap();
-        assert!(decode(&encoder.finish().unwrap(), "x").unwrap_err().contains("memory"));
-        let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
-        encoder.window_log(27).unwrap();
-        encoder.write_all(&sample()).unwrap();
-        assert!(decode(&encoder.finish().unwrap(), "x").is_err());
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_window_that_is_too_large_is_an_error_that_names_a_smaller_one() {
+        let len = sample().len();
+        for (packed, remedy) in [(zstd_with_window(27), "`zstd -19`"), (xz_with_window(128 << 20), "`xz -9`")]
+        {
+            assert_eq!(within(&packed, 128 << 20), Ok(len));
+            let error = within(&packed, 64 << 20).unwrap_err();
+            assert!(error.contains("128 MiB") && error.contains(remedy), "{error}");
+        }
+        // In a frame that is not the first.
+        let later = [zstd(&[1]), zstd_with_window(27)].concat();
+        let error = within(&later, 64 << 20).unwrap_err();
+        assert!(error.contains("a larger window") && error.contains("`zstd -19`"), "{error}");
+        let later = [xz(&[1]), xz_with_window(128 << 20)].concat();
+        let error = within(&later, 64 << 20).unwrap_err();
+        assert!(error.contains("a larger window") && error.contains("`xz -9`"), "{error}");
+        assert!(within(&zstd_with_window(28), 128 << 20).unwrap_err().contains("256 MiB"));
     }
 
     #[test]
     fn a_file_that_is_not_packed_as_its_name_says_is_an_error() {
-        assert!(decode(b"<html>not here", "http://x/a.raw.gz").unwrap_err().contains("HTML error page"));
+        assert!(decode(b"<html>not here", "http://x/a.raw").unwrap_err().contains("is a web page"));
+        assert!(
+            decode(b"not packed", "http://x/a.raw.gz").unwrap_err().contains("does not match its suffix")
+        );
         assert!(decode(b"PK\x03\x04rest", "a.raw.xz").unwrap_err().contains("compressed with zip"));
         assert!(decode(b"", "a.raw").unwrap_err().contains("empty"));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Download;
 use crate::image::names::SUMS;
 use crate::image::source::Source;
-use crate::image::transfer;
+use crate::image::transfer::{self, Known};
 use crate::url;
 use abide_core::error::{Error, OrError, Result};
 
@@ -116,7 +116,8 @@ impl Folder {
             Place::Local(_) => self
                 .find(name)?
                 .ok_or_else(|| Error::Image(format!("{}: there is no such image", self.join(name)))),
-            Place::Remote { .. } => Source::open(&self.join(name), &self.download),
+            // Its digest is in the list.
+            Place::Remote { .. } => Source::open_known(&self.join(name), &self.download, Known::by_digest()),
         }
     }
 

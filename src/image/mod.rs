@@ -5,6 +5,7 @@
 //! the image's ESP until the UKI in it has been copied.
 
 pub mod addons;
+mod answer;
 mod chunks;
 mod codec;
 pub mod content_range;
@@ -19,6 +20,7 @@ mod spool;
 mod stream;
 pub(crate) mod transfer;
 pub mod trust;
+mod window;
 
 pub use esp::Esp;
 pub use folder::Folder;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::Download;
 use crate::image::source::Source;
-use crate::image::transfer;
+use crate::image::transfer::{self, Known};
 use crate::url;
 use abide_core::error::{Error, Result};
 
@@ -15,20 +15,24 @@ impl Source {
     /// # Errors
     /// [`Error::Image`] if it cannot be opened.
     pub fn open(image: &str, download: &Download) -> Result<Self> {
-        Self::find(image, download)?.ok_or_else(|| {
+        Self::open_known(image, download, Known::default())
+    }
+
+    /// As [`Source::open`], of an image of which something is known.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open_known(image: &str, download: &Download, known: Known) -> Result<Self> {
+        Self::find_known(image, download, known)?.ok_or_else(|| {
             let status = if image.contains("://") { " (404)" } else { "" };
             Error::Image(format!("{}: there is no such image{status}", url::shown(image)))
         })
     }
 
-    /// As [`Source::open`], but `None` if there is no such file.
-    ///
-    /// # Errors
-    /// [`Error::Image`] if it cannot be opened.
-    pub fn find(image: &str, download: &Download) -> Result<Option<Self>> {
+    fn find_known(image: &str, download: &Download, known: Known) -> Result<Option<Self>> {
         match url::scheme(image).as_deref() {
             Some("http" | "https") => {
-                transfer::find(&transfer::Place { url: image, authorization: None }, download)
+                transfer::find_known(&transfer::Place { url: image, authorization: None }, download, known)
             }
             Some("file") => Self::file(image.split_once("://").map_or(image, |(_, path)| path)),
             Some(other) if !Path::new(image).exists() => {

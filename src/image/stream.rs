@@ -62,7 +62,9 @@ impl Stream {
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
-                    return Err(e).or_image(|| format!("{}: damaged at byte {}", self.name, self.position));
+                    let is_damaged = e.kind() != io::ErrorKind::Unsupported;
+                    let what = if is_damaged { "damaged" } else { "cannot decode" };
+                    return Err(e).or_image(|| format!("{}: {what} at byte {}", self.name, self.position));
                 }
             }
         }

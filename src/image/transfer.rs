@@ -1,18 +1,20 @@
 //! Downloads that resume after an interruption.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use log::warn;
-use ureq::BodyReader;
-use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::http::header;
 
 use crate::config::Download;
 use crate::http::{Client, HttpError, Redirects, Timeout};
-use crate::image::content_range;
+use crate::image::answer::{self, Head, Request, is_final, too_large};
 use crate::image::source::Source;
 use crate::url::shown;
+use crate::web_page::{self, is_page};
 use abide_core::config::duration;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
@@ -34,7 +36,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// # Errors
 /// As [`resume`].
 pub fn find(place: &Place<'_>, limits: &Download) -> Result<Option<Source>> {
-    match resume(place, limits, 0)? {
+    find_known(place, limits, Known::default())
+}
+
+/// As [`find`], of a file of which something is known.
+///
+/// # Errors
+/// As [`resume`].
+pub fn find_known(place: &Place<'_>, limits: &Download, known: Known) -> Result<Option<Source>> {
+    match resume_known(place, limits, known)? {
         Resumed::Rest(source) => Ok(Some(source)),
         Resumed::Nothing | Resumed::Shorter => Ok(None),
         Resumed::TooLarge(error) => Err(error),
@@ -50,13 +60,34 @@ pub struct Place<'a> {
     pub authorization: Option<&'a str>,
 }
 
+/// What is known of a file before it is requested.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The bytes that were downloaded before.
+    pub from: u64,
+    /// Its length.
+    pub len: Option<u64>,
+    /// Whether a digest of the whole file is verified in the end. The bytes may then come from several servers.
+    pub has_digest: bool,
+    /// Set if parts of it are of different versions, by the validators of the servers.
+    pub mixed: Arc<AtomicBool>,
+}
+
+impl Known {
+    /// Of a file whose digest or signature is verified in the end.
+    #[must_use]
+    pub fn by_digest() -> Self {
+        Self { has_digest: true, ..Self::default() }
+    }
+}
+
 /// What a server has to offer beyond the bytes that were downloaded before.
 pub enum Resumed {
     /// The rest. Its `len` is that of the whole.
     Rest(Source),
     /// There is no such file.
     Nothing,
-    /// The file is shorter than what was downloaded before.
+    /// The file is shorter than what was downloaded before, or has another length than is known.
     Shorter,
     /// The file is larger than it may be.
     TooLarge(Error),
@@ -66,9 +97,18 @@ pub enum Resumed {
 /// `from` are of the same file.
 ///
 /// # Errors
-/// [`Error::Image`] if the server cannot be reached or refuses.
+/// [`Error::Image`] if the server cannot be reached or refuses; [`Error::Usage`] if a proxy or certificate of the
+/// settings cannot be used.
 pub fn resume(place: &Place<'_>, limits: &Download, from: u64) -> Result<Resumed> {
-    let mut transfer = Transfer::new(place, limits, from)?;
+    resume_known(place, limits, Known { from, ..Known::default() })
+}
+
+/// As [`resume`], of a file of which more is known.
+///
+/// # Errors
+/// As [`resume`].
+pub fn resume_known(place: &Place<'_>, limits: &Download, known: Known) -> Result<Resumed> {
+    let mut transfer = Transfer::new(place, limits, known)?;
     let name = shown(place.url);
     match transfer.connect() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Resumed::Nothing),
@@ -78,7 +118,8 @@ pub fn resume(place: &Place<'_>, limits: &Download, from: u64) -> Result<Resumed
         }
         connected => connected.or_image(|| format!("{name}: cannot download"))?,
     }
-    Ok(Resumed::Rest(Source { name, len: transfer.len, repeatable: false, reader: Box::new(transfer) }))
+    let len = transfer.request.len;
+    Ok(Resumed::Rest(Source { name, len, repeatable: false, reader: Box::new(transfer) }))
 }
 
 /// A download that reconnects.
@@ -87,15 +128,14 @@ struct Transfer {
     url: String,
     authorization: Option<String>,
     limits: Download,
-    body: Option<BodyReader<'static>>,
-    /// The next byte to read; bytes before `from` count.
-    position: u64,
+    body: Option<Box<dyn Read + Send>>,
+    /// What is requested next.
+    request: Request,
     /// The byte at which this download began.
     from: u64,
-    /// Bytes of the whole image.
-    len: Option<u64>,
-    /// The validator of this version of the file: its ETag or date.
-    version: Option<String>,
+    mixed: Arc<AtomicBool>,
+    /// How long the last answer asked to wait.
+    retry_after: Option<Duration>,
     started: Instant,
     /// When the last byte arrived, or was requested.
     alive: Instant,
@@ -104,71 +144,57 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn new(place: &Place<'_>, limits: &Download, from: u64) -> Result<Self> {
+    fn new(place: &Place<'_>, limits: &Download, known: Known) -> Result<Self> {
         let now = Instant::now();
+        let client = client(limits)?;
+        client.check_proxy(place.url).map_err(Error::Usage)?;
+        let Known { from, len, has_digest, mixed } = known;
+        let max_size = limits.max_size;
         Ok(Self {
-            client: client(limits)?,
+            client,
             url: place.url.to_owned(),
             authorization: place.authorization.map(str::to_owned),
             limits: limits.clone(),
             body: None,
-            position: from,
+            request: Request { position: from, len, has_digest, max_size, ..Request::default() },
             from,
-            len: None,
-            version: None,
+            mixed,
+            retry_after: None,
             started: now,
             alive: now,
             behind: Duration::ZERO,
         })
     }
 
-    /// Requests the image from the current position on. Errors of the kind
-    /// [`io::ErrorKind::Other`] and [`io::ErrorKind::InvalidData`] are final.
+    /// Requests the image from the current position on.
     fn connect(&mut self) -> io::Result<()> {
-        let range = format!("bytes={}-", self.position);
+        let range = format!("bytes={}-", self.request.position);
         let mut headers = vec![];
         headers.extend(self.authorization.as_deref().map(|value| (header::AUTHORIZATION, value)));
-        if self.position > 0 {
+        if self.request.position > 0 {
             headers.push((header::RANGE, range.as_str()));
-            headers.extend(self.version.as_deref().map(|version| (header::IF_RANGE, version)));
+            // A mirror with another validator would send all of it again.
+            let version = self.request.version.as_deref().filter(|_| !self.request.has_digest);
+            headers.extend(version.map(|version| (header::IF_RANGE, version)));
         }
         let response = self.client.get(&self.url, &headers).map_err(into_io)?;
-        let (status, headers) = (response.status(), response.headers());
-        if status == StatusCode::RANGE_NOT_SATISFIABLE && self.position > 0 {
-            return Err(shorter());
-        }
-        if !status.is_success() {
-            return Err(refusal(status));
-        }
-        let version = version(headers);
-        let rest = response.body().content_length();
-        let (start, len) = match status {
-            StatusCode::PARTIAL_CONTENT => headers
-                .get(header::CONTENT_RANGE)
-                .and_then(|value| content_range::parse(value.to_str().ok()?))
-                .ok_or_else(|| io::Error::other("the server sent an invalid Content-Range"))?,
-            _ => (0, rest),
-        };
-        if self.position > self.from && (version != self.version || len != self.len) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the image on the server changed during the download",
-            ));
-        }
-        if len.is_some_and(|len| len < self.from) {
-            return Err(shorter());
-        }
-        if len.is_some_and(|len| len > self.limits.max_size) {
-            return Err(too_large(self.limits.max_size));
-        }
-        (self.version, self.len) = (version, len);
+        let headers = response.headers();
+        self.retry_after = answer::retry_after(headers);
+        let head = Head { status: response.status(), headers, body_len: response.body().content_length() };
+        let part = answer::judge(&self.request, &head)?;
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        let first = if part.start == 0 { first_bytes(&mut body)? } else { vec![] };
+        if is_page(&first) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, web_page::told("the server")));
+        }
+        let mut body: Box<dyn Read + Send> = Box::new(Cursor::new(first).chain(body));
         // A server without support for ranges sends the whole file again.
-        let skip = self
-            .position
-            .checked_sub(start)
-            .ok_or_else(|| io::Error::other("the server sent a different byte range than requested"))?;
-        self.skip(&mut body, skip)?;
+        self.skip(&mut body, self.request.position.saturating_sub(part.start))?;
+        if part.is_other {
+            warn!("{}: continuing with another version of the file; its digest decides", shown(&self.url));
+            self.mixed.store(true, Ordering::Relaxed);
+        }
+        (self.request.version, self.request.len) = (part.version, part.len);
         self.body = Some(body);
         Ok(())
     }
@@ -213,13 +239,15 @@ impl Transfer {
     fn reconnect(&mut self, mut error: io::Error) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
         self.body = None;
+        self.request.is_continued = self.request.position > self.from;
         while !is_final(&error) {
             let left = self.limits.give_up_after.saturating_sub(self.alive.elapsed());
-            if left.is_zero() {
+            let asked = self.retry_after.take();
+            if left.is_zero() || asked.is_some_and(|asked| asked > left) {
                 break;
             }
-            warn!("{}: {error}; retrying from byte {}", shown(&self.url), self.position);
-            sleep(pause.min(left));
+            warn!("{}: {error}; retrying from byte {}", shown(&self.url), self.request.position);
+            sleep(pause.max(asked.unwrap_or_default()).min(left));
             pause = (pause * 2).min(MAX_PAUSE);
             match self.connect() {
                 Ok(()) => return Ok(()),
@@ -232,10 +260,11 @@ impl Transfer {
     fn read_once(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let Some(body) = &mut self.body else { return Err(io::ErrorKind::NotConnected.into()) };
         let count = body.read(to).map_err(broken)?;
-        match self.len {
-            Some(len) if count == 0 && self.position < len => Err(io::Error::new(
+        let Request { len, position, .. } = self.request;
+        match len {
+            Some(len) if count == 0 && position < len => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!("the server closed the connection {} bytes before the end", len - self.position),
+                format!("the server closed the connection {} bytes before the end", len - position),
             )),
             _ => Ok(count),
         }
@@ -244,7 +273,7 @@ impl Transfer {
     /// Waits as the rate limit requires.
     fn slow_down(&self) {
         if let Some(rate) = self.limits.rate_limit {
-            let count = self.position - self.from;
+            let count = self.request.position - self.from;
             let due = Duration::from_secs_f64(count as f64 / rate.max(1) as f64);
             sleep(due.saturating_sub(self.started.elapsed()));
         }
@@ -262,8 +291,8 @@ impl Read for Transfer {
             match self.read_once(to) {
                 Ok(0) => return Ok(0),
                 Ok(count) => {
-                    self.position += count as u64;
-                    if self.position > self.limits.max_size {
+                    self.request.position += count as u64;
+                    if self.request.position > self.limits.max_size {
                         return Err(too_large(self.limits.max_size));
                     }
                     self.keep_up(count, self.alive.elapsed())?;
@@ -276,10 +305,18 @@ impl Read for Transfer {
     }
 }
 
-/// Whether a retry is pointless.
-fn is_final(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, InvalidData, InvalidInput, NotFound, Other};
-    matches!(error.kind(), FileTooLarge | InvalidData | InvalidInput | NotFound | Other)
+/// The first bytes of a body: as many as show whether it is a web page.
+fn first_bytes(body: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut first = vec![];
+    let mut part = [0; web_page::HEAD];
+    while first.len() < web_page::HEAD && first.trim_ascii_start().len() < web_page::LEAST {
+        let count = body.read(&mut part).map_err(broken)?;
+        if count == 0 {
+            break;
+        }
+        first.extend_from_slice(part.get(..count).unwrap_or_default());
+    }
+    Ok(first)
 }
 
 /// An error in the middle of a response; a retry may succeed.
@@ -289,76 +326,17 @@ fn broken(error: io::Error) -> io::Error {
 
 /// Network errors are temporary; errors of the request are not.
 fn into_io(error: HttpError) -> io::Error {
-    use ureq::Error::{ConnectionFailed, HostNotFound, Io, Timeout};
+    use ureq::Error::{ConnectProxyFailed, ConnectionFailed, HostNotFound, Io, Timeout};
     match error {
         HttpError::Failed(Io(e)) => io::Error::new(io::ErrorKind::ConnectionAborted, e),
-        HttpError::Failed(Timeout(_) | HostNotFound | ConnectionFailed) => {
+        HttpError::Failed(Timeout(_) | HostNotFound | ConnectionFailed | ConnectProxyFailed(_)) => {
             io::Error::new(io::ErrorKind::ConnectionAborted, error.to_string())
         }
         e => io::Error::other(e.to_string()),
     }
 }
 
-fn too_large(max: u64) -> io::Error {
-    let text = format!("is larger than {max} bytes, its declared size or max_size of [download]");
-    io::Error::new(io::ErrorKind::FileTooLarge, text)
-}
-
-fn shorter() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "the requested range is beyond the end of the file on the server (416)",
-    )
-}
-
-/// The error for a status. 408, 429 and 5xx are temporary (RFC 9110, 15.5.9 and 15.6; RFC 6585), the others are not.
-fn refusal(status: StatusCode) -> io::Error {
-    let code = status.as_u16();
-    match code {
-        404 | 410 => {
-            io::Error::new(io::ErrorKind::NotFound, format!("the server has no such image ({code})"))
-        }
-        408 | 429 | 500..=599 => {
-            io::Error::new(io::ErrorKind::ConnectionRefused, format!("the server answered {code}"))
-        }
-        _ => io::Error::other(format!("the server answered {code}")),
-    }
-}
-
-/// A strong ETag, else the date of the last change (RFC 9110, 13.1.5: what If-Range may hold).
-fn version(headers: &HeaderMap) -> Option<String> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    text(header::ETAG).filter(|tag| !tag.starts_with("W/")).or_else(|| text(header::LAST_MODIFIED))
-}
-
 fn client(limits: &Download) -> Result<Client> {
     let timeout = Timeout::Idle { connect: CONNECT_TIMEOUT, idle: READ_TIMEOUT };
     Client::new(&Root::live(), limits.ca.as_deref(), timeout, Redirects::AnyHost).map_err(Error::Usage)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use ureq::http::HeaderValue;
-
-    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
-    }
-
-    #[test]
-    fn a_weak_etag_does_not_identify_the_bytes_of_a_version() {
-        let both = [(header::ETAG, "W/\"1\""), (header::LAST_MODIFIED, "Mon")];
-        assert_eq!(version(&headers(&both)).as_deref(), Some("Mon"));
-        assert_eq!(version(&headers(&[(header::ETAG, "\"1\"")])).as_deref(), Some("\"1\""));
-    }
-
-    #[test]
-    fn only_temporary_errors_are_retried() {
-        let codes =
-            [(404, true), (403, true), (416, true), (408, false), (429, false), (500, false), (503, false)];
-        for (code, end) in codes {
-            assert_eq!(is_final(&refusal(StatusCode::from_u16(code).unwrap())), end, "{code}");
-        }
-    }
 }

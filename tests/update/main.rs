@@ -5,9 +5,13 @@
 mod bounds;
 mod fetch;
 mod follow;
+mod hostile_day;
+mod kept;
 mod other_users;
 mod parts;
+mod portals;
 mod printable;
+mod proxies;
 mod sandbox;
 mod trust;
 mod when;

@@ -142,6 +142,25 @@ fn an_answer_that_does_not_go_on_where_it_was_asked_to_is_an_error() {
 }
 
 #[test]
+fn the_page_of_a_captive_portal_is_told_as_such() {
+    let page = b"\r\n<!DOCTYPE html><html>Please log in</html>";
+    let tree = impatient();
+    let portals = [
+        only_image(|_| answer("200 OK", &["Content-Type: text/html"], page)),
+        // In mid-download.
+        breaks_off(|_, _| answer("200 OK", &["Content-Type: text/html"], page)),
+    ];
+    for portal in portals {
+        let run = write_from(&tree, &portal).fails(3);
+        assert!(run.stderr.lines().last().unwrap().contains("web page: a captive portal"), "{}", run.stderr);
+    }
+    let saved = publish(&tree, "saved.raw", page);
+    let run = tree.abide(&["write", &saved]).fails(3);
+    assert!(run.stderr.contains("is a web page, not an image"), "{}", run.stderr);
+    harmless(&tree);
+}
+
+#[test]
 fn a_server_that_recovers_within_the_time_is_waited_for() {
     let tries = Mutex::new(0);
     let server = breaks_off(move |asked, file| {

@@ -143,6 +143,7 @@ impl UpdateSource for FeedSource<'_> {
             Mode::Scheduled => self.context.background_limits(),
             _ => self.context.config.download.clone(),
         };
-        Ok(FileLocation { url: self.folder.join(file), authorization: self.authorization.clone(), limits })
+        let (url, authorization) = (self.folder.join(file), self.authorization.clone());
+        Ok(FileLocation { url, authorization, len: None, limits })
     }
 }

@@ -126,6 +126,8 @@ pub struct FileLocation {
     pub url: String,
     /// The value of the header `Authorization`, where the server wants one.
     pub authorization: Option<String>,
+    /// Its length, where the source tells it.
+    pub len: Option<u64>,
     /// The limits of the download.
     pub limits: Download,
 }

@@ -42,12 +42,14 @@ impl FeedStatus {
             ended.is_some_and(|u| u.digest.as_deref() == Some(digest))
         };
         let download = seen.wanted.as_ref().filter(|wanted| !is_over(&wanted.digest));
+        let download_error =
+            download.and_then(|wanted| seen.attempts.error_of(&wanted.digest)).map(str::to_owned);
         let planned = (!plan.digest.is_empty() && !is_over(&plan.digest) && plan.waiting.is_some())
             .then(|| plan.version.clone());
         Some(Self {
             source,
             polled: seen.polled.and_then(time),
-            error: seen.error,
+            error: seen.error.or(download_error),
             available: download.map(|wanted| wanted.version.clone()).or(planned),
             percent: download.map_or(0, |wanted| wanted.percent),
             waiting: plan.waiting,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::Download;
 use crate::disk::gpt::NO_AUTO;
 use crate::disk::role::Role;
+use crate::image::transfer::Known;
 use crate::image::trust::Expected;
 use crate::image::{Esp, HEAD, ImagePartition, Layout, PartitionType, Source, Spool, Stream};
 use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
@@ -50,7 +51,9 @@ impl DiskImage {
         expected: Expected,
     ) -> Result<Self> {
         let Expected { sha256, claim, skip, .. } = expected;
-        let source = source.map_or_else(|| Source::open(image, download), Ok)?;
+        let has_digest = sha256.is_some() || claim.is_some();
+        let open = || Source::open_known(image, download, Known { has_digest, ..Known::default() });
+        let source = source.map_or_else(open, Ok)?;
         let (name, repeatable) = (source.name.clone(), source.repeatable);
         let mut stream = Stream::open(source, claim.clone())?;
         let first = match FirstReading::of(&mut stream, repeatable, spool_dirs) {
@@ -60,7 +63,7 @@ impl DiskImage {
         let FirstReading { layout, kept, is_past_root } = first;
         let (esp, root) = (layout.esp(&name)?.clone(), layout.root(&name)?.clone());
         if is_past_root {
-            let mut again = Source::open(image, download)?;
+            let mut again = open()?;
             io::copy(&mut again.reader.by_ref().take(skip), &mut io::sink())
                 .or_image(|| format!("{name}: cannot read"))?;
             stream = Stream::open(again, claim)?;

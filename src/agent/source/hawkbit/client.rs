@@ -211,7 +211,7 @@ impl HttpReply {
         let failed = |e: HttpError| {
             let remedy = match e {
                 HttpError::Redirect { .. } => "; set url in [update.hawkbit] to the URL of the server",
-                HttpError::Failed(_) => "",
+                _ => "",
             };
             Error::Failed(format!("{}: {e}{remedy}", shown(url)))
         };

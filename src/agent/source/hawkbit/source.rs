@@ -246,6 +246,7 @@ impl<'a> HawkbitSource<'a> {
         FileLocation {
             url: url.to_owned(),
             authorization: client.authorization(url).map(str::to_owned),
+            len: Some(file.size),
             limits,
         }
     }
