@@ -2,6 +2,7 @@
 
 use log::debug;
 
+use crate::agent::give_up::MAX_DOWNLOADS;
 use crate::agent::notice::Notice;
 use crate::agent::source::{News, UpdateSource};
 use crate::feed::cache::{Cache, Fetched};
@@ -30,14 +31,26 @@ impl Fetcher<'_> {
     /// If a file cannot be fetched or verified.
     pub fn fetch(&mut self, source: &mut dyn UpdateSource, candidate: &Candidate) -> Result<()> {
         source.report(News::Downloading)?;
-        if let Err(e) = self.fetch_files(source, candidate) {
-            self.state.set_failed(&e);
-            return Err(e);
+        let mut at = (0, 0);
+        let Err(e) = self.fetch_files(source, candidate, &mut at) else {
+            return source.report(News::Downloaded);
+        };
+        self.state.set_failed(&e);
+        let tries = self.state.count_failed_download(&e, at);
+        if tries >= MAX_DOWNLOADS {
+            let version = &candidate.release.version;
+            source.report(News::Failed(&format!("{version} cannot be downloaded ({tries} tries): {e}")))?;
         }
-        source.report(News::Downloaded)
+        Err(e)
     }
 
-    fn fetch_files(&mut self, source: &dyn UpdateSource, candidate: &Candidate) -> Result<()> {
+    /// `at`: how far it came, the number of the file and its bytes.
+    fn fetch_files(
+        &mut self,
+        source: &dyn UpdateSource,
+        candidate: &Candidate,
+        at: &mut (usize, u64),
+    ) -> Result<()> {
         let files: Vec<_> = candidate.release.files.files().collect();
         let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
         self.cache.sweep(&keep)?;
@@ -46,10 +59,12 @@ impl Fetcher<'_> {
             if self.state.has(self.cache, file) {
                 continue;
             }
+            *at = (number, 0);
             let place = source.place(&file.name)?;
             let from = transfer::Place { url: &place.url, authorization: place.authorization.as_deref() };
             let (root, state, notify) = (self.root, &mut *self.state, &mut *self.notify);
             self.cache.fetch(&from, &file.name, &file.sha256, &place.limits, |fetched| {
+                *at = (number, fetched.done);
                 notify(Notice::Fetching(&file.name, fetched));
                 save_percent(root, state, percent(number, files.len(), fetched));
             })?;

@@ -27,6 +27,8 @@ pub struct Inputs {
     pub wanted: Goal,
     /// When the download starts.
     pub download_at: Timestamp,
+    /// Why it is not tried again yet.
+    pub download_hold: Option<Wait>,
     /// Why the machine must not be rebooted now: the source, a window, an inhibitor.
     pub reboot_hold: Option<Wait>,
     /// Whether the source must be polled before the reboot, since it may have withdrawn the update.
@@ -104,7 +106,10 @@ fn by_state(inputs: &Inputs) -> NextStep {
         (ReleaseState::Remote, Mode::Scheduled) if inputs.now < inputs.download_at => NextStep::Wait(
             Wait::defer("Waiting for the scheduled time of the download", Some(inputs.download_at)),
         ),
-        (ReleaseState::Remote, _) => NextStep::Fetch(candidate),
+        (ReleaseState::Remote, mode) => match &inputs.download_hold {
+            Some(wait) if mode == Mode::Scheduled => NextStep::Wait(wait.clone()),
+            _ => NextStep::Fetch(candidate),
+        },
         (ReleaseState::Fetched, _) => NextStep::Write(candidate),
         (ReleaseState::Staged | ReleaseState::Applied, Mode::DownloadOnly) => {
             NextStep::Wait(Wait::idle("Downloaded and verified"))
@@ -157,6 +162,7 @@ mod tests {
             next_poll: Some(at(200)),
             wanted: Goal::Release(candidate(), state),
             download_at: at(100),
+            download_hold: None,
             reboot_hold: None,
             confirm: false,
             reboot_lock: RebootLock::Held,
@@ -229,6 +235,14 @@ mod tests {
         let early = Inputs { download_at: at(150), ..inputs(ReleaseState::Remote) };
         assert!(matches!(next_step(&early), NextStep::Wait(wait) if wait.until == Some(at(150))));
         assert_eq!(next_step(&Inputs { mode: Mode::Update, ..early }), NextStep::Fetch(candidate()));
+    }
+
+    #[test]
+    fn a_failed_download_waits_unless_an_operator_waits_for_it() {
+        let wait = Wait::defer("it failed", Some(at(150)));
+        let failed = Inputs { download_hold: Some(wait.clone()), ..inputs(ReleaseState::Remote) };
+        assert_eq!(next_step(&failed), NextStep::Wait(wait));
+        assert_eq!(next_step(&Inputs { mode: Mode::Update, ..failed }), NextStep::Fetch(candidate()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::agent::next_step::Inputs;
 use crate::agent::reboot_lock;
 use crate::agent::source::{Demands, UpdateSource};
 use crate::agent::survey::Survey;
-use crate::agent::timing::{download_at, inhibitor_hold, poll_at, ready_since, window_hold};
+use crate::agent::timing::{download_at, download_hold, inhibitor_hold, poll_at, ready_since, window_hold};
 use crate::agent::view::View;
 use crate::update::WholeMachine;
 use abide_core::boot::Access;
@@ -45,6 +45,7 @@ pub fn observe(view: &View<'_>, source: &dyn UpdateSource) -> Result<Inputs> {
         polled: view.polled,
         next_poll: next_poll(view, &demands),
         download_at: download_at(view.clock, rules, &demands, fetch, digest, needs),
+        download_hold: download_hold(rules, fetch, digest, view.clock.now),
         reboot_hold: reboot_hold(view, &demands, digest),
         confirm: source.may_withdraw() && install.written == Some(fetch.polls),
         reboot_lock: reboot_lock::state(context, digest),

@@ -33,7 +33,7 @@ pub fn poll_at(clock: &Clock, rules: &Rules, demands: &Demands, state: &FetchSta
             (interval, rules.jitter.min(interval / 10))
         }
         (n, _) => {
-            let retry = FIRST_RETRY.saturating_mul(1 << n.min(16).saturating_sub(1)).min(rules.interval);
+            let retry = retry_delay(n).min(rules.interval);
             (retry, retry)
         }
     };
@@ -67,6 +67,22 @@ pub fn download_at(
         Begin::Now(None) | Begin::Never => None,
     };
     jitter::download_at(seed(&[&clock.machine_id, digest]), found, opens, rules.download_spread)
+}
+
+/// Why the download of the release with this digest is not tried again yet: it failed before. The wait doubles, up to the
+/// interval of the polls.
+pub fn download_hold(rules: &Rules, state: &FetchState, digest: &str, now: Timestamp) -> Option<Wait> {
+    let wanted = state.wanted.as_ref().filter(|wanted| wanted.digest == digest && wanted.tries > 0)?;
+    let failed = past(wanted.failed?, now)?;
+    let wait = retry_delay(wanted.tries).min(rules.interval);
+    let again = failed.checked_add(wait).ok().filter(|again| *again > now)?;
+    let why = wanted.why.as_deref().unwrap_or("unknown reason");
+    Some(Wait::defer(format!("The download failed, try {}: {why}", wanted.tries), Some(again)))
+}
+
+/// The wait after the failure number `times` in a row.
+fn retry_delay(times: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << times.min(16).saturating_sub(1))
 }
 
 /// Why no window allows the reboot now; `needs`: how long an update takes of a window.
@@ -115,6 +131,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::update::Inhibit;
+    use crate::feed::memory::WantedRelease;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -140,6 +157,30 @@ mod tests {
         };
         assert!(within(1, 120) && within(2, 240) && within(3, 480));
         assert!(poll_after(30, None) <= 2 * 86_400);
+    }
+
+    #[test]
+    fn a_failed_download_is_tried_again_later_each_time() {
+        let rules = Rules { interval: HOUR, ..Rules::default() };
+        let hold = |tries, digest: &str, now| {
+            let wanted = WantedRelease {
+                digest: "d".into(),
+                tries,
+                failed: Some(1000),
+                why: Some("404".into()),
+                ..WantedRelease::default()
+            };
+            let state = FetchState { wanted: Some(wanted), ..FetchState::default() };
+            download_hold(&rules, &state, digest, at(now))
+        };
+        let until = |tries| hold(tries, "d", 1001).unwrap().until.unwrap().as_second() - 1000;
+        assert_eq!([until(1), until(2), until(3), until(30)], [120, 240, 480, 3600]);
+        assert_eq!(hold(2, "d", 1001).unwrap().why, "The download failed, try 2: 404");
+        // Another release is tried at once, as is this one when its time has come or the clock was wrong.
+        assert_eq!(
+            [hold(2, "other", 1001), hold(0, "d", 1001), hold(1, "d", 1120), hold(1, "d", 999)],
+            [const { None }; 4]
+        );
     }
 
     #[test]

@@ -55,6 +55,15 @@ pub struct WantedRelease {
     pub found: i64,
     /// How much of it is in the cache.
     pub percent: u8,
+    /// How often its download failed without getting further than before.
+    pub tries: u32,
+    /// When that was last.
+    pub failed: Option<i64>,
+    /// Why.
+    #[serde(deserialize_with = "text::read_optional")]
+    pub why: Option<String>,
+    /// The farthest that a download came: the number of the file, and its bytes.
+    pub farthest: (usize, u64),
 }
 
 impl FetchState {
@@ -85,6 +94,23 @@ impl FetchState {
         self.failures = self.failures.saturating_add(1);
         self.error = Some(text::line(&e.to_string()));
         self.tried = Some(Timestamp::now().as_second());
+    }
+
+    /// Counts a failed download of the wanted release, unless it came further than those before: it resumes there.
+    /// `at`: the number of the file, and its bytes. Returns how many failed in a row.
+    pub fn count_failed_download(&mut self, e: &Error, at: (usize, u64)) -> u32 {
+        let Some(wanted) = &mut self.wanted else { return 0 };
+        // Of a file with another digest nothing is left.
+        let has_advanced = at > wanted.farthest && !matches!(e, Error::Unverified(_));
+        wanted.farthest = wanted.farthest.max(at);
+        if has_advanced {
+            (wanted.tries, wanted.failed, wanted.why) = (0, None, None);
+        } else {
+            wanted.tries = wanted.tries.saturating_add(1);
+            wanted.failed = Some(Timestamp::now().as_second());
+            wanted.why = Some(text::line(&e.to_string()));
+        }
+        wanted.tries
     }
 
     /// Writes it, unless it is unchanged.
@@ -220,6 +246,20 @@ mod tests {
         let state = InstallState { version: "2.0".into(), ready: Some(1), ..InstallState::default() };
         state.write(&root).unwrap();
         assert_eq!(InstallState::read(&root), state);
+    }
+
+    #[test]
+    fn a_download_counts_as_failed_unless_it_came_further() {
+        let mut state = FetchState { wanted: Some(WantedRelease::default()), ..FetchState::default() };
+        let gone = Error::Image("404".into());
+        let mut fail = |e: &Error, at| state.count_failed_download(e, at);
+        assert_eq!([fail(&gone, (0, 0)), fail(&gone, (0, 0))], [1, 2]);
+        // The connection broke later each time.
+        assert_eq!([fail(&gone, (0, 10)), fail(&gone, (0, 20)), fail(&gone, (0, 20))], [0, 0, 1]);
+        assert_eq!([fail(&gone, (1, 0)), fail(&gone, (0, 30))], [0, 1]);
+        let other = Error::Unverified("its SHA-256 is another one".into());
+        assert_eq!([fail(&other, (2, 0)), fail(&other, (3, 0))], [2, 3]);
+        assert_eq!(FetchState::default().count_failed_download(&gone, (0, 0)), 0);
     }
 
     #[test]

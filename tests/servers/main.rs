@@ -1,7 +1,9 @@
-//! Machines (folders) and the servers of a fleet: a real hawkBit, and a real FleetLock server if one is available.
+//! Machines (folders) and the servers of a fleet: a real hawkBit and a real FleetLock server, as far
+//! as they are available.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod answers;
 mod consent;
 mod node;
 mod orders;

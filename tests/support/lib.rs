@@ -18,6 +18,7 @@ pub mod server;
 pub mod skip;
 pub mod tree;
 pub mod uki;
+pub mod validation;
 
 pub use https::HttpsServer;
 pub use image::Image;
