@@ -7,6 +7,7 @@ pub mod ddi;
 pub mod dice;
 pub mod entry;
 pub mod fleetlock;
+pub mod goosebit;
 pub mod gpt_disk;
 pub mod hawkbit;
 pub mod hostile;
