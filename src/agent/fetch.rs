@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use log::debug;
 
+use crate::agent::give_up::MAX_DOWNLOADS;
 use crate::agent::notice::Notice;
 use crate::agent::source::{News, UpdateSource};
 use crate::feed::attempts::Attempts;
@@ -39,7 +40,13 @@ impl Fetcher<'_> {
         let before = self.amount(&files);
         if let Err(e) = self.fetch_files(source, &files) {
             let has_progressed = self.amount(&files) > before;
-            self.state.attempts.set_failed(&e, Timestamp::now(), has_progressed);
+            let attempts = &mut self.state.attempts;
+            attempts.set_failed(&e, Timestamp::now(), has_progressed);
+            let tries = attempts.failures;
+            if tries >= MAX_DOWNLOADS {
+                let version = &candidate.release.version;
+                source.report(News::Failed(&format!("{version} cannot be downloaded ({tries} tries): {e}")))?;
+            }
             return Err(e);
         }
         self.state.attempts = Attempts::default();

@@ -9,6 +9,9 @@ use crate::feed::memory::InstallState;
 /// Failed writes after which an image is not tried again.
 pub const MAX_REFUSALS: u32 = 3;
 
+/// Failed downloads after which an assigned image is not tried again, and its server is told why.
+pub const MAX_DOWNLOADS: u32 = 5;
+
 /// Reboots after which an update that the boot loader does not boot is not tried again.
 pub const MAX_REBOOTS: u32 = 3;
 

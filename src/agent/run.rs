@@ -179,7 +179,7 @@ impl AgentRun<'_> {
                 version: release.version.clone(),
                 digest: release.digest.clone(),
                 found: Timestamp::now().as_second(),
-                percent: 0,
+                ..WantedRelease::default()
             });
         }
         if *state >= ReleaseState::Staged && self.resources.context.privileges.is_root() {

@@ -33,7 +33,7 @@ pub fn poll_at(clock: &Clock, rules: &Rules, demands: &Demands, state: &FetchSta
             (interval, rules.jitter.min(interval / 10))
         }
         (n, _) => {
-            let retry = FIRST_RETRY.saturating_mul(1 << n.min(16).saturating_sub(1)).min(rules.interval);
+            let retry = retry_delay(n).min(rules.interval);
             (retry, retry)
         }
     };
@@ -70,6 +70,11 @@ pub fn download_at(
         Begin::Now(None) | Begin::Never => None,
     };
     jitter::download_at(seed(&[&clock.machine_id, digest]), found, opens, rules.download_spread)
+}
+
+/// The wait after the failure number `times` in a row.
+fn retry_delay(times: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << times.min(16).saturating_sub(1))
 }
 
 /// Why no window allows the reboot now; `needs`: how long an update takes of a window.

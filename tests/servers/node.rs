@@ -46,7 +46,17 @@ impl Node {
 
     /// Runs the commands of the units, in their order, with a poll.
     pub fn run(&self) -> [Run; 4] {
-        self.let_time_pass();
+        self.let_time_pass(&["tried", "failed"]);
+        self.run_units()
+    }
+
+    /// As [`Node::run`], before it is time for another download after one that failed.
+    pub fn poll_only(&self) -> [Run; 4] {
+        self.let_time_pass(&["tried"]);
+        self.run_units()
+    }
+
+    fn run_units(&self) -> [Run; 4] {
         ["--survey", "--fetch", "--install", "--boot"].map(|part| self.tree.abide(&["-v", "update", part]))
     }
 
@@ -62,12 +72,17 @@ impl Node {
         false
     }
 
-    /// Sets the time of the last poll far back.
-    fn let_time_pass(&self) {
+    /// Sets times far back: of the last poll, of the last failed download.
+    fn let_time_pass(&self, since: &[&str]) {
         let path = self.tree.path("var/lib/abide/feed/feed.json");
         let Ok(bytes) = fs::read(&path) else { return };
         let mut state: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        state["tried"] = 0.into();
+        if since.contains(&"tried") {
+            state["tried"] = 0.into();
+        }
+        if since.contains(&"failed") && state["attempts"]["failed"].is_number() {
+            state["attempts"]["failed"] = 0.into();
+        }
         fs::write(path, state.to_string()).unwrap();
     }
 

@@ -1,6 +1,8 @@
 //! A hawkBit server by the text of its DDI API ("Direct Device Integration API", hawkBit's documentation), for
-//! what the real one of the tests is too old for. It has one machine and one action.
+//! what the real one of the tests is too old for. It has one machine and one action, and validates what it is sent as
+//! hawkBit 0.9 to 1.1 do ([`crate::validation`]).
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,6 +11,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::tree::digest;
+use crate::validation::{is_attribute, is_text};
 
 /// How far the action is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,14 +26,37 @@ pub enum Stand {
     Closed,
 }
 
+/// What a server does beyond that.
+#[derive(Debug, Clone, Default)]
+pub struct Habits {
+    /// The most attributes of the machine, if they are counted.
+    pub most_attributes: Option<usize>,
+    /// The status for all attributes.
+    pub attributes: Option<u16>,
+    /// The status for feedback that does not end the action.
+    pub course: Option<u16>,
+    /// The status for feedback with a text.
+    pub text: Option<u16>,
+    /// The software modules of the action, in place of the usual one.
+    pub chunks: Option<Value>,
+    /// The status for the image.
+    pub image: Option<u16>,
+}
+
 #[derive(Debug)]
 struct Inside {
     url: String,
     stand: Stand,
     version: String,
     file: Vec<u8>,
-    /// What the machine has posted: the resource and the body.
+    /// Of the file when the action was made.
+    digest: String,
+    habits: Habits,
+    /// All requests: method and path.
+    asked: Vec<String>,
+    /// What the machine has posted and the server has accepted: the resource and the body.
     posted: Vec<(String, Value)>,
+    attributes: BTreeMap<String, String>,
 }
 
 /// The server; it goes with the process.
@@ -49,8 +75,12 @@ impl Ddi {
             url: url.clone(),
             stand: Stand::Idle,
             version: version.to_owned(),
+            digest: digest(&file),
             file,
+            habits: Habits::default(),
+            asked: vec![],
             posted: vec![],
+            attributes: BTreeMap::new(),
         };
         let it = Self { url, inside: Arc::new(Mutex::new(inside)) };
         let inside = Arc::clone(&it.inside);
@@ -68,8 +98,29 @@ impl Ddi {
         self.inside().stand = stand;
     }
 
+    /// What the server does from now on.
+    pub fn behaves(&self, habits: Habits) {
+        self.inside().habits = habits;
+    }
+
+    /// Puts other bytes in the image's place.
+    pub fn exchange(&self, file: Vec<u8>) {
+        self.inside().file = file;
+    }
+
     pub fn stand(&self) -> Stand {
         self.inside().stand
+    }
+
+    /// The attributes that were accepted.
+    pub fn attributes(&self) -> BTreeMap<String, String> {
+        self.inside().attributes.clone()
+    }
+
+    /// How often a request began so, and ended so.
+    pub fn count(&self, begin: &str, end: &str) -> usize {
+        let inside = self.inside();
+        inside.asked.iter().filter(|asked| asked.starts_with(begin) && asked.ends_with(end)).count()
     }
 
     /// What was posted to the feedback of `resource`, in order.
@@ -77,6 +128,15 @@ impl Ddi {
         let inside = self.inside();
         let of = inside.posted.iter().filter(|(path, _)| path.contains(resource));
         of.map(|(_, body)| body.clone()).collect()
+    }
+
+    /// How the action has ended: the result and the text.
+    pub fn end(&self) -> Option<(String, String)> {
+        let last = self.told("feedback").pop().filter(|_| self.stand() == Stand::Closed)?;
+        let status = &last["status"];
+        let lines = status["details"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+        let lines: Vec<&str> = lines.collect();
+        Some((status["result"]["finished"].as_str().unwrap().to_owned(), lines.join("\n")))
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -98,40 +158,76 @@ fn answer(mut stream: TcpStream, inside: &Mutex<Inside>) -> std::io::Result<()> 
     let mut words = head.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let found = inside.lock().unwrap().found(method, path, &body);
-    let (status, body) = found.map_or((404, vec![]), |body| (200, body));
+    let (status, body) = match found {
+        Ok(body) => (200, body),
+        Err(status) => (status, vec![]),
+    };
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     stream.write_all(head.as_bytes())?;
     stream.write_all(&body)
 }
 
 impl Inside {
-    fn found(&mut self, method: &str, path: &str, body: &[u8]) -> Option<Vec<u8>> {
-        let said = || serde_json::from_slice(body).unwrap_or_default();
+    fn found(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, u16> {
+        self.asked.push(format!("{method} {path}"));
+        let said = serde_json::from_slice(body).unwrap_or_default();
         let rest = path.strip_prefix("/DEFAULT/controller/v1/").and_then(|path| path.split_once('/'));
         match (method, rest.map(|(_, rest)| rest)) {
-            ("GET", None) if path == "/file" => Some(self.file.clone()),
-            ("GET", None) => Some(self.base(path).to_string().into_bytes()),
+            ("GET", None) if path == "/file" => self.habits.image.map_or(Ok(self.file.clone()), Err),
+            ("GET", None) if rest.is_none() && path.contains("/controller/") => bytes(&self.base(path)),
             ("GET", Some("confirmationBase/7")) if self.stand == Stand::Unconfirmed => {
-                Some(json!({ "id": "7", "confirmation": self.order() }).to_string().into_bytes())
+                bytes(&json!({ "id": "7", "confirmation": self.order() }))
             }
             ("GET", Some("deploymentBase/7")) if self.stand == Stand::Running => {
-                Some(json!({ "id": "7", "deployment": self.order() }).to_string().into_bytes())
+                bytes(&json!({ "id": "7", "deployment": self.order() }))
             }
-            ("PUT", Some("configData")) => Some(vec![]),
-            ("POST", Some(resource)) => {
-                let said: Value = said();
-                // A denied action stays open, and is offered again.
-                if said["confirmation"] == "confirmed" {
-                    self.stand = Stand::Running;
-                }
-                if said["status"]["execution"] == "closed" {
-                    self.stand = Stand::Closed;
-                }
-                self.posted.push((resource.to_owned(), said));
-                Some(vec![])
-            }
-            _ => None,
+            ("PUT", Some("configData")) => self.put_attributes(&said),
+            ("POST", Some(resource)) => self.post(resource, said),
+            _ => Err(404),
         }
+    }
+
+    fn put_attributes(&mut self, said: &Value) -> Result<Vec<u8>, u16> {
+        let sent = said["data"].as_object().ok_or(400_u16)?;
+        let text = |value: &Value| value.as_str().filter(|text| is_attribute(text)).map(str::to_owned);
+        let mut merged = self.attributes.clone();
+        for (name, value) in sent {
+            let name = Some(name).filter(|name| is_attribute(name)).ok_or(400_u16)?;
+            merged.insert(name.clone(), text(value).ok_or(400_u16)?);
+        }
+        if self.habits.most_attributes.is_some_and(|most| merged.len() > most) {
+            return Err(429);
+        }
+        self.habits.attributes.map_or(Ok(()), Err)?;
+        self.attributes = merged;
+        Ok(vec![])
+    }
+
+    fn post(&mut self, resource: &str, said: Value) -> Result<Vec<u8>, u16> {
+        let status = &said["status"];
+        let details = if status.is_null() { &said["details"] } else { &status["details"] };
+        let lines = details.as_array().ok_or(400_u16)?;
+        if !lines.iter().all(|line| line.as_str().is_some_and(is_text)) {
+            return Err(400);
+        }
+        if !lines.is_empty() {
+            self.habits.text.map_or(Ok(()), Err)?;
+        }
+        if !status.is_null() && status["execution"] != "closed" {
+            self.habits.course.map_or(Ok(()), Err)?;
+        }
+        if !status.is_null() && self.stand != Stand::Running {
+            return Err(410);
+        }
+        // A denied action stays open, and is offered again.
+        if said["confirmation"] == "confirmed" {
+            self.stand = Stand::Running;
+        }
+        if status["execution"] == "closed" {
+            self.stand = Stand::Closed;
+        }
+        self.posted.push((resource.to_owned(), said));
+        Ok(vec![])
     }
 
     fn base(&self, path: &str) -> Value {
@@ -147,10 +243,15 @@ impl Inside {
         let artifact = json!({
             "filename": format!("edge_{}.raw.zst", self.version),
             "size": self.file.len(),
-            "hashes": { "sha256": digest(&self.file) },
+            "hashes": { "sha256": self.digest },
             "_links": { "download-http": { "href": format!("{}/file", self.url) } },
         });
         let chunk = json!({ "part": "os", "name": "edge", "version": self.version, "artifacts": [artifact] });
-        json!({ "download": "forced", "update": "forced", "chunks": [chunk] })
+        let chunks = self.habits.chunks.clone().unwrap_or_else(|| json!([chunk]));
+        json!({ "download": "forced", "update": "forced", "chunks": chunks })
     }
+}
+
+fn bytes(json: &Value) -> Result<Vec<u8>, u16> {
+    Ok(json.to_string().into_bytes())
 }

@@ -7,6 +7,7 @@ pub mod ddi;
 pub mod dice;
 pub mod entry;
 pub mod fleetlock;
+pub mod goosebit;
 pub mod gpt_disk;
 pub mod hawkbit;
 pub mod hostile;
@@ -19,6 +20,7 @@ pub mod server;
 pub mod skip;
 pub mod tree;
 pub mod uki;
+pub mod validation;
 
 pub use https::HttpsServer;
 pub use image::Image;

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use crate::agent::source::hawkbit::ddi::{Deployment, SoftwareModule};
+use jiff::civil::Date;
+
+use crate::agent::source::hawkbit::ddi::{Artifact, SoftwareModule};
 use crate::agent::source::interface::FileLocation;
 use crate::feed::cache::Cache;
 use crate::feed::catalog::{Catalog, METADATA};
+use crate::feed::freshness::Acceptance;
 use crate::feed::poll;
+use crate::image::Folder;
 use crate::image::names::SUMS;
 use crate::image::transfer::{self, Resumed, resume};
 use crate::image::trust::{Sums, Verifier};
@@ -44,20 +48,11 @@ pub fn fetch(place: &FileLocation) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Stores an assignment in the cache, and verifies it as a published folder. `part`: the type of the software module.
+/// Stores an assignment in the cache, and verifies it as a published folder.
 ///
 /// # Errors
-/// [`Error::Image`] if it has no such module; those of verifying a folder.
-pub fn store(
-    cache: &Cache,
-    verifier: &Verifier,
-    deployment: &Deployment,
-    part: &str,
-    metadata: &Metadata,
-) -> Result<()> {
-    let module = deployment
-        .part(part)
-        .ok_or_else(|| Error::Image(format!("the action has no software module of the type '{part}'")))?;
+/// Those of verifying a folder.
+pub fn store(cache: &Cache, verifier: &Verifier, module: &SoftwareModule, metadata: &Metadata) -> Result<()> {
     for name in METADATA_FILES {
         match metadata.get(name) {
             Some(bytes) => cache.store(name, bytes)?,
@@ -71,6 +66,45 @@ pub fn store(
     poll::read(&folder, verifier).map(drop)
 }
 
+/// Stores the signed list that is published beside an image, in place of digests that the server does not give. `beside`:
+/// the image's folder.
+///
+/// # Errors
+/// [`Error::Unverified`] if there is no signed list, or it is not accepted; [`Error::Image`] if it cannot be fetched.
+pub fn store_from(
+    beside: &Folder,
+    cache: &Cache,
+    verifier: &Verifier,
+    module: &SoftwareModule,
+    today: Date,
+) -> Result<()> {
+    let name = module.unproven().map(|artifact| artifact.name.as_str()).unwrap_or_default();
+    let refuse = |why: &str| {
+        Err(Error::Unverified(format!(
+            "{name}: the server gives no SHA-256 (a SHA-1 is not trusted), and {why}; publish it beside a signed {SUMS}"
+        )))
+    };
+    let Some(bytes) = beside.read(SUMS, MAX_METADATA)? else {
+        return refuse(&format!("there is no {SUMS} beside it"));
+    };
+    let list = verifier.verify(beside, bytes)?;
+    if list.signers.is_empty() {
+        return refuse(
+            "no signature is required of the list beside it, policy = \"signature\" in [trust] does",
+        );
+    }
+    if list.sums.get(name).is_none() {
+        return refuse(&format!("the {SUMS} beside it does not list it"));
+    }
+    for name in METADATA_FILES {
+        cache.remove(name)?;
+    }
+    let identity = beside.identity();
+    // The server decides which version is installed, also an older one.
+    let acceptance = Acceptance { source: &identity, feed: None, channel: None, seen: &[], today };
+    poll::poll(beside, cache, verifier, &acceptance).map(drop)
+}
+
 /// The releases of a software module, from hawkBit's own digests; not verified.
 ///
 /// # Errors
@@ -79,8 +113,21 @@ pub fn catalog(module: &SoftwareModule) -> std::result::Result<Catalog, String> 
     Catalog::new(&Sums::parse(sums(module).as_bytes())?, None)
 }
 
+/// Whether a file of an assignment is an image, or a part of one.
+pub fn is_image(name: &str) -> bool {
+    !METADATA_FILES.contains(&name)
+}
+
+impl SoftwareModule {
+    /// The first image of which the server gives no digest that is trusted.
+    pub fn unproven(&self) -> Option<&Artifact> {
+        self.artifacts.iter().find(|file| is_image(&file.name) && file.sha256.is_none())
+    }
+}
+
 /// The artifacts of a module as a list of digests.
 fn sums(module: &SoftwareModule) -> String {
-    let images = module.artifacts.iter().filter(|file| !METADATA_FILES.contains(&file.name.as_str()));
-    images.map(|file| format!("{}  {}\n", file.sha256, file.name)).collect()
+    let images = module.artifacts.iter().filter(|file| is_image(&file.name));
+    let listed = images.filter_map(|file| Some(format!("{}  {}\n", file.sha256.as_ref()?, file.name)));
+    listed.collect()
 }

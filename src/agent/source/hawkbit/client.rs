@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use log::{info, warn};
+use log::{debug, info, warn};
 use serde_json::json;
 use ureq::http::Method;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 
+use crate::agent::source::hawkbit::acceptable;
 use crate::agent::source::hawkbit::ddi;
-use crate::agent::source::hawkbit::ddi::{Deployment, PollReply};
+use crate::agent::source::hawkbit::ddi::{Order, PollReply};
 use crate::agent::source::hawkbit::endpoint::Endpoint;
 use crate::agent::source::hawkbit::feedback::Feedback;
 use crate::agent::source::hawkbit::ledger::Ledger;
@@ -80,8 +81,8 @@ impl DdiClient {
     ///
     /// # Errors
     /// As [`DdiClient::poll`].
-    pub fn deployment(&self, url: &str) -> Result<Option<Deployment>> {
-        self.find(url, Deployment::read)
+    pub fn order(&self, url: &str) -> Result<Option<Order>> {
+        Ok(self.find(url, Order::read)?.flatten())
     }
 
     /// The id of the action to cancel; none if the server has withdrawn the cancellation.
@@ -104,13 +105,22 @@ impl DdiClient {
         read(&reply.ok(url)?).map(Some).map_err(|e| Error::Failed(format!("{}: {e}", shown(url))))
     }
 
-    /// Sends the attributes of the machine. The server keeps those that are not sent.
+    /// Sends attributes of the machine. The server keeps those that are not sent. Returns whether it has accepted them:
+    /// it refuses all of them for one.
     ///
     /// # Errors
-    /// As [`DdiClient::poll`].
-    pub fn put_attributes(&self, url: &str, attributes: &BTreeMap<String, String>) -> Result<()> {
+    /// [`Error::Failed`] if it cannot be reached, or has a fault of its own.
+    pub fn put_attributes(&self, url: &str, attributes: &BTreeMap<String, String>) -> Result<bool> {
         let body = json!({ "mode": "merge", "data": attributes });
-        self.send(Method::PUT, url, &body)?.ok(url).map(drop)
+        let reply = self.send(Method::PUT, url, &body)?;
+        match reply.status {
+            // The quota of attributes is 403 or 429, by version. The token is known to be good: this follows a poll.
+            400 | 402..=499 => {
+                debug!("{}: status {}", shown(url), reply.status);
+                Ok(false)
+            }
+            _ => reply.ok(url).map(|_| true),
+        }
     }
 
     /// The URL of the attributes, for when they have changed.
@@ -126,6 +136,7 @@ impl DdiClient {
     pub fn confirm(&self, action: &str, agreed: bool, details: &[String]) -> Result<()> {
         let url = self.endpoint.below(&format!("confirmationBase/{action}/feedback"));
         let word = if agreed { "confirmed" } else { "denied" };
+        let details = acceptable::details(details);
         let body = json!({ "confirmation": word, "code": if agreed { 1 } else { -1 }, "details": details });
         let reply = self.send(Method::POST, &url, &body)?;
         match reply.status {
@@ -135,40 +146,58 @@ impl DdiClient {
         }
     }
 
-    /// Sends the waiting feedback in order; `save` is called after each, so that nothing is sent twice.
+    /// Sends the waiting feedback, answers first; `save` is called after each, so that nothing is sent twice. What the
+    /// server cannot take now stays in `ledger`, and nothing waits behind it that the server waits for.
     ///
     /// # Errors
-    /// As [`DdiClient::poll`]; what was not sent stays in `ledger`.
+    /// [`Error::Failed`]: the first reason why something stays.
     pub fn deliver(&self, ledger: &mut Ledger, save: impl Fn(&Ledger) -> Result<()>) -> Result<()> {
-        while let Some(feedback) = ledger.waiting.first().cloned() {
-            self.send_feedback(&feedback, ledger)?;
+        let mut waiting = ledger.waiting.clone();
+        waiting.sort_by_key(|feedback| !feedback.is_answer());
+        let mut failed = None;
+        for feedback in waiting {
+            let is_answer = feedback.is_answer();
+            if ledger.waiting.contains(&feedback)
+                && let Err(e) = self.send_feedback(&feedback, ledger)
+            {
+                failed.get_or_insert(e);
+                // Of the course of an action nothing overtakes.
+                if !is_answer {
+                    break;
+                }
+            }
             save(ledger)?;
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn send_feedback(&self, feedback: &Feedback, ledger: &mut Ledger) -> Result<()> {
         let action = &feedback.action;
         let url = self.endpoint.below(&format!("{}/{action}/feedback", feedback.resource()));
-        let reply = self.send(Method::POST, &url, &feedback.body())?;
+        let mut reply = self.send(Method::POST, &url, &feedback.body())?;
+        if is_refused(reply.status) && feedback.is_answer() {
+            warn!("{}: status {}; sent again without its text", shown(&url), reply.status);
+            reply = self.send(Method::POST, &url, &feedback.bare_body())?;
+        }
         match reply.status {
             404 | 410 => {
                 info!("hawkBit has closed action {action}; its feedback is dropped");
                 ledger.drop_action(action);
             }
-            // The server would refuse it the next time, too.
-            400 | 422 => {
-                warn!(
-                    "{}: status {}; the server refuses this feedback; dropped: {}",
-                    shown(&url),
-                    reply.status,
-                    feedback.body()
-                );
-                ledger.waiting.remove(0);
+            // The server would refuse it the next time, too; 429: its quota is used up.
+            status if !feedback.is_answer() && (is_refused(status) || status == 429) => {
+                let body = feedback.body();
+                warn!("{}: status {status}; the server refuses this feedback; dropped: {body}", shown(&url));
+                ledger.remove(feedback);
             }
             _ => {
-                reply.ok(&url)?;
-                ledger.waiting.remove(0);
+                let taken = reply.ok(&url);
+                if taken.is_ok() {
+                    ledger.remove(feedback)
+                } else {
+                    ledger.count_failed(feedback)
+                }
+                taken?;
             }
         }
         Ok(())
@@ -201,6 +230,11 @@ impl DdiClient {
         headers.extend(self.authorization(url).map(|token| (AUTHORIZATION, token)));
         headers
     }
+}
+
+/// Whether a server that refuses a request with this status would refuse it the next time, too.
+fn is_refused(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 401 | 403 | 404 | 408 | 409 | 410 | 425 | 429)
 }
 
 impl HttpReply {
@@ -307,24 +341,86 @@ mod tests {
         assert!(asked.recv().unwrap().to_lowercase().contains("authorization: targettoken s3cret"));
     }
 
+    fn waiting(milestones: &[Milestone]) -> Ledger {
+        let mut ledger = ledger();
+        for milestone in milestones {
+            ledger.reached(*milestone, 0, Finished::None, vec!["why".into()]);
+        }
+        ledger
+    }
+
+    fn deliver(client: &DdiClient, ledger: &mut Ledger) -> Option<String> {
+        client.deliver(ledger, |_| Ok(())).err().map(|e| e.to_string())
+    }
+
     #[test]
     fn undelivered_feedback_is_sent_again_in_order() {
         let (url, asked) = server(&["200 OK", "503 No", "200 OK", "410 Gone"]);
         let client = client(&url);
-        let mut ledger = ledger();
-        for milestone in [Milestone::Accepted, Milestone::Downloading, Milestone::Staged, Milestone::Testing]
-        {
-            ledger.reached(milestone, 0, Finished::None, vec![]);
-        }
-        assert!(client.deliver(&mut ledger, |_| Ok(())).unwrap_err().to_string().contains("status 503"));
+        let mut ledger =
+            waiting(&[Milestone::Accepted, Milestone::Downloading, Milestone::Staged, Milestone::Testing]);
+        assert!(deliver(&client, &mut ledger).unwrap().contains("status 503"));
         assert_eq!(ledger.waiting.len(), 3);
         // The server has closed the action meanwhile: the rest is dropped.
-        client.deliver(&mut ledger, |_| Ok(())).unwrap();
+        assert_eq!(deliver(&client, &mut ledger), None);
         assert_eq!((ledger.waiting.len(), ledger.action), (0, None));
         assert!(
             asked.iter().all(
                 |request| request.starts_with("POST /DEFAULT/controller/v1/n/deploymentBase/8/feedback ")
             )
         );
+    }
+
+    #[test]
+    fn an_answer_that_is_refused_is_sent_without_its_text() {
+        let (url, asked) = server(&["400 Bad", "200 OK"]);
+        let mut ledger = waiting(&[Milestone::Closed]);
+        assert_eq!(deliver(&client(&url), &mut ledger), None);
+        assert!(ledger.waiting.is_empty());
+        let sent: Vec<String> = asked.iter().collect();
+        assert!(sent[0].contains(r#""details":["why"]"#) && sent[1].contains(r#""details":[]"#), "{sent:?}");
+    }
+
+    #[test]
+    fn an_answer_stays_until_the_server_takes_it() {
+        let (url, asked) = server(&["500 No", "429 No", "400 Bad", "400 Bad", "500 No", "200 OK"]);
+        let client = client(&url);
+        let mut ledger = waiting(&[Milestone::Closed]);
+        for status in ["500", "429", "400", "500"] {
+            assert!(deliver(&client, &mut ledger).unwrap().contains(status), "{status}");
+            assert_eq!(ledger.waiting.len(), 1);
+        }
+        assert_eq!(deliver(&client, &mut ledger), None);
+        // It has failed often enough to be sent without its text.
+        assert!(asked.iter().last().unwrap().contains(r#""details":[]"#));
+    }
+
+    #[test]
+    fn feedback_of_the_course_is_dropped_where_the_quota_is_used_up() {
+        let (url, _asked) = server(&["429 No", "422 Bad", "200 OK"]);
+        let mut ledger = waiting(&[Milestone::Accepted, Milestone::Downloading, Milestone::Staged]);
+        assert_eq!(deliver(&client(&url), &mut ledger), None);
+        assert!(ledger.waiting.is_empty() && ledger.action.is_some());
+    }
+
+    #[test]
+    fn no_answer_waits_behind_the_course_of_another_action() {
+        let (url, asked) = server(&["500 No", "200 OK", "500 No"]);
+        let mut ledger = waiting(&[Milestone::Accepted]);
+        ledger.refuse("9", "gone", 0);
+        ledger.refuse("10", "gone", 0);
+        assert!(deliver(&client(&url), &mut ledger).unwrap().contains("status 500"));
+        let actions: Vec<&str> = ledger.waiting.iter().map(|m| m.action.as_str()).collect();
+        assert_eq!(actions, ["9", "8"]);
+        assert_eq!(asked.iter().count(), 3);
+    }
+
+    #[test]
+    fn attributes_are_accepted_refused_or_sent_again() {
+        let (url, _asked) = server(&["200 OK", "400 Bad", "403 No", "429 No", "500 No", "401 No"]);
+        let client = client(&url);
+        let put = || client.put_attributes(&client.attributes_url(), &BTreeMap::new()).ok();
+        let taken = [put(), put(), put(), put(), put(), put()];
+        assert_eq!(taken, [Some(true), Some(false), Some(false), Some(false), None, None]);
     }
 }

@@ -56,6 +56,20 @@ pub enum ServerWindow {
     Unavailable,
 }
 
+/// What the server wants done about an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Install this.
+    Usable(Deployment),
+    /// What cannot be installed, so that the action can be answered.
+    Unusable {
+        /// The action's id.
+        action: String,
+        /// The reason.
+        why: String,
+    },
+}
+
 /// An update to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
@@ -91,8 +105,8 @@ pub struct Artifact {
     pub name: String,
     /// Bytes.
     pub size: u64,
-    /// Its SHA-256, lower-case hexadecimal.
-    pub sha256: String,
+    /// Its SHA-256, lower-case hexadecimal; none if the server gives no more than weaker digests, which are not used.
+    pub sha256: Option<String>,
     /// Its URL, which may be on another server.
     pub url: String,
 }
@@ -125,12 +139,33 @@ impl PollReply {
     }
 }
 
-impl Deployment {
-    /// Reads the description of an update to install or to confirm.
+impl Order {
+    /// Reads the description of an update to install or to confirm; none if the server has withdrawn it, which gooseBit
+    /// says by `null`.
     ///
     /// # Errors
-    /// A sentence, if it cannot be parsed or has an invalid artifact.
-    pub fn read(json: &[u8]) -> Result<Self, String> {
+    /// A sentence, if it is not the description of an action.
+    pub fn read(json: &[u8]) -> Result<Option<Self>, String> {
+        let Some(head) = parse::<Option<HeadJson>>(json)? else { return Ok(None) };
+        let action = action_id(head.id)?;
+        Ok(Some(match Deployment::read(json) {
+            Ok(deployment) => Self::Usable(deployment),
+            Err(why) => Self::Unusable { action, why },
+        }))
+    }
+
+    /// The action's id.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        match self {
+            Self::Usable(deployment) => &deployment.action,
+            Self::Unusable { action, .. } => action,
+        }
+    }
+}
+
+impl Deployment {
+    fn read(json: &[u8]) -> Result<Self, String> {
         let parsed: DeploymentJson = parse(json)?;
         let modules: Vec<SoftwareModule> =
             parsed.deployment.chunks.into_iter().map(ChunkJson::into_module).collect::<Result<_, _>>()?;
@@ -210,6 +245,11 @@ struct Href {
 }
 
 #[derive(Deserialize)]
+struct HeadJson {
+    id: String,
+}
+
+#[derive(Deserialize)]
 struct DeploymentJson {
     id: String,
     /// A request for confirmation has the same body under another name.
@@ -240,12 +280,13 @@ struct ChunkJson {
 struct ArtifactJson {
     filename: String,
     size: u64,
+    #[serde(default)]
     hashes: Hashes,
     #[serde(rename = "_links", default)]
     links: Downloads,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Hashes {
     sha256: Option<String>,
 }
@@ -287,7 +328,6 @@ impl ArtifactJson {
             return Err(format!("'{}' is not a valid file name", name.escape_debug()));
         }
         let sha256 = self.hashes.sha256.as_deref().and_then(sha256::parse);
-        let sha256 = sha256.ok_or_else(|| format!("{name} has no SHA-256"))?;
         let link = self.links.download.or(self.links.download_http);
         let url = link.map(|link| link.href).filter(|url| is_web(url));
         let url = url.ok_or_else(|| format!("{name} cannot be downloaded by http or https"))?;
@@ -360,7 +400,7 @@ mod tests {
         let artifact = Artifact {
             name: "edge_2.0.raw".into(),
             size: 3000,
-            sha256: SHA.into(),
+            sha256: Some(SHA.into()),
             url: "http://h/a".into(),
         };
         assert_eq!(module.artifacts, [artifact]);
@@ -382,6 +422,43 @@ mod tests {
         let keys = r#"deployment":{"download":"maybe","update":"forced""#;
         assert!(deployment("1", keys, "a").unwrap_err().contains("cannot parse"));
         assert!(PollReply::read(&endpoint(), b"<html>").is_err());
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_used_still_has_its_action() {
+        let order = |deployment: &str| {
+            Order::read(format!(r#"{{"id":"8","deployment":{deployment}}}"#).as_bytes()).unwrap().unwrap()
+        };
+        let broken = [
+            "7",
+            "{}",
+            r#"{"download":"maybe","update":"forced"}"#,
+            r#"{"download":"forced","update":"forced","chunks":[{"part":"os"}]}"#,
+            r#"{"download":"forced","update":"forced","chunks":{"part":"os"}}"#,
+            r#"{"download":"forced","update":"forced","chunks":[{"part":"os","version":"2","name":"e","artifacts":
+               [{"filename":"../x","size":1}]}]}"#,
+            r#"{"download":"forced","update":"forced","chunks":[{"part":"os","version":"2","name":"e","artifacts":
+               [{"filename":"a","size":1,"_links":{"download":{"href":"ftp://h/a"}}}]}]}"#,
+        ];
+        for deployment in broken {
+            let order = order(deployment);
+            assert!(matches!(&order, Order::Unusable { .. }), "{deployment}: {order:?}");
+            assert_eq!(order.action(), "8");
+        }
+        // Not the description of an action: a portal's page, for one. It is not answered.
+        assert!(Order::read(b"<html>").is_err() && Order::read(b"{}").is_err());
+        assert_eq!(Order::read(b"null").unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_with_weaker_digests_only_is_parsed_without_one() {
+        let json = format!(
+            r#"{{"id":"1","deployment":{{"download":"forced","update":"forced","chunks":[{{"part":"os","version":"2.0",
+               "name":"edge","artifacts":[{{"filename":"a","hashes":{{"sha1":"{SHA}"}},"size":1,
+               "_links":{{"download":{{"href":"http://h/a"}}}}}}]}}]}}}}"#
+        );
+        let deployment = Deployment::read(json.as_bytes()).unwrap();
+        assert_eq!(deployment.part("os").unwrap().artifacts.first().unwrap().sha256, None);
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest line that is sent, in bytes: hawkBit keeps 512 characters of each.
-const MAX_LINE: usize = 500;
+use crate::agent::source::hawkbit::acceptable;
 
-/// The most lines of one feedback.
-const MAX_LINES: usize = 20;
+/// After so many failed deliveries an answer is sent without its text.
+const MAX_FAILED: u32 = 3;
 
 /// How far an action has come. Each is reported once, and none after a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,6 +42,9 @@ pub struct Feedback {
     pub finished: Finished,
     /// The text, line by line.
     pub details: Vec<String>,
+    /// How often the server could not take it.
+    #[serde(default)]
+    pub failed: u32,
 }
 
 /// The resource of an action that feedback goes to.
@@ -101,9 +103,26 @@ impl Feedback {
         self.execution == Execution::Closed
     }
 
+    /// Whether the server waits for it: it ends the action or its cancellation. All other feedback is for people.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        matches!(self.execution, Execution::Closed | Execution::Rejected)
+    }
+
     /// The body of the request.
     #[must_use]
     pub fn body(&self) -> serde_json::Value {
+        let is_bare = self.is_answer() && self.failed >= MAX_FAILED;
+        self.with_details(if is_bare { vec![] } else { acceptable::details(&self.details) })
+    }
+
+    /// The body without a text that the server could refuse.
+    #[must_use]
+    pub fn bare_body(&self) -> serde_json::Value {
+        self.with_details(vec![])
+    }
+
+    fn with_details(&self, details: Vec<String>) -> serde_json::Value {
         serde_json::json!({
             // Servers before 0.3.0M8 need the id here, too.
             "id": self.action,
@@ -111,30 +130,16 @@ impl Feedback {
             "status": {
                 "execution": self.execution,
                 "result": { "finished": self.finished },
-                "details": lines(&self.details),
+                "details": details,
             },
         })
     }
 }
 
-/// The lines, split so that the server does not cut them.
-fn lines(details: &[String]) -> Vec<&str> {
-    let mut lines = vec![];
-    for mut rest in details.iter().flat_map(|detail| detail.lines()) {
-        while !rest.is_empty() {
-            let most = rest.len().min(MAX_LINE);
-            let end = (1..=most).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
-            let (line, after) = rest.split_at(end);
-            lines.push(line);
-            rest = after;
-        }
-    }
-    lines.truncate(MAX_LINES);
-    lines
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -146,6 +151,7 @@ mod tests {
             execution: Execution::Closed,
             finished: Finished::Failure,
             details: vec!["why".into()],
+            failed: 0,
         };
         let expected = r#"{"id":"8","status":{"details":["why"],"execution":"closed","result":{"finished":"failure"}},"timestamp":1627997501890}"#;
         assert_eq!(feedback.body().to_string(), expected);
@@ -153,13 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_split() {
-        let long = "\u{e4}".repeat(600);
-        let details = [long.clone(), "two\nlines".into()];
-        let sent = lines(&details);
-        assert_eq!(sent.len(), 5);
-        assert!(sent.iter().all(|line| line.len() <= MAX_LINE));
-        assert_eq!(sent.iter().take(3).copied().collect::<String>(), long);
-        assert_eq!(lines(&vec!["x".into(); 100]).len(), MAX_LINES);
+    fn an_answer_that_fails_again_and_again_is_sent_without_its_text() {
+        let feedback = |execution, failed| Feedback {
+            action: "8".into(),
+            about: About::Deployment,
+            time: 0,
+            execution,
+            finished: Finished::None,
+            details: vec!["why".into()],
+            failed,
+        };
+        let has_text =
+            |execution, failed| feedback(execution, failed).body()["status"]["details"] != json!([]);
+        assert!(has_text(Execution::Closed, 0) && has_text(Execution::Closed, MAX_FAILED - 1));
+        assert!(!has_text(Execution::Closed, MAX_FAILED));
+        assert!(has_text(Execution::Proceeding, MAX_FAILED));
     }
 }

@@ -3,7 +3,7 @@
 //! Both are in one file that is replaced as a whole, so that a power cut never separates a decision from its
 //! feedback. It preserves the action's id over the reboot into the new system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,10 @@ pub struct Ledger {
     pub waiting: Vec<Feedback>,
     /// The attributes that were sent last.
     pub attributes: BTreeMap<String, String>,
+    /// The names of those that the server has refused.
+    pub refused: BTreeSet<String>,
+    /// The action whose list of digests could not be fetched so far.
+    pub unread: Option<UnreadAction>,
     /// After how many seconds the server wants to be polled again.
     pub sleep: Option<u64>,
     /// The action that was denied last. The server asks for it at every poll, but is answered once.
@@ -44,6 +48,15 @@ pub struct DeniedAction {
     pub action: String,
     /// The reason.
     pub why: String,
+}
+
+/// An action whose list of digests could not be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadAction {
+    /// Its id.
+    pub action: String,
+    /// How often that failed.
+    pub tries: u32,
 }
 
 /// An action.
@@ -81,8 +94,6 @@ pub struct Action {
 pub struct ActionFile {
     /// Its URL.
     pub url: String,
-    /// Its SHA-256.
-    pub sha256: String,
     /// Its size in bytes.
     pub size: u64,
 }
@@ -122,7 +133,28 @@ impl Ledger {
         if milestone == Milestone::Closed {
             self.action = None;
         }
-        self.queue(Feedback { action, about: About::Deployment, time: now_ms, execution, finished, details });
+        self.queue(of_deployment(action, now_ms, execution, finished, details));
+    }
+
+    /// Queues the feedback that an action is refused that was never accepted.
+    pub fn refuse(&mut self, action: &str, why: &str, now_ms: i64) {
+        self.unread = None;
+        let details = vec![why.to_owned()];
+        self.queue(of_deployment(action.to_owned(), now_ms, Execution::Closed, Finished::Failure, details));
+    }
+
+    /// Whether this machine has closed the action, and the server does not know that yet.
+    pub fn has_closed(&self, action: &str) -> bool {
+        self.waiting.iter().any(|feedback| feedback.action == action && feedback.closes())
+    }
+
+    /// Counts a failed attempt to fetch the list of digests of an action; returns how many there were.
+    pub fn count_unread(&mut self, action: &str) -> u32 {
+        let before =
+            self.unread.take().filter(|unread| unread.action == action).map_or(0, |unread| unread.tries);
+        let tries = before.saturating_add(1);
+        self.unread = Some(UnreadAction { action: action.to_owned(), tries });
+        tries
     }
 
     /// Queues the feedback that the action waits, unless this reason was reported last. An update that boots next or
@@ -135,23 +167,36 @@ impl Ledger {
         }
         current.waits = Some(why.to_owned());
         let (action, details) = (current.id.clone(), vec![why.to_owned()]);
-        self.queue(Feedback {
-            action,
-            about: About::Deployment,
-            time: now_ms,
-            execution: Execution::Scheduled,
-            finished: Finished::None,
-            details,
-        });
+        self.queue(of_deployment(action, now_ms, Execution::Scheduled, Finished::None, details));
     }
 
-    /// Queues feedback.
+    /// Queues feedback. What closes an action replaces what was not delivered of its course: it must not wait behind
+    /// that, and a server may open the action again for what arrives after it.
     pub fn queue(&mut self, mut feedback: Feedback) {
         feedback.details.iter_mut().for_each(|detail| *detail = text::lines(detail));
-        self.waiting.push(feedback);
+        if feedback.closes() {
+            self.waiting.retain(|other| other.action != feedback.action || other.is_answer());
+        }
+        // Answers first, each kind in its order.
+        let at = self.waiting.iter().position(|other| feedback.is_answer() && !other.is_answer());
+        self.waiting.insert(at.unwrap_or(self.waiting.len()), feedback);
         while self.waiting.len() > MAX_WAITING {
-            let droppable = self.waiting.iter().position(|m| !m.closes()).unwrap_or(0);
+            let droppable = self.waiting.iter().position(|m| !m.is_answer()).unwrap_or(0);
             self.waiting.remove(droppable);
+        }
+    }
+
+    /// Removes feedback that was delivered or is not wanted.
+    pub fn remove(&mut self, feedback: &Feedback) {
+        if let Some(at) = self.waiting.iter().position(|other| other == feedback) {
+            self.waiting.remove(at);
+        }
+    }
+
+    /// Counts a delivery that failed.
+    pub fn count_failed(&mut self, feedback: &Feedback) {
+        if let Some(failed) = self.waiting.iter_mut().find(|other| *other == feedback) {
+            failed.failed = failed.failed.saturating_add(1);
         }
     }
 
@@ -162,6 +207,16 @@ impl Ledger {
             self.action = None;
         }
     }
+}
+
+fn of_deployment(
+    action: String,
+    time: i64,
+    execution: Execution,
+    finished: Finished,
+    details: Vec<String>,
+) -> Feedback {
+    Feedback { action, about: About::Deployment, time, execution, finished, details, failed: 0 }
 }
 
 /// In the cache, so that the unprivileged part can write it.
@@ -218,6 +273,29 @@ pub(super) mod tests {
         assert!(ledger.waiting.iter().all(Feedback::closes));
         ledger.reached(Milestone::Closed, 1, Finished::Success, vec![]);
         assert_eq!(ledger.waiting.len(), 1);
+    }
+
+    #[test]
+    fn the_answer_goes_first_and_drops_the_course_of_its_action() {
+        let mut ledger = ledger();
+        let mut other = ledger.action.clone().unwrap();
+        ledger.reached(Milestone::Accepted, 0, Finished::None, vec![]);
+        ledger.reached(Milestone::Closed, 1, Finished::Failure, vec![]);
+        other.id = "9".into();
+        ledger.action = Some(other);
+        ledger.reached(Milestone::Accepted, 2, Finished::None, vec![]);
+        ledger.refuse("10", "no SHA-256", 3);
+        let queued: Vec<(&str, i64)> = ledger.waiting.iter().map(|m| (m.action.as_str(), m.time)).collect();
+        assert_eq!(queued, [("8", 1), ("10", 3), ("9", 2)]);
+        assert!(ledger.has_closed("8") && ledger.has_closed("10") && !ledger.has_closed("9"));
+    }
+
+    #[test]
+    fn failed_attempts_are_counted_for_each_action() {
+        let mut ledger = ledger();
+        assert_eq!([ledger.count_unread("8"), ledger.count_unread("8"), ledger.count_unread("9")], [1, 2, 1]);
+        ledger.refuse("9", "gone", 0);
+        assert_eq!(ledger.unread, None);
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub fn answer_cancellation(ledger: &mut Ledger, action: &str, begun: bool, now_m
         execution,
         finished,
         details: vec![details.to_owned()],
+        failed: 0,
     });
 }
 

@@ -3,7 +3,6 @@
 //! An assignment is stored in the cache as if its files were published in a folder, so that the rest of the agent
 //! handles it as a feed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,33 +10,30 @@ use log::{info, warn};
 
 use crate::agent::context::RunContext;
 use crate::agent::goal::{Ending, Goal, ReleaseState, Wait};
-use crate::agent::source::hawkbit::assignment;
 use crate::agent::source::hawkbit::client::DdiClient;
-use crate::agent::source::hawkbit::ddi::{ActionLink, Artifact, Deployment, Handling};
+use crate::agent::source::hawkbit::ddi::Handling;
 use crate::agent::source::hawkbit::feedback::{Finished, Milestone};
-use crate::agent::source::hawkbit::ledger::{Action, ActionFile, DeniedAction, Ledger};
-use crate::agent::source::hawkbit::progress::{UpdateState, answer_cancellation, queue_progress};
+use crate::agent::source::hawkbit::ledger::{ActionFile, Ledger};
+use crate::agent::source::hawkbit::progress::{UpdateState, queue_progress};
 use crate::agent::source::interface::{Demands, FileLocation, News, UpdateSource};
 use crate::agent::survey::Survey;
 use crate::agent::view::View;
-use crate::config::update::{ConfirmBy, Forced, HawkBit, Target};
+use crate::config::update::{Forced, HawkBit, Target};
 use crate::feed::cache::Cache;
-use crate::feed::catalog::Catalog;
+use crate::feed::catalog::{Catalog, Release};
 use crate::feed::policy::{Decision, Ruling, Why, decide};
 use crate::feed::poll;
-use abide_core::arch;
 use abide_core::error::{Error, Result};
-use abide_core::state::Stage;
 
 /// The most polls in a row in one run. An action that was confirmed is assigned by the next one.
 const MAX_POLLS: usize = 3;
 
 /// A hawkBit server.
 pub struct HawkbitSource<'a> {
-    context: RunContext<'a>,
-    settings: &'a HawkBit,
-    cache: Cache,
-    ledger: Ledger,
+    pub(super) context: RunContext<'a>,
+    pub(super) settings: &'a HawkBit,
+    pub(super) cache: Cache,
+    pub(super) ledger: Ledger,
 }
 
 impl<'a> HawkbitSource<'a> {
@@ -46,163 +42,34 @@ impl<'a> HawkbitSource<'a> {
         Self { context, settings, cache, ledger: Ledger::default() }
     }
 
-    fn client(&self) -> Result<DdiClient> {
+    pub(super) fn client(&self) -> Result<DdiClient> {
         DdiClient::new(self.context.root, self.settings)
     }
 
     /// Delivers the waiting feedback, as far as the server takes them now.
-    fn deliver(&mut self, client: &DdiClient) {
+    pub(super) fn deliver(&mut self, client: &DdiClient) {
         let root = self.context.root;
         if let Err(e) = client.deliver(&mut self.ledger, |ledger| ledger.write(root)) {
             warn!("{e}; feedback items that wait for hawkBit: {}", self.ledger.waiting.len());
         }
     }
 
-    fn put_attributes(&mut self, client: &DdiClient, url: Option<String>, survey: &Survey) -> Result<()> {
-        let mut attributes = BTreeMap::from([
-            ("abide".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("image".to_owned(), survey.image.clone()),
-            ("version".to_owned(), survey.version.clone()),
-            ("arch".to_owned(), arch::NATIVE.name.to_owned()),
-        ]);
-        attributes.extend(self.settings.attributes.clone());
-        if url.is_some() || attributes != self.ledger.attributes {
-            client.put_attributes(&url.unwrap_or_else(|| client.attributes_url()), &attributes)?;
-            self.ledger.attributes = attributes;
-        }
-        Ok(())
-    }
-
-    /// Processes an action; returns whether the server is to be polled again.
-    fn process(&mut self, client: &DdiClient, link: Option<ActionLink>, view: &View<'_>) -> Result<bool> {
-        match link {
-            None => {
-                // The server has dropped the action, or knows how it ended.
-                if let Some(action) = self.ledger.action.take() {
-                    info!("hawkBit has withdrawn action {}", action.id);
-                }
-                Ok(false)
-            }
-            Some(ActionLink::Deploy(url)) => self.deploy(client, &url, view),
-            Some(ActionLink::Confirm(url)) => self.confirm(client, &url, view),
-            Some(ActionLink::Cancel(url)) => self.cancel(client, &url, view),
-        }
-    }
-
-    fn deploy(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
-        if self.ledger.action.as_ref().is_some_and(|action| action.url == url) {
-            return Ok(false);
-        }
-        let Some(deployment) = client.deployment(url)? else { return Ok(true) };
-        if let Some(action) = self.ledger.action.as_mut().filter(|action| action.id == deployment.action) {
-            url.clone_into(&mut action.url);
-            (action.download, action.update, action.window) =
-                (deployment.download, deployment.update, deployment.window);
-            return Ok(false);
-        }
-        // This machine has closed it, but could not deliver that yet.
-        if self
-            .ledger
-            .waiting
-            .iter()
-            .any(|feedback| feedback.action == deployment.action && feedback.closes())
-        {
-            return Ok(false);
-        }
-        let action = self.action(&deployment, url, view.survey);
-        info!("hawkBit assigns {} (action {})", action.version, action.id);
-        let metadata = self.fetch_metadata(client, &action)?;
-        let accepted = format!("{} will be installed", action.version);
-        self.ledger.action = Some(action);
-        self.reached(Milestone::Accepted, Finished::None, vec![accepted]);
-        let stored =
-            assignment::store(&self.cache, view.verifier, &deployment, &self.settings.module_type, &metadata);
-        if let Err(e) = stored {
-            self.close(Finished::Failure, e.to_string());
-        }
-        Ok(false)
-    }
-
-    fn action(&self, deployment: &Deployment, url: &str, survey: &Survey) -> Action {
-        let module = deployment.part(&self.settings.module_type);
-        let file = |a: &Artifact| {
-            (a.name.clone(), ActionFile { url: a.url.clone(), sha256: a.sha256.clone(), size: a.size })
-        };
-        Action {
-            id: deployment.action.clone(),
-            url: url.to_owned(),
-            version: module.map(|module| module.version.clone()).unwrap_or_default(),
-            digest: None,
-            files: module.map(|module| module.artifacts.iter().map(file).collect()).unwrap_or_default(),
-            download: deployment.download,
-            update: deployment.update,
-            window: deployment.window,
-            reported: None,
-            waits: None,
-            ended_before: survey.update.as_ref().and_then(|update| update.ended.clone()),
-        }
-    }
-
-    /// The list of digests and its signature, where they are among the artifacts.
-    fn fetch_metadata(&self, client: &DdiClient, action: &Action) -> Result<assignment::Metadata> {
-        let files =
-            assignment::METADATA_FILES.iter().filter_map(|name| Some((*name, action.files.get(*name)?)));
-        files.map(|(name, file)| Ok((name, assignment::fetch(&self.place_at(file, client))?))).collect()
-    }
-
-    /// Confirms or denies an action.
-    fn confirm(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
-        let Some(deployment) = client.deployment(url)? else { return Ok(true) };
-        if self.settings.confirm == ConfirmBy::Server {
-            info!("action {} waits for its confirmation at hawkBit", deployment.action);
-            return Ok(false);
-        }
-        let Err(why) = self.would_take(&deployment, view) else {
-            client.confirm(&deployment.action, true, &["confirmed by the machine's policy".into()])?;
-            self.ledger.denied = None;
-            return Ok(true);
-        };
-        let denied = DeniedAction { action: deployment.action, why };
-        if self.ledger.denied.as_ref() != Some(&denied) {
-            warn!("action {} is denied: {}", denied.action, denied.why);
-            client.confirm(&denied.action, false, std::slice::from_ref(&denied.why))?;
-            self.ledger.denied = Some(denied);
-        }
-        // It stays open at the server until it is canceled there or the policy changes.
-        Ok(false)
-    }
-
-    fn would_take(&self, deployment: &Deployment, view: &View<'_>) -> std::result::Result<(), String> {
-        let module = deployment
-            .part(&self.settings.module_type)
-            .ok_or("it has no software module for this machine")?;
-        let catalog = assignment::catalog(module)?;
-        match self.decision(view.survey, &catalog, &module.version, Timestamp::now()).ruling {
-            Ruling::Refuse { why } => Err(why),
-            _ => Ok(()),
-        }
-    }
-
-    fn cancel(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
-        let Some(id) = client.cancelled(url)? else { return Ok(true) };
-        let digest = self.ledger.action.as_ref().and_then(|action| action.digest.clone());
-        let in_flight = view
-            .survey
-            .update
-            .as_ref()
-            .is_some_and(|u| u.digest == digest && matches!(u.stage, Stage::Applied | Stage::Testing));
-        // The privileged part locks the cache before it reads the action and until the machine goes down. What it
-        // has begun is in its state.
-        let install = &view.memory.install;
-        let begun = digest.is_some_and(|digest| install.digest == digest && install.begun) || in_flight;
-        info!("hawkBit cancels action {id}: {}", if begun { "too late" } else { "done" });
-        answer_cancellation(&mut self.ledger, &id, begun, now_ms());
-        Ok(true)
-    }
-
-    fn decision(&self, survey: &Survey, catalog: &Catalog, version: &str, now: Timestamp) -> Decision {
+    pub(super) fn decision(
+        &self,
+        survey: &Survey,
+        catalog: &Catalog,
+        version: &str,
+        now: Timestamp,
+    ) -> Decision {
         let system = survey.system();
-        let releases: Vec<_> = catalog.releases(&system.image, &system.arch).collect();
+        // A list that was published beside the image may have others, too.
+        let is_ordered = |release: &&Release| {
+            self.ledger
+                .action
+                .as_ref()
+                .is_none_or(|action| release.files.files().all(|file| action.files.contains_key(&file.name)))
+        };
+        let releases: Vec<_> = catalog.releases(&system.image, &system.arch).filter(is_ordered).collect();
         // The version of the module may be spelled differently from that in the file names.
         let version = match releases.as_slice() {
             [only] => only.version.as_str(),
@@ -235,7 +102,7 @@ impl<'a> HawkbitSource<'a> {
         }
     }
 
-    fn place_at(&self, file: &ActionFile, client: &DdiClient) -> FileLocation {
+    pub(super) fn place_at(&self, file: &ActionFile, client: &DdiClient) -> FileLocation {
         let url = file.url.as_str();
         let mut limits = self.context.background_limits();
         limits.max_size = limits.max_size.min(file.size);
@@ -251,7 +118,7 @@ impl<'a> HawkbitSource<'a> {
         }
     }
 
-    fn reached(&mut self, milestone: Milestone, finished: Finished, details: Vec<String>) {
+    pub(super) fn reached(&mut self, milestone: Milestone, finished: Finished, details: Vec<String>) {
         self.ledger.reached(milestone, now_ms(), finished, details);
     }
 
@@ -318,7 +185,7 @@ impl UpdateSource for HawkbitSource<'_> {
         for _ in 0..MAX_POLLS {
             let reply = client.poll()?;
             self.ledger.sleep = reply.sleep.map(|sleep| sleep.as_secs());
-            self.put_attributes(&client, reply.attributes, view.survey)?;
+            self.put_attributes(&client, reply.attributes, view.survey);
             let again = self.process(&client, reply.action, view)?;
             self.save()?;
             self.deliver(&client);
@@ -392,7 +259,7 @@ impl UpdateSource for HawkbitSource<'_> {
 }
 
 /// Milliseconds since 1970.
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
