@@ -1,6 +1,6 @@
 //! The folder into which a feed is fetched: its list, its signatures, and the files of one release.
 //!
-//! It has the layout of the published folder, so the same code reads both. Its content is untrusted: the
+//! It has the layout of the published folder, without subfolders, so the same code reads both. Its content is untrusted: the
 //! part that installs from it verifies the list's signature and every digest again. [`super::ownership`] has its
 //! owners.
 
@@ -19,7 +19,7 @@ use crate::feed::catalog::METADATA;
 use crate::feed::partial_file::PartialFile;
 use crate::files::{self, OpenFolder};
 use crate::image::Folder;
-use crate::image::names::{Name, SUMS};
+use crate::image::names::{Name, SUMS, base_name};
 use crate::image::sha256;
 use crate::image::transfer::{Place, Resumed, resume};
 use crate::image::trust::{KEY_LIST, VerifiedSums};
@@ -194,13 +194,13 @@ impl Cache {
     /// Whether a file of this name is there and has this digest. Reads the whole file.
     #[must_use]
     pub fn has(&self, name: &str, sha256: &str) -> bool {
-        hash_of(&self.dir.join(name)).is_ok_and(|found| found.as_deref() == Some(sha256))
+        hash_of(&self.dir.join(base_name(name))).is_ok_and(|found| found.as_deref() == Some(sha256))
     }
 
     /// Whether a file of this name is there, with any content.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
-        fs::symlink_metadata(self.dir.join(name)).is_ok_and(|meta| meta.is_file())
+        fs::symlink_metadata(self.dir.join(base_name(name))).is_ok_and(|meta| meta.is_file())
     }
 
     /// Fetches a file that must have this digest; resumes an interrupted download.
@@ -244,7 +244,7 @@ impl Cache {
                 "{name}: its SHA-256 is {found}, not the one in {SUMS}: it is damaged or was replaced"
             )));
         }
-        file.rename_to(name)
+        file.rename_to(base_name(name))
     }
 
     /// Fetches the missing bytes.
@@ -335,8 +335,9 @@ impl Cache {
         for name in read_names(&self.dir)? {
             let path = self.dir.join(&name);
             let name = name.to_string_lossy();
-            let is_kept =
-                keep.iter().any(|(kept, sha256)| name == *kept || partial_of(&name) == Some(sha256));
+            let is_kept = keep
+                .iter()
+                .any(|(kept, sha256)| name == base_name(kept) || partial_of(&name) == Some(sha256));
             if is_kept || !is_payload(&name) {
                 continue;
             }

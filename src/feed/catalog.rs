@@ -15,7 +15,7 @@ use abide_core::config::section::Section;
 use abide_core::config::tree::Tree;
 
 use crate::feed::freshness::Header;
-use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles};
+use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles, insert};
 
 /// The publisher's metadata about the releases.
 pub const METADATA: &str = "feed.toml";
@@ -86,7 +86,7 @@ impl Catalog {
     /// A sentence about the folder, for a message, if the metadata cannot be parsed.
     pub fn new(sums: &Sums, metadata: Option<&[u8]>) -> Result<Self, String> {
         let Metadata { header, named } = metadata.map(read_metadata).transpose()?.unwrap_or_default();
-        let (mut releases, mut problems) = (Vec::new(), Vec::new());
+        let (mut releases, mut problems) = (Vec::new(), sums.problems().to_vec());
         for ((image, version), files) in by_version(sums) {
             if let Some(why) = unnameable(image, version) {
                 problems.push(format!("{image} {version} is ignored: {why}"));
@@ -159,14 +159,14 @@ fn by_arch(files: NamedFiles<'_>) -> Result<BTreeMap<Option<&'static str>, Files
     let mut arches: BTreeMap<Option<&'static str>, FilesByContent> = BTreeMap::new();
     for (name, listed) in files {
         let parts = arches.entry(name.arch).or_default();
-        if let Some(other) = parts.insert(name.content, listed.clone()) {
+        if let Some(other) = insert(parts, name.content, listed.clone()) {
             return Err(same_part(&other, &listed));
         }
     }
     let any = if arches.len() > 1 { arches.remove(&None) } else { None }.unwrap_or_default();
     for parts in arches.values_mut() {
         for (content, listed) in &any {
-            if let Some(other) = parts.insert(*content, listed.clone()) {
+            if let Some(other) = insert(parts, *content, listed.clone()) {
                 return Err(same_part(&other, listed));
             }
         }
@@ -222,7 +222,8 @@ mod tests {
     use super::*;
 
     fn catalog(names: &[&str], metadata: Option<&str>) -> Result<Catalog, String> {
-        let text: String = names.iter().map(|name| format!("{}  {name}\n", "0".repeat(64))).collect();
+        let lines = names.iter().enumerate().map(|(number, name)| format!("{number:064x}  {name}\n"));
+        let text: String = lines.collect();
         Catalog::new(&Sums::parse(text.as_bytes()).unwrap(), metadata.map(str::as_bytes))
     }
 

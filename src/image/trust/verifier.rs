@@ -8,7 +8,7 @@ use log::info;
 
 use crate::config::{Trust, TrustPolicy};
 use crate::image::folder::Folder;
-use crate::image::names::SUMS;
+use crate::image::names::{Name, RELEASE_SUMS, SUMS};
 use crate::image::trust::keys::Keys;
 use crate::image::trust::minisign::Claim;
 use crate::image::trust::openpgp;
@@ -71,7 +71,7 @@ pub struct VerifiedSums {
     pub sums: Sums,
     /// Its bytes as they were published.
     pub bytes: Vec<u8>,
-    /// The names and bytes of its valid signatures; empty if the policy requires none.
+    /// The names and bytes of its valid signatures, as of `SHA256SUMS`; empty if the policy requires none.
     pub signatures: SignatureFiles,
     /// Who signed it.
     pub signers: Vec<Signer>,
@@ -204,15 +204,16 @@ impl Verifier {
             let proof = signed(&[claim.signer()]);
             return Ok(Expected { claim: Some(claim), proof, ..Expected::default() });
         }
-        let bytes = folder.read(SUMS, MOST_SUMS)?.ok_or_else(|| {
+        let (folder, bytes) = read_list_of(name, folder)?.ok_or_else(|| {
             Error::Unverified(format!(
                 "{folder}: {name} is not signed, but must be; publish {name}.minisig, or {SUMS} with {SUMS}.gpg or \
                  {SUMS}.minisig"
             ))
         })?;
-        let list = self.verify(folder, bytes)?;
+        let list = self.verify(&folder, bytes)?;
         let digest = list.sums.get(name).ok_or_else(|| {
-            Error::Unverified(format!("{folder}: its {SUMS} is signed, but does not list {name}"))
+            let file = folder.list();
+            Error::Unverified(format!("{folder}: its {file} is signed, but does not list {name}"))
         })?;
         let (sha256, proof) = (Some(digest.to_owned()), list.proof());
         Ok(Expected { sha256, claim: None, proof, list: Some(list) })
@@ -234,8 +235,8 @@ impl Verifier {
 
     fn listed(&self, name: &str, folder: Option<&Folder>) -> Result<Option<Expected>> {
         let Some(folder) = folder else { return Ok(None) };
-        let Some(bytes) = folder.read(SUMS, MOST_SUMS)? else { return Ok(None) };
-        let sums = self.parse_sums(folder, &bytes)?;
+        let Some((folder, bytes)) = read_list_of(name, folder)? else { return Ok(None) };
+        let sums = self.parse_sums(&folder, &bytes)?;
         Ok(sums.get(name).map(|digest| Expected {
             sha256: Some(digest.to_owned()),
             proof: Proof::ListedDigest,
@@ -244,11 +245,12 @@ impl Verifier {
     }
 
     fn parse_sums(&self, folder: &Folder, bytes: &[u8]) -> Result<Sums> {
-        let sums = Sums::parse(bytes).map_err(|e| Error::Unverified(format!("{folder}: its {SUMS}: {e}")))?;
+        let list = folder.list();
+        let sums = Sums::parse(bytes).map_err(|e| Error::Unverified(format!("{folder}: its {list}: {e}")))?;
         let today = Timestamp::try_from(self.now).map(|now| now.to_zoned(TimeZone::UTC).date());
         match today.ok().and_then(|today| sums.expired(today)) {
             Some(day) => Err(Error::Unverified(format!(
-                "{folder}: its {SUMS} expired on {day}; it may hide newer versions"
+                "{folder}: its {list} expired on {day}; it may hide newer versions"
             ))),
             None => Ok(sums),
         }
@@ -258,12 +260,13 @@ impl Verifier {
     /// one, keys can be rotated.
     fn check_signatures(&self, folder: &Folder, bytes: &[u8]) -> Result<(SignatureFiles, Vec<Signer>)> {
         let (mut problems, mut files, mut signers) = (Vec::new(), Vec::new(), Vec::<Signer>::new());
+        let list = folder.list();
         for ending in SIGNATURES {
-            let file = format!("{SUMS}{ending}");
+            let file = format!("{list}{ending}");
             let Some(checked) = self.check_signature(folder, &file, bytes)? else { continue };
             match checked {
                 Ok(CheckedSignature { signature, signers: by }) => {
-                    files.push((file, signature));
+                    files.push((format!("{SUMS}{ending}"), signature));
                     for signer in by {
                         // A key counts once, however often it has signed.
                         if signers.iter().all(|known| known.key != signer.key) {
@@ -275,18 +278,18 @@ impl Verifier {
             }
             if signers.len() >= self.required {
                 let by: Vec<&str> = signers.iter().map(|signer| signer.file.as_str()).collect();
-                info!("{folder}: {SUMS} is signed by {}", by.join(" and "));
+                info!("{folder}: {list} is signed by {}", by.join(" and "));
                 return Ok((files, signers));
             }
         }
         if !signers.is_empty() {
             problems.push(format!(
-                "its {SUMS} is signed by {} of the {} keys that [trust] requires; have it signed by more of the installed keys",
+                "its {list} is signed by {} of the {} keys that [trust] requires; have it signed by more of the installed keys",
                 signers.len(),
                 self.required
             ));
         } else if problems.is_empty() {
-            problems.push(format!("its {SUMS} is not signed by an installed key"));
+            problems.push(format!("its {list} is not signed by an installed key"));
         }
         Err(Error::Unverified(format!("{folder}: {}", problems.join("; "))))
     }
@@ -321,9 +324,20 @@ impl Verifier {
 /// # Errors
 /// [`Error::Image`] if there is none, or it cannot be read.
 pub fn read_sums(folder: &Folder) -> Result<Vec<u8>> {
-    folder
-        .read(SUMS, MOST_SUMS)?
-        .ok_or_else(|| Error::Image(format!("{folder}: has no {SUMS}, so it is not a folder of images")))
+    folder.read(folder.list(), MOST_SUMS)?.ok_or_else(|| {
+        Error::Image(format!("{folder}: has no {}, so it is not a folder of images", folder.list()))
+    })
+}
+
+/// The list beside the image `name`: `SHA256SUMS`, or the one of its release, as mkosi writes it; with the folder that
+/// has this list.
+fn read_list_of(name: &str, folder: &Folder) -> Result<Option<(Folder, Vec<u8>)>> {
+    if let Some(bytes) = folder.read(folder.list(), MOST_SUMS)? {
+        return Ok(Some((folder.clone(), bytes)));
+    }
+    let Some(stem) = Name::parse(name).map(|name| name.stem) else { return Ok(None) };
+    let folder = folder.clone().with_list(&format!("{stem}{RELEASE_SUMS}"));
+    Ok(folder.read(folder.list(), MOST_SUMS)?.map(|bytes| (folder, bytes)))
 }
 
 fn signed(by: &[Signer]) -> Proof {
