@@ -1,6 +1,6 @@
 //! What a feed offers, which release of it is wanted, and when it may be installed.
 //!
-//! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`]. The
+//! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`rollout`], [`maintenance_window`], [`jitter`], [`backoff`]. The
 //! rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`]) and its owners ([`ownership`]),
 //! and what is remembered between two runs ([`memory`]).
 
@@ -16,3 +16,4 @@ mod partial_file;
 pub mod policy;
 pub mod poll;
 pub mod published;
+pub mod rollout;

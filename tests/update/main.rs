@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod answer;
 mod bounds;
 mod fetch;
 mod follow;
+mod listed;
 mod other_users;
 mod parts;
 mod printable;
+mod rollout;
 mod sandbox;
 mod trust;
 mod when;
