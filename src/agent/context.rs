@@ -16,6 +16,8 @@ pub struct RunContext<'a> {
     pub mode: Mode,
     /// What it may do.
     pub privileges: Privileges,
+    /// Whether a release is taken before this machine's turn in its rollout.
+    pub early: bool,
 }
 
 impl RunContext<'_> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::agent::goal::Wait;
+use crate::agent::goal::{Subject, Wait};
 use crate::feed::policy::Candidate;
 use abide_core::error::Result;
 
@@ -31,12 +31,15 @@ pub struct RunResult {
     pub end: End,
     /// The release to install, if there is one.
     pub candidate: Option<Candidate>,
+    /// The bytes of its files, where they are known.
+    pub size: Option<u64>,
 }
 
-/// Why the update is deferred after the run, if it is. An error defers it, too.
+/// Why the update is deferred after the run, if it is. An error defers it, too; so does a source that has no image for
+/// this machine.
 pub fn deferral(end: &Result<End>, has_candidate: bool) -> Option<Wait> {
     match end {
-        Ok(End::Wait(wait)) => wait.defers.then(|| wait.clone()),
+        Ok(End::Wait(wait)) => (wait.defers || wait.subject == Subject::NoImage).then(|| wait.clone()),
         Ok(_) => None,
         Err(e) => has_candidate.then(|| Wait::defer(e.to_string(), None)),
     }
@@ -105,6 +108,8 @@ mod tests {
         assert_eq!(deferral(&error, true), Some(Wait::defer("timeout", None)));
         assert_eq!(deferral(&error, false), None);
         assert_eq!(deferral(&Ok(End::Wait(Wait::idle("Up to date"))), true), None);
+        let none = Wait::idle("nothing for edge").about(Subject::NoImage);
+        assert_eq!(deferral(&Ok(End::Wait(none.clone())), false), Some(none));
         assert_eq!(deferral(&Ok(End::Reboot), true), None);
     }
 }

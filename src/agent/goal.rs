@@ -38,17 +38,36 @@ pub struct Wait {
     pub until: Option<Timestamp>,
     /// Whether an update is deferred by this.
     pub defers: bool,
+    /// What the wait is about, for machines that read it.
+    pub subject: Subject,
+}
+
+/// What a wait is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Subject {
+    /// The wanted version runs.
+    UpToDate,
+    /// The source has no image for this machine.
+    NoImage,
+    /// Anything else.
+    #[default]
+    Other,
 }
 
 impl Wait {
     /// There is nothing to do.
     pub fn idle(why: impl Into<String>) -> Self {
-        Self { why: text::line(&why.into()), until: None, defers: false }
+        Self { why: text::line(&why.into()), until: None, defers: false, subject: Subject::Other }
+    }
+
+    /// The same about a subject.
+    pub fn about(self, subject: Subject) -> Self {
+        Self { subject, ..self }
     }
 
     /// An update is deferred.
     pub fn defer(why: impl Into<String>, until: Option<Timestamp>) -> Self {
-        Self { why: text::line(&why.into()), until, defers: true }
+        Self { why: text::line(&why.into()), until, defers: true, subject: Subject::Other }
     }
 }
 

@@ -37,6 +37,7 @@ mod timing;
 mod view;
 
 pub use end::{End, RunResult};
+pub use goal::{Subject, Wait};
 pub use hand_over::{hand_over, take_back};
 pub use mode::Mode;
 pub use notice::Notice;

@@ -1,5 +1,7 @@
 //! The loop of a run: observe, decide, do.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use log::{debug, info, warn};
 
@@ -7,7 +9,7 @@ use crate::agent::clock::Clock;
 use crate::agent::context::RunContext;
 use crate::agent::end::{End, RunResult, deferral, next_run};
 use crate::agent::fetch::Fetcher;
-use crate::agent::goal::{Goal, ReleaseState, Wait};
+use crate::agent::goal::{Goal, ReleaseState, Subject, Wait};
 use crate::agent::install::{self, apply_release, write_release};
 use crate::agent::learn;
 use crate::agent::memory::AgentMemory;
@@ -49,7 +51,7 @@ struct AgentRun<'a> {
     notify: &'a mut dyn FnMut(Notice<'_>),
 }
 
-/// Does all steps that are due, as far as the privileges allow.
+/// Does all steps that are due, as far as the privileges allow. `early`: before this machine's turn in a rollout, too.
 ///
 /// # Errors
 /// Those of the step that failed. The steps before it are done and remembered.
@@ -58,18 +60,19 @@ pub fn run(
     config: &Config,
     mode: Mode,
     privileges: Privileges,
+    early: bool,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Result<RunResult> {
-    let context = RunContext { root, config, mode, privileges };
+    let context = RunContext { root, config, mode, privileges, early };
     let cache = Cache::of(root);
     let Some(mut source) = source::open(context, &cache)? else {
-        return Ok(RunResult { end: End::Off, candidate: None });
+        return Ok(RunResult { end: End::Off, candidate: None, size: None });
     };
     let is_cached = source.local_folder().is_none();
     let _lock = match is_cached.then(|| cache.lock()) {
         // The part that fetches has the update installed afterwards.
         Some(Err(Error::Busy(_))) if !privileges.network => {
-            return Ok(RunResult { end: End::Unprivileged, candidate: None });
+            return Ok(RunResult { end: End::Unprivileged, candidate: None, size: None });
         }
         lock => lock.transpose()?,
     };
@@ -87,7 +90,13 @@ pub fn run(
     }
     let remembered = run.remember(&end);
     let end = end?;
-    remembered.map(|()| RunResult { end, candidate: run.candidate })
+    remembered?;
+    let AgentRun { candidate, source, resources, .. } = run;
+    let size = candidate.as_ref().and_then(|candidate| {
+        let folder = source.local_folder().map_or_else(|| resources.cache.dir().to_owned(), PathBuf::from);
+        candidate.release.files.size(&folder)
+    });
+    Ok(RunResult { end, candidate, size })
 }
 
 impl AgentRun<'_> {
@@ -242,7 +251,7 @@ impl AgentRun<'_> {
 
     /// Writes what the next runs need, and schedules the next one.
     fn remember(&mut self, end: &Result<End>) -> Result<()> {
-        let RunContext { root, config, mode, privileges } = self.resources.context;
+        let RunContext { root, config, mode, privileges, .. } = self.resources.context;
         if privileges.network {
             self.resources.memory.fetch.write(root)?;
             self.source.save()?;
@@ -253,6 +262,9 @@ impl AgentRun<'_> {
         self.learn();
         learn::announce_expiry(self.resources.context, &mut self.resources.memory.install);
         let wait = deferral(end, self.candidate.is_some());
+        if let Ok(End::Wait(wait)) = end {
+            self.resources.memory.install.no_image = wait.subject == Subject::NoImage;
+        }
         let is_new = self
             .resources
             .memory

@@ -6,6 +6,7 @@ use crate::agent::inhibit;
 use crate::config::Config;
 use crate::feed::memory;
 use crate::feed::policy::{RunningSystem, TrialState};
+use crate::feed::rollout::Turn;
 use crate::files;
 use crate::update::WholeMachine;
 use abide_core::arch;
@@ -112,6 +113,7 @@ impl Survey {
             pinned: self.pinned,
             floor: self.floor.clone(),
             failed: self.failures.iter().map(Into::into).collect(),
+            turn: Turn::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use abide_core::logger;
 
 use crate::cli::command::Command;
 use crate::cli::context::{Context, root_at};
-use crate::cli::{emt, generator};
+use crate::cli::{emt, generator, output};
 
 /// Updates image-based Linux machines with systemd-boot, and keeps them bootable.
 #[derive(Debug, Parser)]
@@ -39,9 +39,10 @@ pub fn main() -> ExitCode {
     if let Some(code) = generator::main(&args).or_else(|| emt::main(&args)) {
         return code;
     }
+    let is_json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => return usage(&e),
+        Err(e) => return usage(&e, is_json),
     };
     logger::start(cli.verbose, cli.quiet);
     let root =
@@ -51,15 +52,27 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             logger::error(&e);
+            if is_json {
+                output::show_error(e.exit_code(), &e.to_string());
+            }
             ExitCode::from(e.exit_code())
         }
     }
 }
 
 /// Help and version go to stdout and succeed; anything else is an error of usage.
-fn usage(e: &clap::Error) -> ExitCode {
+fn usage(e: &clap::Error, is_json: bool) -> ExitCode {
     if e.print().is_err() {
         return ExitCode::FAILURE;
     }
-    if e.use_stderr() { ExitCode::from(Error::Usage(String::new()).exit_code()) } else { ExitCode::SUCCESS }
+    if !e.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let code = Error::Usage(String::new()).exit_code();
+    if is_json {
+        // The first line names the problem; the others show the usage.
+        let text = e.to_string();
+        output::show_error(code, text.lines().next().unwrap_or_default().trim_start_matches("error: "));
+    }
+    ExitCode::from(code)
 }

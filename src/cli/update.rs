@@ -1,11 +1,15 @@
 //! `abide update`
 
+use serde::Serialize;
+
 use crate::agent::{
-    End, Mode, Notice, Privileges, RunResult, hand_over, leave_survey, run as update, take_back,
+    End, Mode, Notice, Privileges, RunResult, Subject, hand_over, leave_survey, run as update, take_back,
 };
+use crate::config::Config;
 use crate::feed::memory::pin;
+use crate::url::shown;
 use abide_core::boot::Access;
-use abide_core::error::{Error, Result};
+use abide_core::error::{Error, OrError, Result};
 use abide_core::update::Machine;
 
 use crate::cli::Context;
@@ -15,15 +19,21 @@ use crate::cli::progress::{ProgressDisplay, Style};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Poll the feed and show what would be installed
+    /// Poll the feed and show what would be installed; exit 5 if nothing
     #[arg(long, group = "what")]
     check: bool,
+    /// With --check: print JSON
+    #[arg(long, requires = "check")]
+    json: bool,
     /// Fetch and write into the other slot, but do not apply
     #[arg(long, group = "what")]
     download_only: bool,
     /// Ignore maintenance windows and inhibitors
     #[arg(long, group = "what")]
     now: bool,
+    /// Take a release before this machine's turn in its rollout, or though that is halted
+    #[arg(long, conflicts_with_all = ["pin", "unpin"])]
+    early: bool,
     /// Stay on the running version, whatever the feed offers
     #[arg(long, group = "what")]
     pin: bool,
@@ -84,7 +94,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     interrupt::watch("interrupted; the running system is unchanged; `abide update` resumes")?;
     let mut fetching = ProgressDisplay::new(args.progress);
     let mut writing = ProgressDisplay::new(args.progress);
-    let result = update(&context.root, &config, mode, privileges, &mut |notice| match notice {
+    let result = update(&context.root, &config, mode, privileges, args.early, &mut |notice| match notice {
         Notice::Fetching(name, fetched) => fetching.fetching(name, fetched.done, fetched.total),
         Notice::Writing(progress) => writing.show(progress),
         Notice::Staged(written) => {
@@ -102,10 +112,59 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         writing.end(Err(e));
     }
     let result = result?;
-    if !writing.is_json() && mode != Mode::Scheduled {
+    if args.json {
+        show_answer(&config, &result)?;
+    } else if !writing.is_json() && mode != Mode::Scheduled {
         output::say(sentence(mode, &result));
     }
+    // What a script asks for: is there something to install?
+    if mode == Mode::Check && result.candidate.is_none() {
+        return Err(Error::Nothing("no update to install".into()));
+    }
     Ok(())
+}
+
+/// The answer to `--check`.
+#[derive(Serialize)]
+struct CheckDocument<'a> {
+    schema: u32,
+    state: &'static str,
+    version: Option<&'a str>,
+    digest: Option<&'a str>,
+    size: Option<u64>,
+    towards: Option<&'a str>,
+    downgrade: bool,
+    source: String,
+    reason: String,
+    until: Option<String>,
+}
+
+fn show_answer(config: &Config, result: &RunResult) -> Result<()> {
+    let candidate = result.candidate.as_ref();
+    let wait = match &result.end {
+        End::Wait(wait) => Some(wait),
+        End::Off | End::Unprivileged | End::Reboot => None,
+    };
+    let until = wait.and_then(|wait| wait.until).filter(|_| candidate.is_none());
+    let document = CheckDocument {
+        schema: 1,
+        state: match (candidate, wait.map(|wait| wait.subject)) {
+            (Some(_), _) => "available",
+            (None, Some(Subject::UpToDate)) => "up-to-date",
+            (None, Some(Subject::NoImage)) => "no-image",
+            (None, Some(Subject::Other) | None) => "waiting",
+        },
+        version: candidate.map(|candidate| candidate.release.version.as_str()),
+        digest: candidate.map(|candidate| candidate.release.digest.as_str()),
+        size: result.size,
+        towards: candidate.and_then(|candidate| candidate.towards.as_deref()),
+        downgrade: candidate.is_some_and(|candidate| candidate.downgrade),
+        source: config.update.source().map(shown).unwrap_or_default(),
+        reason: sentence(Mode::Check, result),
+        until: until.map(|until| until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    };
+    let json = serde_json::to_string(&document).or_failed(|| "cannot encode the answer")?;
+    output::show(format_args!("{json}\n"))
 }
 
 /// How the run ended, in one sentence.

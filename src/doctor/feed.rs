@@ -32,6 +32,17 @@ pub(super) fn look(feed: Option<&FeedStatus>, enabled: bool, failures: u32) -> V
                 .remedy("fix that, then run: abide update --check"),
         );
     }
+    if feed.no_image {
+        let what = feed.waiting.clone().unwrap_or_else(|| "the feed has no image for this machine".into());
+        found.push(
+            Finding::warning("feed-no-image", what)
+                .because("this machine gets no updates")
+                .remedy(
+                    "publish images as IMAGE_VERSION.raw.zst or IMAGE_VERSION_ARCH.raw.zst with the machine's IMAGE_ID, or \
+                     set image_id in [trust]",
+                ),
+        );
+    }
     found
 }
 
@@ -71,6 +82,7 @@ mod tests {
             percent: 0,
             waiting: None,
             until: None,
+            no_image: false,
             pinned: None,
         }
     }
@@ -95,6 +107,9 @@ mod tests {
         assert!(look(None, false, 9).is_empty());
         assert!(look(Some(&feed), true, 0).is_empty());
         assert_eq!(look(Some(&feed), false, 0).first().map(|f| f.id), Some("feed-timer"));
+        feed.no_image = true;
+        assert_eq!(look(Some(&feed), true, 0).first().map(|f| f.id), Some("feed-no-image"));
+        feed.no_image = false;
         feed.error = Some("the server answered 503".into());
         assert!(look(Some(&feed), true, 1).is_empty());
         assert!(

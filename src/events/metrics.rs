@@ -71,6 +71,8 @@ fn text(status: &Status, checks: &[CheckResult], keys: &[Expiry]) -> String {
         series(&mut out, "abide_update_available", &labels, u64::from(feed.available.is_some()));
         head(&mut out, "abide_update_percent", "How much of the update is downloaded, in percent.");
         series(&mut out, "abide_update_percent", &[], feed.percent.into());
+        head(&mut out, "abide_feed_has_image", "Whether the feed has an image for this machine.");
+        series(&mut out, "abide_feed_has_image", &[], u64::from(!feed.no_image));
         head(&mut out, "abide_feed_reached", "Whether the last poll of the feed succeeded.");
         series(&mut out, "abide_feed_reached", &[], u64::from(feed.error.is_none()));
     }

@@ -1,6 +1,6 @@
 //! The folder into which a feed is fetched: its list, its signatures, and the files of one release.
 //!
-//! It has the layout of the published folder, so the same code reads both. Its content is untrusted: the
+//! It has the layout of the published folder, without subfolders, so the same code reads both. Its content is untrusted: the
 //! part that installs from it verifies the list's signature and every digest again. [`super::ownership`] has its
 //! owners.
 
@@ -18,7 +18,7 @@ use crate::config::Download;
 use crate::feed::catalog::METADATA;
 use crate::files::{self, OpenFolder};
 use crate::image::Folder;
-use crate::image::names::{Name, SUMS};
+use crate::image::names::{Name, SUMS, base_name};
 use crate::image::sha256;
 use crate::image::trust::{KEY_LIST, VerifiedSums};
 use abide_core::error::{Error, OrError, Result};
@@ -167,13 +167,13 @@ impl Cache {
     /// Whether a file of this name is there and has this digest. Reads the whole file.
     #[must_use]
     pub fn has(&self, name: &str, sha256: &str) -> bool {
-        hash_of(&self.dir.join(name)).is_ok_and(|found| found.as_deref() == Some(sha256))
+        hash_of(&self.dir.join(base_name(name))).is_ok_and(|found| found.as_deref() == Some(sha256))
     }
 
     /// Whether a file of this name is there, with any content.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
-        fs::symlink_metadata(self.dir.join(name)).is_ok_and(|meta| meta.is_file())
+        fs::symlink_metadata(self.dir.join(base_name(name))).is_ok_and(|meta| meta.is_file())
     }
 
     /// Removes the files of other releases, complete and partial: all but `keep` (names and digests).
@@ -184,8 +184,9 @@ impl Cache {
         for name in read_names(&self.dir)? {
             let path = self.dir.join(&name);
             let name = name.to_string_lossy();
-            let is_kept =
-                keep.iter().any(|(kept, sha256)| name == *kept || partial_of(&name) == Some(sha256));
+            let is_kept = keep
+                .iter()
+                .any(|(kept, sha256)| name == base_name(kept) || partial_of(&name) == Some(sha256));
             if is_kept || !is_payload(&name) {
                 continue;
             }

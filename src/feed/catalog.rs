@@ -8,20 +8,27 @@ use std::collections::BTreeMap;
 use crate::boot::names::unnameable;
 use crate::config::forms::{List, open_tables};
 use crate::image::names::Name;
-use crate::image::trust::Sums;
+use crate::image::trust::sums::BEST_BEFORE;
+use crate::image::trust::{KEY_LIST, Sums};
 use abide_core::boot::model::version::compare;
 use abide_core::config::form::{Count, Text};
 use abide_core::config::section::Section;
 use abide_core::config::tree::Tree;
+use abide_core::text;
 
 use crate::feed::freshness::Header;
-use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles};
+use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles, insert};
+use crate::feed::rollout::Rollout;
 
 /// The publisher's metadata about the releases.
 pub const METADATA: &str = "feed.toml";
 
 /// The largest metadata file that is read.
 pub const MAX_METADATA: u64 = 1 << 20;
+
+/// How many of the things in a list a message names, and the most characters of each.
+const MAX_NAMED: usize = 5;
+const MAX_SHOWN: usize = 60;
 
 /// The supported format of [`METADATA`].
 const FORMAT: u32 = 1;
@@ -35,6 +42,25 @@ pub struct Catalog {
     /// Releases that are left out since their files are ambiguous or no boot entry can have their name, with the reason:
     /// sentences for the log.
     pub problems: Vec<String>,
+    /// What else is listed: files whose names are not understood, and releases that are not complete.
+    others: Others,
+}
+
+/// What is listed and makes up no release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Others {
+    /// The first of them, for a message.
+    first: Vec<String>,
+    count: usize,
+}
+
+impl Others {
+    fn add(&mut self, what: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < MAX_NAMED {
+            self.first.push(what());
+        }
+    }
 }
 
 /// One complete version of an image.
@@ -63,6 +89,8 @@ pub struct Terms {
     pub min_version: Option<String>,
     /// The channels that it is for; empty: all.
     pub channels: Vec<String>,
+    /// The stages in which it reaches the machines; none: it is for all at once.
+    pub rollout: Option<Rollout>,
 }
 
 /// What the metadata holds.
@@ -86,7 +114,11 @@ impl Catalog {
     /// A sentence about the folder, for a message, if the metadata cannot be parsed.
     pub fn new(sums: &Sums, metadata: Option<&[u8]>) -> Result<Self, String> {
         let Metadata { header, named } = metadata.map(read_metadata).transpose()?.unwrap_or_default();
-        let (mut releases, mut problems) = (Vec::new(), Vec::new());
+        let (mut releases, mut problems) = (Vec::new(), sums.problems().to_vec());
+        let mut others = Others::default();
+        for name in sums.names().filter(|name| Name::parse(name).is_none() && !is_own(name)) {
+            others.add(|| name.to_owned());
+        }
         for ((image, version), files) in by_version(sums) {
             if let Some(why) = unnameable(image, version) {
                 problems.push(format!("{image} {version} is ignored: {why}"));
@@ -97,7 +129,10 @@ impl Catalog {
                 BTreeMap::new()
             });
             for (arch, files) in by_arch {
-                let Some(files) = ReleaseFiles::complete(files) else { continue };
+                let Some(files) = ReleaseFiles::complete(files) else {
+                    others.add(|| format!("{image} {version} (incomplete)"));
+                    continue;
+                };
                 let names_it =
                     |n: &&NamedTerms| n.version == version && n.image.as_deref().is_none_or(|i| i == image);
                 let terms = named.iter().find(names_it).map(|n| n.terms.clone()).unwrap_or_default();
@@ -112,14 +147,31 @@ impl Catalog {
                 });
             }
         }
-        Ok(Self { problems, header, ..Self::of(releases) })
+        Ok(Self { problems, header, others, ..Self::of(releases) })
     }
 
     /// A catalog of these releases, for tests and simulations.
     #[must_use]
     pub fn of(mut releases: Vec<Release>) -> Self {
         releases.sort_by(|a, b| compare(&a.version, &b.version));
-        Self { releases, header: Header::default(), problems: vec![] }
+        Self { releases, ..Self::default() }
+    }
+
+    /// What is listed, for a message about something that is not: `it lists edge 2.0 (arm64), other 1.0 and 3 more`.
+    #[must_use]
+    pub fn listed(&self) -> String {
+        let release = |release: &Release| match release.arch {
+            Some(arch) => format!("{} {} ({arch})", release.image, release.version),
+            None => format!("{} {}", release.image, release.version),
+        };
+        let newest = self.releases.iter().rev().map(release);
+        let names = newest.chain(self.others.first.iter().cloned()).take(MAX_NAMED);
+        let names: Vec<String> = names.map(|name| shortened(&text::line(&name))).collect();
+        match (self.releases.len() + self.others.count).saturating_sub(names.len()) {
+            0 if names.is_empty() => "its list is empty".into(),
+            0 => format!("it lists {}", names.join(", ")),
+            more => format!("it lists {} and {more} more", names.join(", ")),
+        }
     }
 
     /// The releases of an image for an architecture, oldest first.
@@ -141,6 +193,18 @@ impl Catalog {
     }
 }
 
+/// Whether a listed file is one of the feed itself; `-` is what sha256sum(1) makes of nothing.
+fn is_own(name: &str) -> bool {
+    [METADATA, KEY_LIST, "-"].contains(&name) || name.starts_with(BEST_BEFORE)
+}
+
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(MAX_SHOWN) {
+        Some((at, _)) => format!("{}{}", name.get(..at).unwrap_or_default(), text::ELLIPSIS),
+        None => name.to_owned(),
+    }
+}
+
 /// The files of one version, with their parsed names.
 type NamedFiles<'s> = Vec<(Name<'s>, ListedFile)>;
 
@@ -159,14 +223,14 @@ fn by_arch(files: NamedFiles<'_>) -> Result<BTreeMap<Option<&'static str>, Files
     let mut arches: BTreeMap<Option<&'static str>, FilesByContent> = BTreeMap::new();
     for (name, listed) in files {
         let parts = arches.entry(name.arch).or_default();
-        if let Some(other) = parts.insert(name.content, listed.clone()) {
+        if let Some(other) = insert(parts, name.content, listed.clone()) {
             return Err(same_part(&other, &listed));
         }
     }
     let any = if arches.len() > 1 { arches.remove(&None) } else { None }.unwrap_or_default();
     for parts in arches.values_mut() {
         for (content, listed) in &any {
-            if let Some(other) = parts.insert(*content, listed.clone()) {
+            if let Some(other) = insert(parts, *content, listed.clone()) {
                 return Err(same_part(&other, listed));
             }
         }
@@ -206,6 +270,7 @@ fn read_metadata(bytes: &[u8]) -> Result<Metadata, String> {
                 requires: release.read::<Text>("requires")?,
                 min_version: release.read::<Text>("min_version")?,
                 channels: release.read::<List<Text>>("channels")?.unwrap_or_default(),
+                rollout: Rollout::read(release)?,
             };
             Ok(NamedTerms { image: release.read::<Text>("image")?, version, terms })
         });
@@ -222,7 +287,8 @@ mod tests {
     use super::*;
 
     fn catalog(names: &[&str], metadata: Option<&str>) -> Result<Catalog, String> {
-        let text: String = names.iter().map(|name| format!("{}  {name}\n", "0".repeat(64))).collect();
+        let lines = names.iter().enumerate().map(|(number, name)| format!("{number:064x}  {name}\n"));
+        let text: String = lines.collect();
         Catalog::new(&Sums::parse(text.as_bytes()).unwrap(), metadata.map(str::as_bytes))
     }
 
@@ -301,8 +367,21 @@ mod tests {
             requires: Some("1.5".into()),
             min_version: Some("1.2".into()),
             channels: vec!["beta".into()],
+            rollout: None,
         };
         assert_eq!(terms, [&Terms::default(), &expected]);
+    }
+
+    #[test]
+    fn what_is_listed_is_told_in_a_bounded_line() {
+        let listed = |names: &[&str]| catalog(names, None).unwrap().listed();
+        assert_eq!(listed(&[]), "its list is empty");
+        assert_eq!(listed(&["feed.toml", "keys.toml"]), "its list is empty");
+        let names = ["edge_2.0_arm64.raw", "other_1.0.raw", "edge_3.0.efi", "disk.img", "feed.toml"];
+        assert_eq!(listed(&names), "it lists edge 2.0 (arm64), other 1.0, disk.img, edge 3.0 (incomplete)");
+        let many: Vec<String> = (0..100).map(|n| format!("{}{n}.bin", "x".repeat(200))).collect();
+        let many = listed(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(many.ends_with("… and 95 more") && many.len() < 400, "{many}");
     }
 
     #[test]
@@ -313,6 +392,10 @@ mod tests {
             ("format = 1\n[[release]]\nrequires = '1'\n", "feed.toml:2: [[release]]: needs version"),
             ("format = 1\n[[release]]\nversion = 2.0\n", "feed.toml:3: version: must be a text in quotes"),
             ("<html>", "feed.toml:1: "),
+            (
+                "format = 1\n[[release]]\nversion = '2.0'\nrollout = [{after = '0h', percent = 500}]\n",
+                "feed.toml:4: percent: must be a number from 0 to 100",
+            ),
         ] {
             let error = catalog(&[], Some(text)).unwrap_err();
             assert!(error.contains(problem), "{error}");

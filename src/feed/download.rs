@@ -10,7 +10,7 @@ use log::{info, warn};
 use crate::config::Download;
 use crate::feed::cache::{Cache, PARTIAL};
 use crate::feed::partial_file::PartialFile;
-use crate::image::names::SUMS;
+use crate::image::names::{SUMS, base_name};
 use crate::image::transfer::{Known, Place, Resumed, resume_known};
 use crate::url::shown;
 use abide_core::error::{Error, OrError, Result};
@@ -83,7 +83,7 @@ impl Cache {
         let WantedFile { name, sha256, len, likely_len, is_doubted } = *wanted;
         let mut file = PartialFile::open(self.dir(), &format!("{sha256}.{PARTIAL}"))?;
         if file.sha256() == sha256 {
-            return file.rename_to(name);
+            return file.rename_to(base_name(name));
         }
         let likely_len = len.or(likely_len);
         if likely_len.is_some_and(|len| file.len() >= len) {
@@ -148,7 +148,7 @@ impl Cache {
 fn finish(file: PartialFile, wanted: &WantedFile<'_>) -> Result<()> {
     let (name, found) = (wanted.name, file.sha256());
     if found == wanted.sha256 {
-        return file.rename_to(name);
+        return file.rename_to(base_name(name));
     }
     file.remove()?;
     Err(Error::Unverified(format!(

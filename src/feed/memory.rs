@@ -115,6 +115,8 @@ pub struct InstallState {
     pub waiting: Option<String>,
     /// When the wait ends, where it is known.
     pub until: Option<i64>,
+    /// Whether the source had no image for this machine.
+    pub no_image: bool,
     /// How often it could not be written.
     pub refused: u32,
     /// The number of polls ([`FetchState::polls`]) at the time it was written into the slot.

@@ -1,8 +1,8 @@
 //! What a feed offers, which release of it is wanted, and when it may be installed.
 //!
-//! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`maintenance_window`], [`jitter`], [`backoff`],
-//! [`attempts`]. The rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`], [`download`])
-//! and its owners ([`ownership`]), and what is remembered between two runs ([`memory`]).
+//! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`rollout`], [`maintenance_window`], [`jitter`],
+//! [`backoff`], [`attempts`]. The rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`],
+//! [`download`]) and its owners ([`ownership`]), and what is remembered between two runs ([`memory`]).
 
 pub mod attempts;
 pub mod backoff;
@@ -18,3 +18,4 @@ mod partial_file;
 pub mod policy;
 pub mod poll;
 pub mod published;
+pub mod rollout;

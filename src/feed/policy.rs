@@ -8,6 +8,7 @@ use crate::config::Update as Rules;
 use crate::config::update::Target;
 use crate::feed::backoff;
 use crate::feed::catalog::{Catalog, Release};
+use crate::feed::rollout::{Held, Rollout, Turn};
 use abide_core::boot::model::version::compare;
 use abide_core::state::Failure;
 
@@ -28,6 +29,8 @@ pub struct RunningSystem {
     pub floor: Option<String>,
     /// The images that failed here.
     pub failed: Vec<FailedImage>,
+    /// What its turn in a rollout depends on.
+    pub turn: Turn,
 }
 
 /// Whether the running system is known to be good.
@@ -73,6 +76,16 @@ pub struct Decision {
     pub ruling: Ruling,
     /// Releases that are newer, or are the target, and are not taken; the newest first.
     pub passed_over: Vec<PassedOver>,
+    /// Whether the feed has releases of this machine's image for its architecture.
+    pub has_image: bool,
+    /// Why a newer release is not taken, where nothing is and that is worth a sentence.
+    pub note: Option<String>,
+}
+
+impl Decision {
+    fn of(ruling: Ruling, passed_over: Vec<PassedOver>) -> Self {
+        Self { ruling, passed_over, has_image: true, note: None }
+    }
 }
 
 /// The result of a decision.
@@ -133,6 +146,8 @@ pub enum Why {
     TooOld(String),
     /// It requires this checkpoint, which the feed does not have or which is passed over itself.
     Requires(String),
+    /// It is not this machine's turn in the rollout.
+    Rollout(Held),
 }
 
 impl std::fmt::Display for Why {
@@ -146,6 +161,7 @@ impl std::fmt::Display for Why {
             Self::MinVersion(min) => write!(f, "it is older than min_version, {min}"),
             Self::Floor(floor) => write!(f, "it is older than the floor, {floor}"),
             Self::TooOld(min) => write!(f, "it is for systems of version {min} or newer"),
+            Self::Rollout(held) => write!(f, "{held}"),
             Self::Requires(version) => write!(f, "it requires {version} first, which is not available"),
         }
     }
@@ -155,7 +171,7 @@ impl std::fmt::Display for Why {
 #[must_use]
 pub fn decide(system: &RunningSystem, rules: &Rules, catalog: &Catalog, now: Timestamp) -> Decision {
     if let Some(ruling) = held(system) {
-        return Decision { ruling, passed_over: vec![] };
+        return Decision::of(ruling, vec![]);
     }
     let selection = Selection { system, rules, catalog, now };
     match &rules.target {
@@ -195,24 +211,44 @@ impl<'a> Selection<'a> {
 
     fn latest(&self) -> Decision {
         let mut passed_over = vec![];
-        for release in self.offered().rev().filter(|r| self.is_newer(r)) {
+        let mut has_image = false;
+        for release in self.offered().rev() {
+            has_image = true;
+            if !self.is_newer(release) {
+                break;
+            }
             match self.path_to(release) {
-                Ok(candidate) => return Decision { ruling: Ruling::Take(candidate), passed_over },
+                Ok(candidate) => return Decision::of(Ruling::Take(candidate), passed_over),
                 Err(why) => passed_over.push(PassedOver { version: release.version.clone(), why }),
             }
         }
-        let ruling = nothing_newer(&passed_over);
-        Decision { ruling, passed_over }
+        if !has_image {
+            let RunningSystem { image, arch, .. } = self.system;
+            let why = format!("The feed has no image of {image} for {arch}; {}", self.catalog.listed());
+            return Decision { has_image, ..Decision::of(Ruling::Refuse { why }, vec![]) };
+        }
+        let note = self.note(&passed_over);
+        Decision { note, ..Decision::of(nothing_newer(&passed_over), passed_over) }
+    }
+
+    /// Why the newest release is not taken. Those of other channels are worth it only where there are no others.
+    fn note(&self, passed_over: &[PassedOver]) -> Option<String> {
+        let is_for_others = |passed: &&PassedOver| matches!(passed.why, Why::Channel(_));
+        let has_own = self.offered().any(|release| !self.is_newer(release));
+        let passed = passed_over.iter().find(|passed| !(has_own && is_for_others(passed)))?;
+        Some(format!("{}: {}", passed.version, passed.why))
     }
 
     fn target(&self, version: &str) -> Decision {
-        let without_others = |ruling| Decision { ruling, passed_over: vec![] };
+        let without_others = |ruling| Decision::of(ruling, vec![]);
         if compare(version, &self.system.version).is_eq() {
             return without_others(Ruling::UpToDate);
         }
         let Some(release) = self.offered().find(|r| compare(&r.version, version).is_eq()) else {
-            let why = format!("The feed has no {} {version} for this machine", self.system.image);
-            return without_others(Ruling::Refuse { why });
+            let (image, listed) = (&self.system.image, self.catalog.listed());
+            let why = format!("The feed has no {image} {version} for this machine; {listed}");
+            let has_image = self.offered().next().is_some();
+            return Decision { has_image, ..without_others(Ruling::Refuse { why }) };
         };
         match self.path_to(release) {
             Ok(candidate) => without_others(Ruling::Take(candidate)),
@@ -222,7 +258,7 @@ impl<'a> Selection<'a> {
                     Why::Failed(until @ Some(_)) => Ruling::Wait { why: sentence, until },
                     _ => Ruling::Refuse { why: sentence },
                 };
-                Decision { ruling, passed_over: vec![PassedOver { version: release.version.clone(), why }] }
+                Decision::of(ruling, vec![PassedOver { version: release.version.clone(), why }])
             }
         }
     }
@@ -240,7 +276,10 @@ impl<'a> Selection<'a> {
                 compare(&r.version, requires).is_eq() && compare(&r.version, &next.version).is_lt()
             };
             next = self.offered().find(is_checkpoint).ok_or_else(needed)?;
-            self.admit(next, false).map_err(|_| needed())?;
+            self.admit(next, false).map_err(|why| match why {
+                Why::Rollout(_) => why,
+                _ => needed(),
+            })?;
         }
         Ok(Candidate {
             release: next.clone(),
@@ -280,6 +319,13 @@ impl<'a> Selection<'a> {
         if let Some(min) = min.filter(|min| compare(&self.system.version, min).is_lt()) {
             return Err(Why::TooOld(min.clone()));
         }
+        // Nor does a rollout apply to a target. It does to a checkpoint, which may be what the rollout was halted for.
+        let rollout = release.terms.rollout.as_ref().filter(|_| self.rules.target == Target::Latest);
+        let held =
+            |rollout: &Rollout| rollout.held(&release.image, &release.version, &self.system.turn, self.now);
+        if let Some(held) = rollout.and_then(held) {
+            return Err(Why::Rollout(held));
+        }
         self.may_be_tried(release)
     }
 
@@ -302,17 +348,20 @@ impl<'a> Selection<'a> {
 
 /// The ruling where no newer release may be taken.
 fn nothing_newer(passed_over: &[PassedOver]) -> Ruling {
-    let retried = passed_over
-        .iter()
-        .filter_map(|p| if let Why::Failed(Some(until)) = p.why { Some((until, p)) } else { None })
-        .min_by_key(|(until, _)| *until);
+    let until = |passed: &PassedOver| match passed.why {
+        Why::Failed(until) => until,
+        Why::Rollout(Held::Stage { from, .. }) => Some(from),
+        _ => None,
+    };
+    let later = passed_over.iter().filter_map(|p| Some((until(p)?, p))).min_by_key(|(until, _)| *until);
+    let rollout = passed_over.iter().find(|p| matches!(p.why, Why::Rollout(_)));
     let blocked = passed_over.iter().find(|p| matches!(p.why, Why::Requires(_)));
-    match (retried, blocked) {
-        (Some((until, p)), _) => {
-            Ruling::Wait { why: format!("{}: {}", p.version, p.why), until: Some(until) }
-        }
-        (None, Some(p)) => Ruling::Refuse { why: format!("{}: {}", p.version, p.why) },
-        (None, None) => Ruling::UpToDate,
+    let why = |p: &PassedOver| format!("{}: {}", p.version, p.why);
+    match (later, rollout, blocked) {
+        (Some((until, p)), ..) => Ruling::Wait { why: why(p), until: Some(until) },
+        (None, Some(p), _) => Ruling::Wait { why: why(p), until: None },
+        (None, None, Some(p)) => Ruling::Refuse { why: why(p) },
+        (None, None, None) => Ruling::UpToDate,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The files of one release in a published folder: one disk image, or a set with a file for each part.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use crate::disk::role::Role;
 use crate::image::names::{Content, Name};
@@ -51,6 +53,12 @@ impl ReleaseFiles {
         }
     }
 
+    /// The bytes of its files in a folder of this machine; none unless all are there.
+    #[must_use]
+    pub fn size(&self, folder: &Path) -> Option<u64> {
+        self.files().map(|file| Some(fs::metadata(folder.join(&file.name)).ok()?.len())).sum()
+    }
+
     /// The files, in the order in which they are read.
     pub fn files(&self) -> impl Iterator<Item = &ListedFile> {
         let (disk, set) = match self {
@@ -58,6 +66,15 @@ impl ReleaseFiles {
             Self::Set(files) => (None, Some(files.values())),
         };
         disk.into_iter().chain(set.into_iter().flatten())
+    }
+}
+
+/// Adds a file; returns the one that is there for the same part already. The same file in two folders is one.
+pub fn insert(files: &mut FilesByContent, content: Content, listed: ListedFile) -> Option<ListedFile> {
+    let known = files.get(&content).cloned();
+    match known {
+        Some(known) => (known.sha256 != listed.sha256).then_some(known),
+        None => files.insert(content, listed),
     }
 }
 
@@ -83,7 +100,7 @@ pub fn choose(
         let (Some(parsed), Some(sha256)) = (Name::parse(name).filter(fits), sums.get(name)) else { continue };
         let listed = ListedFile { name: name.to_owned(), sha256: sha256.to_owned() };
         let files = versions.entry(parsed.version).or_default();
-        if let Some(other) = files.insert(parsed.content, listed) {
+        if let Some(other) = insert(files, parsed.content, listed) {
             return Err(Error::Image(format!(
                 "{folder}: both {} and {name} are for {}; name the image file itself",
                 other.name, parsed.version
@@ -96,7 +113,7 @@ pub fn choose(
         .max_by(|(a, _), (b, _)| version::compare(a, b));
     let (version, files) = newest.ok_or_else(|| {
         Error::Image(format!(
-            "{folder}: SHA256SUMS lists no image of {} {}; expected files such as {1}_VERSION.raw.zst, or \
+            "{folder}: its list has no image of {} {}; expected files such as {1}_VERSION.raw.zst, or \
              {1}_VERSION.efi and {1}_VERSION.root.raw.zst",
             version.unwrap_or("any version of"),
             image_id.unwrap_or("IMAGE"),
@@ -120,7 +137,8 @@ mod tests {
     use super::*;
 
     fn sums(names: &[&str]) -> Sums {
-        let text: String = names.iter().map(|name| format!("{}  {name}\n", "0".repeat(64))).collect();
+        let lines = names.iter().enumerate().map(|(number, name)| format!("{number:064x}  {name}\n"));
+        let text: String = lines.collect();
         Sums::parse(text.as_bytes()).unwrap()
     }
 
@@ -163,5 +181,9 @@ mod tests {
     fn two_files_for_one_part_are_refused() {
         let names = ["edge_1.efi", "edge_1.root.raw.xz", "edge_1.root.raw.zst"];
         assert!(chosen(&names, None).unwrap_err().to_string().contains("both"));
+        let twice =
+            Sums::parse(format!("{0}  edge_1.raw\n{0}  v1/edge_1.raw\n", "0".repeat(64)).as_bytes()).unwrap();
+        let (_, files) = choose(&twice, "x", Some("edge"), "x86-64", None).unwrap();
+        assert_eq!(files.files().count(), 1, "the same file in two folders");
     }
 }

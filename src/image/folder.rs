@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::Download;
-use crate::image::names::SUMS;
+use crate::image::names::{RELEASE_SUMS, SUMS, base_name};
+use crate::image::release_list;
 use crate::image::source::Source;
 use crate::image::transfer::{self, Known};
 use crate::url;
@@ -16,6 +17,8 @@ use abide_core::error::{Error, OrError, Result};
 #[derive(Debug, Clone)]
 pub struct Folder {
     place: Place,
+    /// The name of its list of digests.
+    list: String,
     download: Download,
     /// The value of the header `Authorization`.
     authorization: Option<String>,
@@ -32,16 +35,23 @@ enum Place {
 }
 
 impl Folder {
-    /// `place` itself, if it is a folder: one on this machine, a URL that ends with `/` or with `SHA256SUMS`.
+    /// `place` itself, if it is a folder: one on this machine, a URL that ends with `/`, or the list of digests of either.
     #[must_use]
     pub fn at(place: &str, download: &Download) -> Option<Self> {
         let download = download.clone();
         if let Some(url::Parts { base, name, query }) = url::split(place) {
-            let is_folder = name.is_empty() || name == SUMS;
-            return is_folder.then(|| Self::new(Place::Remote { base, query }, download));
+            let is_folder = name.is_empty() || is_list(&name);
+            let folder = || Self::new(Place::Remote { base, query }, download);
+            return is_folder
+                .then(folder)
+                .map(|folder| if name.is_empty() { folder } else { folder.with_list(&name) });
         }
         let path = Path::new(place.strip_prefix("file://").unwrap_or(place));
-        path.is_dir().then(|| Self::new(Place::Local(path.to_owned()), download))
+        if path.is_dir() {
+            return Some(Self::new(Place::Local(path.to_owned()), download));
+        }
+        let (folder, name) = Self::of(place, &download).filter(|(_, name)| is_list(name))?;
+        path.is_file().then(|| folder.with_list(&name))
     }
 
     /// The folder of an image, and the image's name in it; `None` for standard input.
@@ -61,7 +71,45 @@ impl Folder {
     }
 
     fn new(place: Place, download: Download) -> Self {
-        Self { place, download, authorization: None }
+        Self { place, list: SUMS.to_owned(), download, authorization: None }
+    }
+
+    /// The folder with another list of digests.
+    #[must_use]
+    pub fn with_list(self, name: &str) -> Self {
+        Self { list: name.to_owned(), ..self }
+    }
+
+    /// The name of its list of digests.
+    #[must_use]
+    pub fn list(&self) -> &str {
+        &self.list
+    }
+
+    /// The folder with the list that it has: one of a release, as mkosi writes it, where there is no `SHA256SUMS`.
+    /// `image` and `version`: of the wanted release, as far as they are known.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it has several that may be meant, or cannot be read.
+    pub fn with_own_list(self, image: Option<&str>, version: Option<&str>) -> Result<Self> {
+        if self.list != SUMS {
+            return Ok(self);
+        }
+        let list = match (&self.place, image, version) {
+            (Place::Local(path), ..) if !path.join(SUMS).exists() => {
+                release_list::newest(path, image, version)
+                    .map_err(|e| Error::Image(format!("{self}: {e}")))?
+            }
+            (Place::Remote { .. }, Some(image), Some(version)) => {
+                let list = format!("{image}_{version}{RELEASE_SUMS}");
+                (self.find(SUMS)?.is_none() && self.find(&list)?.is_some()).then_some(list)
+            }
+            _ => None,
+        };
+        Ok(match list {
+            Some(list) => self.with_list(&list),
+            None => self,
+        })
     }
 
     /// As [`Folder::read`] requests the files of a folder on a web server.
@@ -87,11 +135,23 @@ impl Folder {
         matches!(self.place, Place::Remote { .. })
     }
 
-    /// The path or URL of the file `name` of this folder, for [`Source::open`].
+    /// The path or URL by which [`Folder::at`] finds it again, with its list.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.join(if self.list == SUMS { "" } else { &self.list })
+    }
+
+    /// The path or URL of the file `name` of this folder, for [`Source::open`]. On this machine a file of a subfolder may
+    /// be in the folder itself: in the cache, or where it was copied without subfolders. Its digest tells.
     #[must_use]
     pub fn join(&self, name: &str) -> String {
         match &self.place {
-            Place::Local(path) => path.join(name).to_string_lossy().into_owned(),
+            Place::Local(path) => {
+                let own = path.join(name);
+                let is_flat = name.contains('/') && !own.exists();
+                let found = if is_flat { path.join(base_name(name)) } else { own };
+                found.to_string_lossy().into_owned()
+            }
             Place::Remote { base, query } => match query {
                 Some(query) => format!("{base}{name}?{query}"),
                 None => format!("{base}{name}"),
@@ -155,6 +215,11 @@ impl Folder {
     }
 }
 
+/// Whether this is the name of a list of digests.
+fn is_list(name: &str) -> bool {
+    name == SUMS || name.ends_with(RELEASE_SUMS)
+}
+
 impl fmt::Display for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
@@ -192,6 +257,45 @@ mod tests {
         assert_eq!(at("https://h/x/b.raw"), None);
         assert_eq!(at("/etc").as_deref(), Some("/etc"));
         assert_eq!(at("/etc/passwd"), None);
+    }
+
+    #[test]
+    fn the_list_of_a_release_is_found_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |place: &str| Folder::at(place, &Download::default()).unwrap();
+        let url = at("https://h/x/edge_2.0.SHA256SUMS?key=1");
+        assert_eq!(
+            (url.list(), url.place()),
+            ("edge_2.0.SHA256SUMS", "https://h/x/edge_2.0.SHA256SUMS?key=1".into())
+        );
+        let place = dir.path().to_string_lossy();
+        let own = |image: Option<&str>, version: Option<&str>| {
+            at(&place).with_own_list(image, version).map(|folder| folder.list().to_owned())
+        };
+        assert_eq!(own(None, None).unwrap(), SUMS);
+        for name in ["edge_1.9", "edge_1.10", "edge_1.10_ppc64le"] {
+            fs::write(dir.path().join(format!("{name}.SHA256SUMS")), "").unwrap();
+        }
+        assert_eq!(own(None, None).unwrap(), "edge_1.10.SHA256SUMS");
+        assert_eq!(own(Some("edge"), Some("1.9")).unwrap(), "edge_1.9.SHA256SUMS");
+        fs::write(dir.path().join("other_3.SHA256SUMS"), "").unwrap();
+        assert_eq!(own(Some("edge"), None).unwrap(), "edge_1.10.SHA256SUMS");
+        assert!(own(None, None).unwrap_err().to_string().contains("edge and other"));
+        fs::write(dir.path().join(SUMS), "").unwrap();
+        assert_eq!(own(Some("edge"), None).unwrap(), SUMS);
+        let named = at(&dir.path().join("edge_1.9.SHA256SUMS").to_string_lossy());
+        assert_eq!((named.list(), named.to_string()), ("edge_1.9.SHA256SUMS", place.to_string()));
+    }
+
+    #[test]
+    fn a_file_of_a_subfolder_may_lie_in_the_folder_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(&dir.path().to_string_lossy(), &Download::default()).unwrap();
+        fs::write(dir.path().join("a.raw"), "flat").unwrap();
+        assert_eq!(folder.read("v1/a.raw", 9).unwrap().as_deref(), Some(&b"flat"[..]));
+        fs::create_dir(dir.path().join("v1")).unwrap();
+        fs::write(dir.path().join("v1/a.raw"), "deep").unwrap();
+        assert_eq!(folder.read("v1/a.raw", 9).unwrap().as_deref(), Some(&b"deep"[..]));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod folder;
 mod layout;
 pub mod names;
 mod open;
+mod release_list;
 pub mod sha256;
 mod source;
 mod spool;

@@ -1,5 +1,8 @@
 //! What the names of published files say, as mkosi splits an image and systemd-sysupdate matches them:
 //! `edge_1.2.root-x86-64.raw.xz`, `edge_1.2_UUID.root-verity.raw`, `edge_1.2.efi`, `edge_1.2.raw.zst`.
+//!
+//! Other words and endings of the field are understood where they can mean one thing only: `edge_1.2_amd64.img.gz`,
+//! `edge-1.2.wic.zst`.
 
 use crate::disk::role::Role;
 use abide_core::arch;
@@ -7,6 +10,9 @@ use abide_core::text;
 
 /// The list of digests in a folder of images, as sha256sum(1) writes it.
 pub const SUMS: &str = "SHA256SUMS";
+
+/// The ending of the list of one release, as mkosi names it: `edge_1.2.SHA256SUMS`.
+pub const RELEASE_SUMS: &str = ".SHA256SUMS";
 
 /// What a published file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,16 +34,55 @@ pub struct Name<'a> {
     pub version: &'a str,
     /// What the endings say.
     pub content: Content,
-    /// The architecture, where it is part of the name.
+    /// The architecture, where it is part of the name: as [`arch::ALL`] spells it, or one of another machine.
     pub arch: Option<&'static str>,
+    /// The name without endings: image, version, and what else mkosi puts into it.
+    pub stem: &'a str,
 }
 
 const PACKED: [&str; 4] = [".xz", ".zst", ".gz", ".bz2"];
 
+/// The endings of unpacked images: of mkosi, of most others, of OpenEmbedded's wic.
+const RAW: [&str; 3] = ["raw", "img", "wic"];
+
+/// Other words for architectures, of Debian, GNU and rpm, each with the name that [`arch::ALL`] has.
+const WORDS: [(&str, &str); 11] = [
+    ("x86_64", "x86-64"),
+    ("amd64", "x86-64"),
+    ("aarch64", "arm64"),
+    ("i386", "x86"),
+    ("i486", "x86"),
+    ("i586", "x86"),
+    ("i686", "x86"),
+    ("armhf", "arm"),
+    ("armv7", "arm"),
+    ("armv7l", "arm"),
+    ("armv7hl", "arm"),
+];
+
+/// Architectures that Abide is not built for, so that their images are recognized (systemd, "architecture.c").
+const FOREIGN: [&str; 14] = [
+    "ppc64-le",
+    "ppc64le",
+    "ppc64el",
+    "ppc64",
+    "ppc",
+    "s390x",
+    "s390",
+    "loongarch64",
+    "mips64-le",
+    "mips64",
+    "mips-le",
+    "mips",
+    "riscv32",
+    "ia64",
+];
+
 impl<'a> Name<'a> {
-    /// None if it is the name of something else, or cannot be shown.
+    /// Takes the last component of a path apart; none if it is the name of something else, or cannot be shown.
     #[must_use]
-    pub fn parse(name: &'a str) -> Option<Self> {
+    pub fn parse(path: &'a str) -> Option<Self> {
+        let name = base_name(path);
         if !text::is_printable(name) {
             return None;
         }
@@ -47,7 +92,7 @@ impl<'a> Name<'a> {
             if let Some((found, its_arch)) = part(end).filter(|_| content.is_none()) {
                 content = Some(found);
                 arch = arch.or(its_arch);
-            } else if end == "raw" && !raw {
+            } else if RAW.contains(&end) && !raw {
                 raw = true;
             } else if let Some(known) = arch_of(end) {
                 arch = Some(known);
@@ -59,17 +104,37 @@ impl<'a> Name<'a> {
             rest = before;
         }
         let content = content.or(raw.then_some(Content::Disk))?;
-        while let Some((before, end)) = rest.rsplit_once('_') {
-            match arch_of(end) {
-                Some(known) => arch = Some(known),
-                None if is_uuid(end) => {}
-                None => break,
+        let stem = rest;
+        loop {
+            if let Some((before, known)) = strip_arch(rest) {
+                arch = Some(known);
+                rest = before;
+            } else if let Some((before, _)) = rest.rsplit_once('_').filter(|(_, end)| is_uuid(end)) {
+                rest = before;
+            } else {
+                break;
             }
-            rest = before;
         }
-        let (image, version) = rest.rsplit_once('_')?;
-        (!image.is_empty() && !version.is_empty()).then_some(Self { image, version, content, arch })
+        let (image, version) = rest.rsplit_once('_').or_else(|| split_at_hyphen(rest))?;
+        (!image.is_empty() && !version.is_empty()).then_some(Self { image, version, content, arch, stem })
     }
+}
+
+/// The last component of a path.
+#[must_use]
+pub fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// `edge-2.0`: only where one hyphen alone has a number behind it, since `edge-2-1.0` and `edge-1.0-2` may mean anything.
+fn split_at_hyphen(rest: &str) -> Option<(&str, &str)> {
+    let mut splits =
+        rest.match_indices('-').filter_map(|(at, _)| rest.split_at_checked(at)).filter_map(|(image, end)| {
+            let version = end.strip_prefix('-')?;
+            version.starts_with(|c: char| c.is_ascii_digit()).then_some((image, version))
+        });
+    let first = splits.next()?;
+    splits.next().is_none().then_some(first)
 }
 
 fn part(word: &str) -> Option<(Content, Option<&'static str>)> {
@@ -96,8 +161,25 @@ fn is_other_part(word: &str) -> bool {
     matches!(kind, "usr" | "home" | "srv" | "var" | "tmp" | "esp" | "xbootldr" | "swap" | "linux" | "user")
 }
 
+/// All words for architectures, each with the name that Abide has for it.
+fn arch_words() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let own = arch::ALL.iter().map(|arch| (arch.name, arch.name));
+    own.chain(WORDS).chain(FOREIGN.into_iter().map(|word| (word, word)))
+}
+
 fn arch_of(word: &str) -> Option<&'static str> {
-    arch::ALL.iter().map(|arch| arch.name).find(|name| *name == word)
+    arch_words().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, name)| name)
+}
+
+/// The architecture at the end of a name, behind `_`, `-`, `.` or `+`: the longest word counts, since `_` and `-` are in
+/// some. A version that ends with such a word is not one: an image of another architecture must not be taken for one of all.
+fn strip_arch(rest: &str) -> Option<(&str, &'static str)> {
+    let ends_with = |(word, name): (&str, &'static str)| {
+        let (before, end) = rest.split_at_checked(rest.len().checked_sub(word.len())?)?;
+        let before = before.strip_suffix(['_', '-', '.', '+'])?;
+        end.eq_ignore_ascii_case(word).then_some((before, name))
+    };
+    arch_words().filter_map(ends_with).min_by_key(|(before, _)| before.len())
 }
 
 fn is_uuid(word: &str) -> bool {
@@ -106,6 +188,7 @@ fn is_uuid(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     fn parse(name: &str) -> Option<(&str, &str, Content, Option<&'static str>)> {
@@ -135,6 +218,68 @@ mod tests {
             assert_eq!(parse(name), Some(("edge", "1.2", content, arch)), "{name}");
         }
         assert_eq!(parse("my_os_1.0-rc1.efi"), Some(("my_os", "1.0-rc1", Content::Uki, None)));
+    }
+
+    #[test]
+    fn the_usual_words_for_architectures_and_endings_are_understood() {
+        let x86 = Some("x86-64");
+        for (name, content, arch) in [
+            ("edge_1.2_x86_64.raw", Content::Disk, x86),
+            ("edge_1.2_amd64.img.gz", Content::Disk, x86),
+            ("edge_1.2-x86_64.wic.bz2", Content::Disk, x86),
+            ("edge_1.2.AMD64.wic.zst", Content::Disk, x86),
+            ("edge_1.2+amd64.raw.xz", Content::Disk, x86),
+            ("edge_1.2_aarch64.img.zst", Content::Disk, Some("arm64")),
+            ("edge_1.2-arm64.raw", Content::Disk, Some("arm64")),
+            ("edge_1.2_i686.img", Content::Disk, Some("x86")),
+            ("edge_1.2_armhf.img", Content::Disk, Some("arm")),
+            ("edge_1.2_ppc64le.raw.zst", Content::Disk, Some("ppc64le")),
+            ("edge_1.2.root-x86_64.img.zst", Content::Part(Role::Root), x86),
+            ("edge_1.2.root-aarch64-verity.raw", Content::Part(Role::Verity), Some("arm64")),
+            ("edge_1.2_x86_64.efi", Content::Uki, x86),
+            ("edge-1.2.img.zst", Content::Disk, None),
+            ("edge-1.2_amd64.raw", Content::Disk, x86),
+            ("edge-1.2-amd64.raw", Content::Disk, x86),
+            ("v1/x86/edge_1.2.raw.zst", Content::Disk, None),
+        ] {
+            assert_eq!(parse(name), Some(("edge", "1.2", content, arch)), "{name}");
+        }
+        assert_eq!(parse("my-os-1.2.raw").map(|(image, ..)| image), Some("my-os"));
+        for ambiguous in ["edge-2-1.0.raw", "edge-1.0-2.raw", "edge-rc.raw", "edge.wic"] {
+            assert_eq!(parse(ambiguous), None, "{ambiguous}");
+        }
+    }
+
+    #[test]
+    fn each_word_stands_for_one_known_architecture() {
+        let mut words: Vec<&str> = arch_words().map(|(word, _)| word).collect();
+        assert!(WORDS.iter().all(|(_, name)| arch::ALL.iter().any(|arch| arch.name == *name)));
+        words.sort_unstable();
+        assert!(words.windows(2).all(|pair| pair[0] != pair[1]), "{words:?}");
+    }
+
+    #[test]
+    fn no_word_for_another_architecture_leaves_a_name_without_one() {
+        for (word, arch) in arch_words() {
+            for name in [
+                format!("edge_1.2_{word}.raw"),
+                format!("edge_1.2-{word}.efi"),
+                format!("edge_1.2.{word}.img.xz"),
+            ] {
+                assert_eq!(
+                    parse(&name).map(|(image, version, _, its)| (image, version, its)),
+                    Some(("edge", "1.2", Some(arch))),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_stem_is_what_mkosi_names_its_list_after() {
+        let stem = |name| Name::parse(name).map(|name| name.stem);
+        assert_eq!(stem("edge_1.2_x86-64.root.raw.zst"), Some("edge_1.2_x86-64"));
+        assert_eq!(stem("edge_1.2.raw"), Some("edge_1.2"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use abide::feed::catalog::Release;
 use abide::feed::jitter;
 use abide::feed::policy::{RunningSystem, TrialState};
+use abide::feed::rollout::Turn;
 use jiff::Timestamp;
 
 use crate::scenario::HOUR;
@@ -49,6 +50,7 @@ impl Node {
             pinned: false,
             floor: None,
             failed: vec![],
+            turn: Turn { machine: id.clone(), ..Turn::default() },
         };
         // Of each zone's two, the first is for one node in a hundred.
         let zone = usize::try_from(draw(&id, "zone")).unwrap() % (configurations / 2);

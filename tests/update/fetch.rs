@@ -18,11 +18,11 @@ fn each_poll_is_one_request_for_the_list() {
     let tree = machine(&feed);
     feed.put("feed.toml", b"format = 1\n");
     feed.publish("1.0", "a");
-    tree.abide(&["update", "--check"]).ok();
+    tree.abide(&["update", "--check"]).fails(5);
     assert_eq!(feed.asked(), ["/SHA256SUMS", "/SHA256SUMS.minisig", "/feed.toml"]);
     // Nothing has changed.
     for _ in 0..3 {
-        tree.abide(&["update", "--check"]).ok();
+        tree.abide(&["update", "--check"]).fails(5);
         assert_eq!(feed.asked(), ["/SHA256SUMS"]);
     }
     // The list has changed, and not the rest.

@@ -2,16 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod answer;
 mod bounds;
 mod fetch;
 mod follow;
 mod hostile_day;
 mod kept;
+mod listed;
 mod other_users;
 mod parts;
 mod portals;
 mod printable;
 mod proxies;
+mod rollout;
 mod sandbox;
 mod trust;
 mod when;

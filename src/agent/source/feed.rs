@@ -3,17 +3,19 @@
 use std::path::Path;
 
 use crate::agent::context::RunContext;
-use crate::agent::goal::{Goal, ReleaseState, Wait};
+use crate::agent::goal::{Goal, ReleaseState, Subject, Wait};
 use crate::agent::mode::Mode;
 use crate::agent::source::interface::{FileLocation, Lessons, UpdateSource};
 use crate::agent::view::View;
 use crate::feed::freshness::{Acceptance, with_list};
-use crate::feed::policy::{Ruling, decide};
+use crate::feed::policy::{Ruling, RunningSystem, decide};
 use crate::feed::poll::{self, Listing};
+use crate::feed::rollout::Turn;
 use crate::image::Folder;
 use crate::image::trust::{KEY_LIST, KeyList};
 use crate::secret::Secret;
 use abide_core::error::{Error, Result};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// A feed.
@@ -73,30 +75,42 @@ impl<'a> FeedSource<'a> {
     }
 
     /// The folder that was read by the last poll; none before the first one.
-    fn last_read(&self, view: &View<'_>) -> Option<Folder> {
+    fn last_read(&self, view: &View<'_>) -> Result<Option<Folder>> {
         if self.folder.is_remote() {
-            view.cache.folder().filter(|_| view.cache.list().is_some())
+            Ok(view.cache.folder().filter(|_| view.cache.list().is_some()))
         } else {
-            Some(self.folder.clone())
+            self.folder.clone().with_own_list(Some(&view.survey.image), None).map(Some)
         }
+    }
+
+    /// What the policy decides from.
+    fn system(&self, view: &View<'_>) -> RunningSystem {
+        let polled = view.memory.fetch.polled.and_then(|second| Timestamp::from_second(second).ok());
+        let turn = Turn {
+            machine: view.clock.machine_id.clone(),
+            // A folder of this machine is read right now.
+            listed: polled.filter(|_| self.folder.is_remote()),
+            early: self.context.early,
+        };
+        RunningSystem { turn, ..view.survey.system() }
     }
 }
 
 impl UpdateSource for FeedSource<'_> {
     fn local_folder(&self) -> Option<String> {
-        (!self.folder.is_remote()).then(|| self.folder.join(""))
+        (!self.folder.is_remote()).then(|| self.folder.place())
     }
 
     fn poll(&mut self, view: &View<'_>) -> Result<()> {
         if self.folder.is_remote() {
             poll::poll(&self.folder, view.cache, view.verifier, &self.acceptance(view)).map(drop)
         } else {
-            self.read(&self.folder, view).map(drop)
+            self.last_read(view)?.map_or(Ok(()), |folder| self.read(&folder, view).map(drop))
         }
     }
 
     fn wanted(&self, view: &View<'_>) -> Result<Goal> {
-        let Some(folder) = self.last_read(view) else {
+        let Some(folder) = self.last_read(view)? else {
             return Ok(Goal::Nothing(Wait::idle("The feed has not been polled yet")));
         };
         let catalog = match self.read(&folder, view) {
@@ -108,7 +122,7 @@ impl UpdateSource for FeedSource<'_> {
             Err(e) => return Err(e),
         };
         let rules = &self.context.config.update;
-        let decision = decide(&view.survey.system(), rules, &catalog, view.clock.now);
+        let decision = decide(&self.system(view), rules, &catalog, view.clock.now);
         Ok(match decision.ruling {
             Ruling::Take(candidate) => match view.given_up(&candidate.release) {
                 Some(wait) => Goal::Nothing(wait),
@@ -118,14 +132,24 @@ impl UpdateSource for FeedSource<'_> {
                     Goal::Release(candidate, if is_here { ReleaseState::Fetched } else { state })
                 }
             },
-            Ruling::UpToDate => Goal::Nothing(Wait::idle("Up to date")),
+            Ruling::UpToDate => Goal::Nothing(match decision.note {
+                Some(why) => Wait::idle(format!("Nothing to install: {why}")),
+                None => Wait::idle("Up to date").about(Subject::UpToDate),
+            }),
             Ruling::Wait { why, until } => Goal::Nothing(Wait::defer(why, until)),
+            Ruling::Refuse { why } if !decision.has_image => {
+                Goal::Nothing(Wait::idle(why).about(Subject::NoImage))
+            }
             Ruling::Refuse { why } => Goal::Nothing(Wait::defer(why, None)),
         })
     }
 
     fn lessons(&self, view: &View<'_>) -> Lessons {
-        let read = self.last_read(view).and_then(|folder| Some((self.read(&folder, view).ok()?, folder)));
+        let read = self
+            .last_read(view)
+            .ok()
+            .flatten()
+            .and_then(|folder| Some((self.read(&folder, view).ok()?, folder)));
         let Some((listing, folder)) = read else { return Lessons::default() };
         let (header, signed) = (&listing.catalog.header, listing.list.signed_at());
         // Only who may sign images may change the keys.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::feed::catalog::Terms;
 use crate::feed::published::{ListedFile, ReleaseFiles};
+use crate::feed::rollout::Stage;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -36,6 +37,7 @@ fn system(version: &str) -> RunningSystem {
         pinned: false,
         floor: None,
         failed: vec![],
+        turn: Turn::default(),
     }
 }
 
@@ -82,7 +84,8 @@ fn the_newest_release_is_taken_and_nothing_older() {
     assert_eq!(ruling_of(&system("1.0"), &rules, &all), "take 1.11~rc1");
     assert_eq!(ruling_of(&system("1.11~rc1"), &rules, &all), "up to date");
     assert_eq!(ruling_of(&system("2.0"), &rules, &all), "up to date");
-    assert_eq!(ruling_of(&system("1.0"), &rules, &Catalog::default()), "up to date");
+    let none = "refuse: The feed has no image of edge for x86-64; its list is empty";
+    assert_eq!(ruling_of(&system("1.0"), &rules, &Catalog::default()), none);
 }
 
 #[test]
@@ -94,8 +97,11 @@ fn releases_of_another_image_or_architecture_are_ignored() {
     assert_eq!(ruling_of(&system("1.0"), &Rules::default(), &all), "take 1.5");
     assert_eq!(
         ruling_of(&system("1.0"), &target("2.0"), &all),
-        "refuse: The feed has no edge 2.0 for this machine"
+        "refuse: The feed has no edge 2.0 for this machine; it lists other 3.0 (x86-64), edge 2.0 (arm64), edge 1.5"
     );
+    let sparc = RunningSystem { image: "sparc".into(), ..system("1.0") };
+    let decision = decide(&sparc, &Rules::default(), &all, now());
+    assert!(!decision.has_image && matches!(decision.ruling, Ruling::Refuse { .. }));
 }
 
 #[test]
@@ -112,6 +118,56 @@ fn a_release_for_other_channels_is_passed_over() {
     );
     // Channels do not apply to a target.
     assert_eq!(ruling_of(&system("1.0"), &target("1.2"), &all), "take 1.2");
+}
+
+#[test]
+fn why_a_newer_release_is_not_taken_is_worth_a_sentence() {
+    let beta = Terms { channels: vec!["beta".into()], ..Terms::default() };
+    let note = |releases: Vec<Release>, system: &RunningSystem| {
+        decide(system, &Rules::default(), &Catalog::of(releases), now()).note
+    };
+    let plain = |version: &str| release(version, Terms::default());
+    let failed = RunningSystem { failed: vec![failed("2.0", "2026-02-01T00:00:00Z", 1)], ..system("1.0") };
+    let why = note(vec![plain("1.0"), plain("2.0")], &failed).unwrap();
+    assert!(why.starts_with("2.0: it failed on this machine"), "{why}");
+    assert_eq!(note(vec![plain("1.0"), release("2.0", beta.clone())], &system("1.0")), None);
+    let only = note(vec![release("2.0", beta)], &system("1.0"));
+    assert_eq!(only.as_deref(), Some("2.0: it is for the channel beta"));
+}
+
+fn staged(hours: u32, halted: bool) -> Terms {
+    let stages = vec![Stage { after: hours * HOUR, percent: 100 }];
+    Terms { rollout: Some(Rollout { published: now(), stages, halted }), ..Terms::default() }
+}
+
+#[test]
+fn a_release_waits_for_this_machines_turn_and_an_older_one_is_taken() {
+    let all = Catalog::of(vec![release("1.5", Terms::default()), release("2.0", staged(24, false))]);
+    let turn = "2.0: this machine's turn is stage 1 of 1, after 2026-03-02 00:00 UTC";
+    assert_eq!(ruling_of(&system("1.0"), &Rules::default(), &all), format!("take 1.5 | {turn}"));
+    let waits = format!("wait until 2026-03-02T00:00:00Z: {turn} | {turn}");
+    assert_eq!(ruling_of(&system("1.5"), &Rules::default(), &all), waits);
+    // By hand, and by name.
+    let early = RunningSystem { turn: Turn { early: true, ..Turn::default() }, ..system("1.5") };
+    assert_eq!(ruling_of(&early, &Rules::default(), &all), "take 2.0");
+    assert_eq!(ruling_of(&system("1.5"), &target("2.0"), &all), "take 2.0");
+    let all = Catalog::of(vec![release("2.0", staged(0, false))]);
+    assert_eq!(ruling_of(&system("1.0"), &Rules::default(), &all), "take 2.0");
+    let unread = Turn { listed: Some(now() - HOUR), ..Turn::default() };
+    let ruling = ruling_of(&RunningSystem { turn: unread, ..system("1.0") }, &Rules::default(), &all);
+    assert!(ruling.starts_with("wait until"), "the list was read before: {ruling}");
+}
+
+#[test]
+fn a_halted_release_is_taken_neither_itself_nor_as_a_checkpoint() {
+    let halted = "its publisher has halted the rollout";
+    let all = Catalog::of(vec![release("2.0", staged(0, true))]);
+    let ruling = ruling_of(&system("1.0"), &Rules::default(), &all);
+    assert_eq!(ruling, format!("wait: 2.0: {halted} | 2.0: {halted}"));
+    let all = Catalog::of(vec![release("1.5", staged(0, true)), release("2.0", requires("1.5"))]);
+    let ruling = ruling_of(&system("1.0"), &Rules::default(), &all);
+    assert!(ruling.starts_with(&format!("wait: 2.0: {halted}")), "{ruling}");
+    assert_eq!(ruling_of(&system("2.0"), &Rules::default(), &all), "up to date");
 }
 
 #[test]
@@ -266,7 +322,7 @@ prop_compose! {
         min_version in proptest::option::weighted(0.2, version()), beta in any::<bool>()
     ) -> Release {
         let channels = if beta { vec!["beta".to_owned()] } else { vec![] };
-        release(&version, Terms { requires, min_version, channels })
+        release(&version, Terms { requires, min_version, channels, rollout: None })
     }
 }
 

@@ -1,39 +1,55 @@
 //! `SHA256SUMS`, as sha256sum(1) writes it and systemd-sysupdate reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use abide_core::text;
 use jiff::civil::Date;
 
+use crate::image::names::Name;
+
 /// An entry with this prefix names the last day on which the list may be used (systemd 260).
-const BEST_BEFORE: &str = "BEST-BEFORE-";
+pub const BEST_BEFORE: &str = "BEST-BEFORE-";
+
+/// The most sentences about entries that cannot be used.
+const MAX_PROBLEMS: usize = 10;
 
 /// The digests of the files of one folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sums {
     digests: BTreeMap<String, String>,
     best_before: Option<Date>,
+    /// Entries that cannot be used, with the reason: sentences for the log.
+    problems: Vec<String>,
 }
 
 impl Sums {
-    /// Reads the list: `DIGEST  NAME` or `DIGEST *NAME`, where names are of files in the folder itself.
+    /// Reads the list: `DIGEST  NAME` or `DIGEST *NAME`, where a name is a relative path below the folder. Comments and
+    /// blank lines are skipped, as sha256sum(1) does; so are entries whose names cannot be used.
     ///
     /// # Errors
-    /// A sentence about the first invalid line: a partly valid list is refused.
+    /// A sentence about the first line that is not an entry: systemd-sysupdate refuses the list, too.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "is not text".to_owned())?;
-        let mut sums = Self::default();
-        for (number, line) in text.lines().enumerate() {
-            if line.is_empty() {
+        let (mut sums, mut twice) = (Self::default(), BTreeSet::new());
+        for (number, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
             let wrong = |why: &str| format!("line {} {why}", number + 1);
+            // sha256sum(1) marks a name with escapes by a backslash before the digest.
+            let (line, is_escaped) = line.strip_prefix('\\').map_or((line, false), |rest| (rest, true));
             let (digest, rest) = line.split_once(' ').ok_or_else(|| wrong("is not a digest and a name"))?;
             let name = rest.strip_prefix([' ', '*']).ok_or_else(|| wrong("is not a digest and a name"))?;
             if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
                 return Err(wrong("has no SHA-256"));
             }
-            if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0', '\\']) {
-                return Err(wrong("does not name a file of this folder"));
+            if is_escaped || !text::is_printable(name) || name.contains('\\') {
+                sums.note(format!("{}: its name has characters that cannot be used", text::line(name)));
+                continue;
+            }
+            let name = name.strip_prefix("./").unwrap_or(name);
+            if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+                return Err(wrong("does not name a file below this folder"));
             }
             if let Some(day) = name.strip_prefix(BEST_BEFORE) {
                 let day: Date = day.parse().map_err(|_| wrong("has no date after BEST-BEFORE-"))?;
@@ -41,12 +57,35 @@ impl Sums {
                 sums.best_before = Some(sums.best_before.map_or(day, |other| other.min(day)));
             }
             let digest = digest.to_ascii_lowercase();
-            let known = sums.digests.insert(name.to_owned(), digest.clone());
-            if known.is_some_and(|known| known != digest) {
-                return Err(wrong("lists a file again with another digest"));
+            match sums.digests.get(name) {
+                Some(known) if *known != digest && Name::parse(name).is_none() => {
+                    return Err(wrong("lists a file again with another digest"));
+                }
+                Some(known) if *known != digest => {
+                    twice.insert(name.to_owned());
+                }
+                _ => {
+                    sums.digests.insert(name.to_owned(), digest);
+                }
             }
         }
+        for name in twice {
+            sums.digests.remove(&name);
+            sums.note(format!("{name}: is listed again with another digest"));
+        }
         Ok(sums)
+    }
+
+    fn note(&mut self, problem: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Entries that cannot be used, with the reason; the first of them.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// The digest of a file, in lower-case hexadecimal.
@@ -83,18 +122,54 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_an_invalid_line_is_refused_as_a_whole() {
+    fn what_sha256sum_and_systemd_skip_is_skipped() {
+        let text = format!(
+            "\u{feff}# by make\r\n\r\n  \n{ZERO} *a.raw\r\n{ZERO}  ./b.raw\r\n{ZERO}  v1/x/c.raw\r\n"
+        );
+        let sums = Sums::parse(text.as_bytes()).unwrap();
+        assert_eq!(sums.names().collect::<Vec<_>>(), ["a.raw", "b.raw", "v1/x/c.raw"]);
+        assert!(sums.problems().is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_used_costs_only_itself() {
+        let other = "0".repeat(64);
+        for (line, named) in [
+            (format!("\\{ZERO}  a\\nb"), "a\\nb: its name has"),
+            (format!("{ZERO}  a\x1b[31mb"), "ab: its name has"),
+            (format!("{ZERO}  edge_1.raw\n{other}  edge_1.raw"), "edge_1.raw: is listed again"),
+        ] {
+            let sums = Sums::parse(format!("{ZERO}  ok\n{line}\n").as_bytes()).unwrap();
+            assert_eq!(sums.names().collect::<Vec<_>>(), ["ok"], "{line:?}");
+            assert!(
+                matches!(sums.problems(), [problem] if problem.starts_with(named)),
+                "{:?}",
+                sums.problems()
+            );
+        }
+        let many: String = (0..100).map(|n| format!("{ZERO}  \\{n}\n")).collect();
+        assert_eq!(Sums::parse(many.as_bytes()).unwrap().problems().len(), MAX_PROBLEMS);
+    }
+
+    #[test]
+    fn a_list_with_a_line_that_is_no_entry_is_refused_as_a_whole() {
         for line in [
             "<html>".to_owned(),
             format!("{ZERO} a"),
             format!("{}  a", ZERO.split_at(63).0),
             format!("{ZERO}  ../a"),
+            format!("{ZERO}  a/../../b"),
+            format!("{ZERO}  a/./b"),
+            format!("{ZERO}  a//b"),
+            format!("{ZERO}  a/"),
             format!("{ZERO}  /etc/passwd"),
+            format!("{ZERO}  .//etc/passwd"),
             format!("{ZERO}  .."),
+            format!("{ZERO}  ."),
             format!("{ZERO}  "),
-            format!("\\{ZERO}  a"),
             format!("{ZERO}  BEST-BEFORE-tomorrow"),
-            format!("{ZERO}  x\n{}  x", "0".repeat(64)),
+            // Not an image: what it says of the images would get lost.
+            format!("{ZERO}  feed.toml\n{}  feed.toml", "0".repeat(64)),
         ] {
             assert!(Sums::parse(format!("{ZERO}  ok\n{line}\n").as_bytes()).is_err(), "{line}");
         }

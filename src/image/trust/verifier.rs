@@ -9,7 +9,7 @@ use log::info;
 
 use crate::config::{Trust, TrustPolicy};
 use crate::image::folder::Folder;
-use crate::image::names::{Content, Name, SUMS};
+use crate::image::names::{Content, Name, RELEASE_SUMS, SUMS};
 use crate::image::trust::carried::Carried;
 use crate::image::trust::keys::Keys;
 use crate::image::trust::minisign::Claim;
@@ -77,7 +77,7 @@ pub struct VerifiedSums {
     pub sums: Sums,
     /// Its bytes as they were published.
     pub bytes: Vec<u8>,
-    /// The names and bytes of its valid signatures; empty if the policy requires none.
+    /// The names and bytes of its valid signatures, as of `SHA256SUMS`; empty if the policy requires none.
     pub signatures: SignatureFiles,
     /// Who signed it.
     pub signers: Vec<Signer>,
@@ -194,8 +194,8 @@ impl Verifier {
         for (file, signature) in &carried.signatures {
             self.check_signature(&mut checked, file, signature, &carried.list);
         }
-        let (_, signers) = self.enough(checked, &what)?;
-        let sums = self.parse_sums(&what, &carried.list)?;
+        let (_, signers) = self.enough(checked, &what, SUMS)?;
+        let sums = self.parse_sums(&what, SUMS, &carried.list)?;
         let is_image = |name: &&str| Name::parse(name).is_some_and(|name| name.content == Content::Disk);
         let mut images = sums.names().filter(is_image);
         let (Some(name), None) = (images.next(), images.next()) else {
@@ -230,7 +230,7 @@ impl Verifier {
             None if folder.is_remote() => return Err(not_signed(&folder.to_string())),
             _ => (vec![], vec![]),
         };
-        Ok(VerifiedSums { sums: self.parse_sums(folder, &bytes)?, bytes, signatures, signers })
+        Ok(VerifiedSums { sums: self.parse_sums(folder, folder.list(), &bytes)?, bytes, signatures, signers })
     }
 
     /// Signed itself, or listed in a signed list.
@@ -245,15 +245,16 @@ impl Verifier {
             let proof = signed(&[claim.signer()]);
             return Ok(Expected { claim: Some(claim), proof, ..Expected::default() });
         }
-        let bytes = folder.read(SUMS, MOST_SUMS)?.ok_or_else(|| {
+        let (folder, bytes) = read_list_of(name, folder)?.ok_or_else(|| {
             Error::Unverified(format!(
                 "{folder}: {name} is not signed, but must be; publish {name}.minisig, or {SUMS} with {SUMS}.gpg or \
                  {SUMS}.minisig"
             ))
         })?;
-        let list = self.verify(folder, bytes)?;
+        let list = self.verify(&folder, bytes)?;
         let digest = list.sums.get(name).ok_or_else(|| {
-            Error::Unverified(format!("{folder}: its {SUMS} is signed, but does not list {name}"))
+            let file = folder.list();
+            Error::Unverified(format!("{folder}: its {file} is signed, but does not list {name}"))
         })?;
         let (sha256, proof) = (Some(digest.to_owned()), list.proof());
         Ok(Expected { sha256, proof, list: Some(list), ..Expected::default() })
@@ -275,8 +276,8 @@ impl Verifier {
 
     fn listed(&self, name: &str, folder: Option<&Folder>) -> Result<Option<Expected>> {
         let Some(folder) = folder else { return Ok(None) };
-        let Some(bytes) = folder.read(SUMS, MOST_SUMS)? else { return Ok(None) };
-        let sums = self.parse_sums(folder, &bytes)?;
+        let Some((folder, bytes)) = read_list_of(name, folder)? else { return Ok(None) };
+        let sums = self.parse_sums(&folder, folder.list(), &bytes)?;
         Ok(sums.get(name).map(|digest| Expected {
             sha256: Some(digest.to_owned()),
             proof: Proof::ListedDigest,
@@ -284,12 +285,12 @@ impl Verifier {
         }))
     }
 
-    fn parse_sums(&self, place: &dyn Display, bytes: &[u8]) -> Result<Sums> {
-        let sums = Sums::parse(bytes).map_err(|e| Error::Unverified(format!("{place}: its {SUMS}: {e}")))?;
+    fn parse_sums(&self, place: &dyn Display, list: &str, bytes: &[u8]) -> Result<Sums> {
+        let sums = Sums::parse(bytes).map_err(|e| Error::Unverified(format!("{place}: its {list}: {e}")))?;
         let today = Timestamp::try_from(self.now).map(|now| now.to_zoned(TimeZone::UTC).date());
         match today.ok().and_then(|today| sums.expired(today)) {
             Some(day) => Err(Error::Unverified(format!(
-                "{place}: its {SUMS} expired on {day}; it may hide newer versions"
+                "{place}: its {list} expired on {day}; it may hide newer versions"
             ))),
             None => Ok(sums),
         }
@@ -297,9 +298,9 @@ impl Verifier {
 
     /// The valid signatures of a list, and who made them.
     fn check_signatures(&self, folder: &Folder, bytes: &[u8]) -> Result<(SignatureFiles, Vec<Signer>)> {
-        let mut checked = CheckedSignatures::default();
+        let (mut checked, list) = (CheckedSignatures::default(), folder.list());
         for ending in SIGNATURES {
-            let file = format!("{SUMS}{ending}");
+            let file = format!("{list}{ending}");
             if checked.signers.len() >= self.required || !self.has_keys_for(&file) {
                 continue;
             }
@@ -307,7 +308,7 @@ impl Verifier {
                 self.check_signature(&mut checked, &file, &signature, bytes);
             }
         }
-        self.enough(checked, folder)
+        self.enough(checked, folder, list)
     }
 
     /// The valid signatures, if as many installed keys as are required have signed; with one, keys can be rotated.
@@ -315,21 +316,22 @@ impl Verifier {
         &self,
         checked: CheckedSignatures,
         place: &dyn Display,
+        list: &str,
     ) -> Result<(SignatureFiles, Vec<Signer>)> {
         let CheckedSignatures { valid, signers, mut problems } = checked;
         if signers.len() >= self.required {
             let by: Vec<&str> = signers.iter().map(|signer| signer.file.as_str()).collect();
-            info!("{place}: {SUMS} is signed by {}", by.join(" and "));
+            info!("{place}: {list} is signed by {}", by.join(" and "));
             return Ok((valid, signers));
         }
         if !signers.is_empty() {
             problems.push(format!(
-                "its {SUMS} is signed by {} of the {} keys that [trust] requires; have it signed by more of the installed keys",
+                "its {list} is signed by {} of the {} keys that [trust] requires; have it signed by more of the installed keys",
                 signers.len(),
                 self.required
             ));
         } else if problems.is_empty() {
-            problems.push(format!("its {SUMS} is not signed by an installed key"));
+            problems.push(format!("its {list} is not signed by an installed key"));
         }
         Err(Error::Unverified(format!("{place}: {}", problems.join("; "))))
     }
@@ -355,7 +357,7 @@ impl Verifier {
         };
         match signers {
             Ok(signers) => {
-                checked.valid.push((file.to_owned(), signature.to_owned()));
+                checked.valid.push((canonical(file), signature.to_owned()));
                 for signer in signers {
                     // A key counts once, however often it has signed.
                     if checked.signers.iter().all(|known| known.key != signer.key) {
@@ -373,9 +375,26 @@ impl Verifier {
 /// # Errors
 /// [`Error::Image`] if there is none, or it cannot be read.
 pub fn read_sums(folder: &Folder) -> Result<Vec<u8>> {
-    folder
-        .read(SUMS, MOST_SUMS)?
-        .ok_or_else(|| Error::Image(format!("{folder}: has no {SUMS}, so it is not a folder of images")))
+    folder.read(folder.list(), MOST_SUMS)?.ok_or_else(|| {
+        Error::Image(format!("{folder}: has no {}, so it is not a folder of images", folder.list()))
+    })
+}
+
+/// The list beside the image `name`: `SHA256SUMS`, or the one of its release, as mkosi writes it; with the folder that
+/// has this list.
+/// The name of a signature of `SHA256SUMS`, for one of a list that has another name.
+fn canonical(file: &str) -> String {
+    let ending = SIGNATURES.iter().find(|ending| file.ends_with(*ending));
+    ending.map_or_else(|| file.to_owned(), |ending| format!("{SUMS}{ending}"))
+}
+
+fn read_list_of(name: &str, folder: &Folder) -> Result<Option<(Folder, Vec<u8>)>> {
+    if let Some(bytes) = folder.read(folder.list(), MOST_SUMS)? {
+        return Ok(Some((folder.clone(), bytes)));
+    }
+    let Some(stem) = Name::parse(name).map(|name| name.stem) else { return Ok(None) };
+    let folder = folder.clone().with_list(&format!("{stem}{RELEASE_SUMS}"));
+    Ok(folder.read(folder.list(), MOST_SUMS)?.map(|bytes| (folder, bytes)))
 }
 
 fn signed(by: &[Signer]) -> Proof {

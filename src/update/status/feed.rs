@@ -25,6 +25,8 @@ pub struct FeedStatus {
     pub waiting: Option<String>,
     /// When that ends, if known; RFC 3339 UTC.
     pub until: Option<String>,
+    /// Whether the feed has no image for this machine.
+    pub no_image: bool,
     /// The version that the machine is pinned to.
     pub pinned: Option<String>,
 }
@@ -53,6 +55,7 @@ impl FeedStatus {
             available: download.map(|wanted| wanted.version.clone()).or(planned),
             percent: download.map_or(0, |wanted| wanted.percent),
             waiting: plan.waiting,
+            no_image: plan.no_image,
             until: plan.until.and_then(time),
             pinned: pinned(&machine.root).ok().flatten(),
         })

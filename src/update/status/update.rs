@@ -139,6 +139,7 @@ mod tests {
             percent,
             waiting: waiting.map(Into::into),
             until: None,
+            no_image: false,
             pinned: None,
         }
     }

@@ -68,7 +68,8 @@ impl ImageSet {
     /// The size of a partition, if its file is local and not packed.
     fn len(&self, role: Role) -> Option<u64> {
         let listed = self.files.get(&Content::Part(role))?;
-        let is_plain = !self.folder.is_remote() && listed.name.ends_with(".raw");
+        let is_plain =
+            !self.folder.is_remote() && (listed.name.ends_with(".raw") || listed.name.ends_with(".img"));
         is_plain.then(|| fs::metadata(self.folder.join(&listed.name)).ok().map(|meta| meta.len())).flatten()
     }
 

@@ -26,7 +26,7 @@ impl NamedImage {
     /// A file that was given by its own name; none if that is not `<image>_<version>` with endings.
     #[must_use]
     pub fn given(file: &str) -> Option<Self> {
-        let name = Name::parse(file)?;
+        let name = Name::parse(file).filter(|name| name.stem.contains(&format!("{}_", name.image)))?;
         let (image, version) = (name.image.to_owned(), name.version.to_owned());
         Some(Self { file: file.to_owned(), image, version, is_listed: false })
     }

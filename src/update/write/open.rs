@@ -65,6 +65,7 @@ impl Opening<'_> {
         let verifier = Verifier::new(root, &config.trust, self.wanted.installer)?;
         let (image, download) = (self.wanted.image, &config.download);
         if let Some(folder) = Folder::at(image, download) {
+            let folder = folder.with_own_list(self.image_id, self.wanted.version)?;
             return self.open_folder(folder, &verifier, config, &spool_dirs);
         }
         let Some((folder, name)) = Folder::of(image, download) else {
@@ -91,7 +92,10 @@ impl Opening<'_> {
         spool_dirs: &[PathBuf],
     ) -> Result<Opened> {
         if self.sha256.is_some() {
-            return Err(Error::Usage(format!("{folder}: is a folder; its SHA256SUMS has the digests")));
+            return Err(Error::Usage(format!(
+                "{folder}: is a folder; its {} has the digests",
+                folder.list()
+            )));
         }
         let listing = poll::read(&folder, verifier)?;
         let lists = self.accept(&folder, &listing, config)?;
