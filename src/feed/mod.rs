@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod cache;
+pub mod carried;
 pub mod catalog;
 pub mod freshness;
 pub mod jitter;
