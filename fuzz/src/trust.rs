@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use abide::image::trust::{Claim, Sums, minisign, openpgp};
+use abide::image::trust::{Carried, Claim, Sums, minisign, openpgp};
 
 use crate::used::used;
 
@@ -24,6 +24,24 @@ pub fn sums_seeds() -> Vec<Vec<u8>> {
         format!("{digest}  edge_1.2.efi\n{digest} *edge_1.2.root.raw.xz\n{digest}  BEST-BEFORE-2030-01-01\n")
             .into(),
     ]
+}
+
+/// The signature in front of an image.
+pub fn carried(bytes: &[u8]) {
+    let mut rest = bytes;
+    if let Ok(Some(carried)) = Carried::read(&mut rest) {
+        assert_eq!(carried.len, (bytes.len() - rest.len()) as u64, "nothing behind it is read");
+        used(carried.lists(&"0".repeat(64)));
+    }
+}
+
+pub fn carried_seeds() -> Vec<Vec<u8>> {
+    let digest = "0123456789abcdef".repeat(4);
+    let list = format!("abide-signature 1\n{digest}  edge_1.2.raw.zst\n");
+    let signature: &[u8] = include_bytes!("../keys/list.minisig");
+    let content = [list.as_bytes(), signature, include_bytes!("../keys/list.asc")].concat();
+    let head = |len: usize| [b"P*M\x18", &u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes()[..]].concat();
+    vec![[head(content.len()), content, vec![1; 9]].concat(), head(5)]
 }
 
 /// The first byte says as what the rest is read: a key or a signature, of either kind.

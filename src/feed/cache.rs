@@ -18,8 +18,8 @@ use crate::config::Download;
 use crate::feed::catalog::METADATA;
 use crate::files::{self, OpenFolder};
 use crate::image::Folder;
+use crate::image::image_digest::ImageDigest;
 use crate::image::names::{Name, SUMS, base_name};
-use crate::image::sha256;
 use crate::image::trust::{KEY_LIST, VerifiedSums};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
@@ -167,7 +167,7 @@ impl Cache {
     /// Whether a file of this name is there and has this digest. Reads the whole file.
     #[must_use]
     pub fn has(&self, name: &str, sha256: &str) -> bool {
-        hash_of(&self.dir.join(base_name(name))).is_ok_and(|found| found.as_deref() == Some(sha256))
+        hash_of(&self.dir.join(base_name(name)), sha256).is_ok_and(|found| found.as_deref() == Some(sha256))
     }
 
     /// Whether a file of this name is there, with any content.
@@ -222,6 +222,11 @@ pub(super) fn read_names(dir: &Path) -> Result<Vec<OsString>> {
     entries.map(|entry| Ok(entry.or_failed(cannot)?.file_name())).collect()
 }
 
-fn hash_of(path: &Path) -> std::io::Result<Option<String>> {
-    files::open(path)?.map(|file| Ok(sha256::of_reader(file)?.0)).transpose()
+/// The digest of an image that should have the digest `wanted`.
+fn hash_of(path: &Path, wanted: &str) -> std::io::Result<Option<String>> {
+    let hash = |mut file: File| {
+        let mut digest = ImageDigest::new(wanted);
+        std::io::copy(&mut file, &mut digest).map(|_| digest.finish())
+    };
+    files::open(path)?.map(hash).transpose()
 }

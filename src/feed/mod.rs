@@ -7,6 +7,7 @@
 pub mod attempts;
 pub mod backoff;
 pub mod cache;
+pub mod carried;
 pub mod catalog;
 pub mod download;
 pub mod freshness;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use log::warn;
 
 use crate::files::OpenFolder;
-use crate::image::sha256::Sha256;
+use crate::image::image_digest::ImageDigest;
 use abide_core::error::{OrError, Result};
 
 const BUFFER: usize = 256 << 10;
@@ -22,11 +22,11 @@ pub struct PartialFile {
     path: PathBuf,
     file: File,
     len: u64,
-    sha256: Sha256,
+    sha256: ImageDigest,
 }
 
 impl PartialFile {
-    /// Opens or creates the file `name` of the folder `dir`, and hashes its bytes. Replaces anything else of this name,
+    /// Opens or creates the file `name`, which begins with the digest that it should have, of the folder `dir`, and hashes its bytes. Replaces anything else of this name,
     /// such as a link.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl PartialFile {
             other => other,
         };
         let file = file.or_failed(cannot)?;
-        let mut sha256 = Sha256::default();
+        let mut sha256 = digest_for(name);
         let len = io::copy(&mut BufReader::with_capacity(BUFFER, &file), &mut sha256)
             .or_failed(|| format!("{}: cannot read", path.display()))?;
         Ok(Self { folder, name: name.to_owned(), path, file, len, sha256 })
@@ -57,10 +57,10 @@ impl PartialFile {
         self.len
     }
 
-    /// The SHA-256 of its bytes.
+    /// The SHA-256 of its image.
     #[must_use]
     pub fn sha256(&self) -> String {
-        self.sha256.clone().finish()
+        self.sha256.finish()
     }
 
     /// Appends bytes.
@@ -89,7 +89,7 @@ impl PartialFile {
     pub fn restart(&mut self) -> Result<()> {
         let truncated = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         truncated.or_failed(|| format!("{}: cannot truncate", self.path.display()))?;
-        (self.len, self.sha256) = (0, Sha256::default());
+        (self.len, self.sha256) = (0, digest_for(&self.name));
         Ok(())
     }
 
@@ -121,6 +121,10 @@ impl PartialFile {
         let renamed = self.file.sync_all().and_then(|()| self.folder.rename(self.name.as_ref(), to.as_ref()));
         renamed.or_failed(|| format!("{}: cannot rename to {to}", self.path.display()))
     }
+}
+
+fn digest_for(name: &str) -> ImageDigest {
+    ImageDigest::new(name.split('.').next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod codec;
 pub mod content_range;
 mod esp;
 mod folder;
+pub mod image_digest;
 mod layout;
 pub mod names;
 mod open;

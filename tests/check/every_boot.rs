@@ -224,7 +224,7 @@ fn a_trial_is_not_checked_twice() {
 }
 
 #[test]
-fn a_confirmation_that_nobody_gives_does_not_make_a_committed_system_unhealthy() {
+fn a_missing_confirmation_does_not_make_a_committed_system_unhealthy() {
     let tree = updated();
     let confirm = "[[check]]\nname = 'operator'\nkind = 'confirm'\nwait = '1s'\n";
     configure(&tree, &(SHORT.replace("[assess]", "[assess]\nevery_boot = true") + confirm));

@@ -65,7 +65,7 @@ fn the_slowest_check_comes_first_on_request_without_colours_in_a_file() {
 }
 
 #[test]
-fn units_that_had_failed_under_another_name_before_the_update_are_overlooked() {
+fn units_that_had_failed_before_under_another_name_are_overlooked() {
     let id = |digit: &str| digit.repeat(64);
     let failed = |id: &str, rest: &str| format!("{id}{rest}.service loaded failed failed X");
     let tree = on_trial();

@@ -213,3 +213,24 @@ fn a_set_signed_with_gpg_is_installed_from_a_stock_web_server() {
     assert!(run.stdout.contains("Rebooting into 2.0"), "{}", run.stdout);
     assert!(abide_testing::tree::read(&tree.path("dev/sda3")).starts_with(&image.root));
 }
+
+/// As hawkBit's orders are stored whose only artifact carries its signature.
+#[test]
+fn an_image_behind_its_signature_is_fetched_by_the_digest_in_its_own_list() {
+    let feed = Feed::new();
+    let image = feed.publish("2.0", "b").zst();
+    let list = fs::read_to_string(feed.path("SHA256SUMS")).unwrap();
+    let signature = fs::read_to_string(feed.path("SHA256SUMS.minisig")).unwrap();
+    let content = format!("abide-signature 1\n{list}{signature}");
+    let len = u32::try_from(content.len()).unwrap().to_le_bytes();
+    let signed = [b"P*M\x18", &len[..], content.as_bytes(), &image].concat();
+    feed.put("edge_2.0.raw.zst", &signed);
+    let tree = machine(&feed);
+    feed.configure(&tree, "[download]\ngive_up_after = '0s'\n");
+    *feed.server.cut.lock().unwrap() = Some(100_000);
+    tree.abide(&["update"]).fails(3);
+    feed.asked();
+    tree.abide(&["update"]).ok();
+    assert_eq!(feed.asked(), ["/SHA256SUMS", "/edge_2.0.raw.zst 100000"]);
+    assert_eq!(tree.state().update.unwrap().digest, Some(abide_testing::tree::digest(&image)));
+}

@@ -1,5 +1,11 @@
 //! Images that carry their signature in front of themselves, made as the documentation says, with the real tools.
 
+use abide::config::Trust;
+use abide::feed::cache::Cache;
+use abide::feed::carried;
+use abide::image::Source;
+use abide::image::trust::{Installer, Verifier};
+
 use super::publisher::*;
 use super::*;
 
@@ -139,7 +145,7 @@ fn a_signature_that_is_not_valid_is_refused_before_anything_is_written() {
         (content.split("untrusted").next().unwrap().to_owned(), "is not signed by an installed key"),
         (content.replace("trusted comment: timestamp:", "trusted comment: timestamp:9"), "does not match"),
         (content.split("trusted comment: ti").next().unwrap().to_owned(), "is not a minisign signature"),
-        (signed.list("no list\n"), "line 1 has no SHA-256"),
+        (signed.list("no list\n"), "line 1 is not a digest"),
         (signed.list(&format!("{}  feed.toml\n", digest(plain))), "must name one image"),
         (signed.list(&format!("{0}  {NAME}\n{0}  edge_1.0.raw\n", digest(plain))), "must name one image"),
         (signed.list(&format!("{0}  {NAME}\n{0}  BEST-BEFORE-2020-01-01\n", digest(plain))), "expired on"),
@@ -160,7 +166,7 @@ fn every_changed_bit_of_what_is_signed_is_refused() {
     let tree = signed.machine();
     // The untrusted comment is not signed, as its name says.
     let comment = content.find("untrusted").unwrap();
-    let end = comment + content[comment..].find('\n').unwrap();
+    let end = comment + content.split_at(comment).1.find('\n').unwrap();
     let head = 8 + "abide-signature 1\n".len();
     for at in (0..content.len()).filter(|at| !(comment..end).contains(at)).step_by(7) {
         let mut bytes = signed.bytes.clone();
@@ -233,7 +239,7 @@ fn several_keys_may_be_required_of_the_signature_inside() {
 }
 
 #[test]
-fn an_image_that_failed_is_refused_under_another_signature_before_it_is_written() {
+fn a_failed_image_is_refused_under_another_signature_before_it_is_written() {
     let signed = Signed::new();
     let tree = signed.machine();
     remember(&tree, "other", Some(&digest(&signed.plain)));
@@ -251,4 +257,70 @@ fn a_digest_that_is_given_is_that_of_the_image_behind_the_signature() {
     assert!(run.stderr.contains("of everything behind the signature"), "{}", run.stderr);
     untouched(&tree);
     tree.abide(&["write", &path, "--sha256", &digest(&signed.plain)]).ok();
+}
+
+#[test]
+fn a_folder_may_list_the_image_with_or_without_its_signature() {
+    let signed = Signed::new();
+    for (folder, listed) in [("inner", &signed.plain), ("outer", &signed.bytes)] {
+        let folder = signed.publisher.path("out").join(folder);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(NAME), &signed.bytes).unwrap();
+        signed.list(&format!("{}  {NAME}\n", digest(listed)));
+        fs::copy(signed.publisher.path("out/list"), folder.join("SHA256SUMS")).unwrap();
+        fs::copy(signed.publisher.path("out/list.minisig"), folder.join("SHA256SUMS.minisig")).unwrap();
+        let tree = signed.machine();
+        tree.abide(&["write", folder.to_str().unwrap()]).ok();
+        staged(&tree, &Image::new("2.0", "b"), listed);
+    }
+}
+
+#[test]
+fn several_minisign_signatures_may_be_in_one_file() {
+    let signed = Signed::new();
+    let publisher = &signed.publisher;
+    publisher.sums();
+    let keys = ["one", "two"].map(|name| publisher.minisign_key(name));
+    let signatures = ["one", "two"].map(|name| {
+        publisher.minisign(name, "SHA256SUMS");
+        fs::read(publisher.path("out/SHA256SUMS.minisig")).unwrap()
+    });
+    fs::write(publisher.path("out/SHA256SUMS.minisig"), signatures.concat()).unwrap();
+    for key in &keys {
+        let tree = machine();
+        install(&tree, key, "etc/abide/keys/one.pub");
+        accepted(&tree, &publisher.image());
+    }
+    let tree = machine();
+    configure(&tree, "[trust]\nrequired = 2\n");
+    install(&tree, &keys[0], "etc/abide/keys/one.pub");
+    unverified(&tree, &publisher.image(), "is signed by 1 of the 2 keys");
+    install(&tree, &keys[1], "etc/abide/keys/two.pub");
+    accepted(&tree, &publisher.image());
+}
+
+#[test]
+fn the_list_that_an_image_carries_is_stored_in_the_cache_as_that_of_a_feed() {
+    let signed = Signed::new();
+    let path = signed.publisher.path("out/signed").join(NAME).to_str().unwrap().to_owned();
+    let tree = signed.machine();
+    let cache = Cache::of(&tree.root());
+    fs::create_dir_all(cache.dir()).unwrap();
+    fs::write(cache.dir().join("SHA256SUMS.gpg"), "of another release").unwrap();
+    let store = |tree: &Tree, path: &str| {
+        let mut image = Source::file(path).unwrap().unwrap();
+        let verifier = Verifier::new(&tree.root(), &Trust::default(), Installer::Agent).unwrap();
+        carried::store(&mut image, &Cache::of(&tree.root()), &verifier)
+    };
+    assert!(store(&tree, &path).unwrap());
+    assert!(!cache.dir().join("SHA256SUMS.gpg").exists());
+    assert!(!store(&tree, &publish(&tree, "plain", &signed.plain)).unwrap());
+    let other = machine();
+    install(&other, &signed.publisher.minisign_key("other"), "etc/abide/keys/other.pub");
+    assert_eq!(store(&other, &path).unwrap_err().exit_code(), 7);
+    assert_eq!(Cache::of(&other.root()).list(), None);
+    fs::copy(&path, cache.dir().join(NAME)).unwrap();
+    assert!(cache.has(NAME, &digest(&signed.plain)));
+    tree.abide(&["write", cache.dir().to_str().unwrap()]).ok();
+    staged(&tree, &Image::new("2.0", "b"), &signed.plain);
 }

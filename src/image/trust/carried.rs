@@ -7,6 +7,7 @@
 use std::io::{self, Read};
 
 use crate::image::names::SUMS;
+use crate::image::trust::sums::Sums;
 
 /// The first line of a frame with a signature. Frames with other content are skipped.
 pub const TAG: &[u8] = b"abide-signature 1\n";
@@ -17,7 +18,10 @@ pub const MOST_CONTENT: usize = 64 << 10;
 /// Magic number and length.
 const HEAD: usize = 8;
 
-/// With what a signature begins, and the ending of a file with such a one.
+/// The most bytes of a frame that are read.
+pub const MOST_FRAME: usize = HEAD + MOST_CONTENT;
+
+/// With what a signature begins, and the ending of a file with such ones.
 const BEGINNINGS: [(&str, &str); 2] =
     [("untrusted comment:", ".minisig"), ("-----BEGIN PGP SIGNATURE-----", ".asc")];
 
@@ -26,7 +30,7 @@ const BEGINNINGS: [(&str, &str); 2] =
 pub struct Carried {
     /// The list.
     pub list: Vec<u8>,
-    /// Its signatures: the name that such a file would have beside the list, and the bytes.
+    /// Its signatures: the names that such files would have beside the list, and the bytes.
     pub signatures: Vec<(String, Vec<u8>)>,
     /// The length of the whole frame.
     pub len: u64,
@@ -50,19 +54,47 @@ impl Carried {
         Ok(is_whole.then(|| Self::parse(&content, (HEAD + len) as u64)))
     }
 
-    /// The list ends where the first signature begins, and each signature where the next one does.
+    /// Whether the list has this digest.
+    #[must_use]
+    pub fn lists(&self, sha256: &str) -> bool {
+        Sums::parse(&self.list).is_ok_and(|sums| sums.names().any(|name| sums.get(name) == Some(sha256)))
+    }
+
+    /// The list ends where the first signature begins.
     fn parse(content: &[u8], len: u64) -> Self {
         let mut it = Self { list: vec![], signatures: vec![], len };
-        for line in content.split_inclusive(|byte| *byte == b'\n') {
-            let begins = BEGINNINGS.iter().find(|(beginning, _)| line.starts_with(beginning.as_bytes()));
-            if let Some((_, ending)) = begins {
-                it.signatures.push((format!("{SUMS}{ending}"), vec![]));
+        for block in blocks(content) {
+            let Some(ending) = ending_of(block) else {
+                it.list.extend_from_slice(block);
+                continue;
+            };
+            let file = format!("{SUMS}{ending}");
+            match it.signatures.iter_mut().find(|(name, _)| *name == file) {
+                Some((_, bytes)) => bytes.extend_from_slice(block),
+                None => it.signatures.push((file, block.to_owned())),
             }
-            let part = it.signatures.last_mut().map_or(&mut it.list, |(_, signature)| signature);
-            part.extend_from_slice(line);
         }
         it
     }
+}
+
+/// Splits signatures that stand one after the other; what precedes the first one is a block, too.
+pub(super) fn blocks(bytes: &[u8]) -> Vec<&[u8]> {
+    let (mut starts, mut at) = (vec![0], 0);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if at > 0 && ending_of(line).is_some() {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    starts.push(at);
+    starts.windows(2).filter_map(|pair| bytes.get(*pair.first()?..*pair.last()?)).collect()
+}
+
+/// The ending of a file with the signature that begins here, if one does.
+fn ending_of(block: &[u8]) -> Option<&'static str> {
+    let found = BEGINNINGS.iter().find(|(beginning, _)| block.starts_with(beginning.as_bytes()));
+    found.map(|(_, ending)| *ending)
 }
 
 /// The next `len` bytes, or fewer at the end.
@@ -102,8 +134,9 @@ mod tests {
             let carried = Carried::read(&mut rest).unwrap().unwrap();
             assert_eq!((rest, carried.len), (&b"image"[..], frame.len() as u64));
             assert_eq!(carried.list, b"a  b\n");
-            let signatures = [(".minisig", MINISIG), (".asc", ARMOUR), (".minisig", MINISIG)]
-                .map(|(ending, text)| (format!("{SUMS}{ending}"), text.as_bytes().to_vec()));
+            assert_eq!(blocks(MINISIG.repeat(3).as_bytes()), [MINISIG.as_bytes(); 3]);
+            let signatures = [(".minisig", MINISIG.repeat(2)), (".asc", ARMOUR.to_owned())]
+                .map(|(ending, text)| (format!("{SUMS}{ending}"), text.into_bytes()));
             assert_eq!(carried.signatures, signatures);
         }
     }

@@ -10,7 +10,7 @@ use log::info;
 use crate::config::{Trust, TrustPolicy};
 use crate::image::folder::Folder;
 use crate::image::names::{Content, Name, RELEASE_SUMS, SUMS};
-use crate::image::trust::carried::Carried;
+use crate::image::trust::carried::{Carried, blocks};
 use crate::image::trust::keys::Keys;
 use crate::image::trust::minisign::Claim;
 use crate::image::trust::openpgp;
@@ -349,23 +349,29 @@ impl Verifier {
         if !self.has_keys_for(file) {
             return;
         }
-        let signers = if file.ends_with(".minisig") {
-            let claim = Claim::new(&self.keys.minisign, signature);
-            claim.and_then(|claim| claim.verify(bytes, self.now)).map(|signer| vec![signer])
-        } else {
-            openpgp::verify(&self.keys.openpgp, bytes, signature, self.now)
-        };
-        match signers {
-            Ok(signers) => {
-                checked.valid.push((canonical(file), signature.to_owned()));
-                for signer in signers {
-                    // A key counts once, however often it has signed.
-                    if checked.signers.iter().all(|known| known.key != signer.key) {
-                        checked.signers.push(signer);
+        let mut is_valid = false;
+        for block in blocks(signature) {
+            let signers = if file.ends_with(".minisig") {
+                let claim = Claim::new(&self.keys.minisign, block);
+                claim.and_then(|claim| claim.verify(bytes, self.now)).map(|signer| vec![signer])
+            } else {
+                openpgp::verify(&self.keys.openpgp, bytes, block, self.now)
+            };
+            match signers {
+                Ok(signers) => {
+                    is_valid = true;
+                    for signer in signers {
+                        // A key counts once, however often it has signed.
+                        if checked.signers.iter().all(|known| known.key != signer.key) {
+                            checked.signers.push(signer);
+                        }
                     }
                 }
+                Err(e) => checked.problems.push(format!("the signature {file} {e}")),
             }
-            Err(e) => checked.problems.push(format!("the signature {file} {e}")),
+        }
+        if is_valid {
+            checked.valid.push((canonical(file), signature.to_owned()));
         }
     }
 }

@@ -42,7 +42,7 @@ struct FirstReading {
 
 impl DiskImage {
     /// Reads up to the end of the ESP. If the root comes before it, a plain file is read twice; anything
-    /// else is refused. `source`: the image, if it is open already.
+    /// else is refused. `source`: the image, if it is open already, at its first byte.
     pub fn open(
         image: &str,
         source: Option<Source>,
@@ -52,7 +52,7 @@ impl DiskImage {
     ) -> Result<Self> {
         let Expected { sha256, claim, skip, .. } = expected;
         let has_digest = sha256.is_some() || claim.is_some();
-        let open = || Source::open_known(image, download, Known { has_digest, ..Known::default() });
+        let open = || open_behind(image, skip, download, Known { has_digest, ..Known::default() });
         let source = source.map_or_else(open, Ok)?;
         let (name, repeatable) = (source.name.clone(), source.repeatable);
         let mut stream = Stream::open(source, claim.clone())?;
@@ -63,10 +63,7 @@ impl DiskImage {
         let FirstReading { layout, kept, is_past_root } = first;
         let (esp, root) = (layout.esp(&name)?.clone(), layout.root(&name)?.clone());
         if is_past_root {
-            let mut again = open()?;
-            io::copy(&mut again.reader.by_ref().take(skip), &mut io::sink())
-                .or_image(|| format!("{name}: cannot read"))?;
-            stream = Stream::open(again, claim)?;
+            stream = Stream::open(open()?, claim)?;
             if Layout::parse(stream.peek(HEAD)?, &name)? != layout {
                 return Err(changed(&name));
             }
@@ -182,6 +179,14 @@ impl OpenImage for DiskImage {
     fn or_changed(self: Box<Self>, error: Error) -> Error {
         self.stream.or_changed(error, self.sha256.as_deref())
     }
+}
+
+/// Opens the image behind a signature of `skip` bytes.
+fn open_behind(image: &str, skip: u64, download: &Download, known: Known) -> Result<Source> {
+    let mut source = Source::open_known(image, download, known)?;
+    let skipped = io::copy(&mut source.reader.by_ref().take(skip), &mut io::sink());
+    skipped.or_image(|| format!("{}: cannot read", source.name))?;
+    Ok(source)
 }
 
 /// Keeps the ESP; `stream` must not be past its first byte.

@@ -9,7 +9,7 @@ use crate::config::{Config, Download};
 use crate::feed::freshness::{Acceptance, with_list};
 use crate::feed::poll::{self, Listing};
 use crate::feed::published;
-use crate::feed::published::ReleaseFiles;
+use crate::feed::published::{ListedFile, ReleaseFiles};
 use crate::image::names::Content;
 use crate::image::trust::{Expected, Installer, Proof, Verifier};
 use crate::image::{Folder, Source, addons};
@@ -108,7 +108,8 @@ impl Opening<'_> {
             ReleaseFiles::Disk(file) => {
                 folder.must_have(&file.name)?;
                 let named = Some(NamedImage::listed(&file.name, &version));
-                let expected = Expected { sha256: Some(file.sha256), proof, ..Expected::default() };
+                let skip = carried_len(&folder, &file)?;
+                let expected = Expected { sha256: Some(file.sha256), proof, skip, ..Expected::default() };
                 let opened =
                     self.open_disk(&folder.join(&file.name), None, expected, &config.download, spool_dirs)?;
                 Ok(Opened { named, lists, ..opened })
@@ -190,4 +191,14 @@ impl Opening<'_> {
         let image = DiskImage::open(image, source, download, spool_dirs, expected)?;
         Ok(Opened { image: Box::new(image), digest, named: None, proof, lists: None })
     }
+}
+
+/// The length of the signature in front of a file of a folder, if the listed digest is that of the image behind it, as in the
+/// list that it carries. A file on a server is not opened twice for that: its list is beside it.
+fn carried_len(folder: &Folder, file: &ListedFile) -> Result<u64> {
+    if folder.is_remote() {
+        return Ok(0);
+    }
+    let carried = folder.open(&file.name)?.take_carried()?;
+    Ok(carried.filter(|carried| carried.lists(&file.sha256)).map_or(0, |carried| carried.len))
 }
