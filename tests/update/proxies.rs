@@ -39,8 +39,11 @@ impl Door {
     }
 }
 
+/// Variables, a URL, and what is wanted.
+type Case = (&'static [(&'static str, &'static str)], &'static str, Option<bool>);
+
 /// The variables, with `P` for the proxy; the URL; and whether the proxy is used, where curl does otherwise in some version.
-const CASES: [(&[(&str, &str)], &str, Option<bool>); 30] = [
+const CASES: [Case; 30] = [
     (&[("http_proxy", "http://P")], "http://a.invalid:9/x.raw", None),
     (&[("http_proxy", "P")], "http://127.0.0.1:9/x.raw", None),
     (&[("http_proxy", "http://P")], "https://127.0.0.1:9/x.raw", None),
