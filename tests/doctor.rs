@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use abide_testing::gpt_disk::GptDisk;
+use abide_testing::secure_boot::{self, Keys};
 use abide_testing::tree::{cmdline, partuuid};
 use abide_testing::{Run, Tree, uki};
 use efivar::boot::{BootEntry, BootEntryAttributes, EFIHardDrive, EFIHardDriveType, FilePath, FilePathList};
@@ -443,4 +444,30 @@ fn every_kind_of_finding_is_explained_and_every_explanation_is_of_one() {
         .collect();
     rows.sort();
     assert_eq!(ids, rows);
+}
+
+#[test]
+fn a_way_back_that_the_firmware_would_not_start_is_an_error() {
+    let keys = Keys::new(&["old", "new"]);
+    let mut tree = healthy();
+    tree.update("2.0", "b");
+    for (file, version, slot, key) in
+        [("edge_1.0.efi", "1.0", "a", "old"), ("edge_2.0.efi", "2.0", "b", "new")]
+    {
+        let signed = keys.sign(key, &[], &uki("edge", version, &cmdline(slot)));
+        fs::write(tree.entry(file), signed).unwrap();
+    }
+    let set = |name: &str, data: &[u8]| secure_boot::set(&tree, name, data);
+    set("SecureBoot", &[1]);
+    set("db", &[keys.list("old"), keys.list("new")].concat());
+    assert_eq!(found(&doctor(&tree).ok()), []);
+    assert_eq!(tree.status()["loader"]["secure_boot"], true);
+    set("dbx", &keys.list("old"));
+    let finding = finds(&tree, "secure-boot", "error");
+    let what = finding["what"].as_str().unwrap();
+    assert!(what.contains("edge_1.0.efi: dbx revokes the certificate 'old'"), "{what}");
+    set("dbx", &keys.list("new"));
+    finds(&tree, "secure-boot-running", "warning");
+    set("dbx", &[1; 40]);
+    finds(&tree, "secure-boot-unknown", "warning");
 }

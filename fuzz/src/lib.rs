@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "gpt", run: disk::gpt, seeds: disk::gpt_seeds },
     Target { name: "fat", run: disk::fat, seeds: disk::fat_seeds },
     Target { name: "image-esp", run: disk::image_esp, seeds: disk::fat_seeds },
@@ -46,6 +46,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "sums", run: trust::sums, seeds: trust::sums_seeds },
     Target { name: "signatures", run: trust::signatures, seeds: trust::signature_seeds },
     Target { name: "carried", run: trust::carried, seeds: trust::carried_seeds },
+    Target { name: "secure-boot", run: trust::secure_boot, seeds: trust::secure_boot_seeds },
     Target { name: "state", run: state::state, seeds: state::state_seeds },
     Target { name: "efi-variables", run: state::efi_variables, seeds: state::efi_variable_seeds },
     Target { name: "configuration", run: settings::configuration, seeds: settings::configuration_seeds },

@@ -1,7 +1,9 @@
 //! Lists of digests, keys and signatures.
 
+use std::io::Cursor;
 use std::time::SystemTime;
 
+use abide::boot::secure_boot::{Enforcing, KeyList, Verdict, judge};
 use abide::image::trust::{Carried, Claim, Sums, minisign, openpgp};
 
 use crate::used::used;
@@ -78,4 +80,27 @@ pub fn signature_seeds() -> Vec<Vec<u8>> {
         (3, include_bytes!("../keys/list.minisig")),
     ];
     seeds.map(|(kind, seed)| [&[kind], seed].concat()).into()
+}
+
+/// A signature list as `db` of firmware has it, and an executable that its key has signed.
+const LIST: &[u8] = include_bytes!("../keys/db.esl");
+const SIGNED: &[u8] = include_bytes!("../keys/signed.efi");
+
+/// The first byte says as what the rest is read: a list of keys, or a signed executable.
+pub fn secure_boot(bytes: &[u8]) {
+    let Some((kind, rest)) = bytes.split_first() else { return };
+    let db = if kind % 2 == 0 { rest } else { LIST };
+    let Some(db) = KeyList::parse(db) else { return };
+    let firmware = Enforcing { db, ..Enforcing::default() };
+    let file = if kind % 2 == 0 { SIGNED } else { rest };
+    let verdict = judge(&firmware, &mut Cursor::new(file)).expect("memory can be read");
+    // A signature covers all of an executable but where the signature itself is.
+    let is_signed = |at: usize| SIGNED.get(at) == file.get(at);
+    if verdict == Verdict::Starts && kind % 2 == 1 {
+        assert!((512..1024).all(is_signed), "a changed section is accepted");
+    }
+}
+
+pub fn secure_boot_seeds() -> Vec<Vec<u8>> {
+    [(0, LIST), (1, SIGNED)].map(|(kind, seed): (u8, &[u8])| [&[kind], seed].concat()).into()
 }

@@ -97,7 +97,10 @@ impl Parts {
     }
 
     /// The firmware's shell as a program of its own.
-    pub(crate) fn shell(&self) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn shell(&self) -> Result<Vec<u8>> {
         read(&self.dir.join("shell.efi"))
     }
 

@@ -142,7 +142,7 @@ pub fn apply_release(
     let mut machine = Machine::open_to_change(root, config.slots.as_ref())?;
     // The checks that pass now are the baseline of the trial. There are none below a folder, which has no services.
     let baseline = root.is_live().then(|| health::baseline::take(root, config, &machine.state().baseline));
-    let applied = apply::apply(&mut machine, config.assess.tries, baseline)?;
+    let applied = apply::apply(&mut machine, config.assess.tries, baseline, &config.scripts)?;
     if applied.version != candidate.release.version {
         let version = applied.version;
         return Err(Error::Failed(format!(
@@ -183,7 +183,7 @@ fn prepare_reboot(context: RunContext<'_>) -> Result<()> {
     let Some(update) = machine.state().update else { return Ok(()) };
     let next = choose(&machine.entries, &machine.settings, &machine.quirks);
     if next.is_none_or(|next| next.entry.id() != update.entry) {
-        apply::apply(&mut machine, config.assess.tries, None)?;
+        apply::apply(&mut machine, config.assess.tries, None, &config.scripts)?;
     }
     if ask_for_reboot(&mut machine)? > MAX_REBOOTS && context.mode == Mode::Scheduled {
         return Err(Error::Refused(format!(

@@ -105,7 +105,7 @@ fn respond(root: &Root, config: &Config, reason: &str, open: Vec<String>) -> Res
     change(root, config, |machine| {
         let version = machine.running_entry()?.version.unwrap_or_default();
         let reaction = if config.assess.every_boot {
-            fail(machine, reason, open, config.assess.tries)?
+            fail(machine, reason, open, config.assess.tries, &config.scripts)?
         } else {
             Reaction::Stay("this boot has used up a try".into())
         };

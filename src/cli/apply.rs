@@ -29,7 +29,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         .root
         .is_live()
         .then(|| health::baseline::take(&context.root, &config, &machine.state().baseline));
-    let applied = apply::apply(&mut machine, config.assess.tries, baseline)?;
+    let applied = apply::apply(&mut machine, config.assess.tries, baseline, &config.scripts)?;
     output::say(format_args!(
         "{} boots next, on trial: {} tries as {}{}",
         applied.version,

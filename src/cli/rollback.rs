@@ -24,7 +24,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let mut machine = context.change(&config)?;
     let verdict =
         args.reason.clone().map(|reason| Verdict { phase: Phase::Userspace, reason, checks: vec![] });
-    let done = rollback::rollback(&mut machine, verdict, config.assess.tries)?;
+    let done = rollback::rollback(&mut machine, verdict, config.assess.tries, &config.scripts)?;
     match &done {
         rollback::RolledBack::Trial(version) => {
             output::say(format_args!("{version} is marked as bad; the previous system boots next"));

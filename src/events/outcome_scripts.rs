@@ -10,17 +10,15 @@ use log::{info, warn};
 use crate::config::Scripts;
 use crate::events::event::{Event, EventKind};
 use crate::files;
-use crate::health::scripts;
 use crate::health::scripts::Script;
-use crate::systemd::child;
-use crate::systemd::child::Capture;
+use crate::health::{script_run, scripts};
+use crate::update::startable::file_of;
+use abide_core::boot::Access;
 use abide_core::error::Result;
 use abide_core::root::Root;
+use abide_core::update::Machine;
 
 const PENDING: &str = "/var/lib/abide/commit-hooks";
-
-/// How much of the end of a script's output is logged.
-const OUTPUT: usize = 400;
 
 /// The time limit of all scripts together before the reboot that ends a failed trial.
 const BEFORE_REBOOT: Duration = Duration::from_secs(20);
@@ -48,36 +46,36 @@ fn find(root: &Root, config: &Scripts, kind: EventKind) -> Vec<Script> {
 /// Runs the scripts for `event`, one after the other; one that fails does not stop the others.
 pub fn run(root: &Root, config: &Scripts, event: &Event) {
     let started = Instant::now();
-    for script in find(root, config, event.event).iter().filter(|s| !config.disabled.contains(&s.name)) {
+    let mut found = find(root, config, event.event);
+    found.retain(|script| !config.disabled.contains(&script.name));
+    // The file can be read for as long as this lives. Before a reboot there is no time for a look at the ESP.
+    let needs_uki = !found.is_empty() && event.event != EventKind::Failed;
+    let machine = needs_uki.then(|| Machine::read_boot(root, Access::Read).ok()).flatten();
+    let uki = machine.as_ref().and_then(running_uki);
+    for script in &found {
         let limit = match event.event {
             EventKind::Failed => config.timeout.min(BEFORE_REBOOT.saturating_sub(started.elapsed())),
             _ => config.timeout,
         };
+        let name = &script.name;
         if limit.is_zero() {
-            warn!("skipping the script {}: the time limit of all scripts has passed", script.name);
+            warn!("skipping the script {name}: the time limit of all scripts has passed");
             continue;
         }
-        run_one(root, script, event, limit);
+        let fields = event.fields().into_iter().filter(|(name, _)| name.starts_with("ABIDE_"));
+        let variables = fields.chain(uki.clone().map(|uki| ("ABIDE_RUNNING_UKI", uki))).collect();
+        match script_run::run(root, script, variables, limit) {
+            Ok(said) => info!("script {name} succeeded: {said}"),
+            Err(why) => warn!("script {name}: {why}"),
+        }
     }
 }
 
-fn run_one(root: &Root, script: &Script, event: &Event, limit: Duration) {
-    let mut command = script.command();
-    command.current_dir(root.path("/"));
-    let variables = event.fields().into_iter().filter(|(name, _)| name.starts_with("ABIDE_"));
-    command.envs(variables);
-    let name = &script.name;
-    match child::run(command, limit, Capture::All, OUTPUT) {
-        Err(e) => warn!("script {name}: cannot start: {e}"),
-        Ok(ended) => {
-            let said = ended.output.lines().next_back().map(|l| format!(": {l}")).unwrap_or_default();
-            match ended.status {
-                Some(status) if status.success() => info!("script {name} succeeded{said}"),
-                Some(status) => warn!("script {name}: {status}{said}"),
-                None => warn!("script {name} did not end in time{said}"),
-            }
-        }
-    }
+/// The file that the running entry starts.
+fn running_uki(machine: &Machine) -> Option<String> {
+    let entry = machine.booted_entry()?;
+    let path = machine.dirs.volume(entry.partition).ok()?.host_path(&file_of(entry))?;
+    path.into_os_string().into_string().ok()
 }
 
 /// Records that `version` is about to be committed, if there is a script for that.

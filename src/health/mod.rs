@@ -11,6 +11,7 @@ mod probe;
 mod published_results;
 pub mod runner;
 mod schedule;
+pub mod script_run;
 pub mod scripts;
 mod starters;
 mod unit_names;

@@ -3,8 +3,10 @@
 use log::{info, warn};
 
 use crate::boot::directory_room::has_room;
+use crate::config::Scripts;
 use crate::update::WholeMachine;
 use crate::update::boot_options;
+use crate::update::prepare::Candidate;
 use abide_core::boot::{BootPartition, Entry};
 use abide_core::error::{Error, OrError, Result};
 use abide_core::state::{Baseline, Previous, Stage, State, Update};
@@ -35,11 +37,16 @@ pub struct Applied {
 /// running system, if known.
 ///
 /// # Errors
-/// [`Error::Nothing`] if nothing is staged, [`Error::Refused`] if the loader would
-/// not boot it or the running system is itself on trial,
+/// [`Error::Nothing`] if nothing is staged, [`Error::Refused`] if the loader or the firmware would
+/// not boot it, the running system is itself on trial, or a script refuses it,
 /// [`Error::Unverified`] if the staged UKI is no longer what was written,
 /// [`Error::Boot`] if the ESP cannot be changed.
-pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> Result<Applied> {
+pub fn apply(
+    machine: &mut Machine,
+    tries: u32,
+    baseline: Option<Baseline>,
+    scripts: &Scripts,
+) -> Result<Applied> {
     machine.refuse_on_trial()?;
     let mut state = machine.state();
     if let Some(baseline) = baseline {
@@ -50,6 +57,8 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let running = machine.running_entry()?;
     let installed = find(&machine.entries, &update.entry).filter(|_| update.stage == Stage::Applied).cloned();
     let is_installed = installed.is_some();
+    let file = installed.as_ref().map_or_else(|| STAGED_UKI.to_owned(), Entry::path);
+    let partition = installed.as_ref().map_or(BootPartition::Esp, |entry| entry.partition);
     let (new, others) = match installed {
         // Interrupted after the entry appeared: continue from there.
         Some(entry) => {
@@ -78,6 +87,7 @@ pub fn apply(machine: &mut Machine, tries: u32, baseline: Option<Baseline>) -> R
     let switch = plan_switch(loader, &entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
     boot_options::warn_if_short(machine, tries);
+    Candidate { update, partition, file: &file, running: &running }.prepare(machine, scripts)?;
     // In an order that is safe to be interrupted after each step.
     let mut steps = record(&state, update, machine, &switch, &running, tries);
     steps.extend(if is_installed {

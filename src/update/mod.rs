@@ -7,6 +7,7 @@ pub mod commit;
 pub mod floor;
 pub mod forget;
 pub mod phase;
+pub mod prepare;
 pub mod rearm;
 pub mod refusal;
 pub mod rollback;

@@ -1,9 +1,11 @@
 //! `rollback`: away from the running system.
 
 use crate::boot::names::untried;
+use crate::config::Scripts;
 use crate::update::WholeMachine;
+use crate::update::prepare::Candidate;
 use crate::update::standing::{Standing, standing};
-use crate::update::startable::refuse_unstartable_entry;
+use crate::update::startable::{file_of, refuse_unstartable_entry};
 use abide_core::boot::Entry;
 use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
@@ -32,8 +34,13 @@ pub enum RolledBack {
 ///
 /// # Errors
 /// [`Error::Nothing`] if there is no good system to go to, [`Error::Refused`] if the loader would boot
-/// something else, [`Error::Boot`] if the ESP cannot be changed.
-pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> Result<RolledBack> {
+/// something else, the firmware would not start it, or a script refuses it, [`Error::Boot`] if the ESP cannot be changed.
+pub fn rollback(
+    machine: &mut Machine,
+    verdict: Option<Verdict>,
+    tries: u32,
+    scripts: &Scripts,
+) -> Result<RolledBack> {
     if let Some(contradiction) = machine.finding().contradiction() {
         return Err(Error::Refused(format!(
             "cannot determine whether this boot is a trial: {contradiction}"
@@ -47,7 +54,7 @@ pub fn rollback(machine: &mut Machine, verdict: Option<Verdict>, tries: u32) -> 
     if is_forced {
         return Err(Error::Nothing("no update is on trial; nothing to roll back".into()));
     }
-    let plan = plan_to_other(machine, tries)?;
+    let plan = plan_to_other(machine, tries, scripts)?;
     perform_all(machine, &plan.steps)?;
     Ok(RolledBack::ToOther(plan.version))
 }
@@ -82,7 +89,7 @@ struct Other {
 }
 
 /// Finds the system to go to, and the steps that put it on trial. Nothing is changed here.
-fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
+fn plan_to_other(machine: &Machine, tries: u32, scripts: &Scripts) -> Result<Plan> {
     let state = machine.state();
     let running = machine.running_entry()?;
     let slot = machine.running_slot()?.other();
@@ -92,6 +99,7 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
     let (mut steps, state) = plan_disarm(&state, &machine.entries);
     let entries = entries_after(&machine.entries, &steps);
     let after = |entry: Entry| find(&entries, &entry.id()).cloned().unwrap_or(entry);
+    let (booted, other) = (running.clone(), entry.clone());
     let (running, entry) = (after(running), after(entry));
     refuse_uncounted(&machine.vars)?;
     let settings = machine.settings_for_trial();
@@ -107,6 +115,8 @@ fn plan_to_other(machine: &Machine, tries: u32) -> Result<Plan> {
     let update = record::of_entry(machine, &entry, previous, tries);
     let update =
         Update { version: version.clone(), digest: digest.clone(), verified: verified.clone(), ..update };
+    Candidate { update: &update, partition: other.partition, file: &file_of(&other), running: &booted }
+        .prepare(machine, scripts)?;
     steps.extend(machine.overrides_to_clear());
     let mut state = remember_running(&state, slot.other(), &running);
     let installed = Installed { version: version.clone(), digest, entry: entry.id(), verified };

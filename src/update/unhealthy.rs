@@ -9,6 +9,7 @@ use abide_core::state::{Remedy, State, Unhealthy};
 use abide_core::update::machine::Machine;
 use abide_core::update::step::{Effects, Step};
 
+use crate::config::Scripts;
 use crate::update::WholeMachine;
 use crate::update::rollback;
 
@@ -42,7 +43,13 @@ fn next(tried: Option<Remedy>) -> Option<Remedy> {
 /// # Errors
 /// [`Error::Boot`] if the ESP cannot be changed, and those of finding the running entry. Nothing was
 /// changed then.
-pub fn fail(machine: &mut Machine, reason: &str, open: Vec<String>, tries: u32) -> Result<Reaction> {
+pub fn fail(
+    machine: &mut Machine,
+    reason: &str,
+    open: Vec<String>,
+    tries: u32,
+    scripts: &Scripts,
+) -> Result<Reaction> {
     let entry = machine.running_entry()?;
     let mut state = machine.state();
     let tried = state.unhealthy.iter().find(|u| u.entry == entry.id()).map(|u| u.tried);
@@ -65,12 +72,12 @@ pub fn fail(machine: &mut Machine, reason: &str, open: Vec<String>, tries: u32) 
     match remedy {
         Remedy::Reboot => Ok(Reaction::Reboot),
         Remedy::Leave if other => Ok(Reaction::Stay("the other system was not healthy either".into())),
-        Remedy::Leave => leave(machine, tries),
+        Remedy::Leave => leave(machine, tries, scripts),
     }
 }
 
-fn leave(machine: &mut Machine, tries: u32) -> Result<Reaction> {
-    match rollback::rollback(machine, None, tries) {
+fn leave(machine: &mut Machine, tries: u32, scripts: &Scripts) -> Result<Reaction> {
+    match rollback::rollback(machine, None, tries, scripts) {
         Ok(rollback::RolledBack::ToOther(version)) => Ok(Reaction::GoToOther(version)),
         Ok(rollback::RolledBack::Trial(_)) => Ok(Reaction::Stay("it is on trial".into())),
         Err(Error::Nothing(why) | Error::Refused(why)) => Ok(Reaction::Stay(why)),

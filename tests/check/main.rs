@@ -11,6 +11,7 @@ mod every_boot;
 mod greenboot;
 mod kinds;
 mod once;
+mod prepare;
 mod printable;
 mod rearm;
 mod scripts;

@@ -15,6 +15,7 @@
 mod described;
 mod links;
 mod session;
+mod tpm;
 mod tutorial;
 
 use std::fs;

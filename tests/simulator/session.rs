@@ -1,6 +1,7 @@
 //! One boot: from power-on to the end of power, with everything that a cut may leave on the way.
 
 use abide::boot::simulation::after_boot;
+use abide::config::Scripts;
 use abide::update::refusal::failure_of;
 use abide::update::{apply, commit, forget, rearm, rollback};
 use abide_core::boot::Entry;
@@ -291,8 +292,10 @@ impl Session<'_> {
             }
             Quality::WrongRoot => {
                 self.world.ghost.given_up = true;
-                self.act("initrd gives up", |m| rollback::rollback(m, Some(verdict(Phase::Initramfs)), 0))
-                    .map_err(stuck)?;
+                self.act("initrd gives up", |m| {
+                    rollback::rollback(m, Some(verdict(Phase::Initramfs)), 0, &Scripts::default())
+                })
+                .map_err(stuck)?;
                 self.end();
                 return Ok(());
             }
@@ -322,7 +325,10 @@ impl Session<'_> {
             }
             Quality::Unwanted => {
                 self.world.ghost.given_up = true;
-                self.act("rollback of the trial", |m| rollback::rollback(m, None, tries())).map_err(stuck)?;
+                self.act("rollback of the trial", |m| {
+                    rollback::rollback(m, None, tries(), &Scripts::default())
+                })
+                .map_err(stuck)?;
                 self.end();
             }
             _ => {
@@ -374,8 +380,10 @@ impl Session<'_> {
                     self.update(version, hand).map_err(stuck)?
                 }
                 Goal::Rollback(_) => {
-                    self.act("rollback to the other slot", |m| rollback::rollback(m, None, tries()))
-                        .map_err(stuck)?;
+                    self.act("rollback to the other slot", |m| {
+                        rollback::rollback(m, None, tries(), &Scripts::default())
+                    })
+                    .map_err(stuck)?;
                 }
                 Goal::Forget(version) => {
                     let which = forget::Which::Image(version.to_owned());
@@ -393,12 +401,14 @@ impl Session<'_> {
     fn update(&mut self, version: &'static str, hand: Hand) -> Result<()> {
         let update = self.machine()?.state().update;
         let is_begun = update.is_some_and(|u| u.version == version && u.stage != Stage::Committed);
-        if is_begun && hand != Hand::Rewrite && self.act("apply", |m| apply::apply(m, tries(), None)).is_ok()
+        if is_begun
+            && hand != Hand::Rewrite
+            && self.act("apply", |m| apply::apply(m, tries(), None, &Scripts::default())).is_ok()
         {
             return Ok(());
         }
         write(self, version)?;
-        self.act("apply", |m| apply::apply(m, tries(), None)).map(drop)
+        self.act("apply", |m| apply::apply(m, tries(), None, &Scripts::default())).map(drop)
     }
 
     /// The slot that `write` goes to.

@@ -80,6 +80,23 @@ impl Keys {
         signature_list(kind, &[&hash[..], &[time; 16]].concat())
     }
 
+    /// The value of a variable with this list, as the key `by` signs it, with its attributes in front.
+    pub fn variable(&self, by: &str, variable: &str, list: &[u8]) -> Vec<u8> {
+        fs::write(self.path("list"), list).unwrap();
+        let attributes =
+            "NON_VOLATILE,BOOTSERVICE_ACCESS,RUNTIME_ACCESS,TIME_BASED_AUTHENTICATED_WRITE_ACCESS";
+        let (key, certificate) = (self.path(&format!("{by}.key")), self.path(&format!("{by}.crt")));
+        let mut command = program("sbvarsign");
+        command
+            .args(["--include-attrs", "--attr", attributes, "--key"])
+            .arg(key)
+            .arg("--cert")
+            .arg(certificate);
+        command.arg("--output").arg(self.path("variable")).arg(variable).arg(self.path("list"));
+        Run::of(&mut command).ok();
+        fs::read(self.path("variable")).unwrap()
+    }
+
     fn openssl(&self, words: &str) {
         let words: Vec<&str> = words.split(' ').collect();
         Run::of(program("openssl").args(&words).current_dir(self.dir.path())).ok();

@@ -18,5 +18,6 @@ mod matrix;
 mod model;
 mod older_abide;
 mod orders;
+mod secure_boot;
 mod support;
 mod vfat;

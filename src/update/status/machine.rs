@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::boot::secure_boot::SecureBoot;
 use crate::config::Config;
 use crate::update::WholeMachine;
 use crate::update::refusal::failure_of;
@@ -43,6 +44,8 @@ pub struct LoaderStatus {
     pub name: Option<String>,
     /// Whether the loader reports that it counts boots.
     pub boot_counting: Option<bool>,
+    /// Whether Secure Boot is on, so that UKIs are checked before they are installed.
+    pub secure_boot: Option<bool>,
     /// Id of the entry that it booted.
     pub entry: Option<String>,
 }
@@ -85,6 +88,11 @@ impl Status {
             loader: LoaderStatus {
                 name: machine.vars.info.clone(),
                 boot_counting: machine.vars.boot_counting(),
+                secure_boot: match SecureBoot::read(&machine.root) {
+                    SecureBoot::On(_) => Some(true),
+                    SecureBoot::Off => Some(false),
+                    SecureBoot::Unknown(_) => None,
+                },
                 entry: machine.vars.selected.as_deref().map(fold_id),
             },
             boot: BootStatus {

@@ -1,6 +1,7 @@
 //! One command in one situation, and what came of it.
 
 use abide::boot::simulation::boot;
+use abide::config::Scripts;
 use abide::update::WholeMachine;
 use abide::update::{apply, commit, rearm, rollback, unhealthy};
 use abide_core::boot::model::choice::Settings;
@@ -118,12 +119,14 @@ fn act(view: &View, command: Command, overwritten: &mut Option<SlotName>) -> Res
             *overwritten = Some(target.slot);
             Ok(())
         }
-        Command::Apply => apply::apply(&mut machine, tries(), None).map(drop),
+        Command::Apply => apply::apply(&mut machine, tries(), None, &Scripts::default()).map(drop),
         Command::Commit => commit::commit(&mut machine, None).map(drop),
-        Command::Rollback => rollback::rollback(&mut machine, None, tries()).map(drop),
+        Command::Rollback => rollback::rollback(&mut machine, None, tries(), &Scripts::default()).map(drop),
         Command::Fail => trial::end(&mut machine, verdict(), OnFailure::Rollback).map(drop),
         Command::Rearm => rearm::rearm(&mut machine, tries()).map(drop),
-        Command::Unhealthy => unhealthy::fail(&mut machine, "it is sick", vec![], tries()).map(drop),
+        Command::Unhealthy => {
+            unhealthy::fail(&mut machine, "it is sick", vec![], tries(), &Scripts::default()).map(drop)
+        }
     }
 }
 

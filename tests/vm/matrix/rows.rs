@@ -75,7 +75,7 @@ static SYSTEMS: &[Row] = &[
     },
     Row {
         name: "unsigned",
-        what: "Secure Boot is enforced and the UKI is not signed; four firmware boot options",
+        what: "Secure Boot is enforced and the UKI's signature is damaged after `apply`; four firmware boot options. `write` refuses a UKI that is not signed",
         daily: false,
         start: Own(stories::with_secure_boot),
         settings: "",

@@ -118,11 +118,17 @@ pub fn with_secure_boot(name: &str) -> Edge {
     edge
 }
 
-/// A UKI without a signature is applied; the firmware refuses it, try by try.
+/// A UKI without a signature is refused; one whose signature is damaged later is refused by the firmware, try by try.
 pub fn unsigned_never_runs(mut edge: Edge) -> Edge {
     firmware::add_boot_options(&mut edge, 4);
-    edge.write(NEW, "ok");
+    let command = edge.write_command(NEW, "ok");
+    let refused = edge.run(&command);
+    assert_eq!(refused.status, 6, "{refused}");
+    assert!(refused.text.contains("it is not signed"), "{refused}");
+    edge.write(NEW, "signed");
     edge.ok("abide apply");
+    edge.ok("file=$(ls /efi/EFI/Linux/*+3-0.efi) && at=$(($(stat -c %s $file) - 20)) && \
+         printf abcd | dd of=$file bs=1 seek=$at conv=notrunc status=none && sync");
     edge.forget_boots();
     edge.vm.send("systemctl reboot -f").unwrap();
     assert_eq!(edge.next_boot().version, OLD, "nothing else has run");

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use rustix::fs::{Advice, RawDir, fadvise, statvfs};
 
@@ -140,6 +141,12 @@ pub trait Volume: Debug {
     /// # Errors
     /// If the file system does not report it.
     fn free_bytes(&self) -> io::Result<u64>;
+
+    /// Where another program finds `path` as long as this volume lives; `None` if it is not mounted.
+    fn host_path(&self, _path: &str) -> Option<PathBuf> {
+        None
+    }
+
     /// Whether another process may be writing to it while it is read.
     fn is_shared(&self) -> bool {
         false
@@ -328,6 +335,13 @@ impl Volume for DirVolume {
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = statvfs(&self.dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn host_path(&self, path: &str) -> Option<PathBuf> {
+        let path = self.path(path);
+        // A descriptor of this process, if it is mounted privately.
+        let own = path.strip_prefix("/proc/self").ok();
+        Some(own.map_or_else(|| path.clone(), |own| Path::new(&format!("/proc/{}", process::id())).join(own)))
     }
 
     fn is_shared(&self) -> bool {

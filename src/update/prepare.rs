@@ -1,0 +1,70 @@
+//! Scripts of the administrator that run before another system is put on trial, and may refuse it: for instance, to make
+//! a TPM policy that holds for both systems.
+
+use log::info;
+
+use crate::config::Scripts;
+use crate::health::{script_run, scripts};
+use crate::update::startable::file_of;
+use abide_core::boot::{BootPartition, Entry};
+use abide_core::error::{Error, Result};
+use abide_core::state::Update;
+use abide_core::update::machine::Machine;
+
+/// The folder of the scripts.
+const FOLDER: &str = "prepare.d";
+
+/// A system that is about to be put on trial.
+pub struct Candidate<'a> {
+    /// As it will be recorded.
+    pub update: &'a Update,
+    /// The partition of the file that boots it.
+    pub partition: BootPartition,
+    /// The file that boots it, as it is named now.
+    pub file: &'a str,
+    /// The entry of the running system.
+    pub running: &'a Entry,
+}
+
+impl Candidate<'_> {
+    /// Runs the scripts, one after the other. Nothing has been changed yet: after a power cut they run again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if one of them fails or does not end in time.
+    pub fn prepare(&self, machine: &Machine, config: &Scripts) -> Result<()> {
+        if !config.enabled {
+            return Ok(());
+        }
+        let root = &machine.root;
+        for script in scripts::find(root, FOLDER).iter().filter(|s| !config.disabled.contains(&s.name)) {
+            let name = &script.name;
+            match script_run::run(root, script, self.variables(machine), config.timeout) {
+                Ok(said) => info!("{FOLDER}/{name} succeeded: {said}"),
+                Err(why) => {
+                    return Err(Error::Refused(format!(
+                        "the script {FOLDER}/{name} refuses {}: {why}; nothing was changed",
+                        self.update.version
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn variables(&self, machine: &Machine) -> Vec<(&'static str, String)> {
+        let path = |partition, file: &str| {
+            let path = machine.dirs.volume(partition).ok()?.host_path(file)?;
+            path.into_os_string().into_string().ok()
+        };
+        let all = [
+            ("ABIDE_EVENT", Some("prepare".to_owned())),
+            ("ABIDE_VERSION", Some(self.update.version.clone())),
+            ("ABIDE_DIGEST", self.update.digest.clone()),
+            ("ABIDE_SLOT", Some(self.update.slot.to_string())),
+            ("ABIDE_PREVIOUS_VERSION", self.running.version.clone()),
+            ("ABIDE_UKI", path(self.partition, self.file)),
+            ("ABIDE_RUNNING_UKI", path(self.running.partition, &file_of(self.running))),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
