@@ -83,12 +83,13 @@ pub fn names(bytes: &[u8]) {
 }
 
 pub fn name_seeds() -> Vec<Vec<u8>> {
-    let names: [&[u8]; 5] = [
+    let names: [&[u8]; 6] = [
         b"edge_1.2.efi",
         b"edge_1.2.root.raw.xz",
         b"edge_1.2_x86-64.root-x86-64-verity-sig.raw",
         b"edge_1.2.root-x86-64-verity.00112233445566778899aabbccddeeff.raw.zst",
         b"edge_1.2.raw.gz",
+        b"v1/edge-1.2_x86_64.wic.bz2",
     ];
     names.map(<[u8]>::to_vec).into()
 }

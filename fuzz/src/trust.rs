@@ -16,6 +16,7 @@ pub fn sums(bytes: &[u8]) {
     if let Ok(sums) = Sums::parse(bytes) {
         for name in sums.names() {
             assert!(sums.get(name).is_some_and(|digest| digest.len() == 64), "{name:?}");
+            assert!(!name.split('/').any(|part| matches!(part, "" | "." | "..")), "{name:?}");
         }
     }
 }

@@ -21,7 +21,7 @@ pub fn show(text: impl Display) -> Result<()> {
     print(text).or_failed(|| "cannot write to standard output")
 }
 
-/// Shows an error as JSON, for a command with `--json` that has shown no result: what reads it always gets one object.
+/// Shows an error as JSON, for a command with `--json` that has shown no result: each run prints one object.
 pub fn show_error(code: u8, message: &str) {
     if !SHOWN.load(Ordering::Relaxed) {
         say(json!({"schema": 1, "error": {"code": code, "message": message}}));

@@ -139,6 +139,7 @@ fn feed_line(feed: &FeedStatus) -> String {
         (Some(_), ..) => "pinned, until `abide update --unpin`".to_owned(),
         (None, Some(_), _) => "available".to_owned(),
         (None, None, Some(at)) if feed.no_image => format!("no image for this machine; polled {at}"),
+        (None, None, Some(at)) if feed.waiting.is_some() => format!("nothing to install now; polled {at}"),
         (None, None, Some(at)) => format!("nothing newer; polled {at}"),
         (None, None, None) => "not polled yet".to_owned(),
     };

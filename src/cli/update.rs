@@ -92,8 +92,10 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         ));
     }
     interrupt::watch("interrupted; the running system is unchanged; `abide update` resumes")?;
-    let mut fetching = ProgressDisplay::new(args.progress);
-    let mut writing = ProgressDisplay::new(args.progress);
+    // The answer to a check is one object.
+    let style = if args.json { Style::None } else { args.progress };
+    let mut fetching = ProgressDisplay::new(style);
+    let mut writing = ProgressDisplay::new(style);
     let result = update(&context.root, &config, mode, privileges, args.early, &mut |notice| match notice {
         Notice::Fetching(name, fetched) => fetching.fetching(name, fetched.done, fetched.total),
         Notice::Writing(progress) => writing.show(progress),
@@ -117,7 +119,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     } else if !writing.is_json() && mode != Mode::Scheduled {
         output::say(sentence(mode, &result));
     }
-    // What a script asks for: is there something to install?
+    // For scripts: 0 only if there is something to install.
     if mode == Mode::Check && result.candidate.is_none() {
         return Err(Error::Nothing("no update to install".into()));
     }

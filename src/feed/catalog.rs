@@ -90,7 +90,7 @@ pub struct Terms {
     /// The channels that it is for; empty: all.
     pub channels: Vec<String>,
     /// The stages in which it reaches the machines; none: it is for all at once.
-    pub rollout: Option<Rollout>,
+    pub rollout: Option<Box<Rollout>>,
 }
 
 /// What the metadata holds.
@@ -270,7 +270,7 @@ fn read_metadata(bytes: &[u8]) -> Result<Metadata, String> {
                 requires: release.read::<Text>("requires")?,
                 min_version: release.read::<Text>("min_version")?,
                 channels: release.read::<List<Text>>("channels")?.unwrap_or_default(),
-                rollout: Rollout::read(release)?,
+                rollout: Rollout::read(release)?.map(Box::new),
             };
             Ok(NamedTerms { image: release.read::<Text>("image")?, version, terms })
         });

@@ -78,7 +78,7 @@ pub struct Decision {
     pub passed_over: Vec<PassedOver>,
     /// Whether the feed has releases of this machine's image for its architecture.
     pub has_image: bool,
-    /// Why a newer release is not taken, where nothing is and that is worth a sentence.
+    /// Why a newer release is not taken, where no release is.
     pub note: Option<String>,
 }
 
@@ -231,7 +231,7 @@ impl<'a> Selection<'a> {
         Decision { note, ..Decision::of(nothing_newer(&passed_over), passed_over) }
     }
 
-    /// Why the newest release is not taken. Those of other channels are worth it only where there are no others.
+    /// Why the newest release is not taken. Releases of other channels count only where the feed has no others.
     fn note(&self, passed_over: &[PassedOver]) -> Option<String> {
         let is_for_others = |passed: &&PassedOver| matches!(passed.why, Why::Channel(_));
         let has_own = self.offered().any(|release| !self.is_newer(release));
@@ -319,8 +319,8 @@ impl<'a> Selection<'a> {
         if let Some(min) = min.filter(|min| compare(&self.system.version, min).is_lt()) {
             return Err(Why::TooOld(min.clone()));
         }
-        // Nor does a rollout apply to a target. It does to a checkpoint, which may be what the rollout was halted for.
-        let rollout = release.terms.rollout.as_ref().filter(|_| self.rules.target == Target::Latest);
+        // A rollout does not apply to a target either. It applies to a checkpoint, which may be the halted release.
+        let rollout = release.terms.rollout.as_deref().filter(|_| self.rules.target == Target::Latest);
         let held =
             |rollout: &Rollout| rollout.held(&release.image, &release.version, &self.system.turn, self.now);
         if let Some(held) = rollout.and_then(held) {

@@ -1,7 +1,7 @@
 //! A release that reaches a fleet in stages, as its publisher says. Pure.
 //!
-//! Times are counted from a moment in the metadata, not from when a machine first saw the release: all machines agree on
-//! the stage, none has to remember anything, and one that was off for a week does not begin to wait then.
+//! Times count from a moment in the metadata, not from when a machine first saw the release: all machines agree on the
+//! stage, none stores anything, and one that was off for a week does not start to wait then.
 
 use std::fmt;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub struct Turn {
     /// When the list was read that the decision is made from; none: right now. A stage that began later does not count
     /// yet: the publisher may have halted the rollout meanwhile.
     pub listed: Option<Timestamp>,
-    /// Whether somebody has asked for the release before its turn.
+    /// Whether an operator wants the release before its turn.
     pub early: bool,
 }
 
@@ -256,7 +256,7 @@ mod tests {
         let half = takes("2.0", 24);
         assert!((4850..5150).contains(&count(&half)), "{}", count(&half));
         assert_eq!((count(&takes("2.0", 48)), count(&takes("2.0", -1))), (10_000, 0));
-        // Nobody drops out, and the first of one version are not those of the next.
+        // No machine drops out, and the first of one version are not those of the next.
         assert!(first.iter().zip(&half).all(|(first, half)| !first || *half));
         let both = first.iter().zip(takes("2.1", 0)).filter(|(one, other)| **one && *other).count();
         assert!(both < 60, "{both}");
@@ -289,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whoever_has_its_turn_keeps_it(
+        fn a_machine_that_has_its_turn_keeps_it(
             machine in "[a-f0-9]{0,8}", mut stages in proptest::collection::vec((0..99_u32, 0..=100_u32), 1..6), hour in 0..99_i64
         ) {
             stages.sort_unstable();

@@ -142,7 +142,7 @@ impl Folder {
     }
 
     /// The path or URL of the file `name` of this folder, for [`Source::open`]. On this machine a file of a subfolder may
-    /// be in the folder itself: in the cache, or where it was copied without subfolders. Its digest tells.
+    /// be in the folder itself: in the cache, or where it was copied without subfolders. Its digest is verified in any case.
     #[must_use]
     pub fn join(&self, name: &str) -> String {
         match &self.place {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::outcome::Outcome;
-use crate::scenario::{AT_ONCE, CANARIES, FEED, NIGHT, WAVES, WAYS, Way};
+use crate::scenario::{AT_ONCE, CANARIES, FEED, NIGHT, PHASED, WAVES, WAYS, Way};
 use crate::table::Run;
 
 const WIDTH: f64 = 820.0;
@@ -11,8 +11,14 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 300.0;
 const HEIGHT: f64 = 170.0;
 
-const COLOURS: [(Way, &str); 5] =
-    [(AT_ONCE, "#cf222e"), (FEED, "#0969da"), (NIGHT, "#8250df"), (CANARIES, "#bf8700"), (WAVES, "#1a7f37")];
+const COLOURS: [(Way, &str); 6] = [
+    (AT_ONCE, "#cf222e"),
+    (FEED, "#0969da"),
+    (NIGHT, "#8250df"),
+    (CANARIES, "#bf8700"),
+    (PHASED, "#bf3989"),
+    (WAVES, "#1a7f37"),
+];
 
 /// A line: its way, and points of hours and values.
 type Line = (Way, Vec<(f64, f64)>);

@@ -19,7 +19,8 @@ pub const REBOOT: Duration = Duration::from_secs(2 * 60);
 /// How long someone takes to pull a release from the feed once the first node has reported that it failed.
 pub const REACTION: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// How long a release is for the canaries alone.
+/// How long a release is for the canaries alone, or for the first share of the machines, in percent.
+pub const FIRST_SHARE: u32 = 5;
 pub const CANARY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// When the release appears that repairs a bad one, after that.
@@ -42,6 +43,8 @@ pub enum Server {
     Feed,
     /// A folder in which a release is for one channel first.
     Canaries,
+    /// A folder in which a release is for [`FIRST_SHARE`] of the machines first.
+    Phased,
     /// A rollout in groups, as hawkBit cascades them.
     Waves,
 }
@@ -56,10 +59,12 @@ pub const FEED: Way = Way { name: "feed, as it is by default", keys: "", night: 
 pub const NIGHT: Way = Way { name: "feed, windows at night", keys: "", night: true, server: Server::Feed };
 pub const CANARIES: Way =
     Way { name: "feed, canaries first, windows at night", keys: "", night: true, server: Server::Canaries };
+pub const PHASED: Way =
+    Way { name: "feed, 5 % on the first day", keys: "", night: false, server: Server::Phased };
 pub const WAVES: Way =
     Way { name: "waves, windows at night", keys: "interval = '5min'", night: true, server: Server::Waves };
 
-pub const WAYS: [Way; 5] = [AT_ONCE, FEED, NIGHT, CANARIES, WAVES];
+pub const WAYS: [Way; 6] = [AT_ONCE, FEED, NIGHT, CANARIES, PHASED, WAVES];
 
 /// The zones that the nodes are in.
 const ZONES: [&str; 3] = ["Europe/Berlin", "America/New_York", "Asia/Tokyo"];

@@ -1,11 +1,14 @@
 //! What the nodes are offered, and how that changes with what they report.
 
+use std::time::Duration;
+
 use abide::feed::catalog::{Catalog, Release, Terms};
 use abide::feed::published::{ListedFile, ReleaseFiles};
+use abide::feed::rollout::{Rollout, Stage};
 use jiff::Timestamp;
 
 use crate::scenario::{
-    CANARY, GROUPS, NEXT_GROUP, REACTION, REPAIRED, Scenario, Server as Kind, TOO_MANY_ERRORS,
+    CANARY, FIRST_SHARE, GROUPS, NEXT_GROUP, REACTION, REPAIRED, Scenario, Server as Kind, TOO_MANY_ERRORS,
 };
 
 pub const FIRST: &str = "2.0";
@@ -28,6 +31,8 @@ pub struct Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Promote,
+    /// The next stage of a rollout begins.
+    Stage,
     Pull,
     Repair,
 }
@@ -52,13 +57,17 @@ pub enum News {
 impl Server {
     pub fn new(scenario: &Scenario, start: Timestamp) -> Self {
         let kind = scenario.way.server;
-        let channels = if kind == Kind::Canaries { vec!["canary".to_owned()] } else { vec![] };
+        let terms = match kind {
+            Kind::Canaries => Terms { channels: vec!["canary".to_owned()], ..Terms::default() },
+            Kind::Phased => phased(start, false),
+            Kind::Feed | Kind::Waves => Terms::default(),
+        };
         let mut server = Self {
             kind,
             start,
             is_bad: scenario.bad.0 > 0,
             generation: 1,
-            catalog: Catalog::of(vec![release(FIRST, channels)]),
+            catalog: Catalog::of(vec![release(FIRST, terms)]),
             due: vec![],
             groups: vec![],
             started: 1,
@@ -67,6 +76,7 @@ impl Server {
         match kind {
             Kind::Feed => {}
             Kind::Canaries => server.due.push((start + CANARY, Change::Promote)),
+            Kind::Phased => server.due.push((start + CANARY, Change::Stage)),
             Kind::Waves => {
                 server.groups = (0..GROUPS.len()).map(|_| Group::default()).collect();
                 for number in 0..scenario.nodes {
@@ -98,12 +108,17 @@ impl Server {
         for change in is_due {
             match change {
                 Change::Promote if self.stopped.is_some() => continue,
-                Change::Promote => self.catalog = Catalog::of(vec![release(FIRST, vec![])]),
+                Change::Promote => self.catalog = Catalog::of(vec![release(FIRST, Terms::default())]),
+                // What the machines are offered is the same: their turn comes with time.
+                Change::Stage => {}
                 Change::Pull => {
-                    self.catalog = Catalog::default();
+                    self.catalog = match self.kind {
+                        Kind::Phased => Catalog::of(vec![release(FIRST, phased(self.start, true))]),
+                        Kind::Feed | Kind::Canaries | Kind::Waves => Catalog::default(),
+                    };
                     self.stopped = Some(now);
                 }
-                Change::Repair => self.catalog = Catalog::of(vec![release(SECOND, vec![])]),
+                Change::Repair => self.catalog = Catalog::of(vec![release(SECOND, Terms::default())]),
             }
             self.generation += 1;
         }
@@ -154,9 +169,15 @@ pub fn group_of(number: u32, nodes: u32) -> usize {
     GROUPS.len() - 1
 }
 
-fn release(version: &str, channels: Vec<String>) -> Release {
+/// A release that is for a few machines first.
+fn phased(published: Timestamp, halted: bool) -> Terms {
+    let of = |after, percent| Stage { after, percent };
+    let stages = vec![of(Duration::ZERO, FIRST_SHARE), of(CANARY, 100)];
+    Terms { rollout: Some(Box::new(Rollout { published, stages, halted })), ..Terms::default() }
+}
+
+fn release(version: &str, terms: Terms) -> Release {
     let file = ListedFile { name: format!("edge_{version}.raw.zst"), sha256: format!("{version:0>64}") };
-    let terms = Terms { channels, ..Terms::default() };
     Release {
         image: "edge".into(),
         version: version.into(),

@@ -46,7 +46,9 @@ pub fn bad(runs: &[&Run]) -> String {
         let stopped = outcome.stopped.map_or("never".into(), time);
         let all = match scenario.way.server {
             Server::Waves => "–".into(),
-            Server::Feed | Server::Canaries => outcome.reached(100).map_or("never".into(), time),
+            Server::Feed | Server::Canaries | Server::Phased => {
+                outcome.reached(100).map_or("never".into(), time)
+            }
         };
         writeln!(text, "| {way} | {percent} % | {nodes} | {tried} | {failed} | {most} | {stopped} | {all} |")
             .unwrap();

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::time::Instant;
 
 use crate::outcome::Outcome;
-use crate::scenario::{AT_ONCE, Bad, CANARIES, FEED, GOOD, NIGHT, Scenario, Server, WAVES, WAYS, Way};
+use crate::scenario::{
+    AT_ONCE, Bad, CANARIES, FEED, GOOD, NIGHT, PHASED, Scenario, Server, WAVES, WAYS, Way,
+};
 use crate::server::group_of;
 use crate::table::{self, Run};
 use crate::{plot, world};
@@ -83,6 +85,23 @@ fn a_bad_release_is_stopped_in_the_first_wave_or_by_the_canaries() {
     // Bad on every fifth machine only: still a few, where a feed alone has had them all.
     assert!(run(WAVES, Bad(20), 1000).tried.len() <= 100);
     assert!(run(FEED, Bad(20), 1000).tried.len() > 900);
+}
+
+#[test]
+fn a_bad_release_that_is_halted_in_its_first_stage_hits_no_other_machine() {
+    for bad in [Bad(100), Bad(20)] {
+        let outcome = run(PHASED, bad, 10_000);
+        let tried = outcome.tried.len();
+        assert!(
+            (430..=570).contains(&tried) && outcome.stopped.is_some(),
+            "{tried} of 10000, bad on {} %",
+            bad.0
+        );
+        assert_eq!((outcome.tries_of_one, outcome.updated.len()), (1, 10_000));
+    }
+    let good = run(PHASED, GOOD, 10_000);
+    let on_the_first_day = good.updated.iter().filter(|second| **second < 24 * HOUR).count();
+    assert!((430..=570).contains(&on_the_first_day), "{on_the_first_day}");
 }
 
 #[test]

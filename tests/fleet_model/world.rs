@@ -158,7 +158,9 @@ impl World<'_> {
                 let rules = Update { target: Target::Version(FIRST.into()), ..rules.clone() };
                 policy::decide(&node.system, &rules, catalog, self.now).ruling
             }
-            Kind::Feed | Kind::Canaries => policy::decide(&node.system, rules, catalog, self.now).ruling,
+            Kind::Feed | Kind::Canaries | Kind::Phased => {
+                policy::decide(&node.system, rules, catalog, self.now).ruling
+            }
         };
         match (&node.doing, ruling) {
             (Doing::Trying(_), _) => {}

@@ -56,6 +56,8 @@ fn a_check_that_fails_is_one_object_with_the_error() {
     feed.put("SHA256SUMS", b"<html>login</html>");
     let answer = check(&tree, 7);
     assert_eq!(answer["error"]["code"], 7);
+    let both = tree.abide(&["update", "--check", "--json", "--progress", "json"]).fails(7);
+    assert_eq!(object(&both), answer);
     let run = tree.abide(&["update", "--check", "--json"]);
     let message = answer["error"]["message"].as_str().unwrap();
     assert_eq!(run.stderr, format!("abide: {message}\n"));

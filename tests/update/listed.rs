@@ -144,6 +144,7 @@ fn the_list_of_a_release_is_used_as_mkosi_writes_it() {
         vec!["write", &format!("{folder}/edge_2.0.raw.zst")],
         vec!["write", &format!("{url}/edge_2.0.raw.zst")],
         vec!["write", &format!("{url}/edge_2.0.SHA256SUMS")],
+        vec!["write", &format!("{url}/"), "--version", "2.0"],
     ] {
         let run = machine(&feed).abide(&words).ok();
         assert!(run.stdout.contains("2.0"), "{words:?}: {run:?}");

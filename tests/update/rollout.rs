@@ -47,7 +47,7 @@ fn a_machine_waits_for_its_turn_in_a_rollout_and_says_when_it_comes() {
 }
 
 #[test]
-fn somebody_can_take_a_release_before_the_turn_of_the_machine() {
+fn an_operator_can_take_a_release_before_the_turn_of_the_machine() {
     let feed = Feed::new();
     publish(&feed, &begun(1));
     let tree = machine(&feed);

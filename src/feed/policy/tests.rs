@@ -121,7 +121,7 @@ fn a_release_for_other_channels_is_passed_over() {
 }
 
 #[test]
-fn why_a_newer_release_is_not_taken_is_worth_a_sentence() {
+fn the_reason_why_a_newer_release_is_not_taken_is_given() {
     let beta = Terms { channels: vec!["beta".into()], ..Terms::default() };
     let note = |releases: Vec<Release>, system: &RunningSystem| {
         decide(system, &Rules::default(), &Catalog::of(releases), now()).note
@@ -137,7 +137,8 @@ fn why_a_newer_release_is_not_taken_is_worth_a_sentence() {
 
 fn staged(hours: u32, halted: bool) -> Terms {
     let stages = vec![Stage { after: hours * HOUR, percent: 100 }];
-    Terms { rollout: Some(Rollout { published: now(), stages, halted }), ..Terms::default() }
+    let rollout = Rollout { published: now(), stages, halted };
+    Terms { rollout: Some(Box::new(rollout)), ..Terms::default() }
 }
 
 #[test]

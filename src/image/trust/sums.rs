@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_cannot_be_used_costs_only_itself() {
+    fn an_entry_that_cannot_be_used_is_skipped_alone() {
         let other = "0".repeat(64);
         for (line, named) in [
             (format!("\\{ZERO}  a\\nb"), "a\\nb: its name has"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_a_line_that_is_no_entry_is_refused_as_a_whole() {
+    fn a_list_with_a_line_that_is_not_an_entry_is_refused_as_a_whole() {
         for line in [
             "<html>".to_owned(),
             format!("{ZERO} a"),
@@ -168,7 +168,7 @@ mod tests {
             format!("{ZERO}  ."),
             format!("{ZERO}  "),
             format!("{ZERO}  BEST-BEFORE-tomorrow"),
-            // Not an image: what it says of the images would get lost.
+            // Not an image: its rules for the images would be lost.
             format!("{ZERO}  feed.toml\n{}  feed.toml", "0".repeat(64)),
         ] {
             assert!(Sums::parse(format!("{ZERO}  ok\n{line}\n").as_bytes()).is_err(), "{line}");
