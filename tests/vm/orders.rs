@@ -1,22 +1,25 @@
-//! Machines under a real hawkBit server.
+//! Machines under a real hawkBit server, and under a real gooseBit server.
 
 use std::fs;
 
+use abide_testing::goosebit::GooseBit;
 use abide_testing::hawkbit::{HawkBit, TOKEN, Uploaded, repository, wait_for};
 use abide_testing::skip::skipped;
 use serde_json::json;
 
-use crate::support::edge::{Edge, image_path};
+use crate::support::edge::{Edge, PATIENCE, image_path};
+use crate::support::feed::Feed;
 
-/// What the message about a skipped test names.
+/// What the messages about skipped tests name.
 const STORY: &str = "machines under hawkBit";
+const GEESE: &str = "machines under gooseBit";
 
 fn upload(hawkbit: &HawkBit, version: &str, variant: &str) -> Uploaded {
     let image = fs::read(image_path(version, variant, "zst")).unwrap();
     hawkbit.upload("edge", version, &[(&format!("edge_{version}.raw.zst"), &image)])
 }
 
-/// A machine that asks the server often, by its own units.
+/// A machine that asks hawkBit often, by its own units.
 fn machine(hawkbit: &HawkBit, name: &str) -> Edge {
     let mut edge = Edge::running(name, "1.0");
     edge.ok("mkdir -p /var/lib/abide && touch /var/lib/abide/follow");
@@ -32,7 +35,7 @@ fn machine(hawkbit: &HawkBit, name: &str) -> Edge {
     edge
 }
 
-/// Two machines and a server take too long for the daily run: `ABIDE_FLEET=all`. What the machines say to the server
+/// Several machines and a server take too long for the daily run: `ABIDE_FLEET=all`. What the machines say to the server
 /// is tried on trees every day (`tests/servers`).
 fn is_wanted() -> bool {
     std::env::var("ABIDE_FLEET").is_ok_and(|wanted| wanted == "all")
@@ -75,4 +78,67 @@ fn a_rollout_survives_a_power_cut_and_a_bad_image_reports_its_reason() {
     wait_for("it does not end", || hawkbit.action(names[0], bad) == "badly");
     let (_, reason) = hawkbit.statuses(names[0], bad).pop().unwrap();
     assert!(reason.contains("check 'app'") && reason.contains("phase: checks"), "{reason}");
+}
+
+/// A machine that asks gooseBit often, by its own units, and trusts the feed's key.
+fn goose(goosebit: &GooseBit, feed: &Feed, name: &str) -> Edge {
+    let mut edge = Edge::running(name, "1.0");
+    feed.trusted_by(&mut edge);
+    let port = goosebit.url.rsplit(':').next().unwrap();
+    edge.configure(&format!(
+        "[trust]\npolicy = 'signature'\n[update]\ninterval = '1min'\njitter = 0\ndownload_spread = 0\n\
+         [update.hawkbit]\nurl = 'http://10.0.2.2:{port}'\nid = '{name}'\n"
+    ));
+    edge.ok("systemctl start abide-update.timer && systemctl start abide-update.service");
+    wait_for("it is not known", || goosebit.knows(name));
+    edge
+}
+
+/// Of the machines the power of the first is cut, and the last gets a bad image. Daily, that is one machine.
+#[test]
+fn each_machine_of_a_rollout_ends_right_over_a_power_cut_and_a_bad_image() {
+    let goosebit = match GooseBit::start(&repository(env!("CARGO_MANIFEST_DIR"))) {
+        Ok(goosebit) => goosebit,
+        Err(why) => return skipped(GEESE, &why),
+    };
+    let names: &[&str] = if is_wanted() { &["goose-1", "goose-2", "goose-3"] } else { &["goose-1"] };
+    let feed = Feed::new();
+    let server = feed.serve();
+    let mut machines: Vec<Edge> = names.iter().map(|name| goose(&goosebit, &feed, name)).collect();
+    feed.publish("2.0", "ok");
+    let software = goosebit.offer(&server.url("edge_2.0.raw.zst"));
+    server.stall_after(40 << 20);
+    let rollout = goosebit.rollout("good", names, software);
+    for edge in &mut machines {
+        edge.ok("systemctl start --no-block abide-update.service");
+    }
+    assert!(server.wait_for_stall(PATIENCE), "{:?}", server.requests());
+
+    // Its download has begun, and the server knows of it.
+    wait_for("it is not running", || goosebit.log(names[0]).contains("download started"));
+    let first = machines.remove(0).power_cycle(|_| {});
+    server.go_on();
+    machines.insert(0, first);
+    for edge in &mut machines {
+        while edge.next_boot().version == "1.0" {}
+        edge.wait_for_commit();
+    }
+    let all = u64::try_from(names.len()).unwrap();
+    wait_for("the rollout does not end", || goosebit.rollout_counts(rollout) == (all, 0));
+    for name in names {
+        assert_eq!(goosebit.state(name), "Finished");
+        assert_eq!(goosebit.device(name)["sw_version"], "2.0");
+    }
+
+    feed.publish("3.0", "failing-unit");
+    let last = names[names.len() - 1];
+    let bad = goosebit.rollout("bad", &[last], goosebit.offer(&server.url("edge_3.0.raw.zst")));
+    let edge = machines.last_mut().unwrap();
+    edge.ok("systemctl start --no-block abide-update.service");
+    assert_eq!(edge.next_boot().version, "3.0");
+    assert_eq!(edge.next_boot().version, "2.0");
+    wait_for("it does not end", || goosebit.state(last) == "Error");
+    let log = goosebit.log(last);
+    assert!(log.contains("check 'app'") && log.contains("phase: checks"), "{log}");
+    assert_eq!((goosebit.rollout_counts(rollout), goosebit.rollout_counts(bad)), ((all, 0), (0, 1)));
 }

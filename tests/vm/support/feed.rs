@@ -56,10 +56,20 @@ impl Feed {
 
     /// As [`Feed::followed_by`], but the machine does not follow it yet.
     pub fn known_to(&self, edge: &mut Edge, more: &str) {
-        edge.server = FileServer::new(&self.folder()).unwrap();
+        edge.server = self.serve();
+        self.trusted_by(edge);
+        self.configure(edge, more);
+    }
+
+    /// A server of its files.
+    pub fn serve(&self) -> FileServer {
+        FileServer::new(&self.folder()).unwrap()
+    }
+
+    /// Has the machine trust this feed's key.
+    pub fn trusted_by(&self, edge: &mut Edge) {
         edge.ok("mkdir -p /var/lib/abide/keys /var/lib/abide/abide.d && touch /var/lib/abide/follow");
         edge.put("/var/lib/abide/keys/ours.pub", &fs::read(self.dir.path().join("ours.pub")).unwrap());
-        self.configure(edge, more);
     }
 
     /// Changes how the feed is followed.

@@ -193,9 +193,9 @@ impl DdiClient {
             _ => {
                 let taken = reply.ok(&url);
                 if taken.is_ok() {
-                    ledger.remove(feedback)
+                    ledger.remove(feedback);
                 } else {
-                    ledger.count_failed(feedback)
+                    ledger.count_failed(feedback);
                 }
                 taken?;
             }
@@ -377,8 +377,8 @@ mod tests {
         let mut ledger = waiting(&[Milestone::Closed]);
         assert_eq!(deliver(&client(&url), &mut ledger), None);
         assert!(ledger.waiting.is_empty());
-        let sent: Vec<String> = asked.iter().collect();
-        assert!(sent[0].contains(r#""details":["why"]"#) && sent[1].contains(r#""details":[]"#), "{sent:?}");
+        let (first, second) = (asked.recv().unwrap(), asked.recv().unwrap());
+        assert!(first.contains(r#""details":["why"]"#) && second.contains(r#""details":[]"#), "{second}");
     }
 
     #[test]

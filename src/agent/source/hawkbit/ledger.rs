@@ -94,6 +94,9 @@ pub struct Action {
 pub struct ActionFile {
     /// Its URL.
     pub url: String,
+    /// The SHA-256 that the server gives. Not read, but earlier versions of Abide, to which a rollback may lead, take a
+    /// ledger without it for a damaged one.
+    pub sha256: String,
     /// Its size in bytes.
     pub size: u64,
 }
@@ -319,6 +322,31 @@ pub(super) mod tests {
         assert_eq!(ledger.waiting.len(), MAX_WAITING);
         assert!(ledger.waiting.first().unwrap().closes());
         assert_eq!(ledger.waiting.last().unwrap().time, 99);
+    }
+
+    #[test]
+    fn a_ledger_can_be_read_by_the_versions_around_this_one() {
+        // As 0.1 had it at first; all of its keys are needed there.
+        let file = r#"{"url":"http://h/a","sha256":"ab","size":7}"#;
+        let action = format!(
+            r#"{{"action":"8","url":"","version":"2.0","digest":null,"files":{{"a":{file}}},"download":"forced",
+               "update":"skip","window":null,"told":"accepted","waits":null,"ended_before":null}}"#
+        );
+        let feedback = r#"{"action":"7","about":"deployment","time":1,"execution":"closed","finished":"success",
+               "details":["x"]}"#;
+        let text = format!(
+            r#"{{"task":{action},"waiting":[{feedback}],"attributes":{{}},"sleep":1,"denied":null}}"#
+        );
+        let ledger: Ledger = serde_json::from_str(&text).unwrap();
+        let written = serde_json::to_value(&ledger).unwrap();
+        let earlier: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for key in ["task", "attributes", "sleep", "denied"] {
+            assert_eq!(written.get(key), earlier.get(key), "{key}");
+        }
+        let waiting = |ledger: &serde_json::Value| ledger.pointer("/waiting/0").cloned().unwrap();
+        for (key, value) in waiting(&earlier).as_object().unwrap() {
+            assert_eq!(waiting(&written).get(key), Some(value), "{key}");
+        }
     }
 
     #[test]

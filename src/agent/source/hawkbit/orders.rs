@@ -172,7 +172,10 @@ impl HawkbitSource<'_> {
     }
 
     fn action(&self, deployment: &Deployment, module: &SoftwareModule, url: &str, survey: &Survey) -> Action {
-        let file = |a: &Artifact| (a.name.clone(), ActionFile { url: a.url.clone(), size: a.size });
+        let file = |a: &Artifact| {
+            let sha256 = a.sha256.clone().unwrap_or_default();
+            (a.name.clone(), ActionFile { url: a.url.clone(), sha256, size: a.size })
+        };
         Action {
             id: deployment.action.clone(),
             url: url.to_owned(),
