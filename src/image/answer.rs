@@ -6,6 +6,7 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, StatusCode, header};
 
 use crate::image::content_range;
+use crate::web_page::is_page_type;
 
 /// What was requested.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +92,14 @@ pub fn judge(request: &Request, head: &Head<'_>) -> io::Result<Part> {
         return Err(io::Error::other("the server sent a different byte range than requested"));
     }
     Ok(Part { start, len: len.or(request.len), version, is_other })
+}
+
+/// Whether the answer is a success that is called a web page. Some servers call every file so, so that this alone is no
+/// reason to refuse it.
+#[must_use]
+pub fn is_called_page(head: &Head<'_>) -> bool {
+    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    head.status == StatusCode::OK && kind.is_some_and(is_page_type)
 }
 
 /// How long the server asks to wait, if it does so in seconds (RFC 9110, 10.2.3).

@@ -181,11 +181,13 @@ impl Transfer {
         let headers = response.headers();
         self.retry_after = answer::retry_after(headers);
         let head = Head { status: response.status(), headers, body_len: response.body().content_length() };
-        let part = answer::judge(&self.request, &head)?;
+        let is_called_page = answer::is_called_page(&head);
+        let part =
+            answer::judge(&self.request, &head).map_err(|e| if is_called_page { page() } else { e })?;
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
         let first = if part.start == 0 { first_bytes(&mut body)? } else { vec![] };
         if is_page(&first) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, web_page::told("the server")));
+            return Err(page());
         }
         let mut body: Box<dyn Read + Send> = Box::new(Cursor::new(first).chain(body));
         // A server without support for ranges sends the whole file again.
@@ -303,6 +305,11 @@ impl Read for Transfer {
             }
         }
     }
+}
+
+/// The error for a web page. The network may recover.
+fn page() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, web_page::told("the server"))
 }
 
 /// The first bytes of a body: as many as show whether it is a web page.

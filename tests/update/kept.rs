@@ -91,9 +91,12 @@ fn no_answer_that_is_not_the_file_costs_a_byte_of_what_was_fetched() {
     type Answer = fn(&Asked, &[u8]) -> Vec<u8>;
     let odd = Odd::new();
     odd.fetch_first(300_000);
-    let answers: [(&str, Answer); 9] = [
+    let answers: [(&str, Answer); 10] = [
         ("a captive portal", |_, _| answer("200 OK", &["Content-Type: text/html"], PAGE)),
         ("a captive portal", |_, _| answer("200 OK", &[], PAGE)),
+        ("a captive portal", |_, _| {
+            answer("200 OK", &["Content-Type: text/html", &format!("Content-Length: {}", PAGE.len())], PAGE)
+        }),
         ("a captive portal", |_, _| answer("302 Found", &["Location: /login", "Content-Length: 0"], b"")),
         ("another length", |_, _| whole(b"short")),
         ("another length", |_, file| whole(&[file, b"longer"].concat())),
