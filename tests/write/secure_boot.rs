@@ -183,7 +183,7 @@ fn a_table_of_signatures_that_is_cut_off_or_garbage_is_refused() {
 }
 
 #[test]
-fn what_was_revoked_after_it_was_written_is_neither_applied_nor_gone_back_to() {
+fn what_was_revoked_since_it_was_written_is_not_applied_or_gone_back_to() {
     let keys = Keys::new(&["vendor", "other"]);
     let db = [keys.list("vendor"), keys.list("other")].concat();
     let mut tree = enforcing(&keys, &[("db", db)]);
