@@ -11,6 +11,7 @@ use crate::feed::poll::{self, Listing};
 use crate::feed::published;
 use crate::feed::published::{ListedFile, ReleaseFiles};
 use crate::image::names::Content;
+use crate::image::transfer::Known;
 use crate::image::trust::{Expected, Installer, Proof, Verifier};
 use crate::image::{Folder, Source, addons};
 use crate::update::refusal::refuse_failed;
@@ -166,7 +167,7 @@ impl Opening<'_> {
         if !matches!(error, Error::Unverified(_)) || !verifier.needs_signature() {
             return Err(error);
         }
-        let mut source = Source::open(image, download)?;
+        let mut source = Source::open_known(image, download, Known::by_digest())?;
         let Some(carried) = source.take_carried()? else { return Err(error) };
         let (expected, file) = verifier.carried(&source.name, &carried, self.sha256)?;
         let named = NamedImage::given(&file);

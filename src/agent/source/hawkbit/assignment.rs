@@ -8,13 +8,14 @@ use jiff::civil::Date;
 use crate::agent::source::hawkbit::ddi::{Artifact, SoftwareModule};
 use crate::agent::source::interface::FileLocation;
 use crate::feed::cache::Cache;
+use crate::feed::carried;
 use crate::feed::catalog::{Catalog, METADATA};
 use crate::feed::freshness::Acceptance;
 use crate::feed::poll;
-use crate::image::Folder;
 use crate::image::names::SUMS;
 use crate::image::transfer::{self, Resumed, resume};
 use crate::image::trust::{Sums, Verifier};
+use crate::image::{Folder, Source};
 use abide_core::error::{Error, OrError, Result};
 
 /// Artifacts that are fetched with the assignment, since they are not images.
@@ -32,20 +33,31 @@ pub type Metadata = BTreeMap<&'static str, Vec<u8>>;
 /// # Errors
 /// [`Error::Image`] if it cannot be fetched.
 pub fn fetch(place: &FileLocation) -> Result<Vec<u8>> {
+    let mut bytes = vec![];
+    let source = open(place)?;
+    source.reader.take(MAX_METADATA).read_to_end(&mut bytes).or_image(|| source.name)?;
+    Ok(bytes)
+}
+
+/// Stores the signed list that an image carries in front of itself, of which no more is fetched. Returns whether it carries
+/// one.
+///
+/// # Errors
+/// [`Error::Image`] if it cannot be fetched; [`Error::Unverified`] if the signature is not valid.
+pub fn store_carried(place: &FileLocation, cache: &Cache, verifier: &Verifier) -> Result<bool> {
+    carried::store(&mut open(place)?, cache, verifier)
+}
+
+fn open(place: &FileLocation) -> Result<Source> {
     let shown = crate::url::shown(&place.url);
     let from = transfer::Place { url: &place.url, authorization: place.authorization.as_deref() };
-    let source = match resume(&from, &place.limits, 0)? {
-        Resumed::Rest(source) => source,
-        Resumed::TooLarge(error) => return Err(error),
+    match resume(&from, &place.limits, 0)? {
+        Resumed::Rest(source) => Ok(source),
+        Resumed::TooLarge(error) => Err(error),
         Resumed::Nothing | Resumed::Shorter => {
-            return Err(Error::Image(format!(
-                "{shown}: is an artifact of the action, but not on the server (404)"
-            )));
+            Err(Error::Image(format!("{shown}: is an artifact of the action, but not on the server (404)")))
         }
-    };
-    let mut bytes = vec![];
-    source.reader.take(MAX_METADATA).read_to_end(&mut bytes).or_image(|| shown)?;
-    Ok(bytes)
+    }
 }
 
 /// Stores an assignment in the cache, and verifies it as a published folder.

@@ -140,9 +140,28 @@ impl HawkbitSource<'_> {
     }
 
     /// Stores what says which bytes the images of an order must have: the list among its artifacts, else the server's
-    /// digests, else the signed list that is published beside the image. A further witness, such as a signature in the
-    /// image itself, belongs here.
+    /// digests, else the signed list that is published beside the image, else the one that the image carries.
     fn obtain(
+        &self,
+        client: &DdiClient,
+        module: &SoftwareModule,
+        action: &Action,
+        view: &View<'_>,
+    ) -> Result<()> {
+        let stored = self.obtain_beside(client, module, action, view);
+        let image = module.artifacts.iter().find(|artifact| assignment::is_image(&artifact.name));
+        let file = image.and_then(|image| action.files.get(&image.name));
+        match (stored, file) {
+            (Err(error @ Error::Unverified(_)), Some(file)) if view.verifier.needs_signature() => {
+                let place = self.place_at(file, client);
+                let is_stored = assignment::store_carried(&place, &self.cache, view.verifier)?;
+                if is_stored { Ok(()) } else { Err(error) }
+            }
+            (stored, _) => stored,
+        }
+    }
+
+    fn obtain_beside(
         &self,
         client: &DdiClient,
         module: &SoftwareModule,
