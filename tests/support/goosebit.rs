@@ -66,6 +66,9 @@ impl GooseBit {
             assert!(started.elapsed() < START, "gooseBit does not answer");
             sleep(Duration::from_millis(300));
         };
+        // The first machine makes the row of the hardware. Two at once make it twice, and nothing works from then on.
+        let first = agent.get(format!("{url}/DEFAULT/controller/v1/first")).call().unwrap();
+        assert_eq!(first.status(), 200);
         Ok(Self { url, agent, token: format!("Bearer {token}"), _child: child })
     }
 
