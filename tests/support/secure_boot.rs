@@ -34,13 +34,19 @@ impl Keys {
         keys
     }
 
-    /// A certificate that the key `by` has issued.
+    /// A certificate that the key `by` has issued, and that may issue others.
     pub fn issue(&self, name: &str, by: &str) {
+        self.issue_with(name, by, "basicConstraints=critical,CA:TRUE\n");
+    }
+
+    /// The same with these extensions.
+    pub fn issue_with(&self, name: &str, by: &str, extensions: &str) {
+        fs::write(self.path("extensions"), extensions).unwrap();
         self.openssl(&format!(
             "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
         ));
         self.openssl(&format!(
-            "x509 -req -sha512 -days 3650 -in {name}.csr -CA {by}.crt -CAkey {by}.key -CAcreateserial -out {name}.crt"
+            "x509 -req -sha512 -days 3650 -in {name}.csr -CA {by}.crt -CAkey {by}.key -CAcreateserial -extfile extensions -out {name}.crt"
         ));
     }
 

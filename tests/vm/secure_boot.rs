@@ -31,6 +31,10 @@ impl Question {
         {
             keys.issue(name, by);
         }
+        keys.issue_with("no-ca", "ca", "basicConstraints=CA:FALSE\n");
+        keys.issue("below", "no-ca");
+        keys.issue_with("plain", "ca", "");
+        keys.issue("below-plain", "plain");
         let by_digest = application(1);
         let revoked = application(2);
         let db = [keys.list("vendor"), keys.list("ca"), keys.list("old"), digest_list(&by_digest)];
@@ -59,6 +63,8 @@ impl Question {
             ("digest in db", by_digest),
             ("chain to db", keys.sign("leaf", &["middle"], &application(9))),
             ("chain with a gap", signed("leaf", 10)),
+            ("issuer that is no CA", keys.sign("below", &["no-ca"], &application(20))),
+            ("issuer without extensions", keys.sign("below-plain", &["plain"], &application(21))),
             ("revoked key", signed("old", 11)),
             ("issued by a revoked key", signed("older", 12)),
             ("hash of certificate in dbx", signed("gone", 13)),

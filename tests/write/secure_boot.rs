@@ -54,6 +54,10 @@ fn a_uki_is_accepted_by_its_key_an_issuer_of_that_or_its_digest() {
     accepted(&enforcing(&keys, &[("db", with_ca.clone())]), keys.sign("leaf", &["middle"], &new_uki()));
     let by_digest = [keys.list("vendor"), digest_list(&new_uki())].concat();
     accepted(&enforcing(&keys, &[("db", by_digest)]), new_uki());
+    keys.issue_with("no-ca", "ca", "basicConstraints=CA:FALSE\n");
+    keys.issue("below", "no-ca");
+    let below = keys.sign("below", &["no-ca"], &new_uki());
+    refused(&enforcing(&keys, &[("db", with_ca.clone())]), below, "the certificate 'below'");
     // Without the certificate in between there is no way from one to the other.
     let tree = enforcing(&keys, &[("db", with_ca)]);
     refused(

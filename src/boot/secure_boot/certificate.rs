@@ -2,11 +2,16 @@
 
 use abide_core::text;
 
-use crate::boot::secure_boot::der::{BIT_STRING, INTEGER, OID, SEQUENCE, Values, context};
+use crate::boot::secure_boot::der::{
+    BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, OID, SEQUENCE, Values, context,
+};
 use crate::boot::secure_boot::hash::{Hash, PublicKey};
 
 /// `commonName`, 2.5.4.3
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+
+/// `basicConstraints`, 2.5.29.19
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 /// How long a shown name may be.
 const MOST_CHARS: usize = 100;
@@ -23,6 +28,8 @@ pub struct Certificate {
     /// Object identifier of the algorithm.
     algorithm: Vec<u8>,
     signature: Vec<u8>,
+    /// Whether it may issue others, if it says so.
+    may_issue: Option<bool>,
 }
 
 impl Certificate {
@@ -43,18 +50,19 @@ impl Certificate {
         let _validity = fields.read(SEQUENCE)?;
         let subject = fields.read(SEQUENCE)?.whole;
         let mut key = fields.enter(SEQUENCE)?;
+        let algorithm_of_key = key.enter(SEQUENCE)?.read(OID)?.content;
+        let bits_of_key = bits(key.read(BIT_STRING)?.content)?;
+        let extensions = fields.find(|field| field.tag == context(3));
         Some(Self {
             whole: whole.whole.to_vec(),
             signed: signed.whole.to_vec(),
             serial: serial.to_vec(),
             issuer: issuer.to_vec(),
             subject: subject.to_vec(),
-            key: PublicKey {
-                algorithm: key.enter(SEQUENCE)?.read(OID)?.content.to_vec(),
-                key: bits(key.read(BIT_STRING)?.content)?.to_vec(),
-            },
+            key: PublicKey { algorithm: algorithm_of_key.to_vec(), key: bits_of_key.to_vec() },
             algorithm: algorithm.to_vec(),
             signature: signature.to_vec(),
+            may_issue: extensions.and_then(|extensions| may_issue(extensions.content)),
         })
     }
 
@@ -71,7 +79,11 @@ impl Certificate {
     pub fn issued(&self, other: &Self) -> bool {
         let is_named = other.issuer == self.subject && other.issuer != other.subject;
         let hash = Hash::of_signature(&other.algorithm);
-        is_named && hash.is_some_and(|hash| self.key.verifies(hash, &other.signed, &other.signature))
+        // Without extensions only a root may (OpenSSL, `X509_check_ca`).
+        let may_issue = self.may_issue.unwrap_or(self.issuer == self.subject);
+        is_named
+            && may_issue
+            && hash.is_some_and(|hash| self.key.verifies(hash, &other.signed, &other.signature))
     }
 
     /// Whether the certificate names an issuer, but by an algorithm that is not supported here.
@@ -84,6 +96,18 @@ impl Certificate {
         let name = common_name(&self.subject).unwrap_or_else(|| "a certificate without a name".into());
         text::printable(&name).chars().take(MOST_CHARS).collect()
     }
+}
+
+/// What the extensions say about issuing; `None` if they say nothing.
+fn may_issue(extensions: &[u8]) -> Option<bool> {
+    Values::new(extensions).enter(SEQUENCE)?.find_map(|extension| {
+        let mut fields = Values::new(extension.content);
+        fields.read(OID).filter(|oid| oid.content == BASIC_CONSTRAINTS)?;
+        fields.read_if(BOOLEAN);
+        let value = fields.read(OCTET_STRING)?;
+        let constraints = Values::new(value.content).enter(SEQUENCE);
+        Some(constraints.and_then(|mut c| c.read_if(BOOLEAN)).is_some_and(|ca| ca.content != [0]))
+    })
 }
 
 /// The bytes of a bit string of whole bytes.

@@ -26,7 +26,7 @@ pub enum SecureBoot {
     /// Its variables cannot be read, and why.
     Unknown(String),
     /// On, with these lists.
-    On(Enforcing),
+    On(Box<Enforcing>),
 }
 
 /// The lists by which executables are started or not.
@@ -58,7 +58,8 @@ impl SecureBoot {
             Some(mok) => Some((mok, list("MokListXRT", SHIM)?)),
             None => None,
         };
-        Ok(Self::On(Enforcing { db: list("db", DATABASE)?, dbx: list("dbx", DATABASE)?, mok }))
+        let (db, dbx) = (list("db", DATABASE)?, list("dbx", DATABASE)?);
+        Ok(Self::On(Box::new(Enforcing { db, dbx, mok })))
     }
 }
 
@@ -120,9 +121,9 @@ mod tests {
         assert_eq!(read(&[("SecureBoot", GLOBAL, &[0])]), SecureBoot::Off);
         assert_eq!(read(&[on, ("SetupMode", GLOBAL, &[1])]), SecureBoot::Off);
         assert_eq!(read(&[on, ("MokSBStateRT", SHIM, &[1])]), SecureBoot::Off);
-        assert_eq!(read(&[on, ("SetupMode", GLOBAL, &[0])]), SecureBoot::On(Enforcing::default()));
+        assert_eq!(read(&[on, ("SetupMode", GLOBAL, &[0])]), SecureBoot::On(Box::default()));
         let with_shim = Enforcing { mok: Some(Default::default()), ..Enforcing::default() };
-        assert_eq!(read(&[on, ("MokListRT", SHIM, &[])]), SecureBoot::On(with_shim));
+        assert_eq!(read(&[on, ("MokListRT", SHIM, &[])]), SecureBoot::On(Box::new(with_shim)));
     }
 
     #[test]
