@@ -11,10 +11,12 @@ INSTALL ?= install
 
 # Evaluated once, and only by targets that build: rustup may have to add the target.
 TARGET        ?= $(eval TARGET := $$(shell packaging/rust-target))$(TARGET)
-# Nothing unwinds: a panic aborts. So the index of the unwind tables is left out, and C code has none.
+# Nothing unwinds: a panic aborts. So the unwind tables and their index are left out, and C code has none.
 # The relocations of a static executable are packed (DT_RELR; musl 1.2.4, glibc 2.36, binutils 2.38).
 # glibc needs flags of its own, and larger limits than musl.
-STATIC_FLAGS   = -C link-arg=-Wl,--no-eh-frame-hdr,-z,pack-relative-relocs $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static) $(SAME_PATHS)
+STATIC_FLAGS   = $(if $(findstring -musl,$(TARGET)),-C link-arg=-Wl$(COMMA)-T$(COMMA)packaging/no-unwind-tables.ld) -C link-arg=-Wl,--no-eh-frame-hdr,-z,pack-relative-relocs $(if $(findstring -gnu,$(TARGET)),-C target-feature=+crt-static) $(SAME_PATHS)
+
+COMMA         := ,
 
 # No executable tells where and by whom it was built.
 CRATES        := $(or $(CARGO_HOME),$(HOME)/.cargo)

@@ -171,7 +171,8 @@ fn an_exchanged_image_ends_the_order_after_few_downloads() {
     assert_eq!(server.count("GET", "/file"), 5);
     let told = server.told("deploymentBase/7/feedback");
     let waits = told.iter().filter(|said| said["status"]["execution"] == "scheduled");
-    assert!(waits.count() >= 3, "{told:?}");
+    // The same reason for the same wait is told once: a server has room for so many messages.
+    assert_eq!(waits.count(), 1, "{told:?}");
     for _ in 0..3 {
         node.run();
     }
