@@ -45,7 +45,8 @@ impl Fetcher<'_> {
             let tries = attempts.failures;
             if tries >= MAX_DOWNLOADS {
                 let version = &candidate.release.version;
-                source.report(News::Failed(&format!("{version} cannot be downloaded ({tries} tries): {e}")))?;
+                source
+                    .report(News::Failed(&format!("{version} cannot be downloaded ({tries} tries): {e}")))?;
             }
             return Err(e);
         }
