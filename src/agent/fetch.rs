@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use log::debug;
 
-use crate::agent::give_up::MAX_DOWNLOADS;
+use crate::agent::give_up::{MAX_DOWNLOADS, MAX_OUTAGES};
 use crate::agent::notice::Notice;
 use crate::agent::source::{News, UpdateSource};
 use crate::feed::attempts::Attempts;
 use crate::feed::cache::Cache;
-use crate::feed::download::{Fetched, WantedFile};
+use crate::feed::download::{FetchResult, Fetched, WantedFile};
 use crate::feed::memory::FetchState;
 use crate::feed::policy::Candidate;
 use crate::feed::published::ListedFile;
@@ -43,12 +43,12 @@ impl Fetcher<'_> {
             let attempts = &mut self.state.attempts;
             attempts.set_failed(&e, Timestamp::now(), has_progressed);
             let tries = attempts.failures;
-            if tries >= MAX_DOWNLOADS {
+            if attempts.definite >= MAX_DOWNLOADS || tries >= MAX_OUTAGES {
                 let version = &candidate.release.version;
-                source
-                    .report(News::Failed(&format!("{version} cannot be downloaded ({tries} tries): {e}")))?;
+                let why = format!("{version} cannot be downloaded ({tries} tries): {}", e.error);
+                source.report(News::Failed(&why))?;
             }
-            return Err(e);
+            return Err(e.error);
         }
         self.state.attempts = Attempts::default();
         source.report(News::Downloaded)
@@ -60,7 +60,7 @@ impl Fetcher<'_> {
         (self.state.have.len(), bytes)
     }
 
-    fn fetch_files(&mut self, source: &dyn UpdateSource, files: &[&ListedFile]) -> Result<()> {
+    fn fetch_files(&mut self, source: &dyn UpdateSource, files: &[&ListedFile]) -> FetchResult<()> {
         let keep: Vec<(&str, &str)> = files.iter().map(|f| (f.name.as_str(), f.sha256.as_str())).collect();
         self.cache.sweep(&keep)?;
         self.state.have.retain(|name, _| keep.iter().any(|(kept, _)| kept == name));
@@ -92,9 +92,10 @@ impl Fetcher<'_> {
     }
 
     /// Remembers the length that a server has declared first, unless the file turned out to be another one.
-    fn remember_len(&mut self, sha256: &str, len: Option<u64>, fetched: &Result<()>) {
+    fn remember_len(&mut self, sha256: &str, len: Option<u64>, fetched: &FetchResult<()>) {
         let lengths = &mut self.state.attempts.lengths;
-        if matches!(fetched, Err(Error::Unverified(_))) && self.cache.fetched(sha256) == 0 {
+        let is_other = fetched.as_ref().is_err_and(|e| matches!(e.error, Error::Unverified(_)));
+        if is_other && self.cache.fetched(sha256) == 0 {
             lengths.remove(sha256);
         } else if let Some(len) = len {
             lengths.entry(sha256.to_owned()).or_insert(len);

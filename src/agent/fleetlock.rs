@@ -216,6 +216,8 @@ fn success(status: u16, content_type: Option<&str>, body: &[u8]) -> LockReply {
     let is_confirmed = match text {
         [] => true,
         [b'{', ..] => serde_json::from_slice::<Kind>(text).is_ok_and(|it| it.kind == "success"),
+        // Another JSON value, such as `false` or an error's text, is no confirmation.
+        line if serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() => false,
         line => line.len() <= MAX_CONFIRMATION && !line.contains(&b'\n'),
     };
     if is_page {
@@ -290,6 +292,9 @@ mod tests {
             (None, "  <html>"),
             (Some("application/captive+json"), r#"{"captive":true,"user-portal-url":"https://login"}"#),
             (Some("application/json"), r#"{"kind":"failed_lock","value":"full"}"#),
+            (text, "false"),
+            (Some("application/json"), "\"success\""),
+            (text, "[]"),
             (text, "Welcome.\nPlease log in."),
             (text, &"x".repeat(300)),
         ] {

@@ -1,5 +1,7 @@
 //! When a scheduled run no longer tries to install a release. Pure.
 
+use jiff::Timestamp;
+
 use crate::agent::goal::Wait;
 use crate::agent::mode::Mode;
 use crate::agent::survey::InSlot;
@@ -9,18 +11,27 @@ use crate::feed::memory::InstallState;
 /// Failed writes after which an image is not tried again.
 pub const MAX_REFUSALS: u32 = 3;
 
-/// Failed downloads after which an assigned image is not tried again, and its server is told why.
+/// How long an image that was refused is not tried again, in seconds.
+const REFUSAL: i64 = 24 * 60 * 60;
+
+/// Failed downloads with an answer of the server, such as that there is no such file, after which an assigned image is not
+/// tried again, and the server that has assigned it is told why.
 pub const MAX_DOWNLOADS: u32 = 5;
+
+/// The same for failed downloads of any kind: with the delay that doubles, an outage of the server has lasted for most of a
+/// day.
+pub const MAX_OUTAGES: u32 = 10;
 
 /// Reboots after which an update that the boot loader does not boot is not tried again.
 pub const MAX_REBOOTS: u32 = 3;
 
-/// Why the release is not tried again; `waiting`: the update in the other slot.
+/// Why the release is not tried again, or not yet; `waiting`: the update in the other slot.
 pub fn given_up(
     mode: Mode,
     install: &InstallState,
     waiting: Option<&InSlot>,
     release: &Release,
+    now: Timestamp,
 ) -> Option<Wait> {
     if mode != Mode::Scheduled || install.digest != release.digest {
         return None;
@@ -32,9 +43,12 @@ pub fn given_up(
             format!("{version} was applied, but the boot loader keeps booting another entry (`abide list`)");
         return Some(Wait::defer(why, None));
     }
-    (install.refused >= MAX_REFUSALS).then(|| {
+    let again = install.refused_at.map(|at| at.saturating_add(REFUSAL));
+    // A time in the future is that of a wrong clock.
+    let is_over = again.is_some_and(|again| !(again - REFUSAL..again).contains(&now.as_second()));
+    (install.refused >= MAX_REFUSALS && !is_over).then(|| {
         let why = install.waiting.as_deref().unwrap_or("it could not be written");
-        Wait::defer(why, None)
+        Wait::defer(why, again.and_then(|again| Timestamp::from_second(again).ok()))
     })
 }
 
@@ -55,9 +69,28 @@ mod tests {
         }
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_refused_image_is_tried_again_a_day_later() {
+        let refused = |refused_at| InstallState {
+            digest: "d2".into(),
+            refused: MAX_REFUSALS,
+            refused_at,
+            ..InstallState::default()
+        };
+        assert!(why(Mode::Scheduled, &refused(Some(100_000)), false).is_some());
+        assert!(why(Mode::Scheduled, &refused(Some(100_001 - REFUSAL)), false).is_some());
+        assert!(why(Mode::Scheduled, &refused(Some(100_000 - REFUSAL)), false).is_none());
+        // The clock was wrong.
+        assert!(why(Mode::Scheduled, &refused(Some(100_001)), false).is_none());
+    }
+
     fn why(mode: Mode, install: &InstallState, applied: bool) -> Option<String> {
         let waiting = InSlot { version: "2.0".into(), digest: "d2".into(), applied };
-        given_up(mode, install, Some(&waiting), &release()).map(|wait| wait.why)
+        given_up(mode, install, Some(&waiting), &release(), at(100_000)).map(|wait| wait.why)
     }
 
     #[test]

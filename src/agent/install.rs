@@ -1,5 +1,6 @@
 //! The steps that change the machine: write, apply, reboot.
 
+use jiff::Timestamp;
 use log::{info, warn};
 
 use crate::agent::context::RunContext;
@@ -81,13 +82,15 @@ pub fn write_release(
         }
         Err(Error::Busy(_)) => {}
         Err(e) => {
-            state.refused = match e {
-                // The same image would be refused again.
-                Error::Refused(_) => MAX_REFUSALS,
-                _ => state.refused.saturating_add(1),
-            };
+            let is_refused = matches!(e, Error::Refused(_));
+            if is_refused {
+                // What refuses it may change, such as the room on the ESP or the firmware's keys: tried again later.
+                (state.refused, state.refused_at) = (MAX_REFUSALS, Some(Timestamp::now().as_second()));
+            } else {
+                (state.refused, state.refused_at) = (state.refused.saturating_add(1), None);
+            }
             // Files that do not match their digest are fetched again. Others would be the same again.
-            if matches!(e, Error::Unverified(_)) || state.refused >= MAX_REFUSALS {
+            if matches!(e, Error::Unverified(_)) || !is_refused && state.refused >= MAX_REFUSALS {
                 from.sweep()?;
             }
         }

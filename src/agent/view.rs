@@ -65,6 +65,7 @@ impl View<'_> {
 
     /// Why a scheduled run no longer tries to install a release.
     pub fn given_up(&self, release: &Release) -> Option<Wait> {
-        given_up(self.context.mode, &self.memory.install, self.survey.waiting.as_ref(), release)
+        let waiting = self.survey.waiting.as_ref();
+        given_up(self.context.mode, &self.memory.install, waiting, release, self.clock.now)
     }
 }

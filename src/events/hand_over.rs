@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use log::info;
+use log::{info, warn};
 
 use crate::config::EventTargets;
 use crate::events::outbox;
@@ -55,7 +55,12 @@ pub fn hand_over(root: &Root, targets: &EventTargets) -> Result<()> {
         server.ca = Some(dir.name.join(CERTIFICATES).display().to_string());
     }
     for event in outbox::waiting(root)? {
-        let (Some(name), Some(bytes)) = (event.file_name(), files::read(&event)?) else { continue };
+        // One that cannot be read keeps no other from being sent.
+        let bytes = files::read(&event).unwrap_or_else(|e| {
+            warn!("{e}; this event is not sent");
+            None
+        });
+        let (Some(name), Some(bytes)) = (event.file_name(), bytes) else { continue };
         leave(&dir.path, name, &bytes)?;
     }
     let server = serde_json::to_vec(&server).or_failed(|| "cannot encode the server of events")?;
@@ -101,6 +106,8 @@ pub fn take_back(root: &Root) -> Result<()> {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     };
+    // If nothing was handed over, no event is late.
+    let is_handed_over = is_there(SERVER.as_ref()).or_failed(|| format!("{}: cannot read", dir.display()))?;
     let mut is_late = false;
     for event in outbox::waiting(root)? {
         let Some(name) = event.file_name() else { continue };
@@ -113,7 +120,7 @@ pub fn take_back(root: &Root) -> Result<()> {
             is_late |= !is_there(name).or_failed(cannot)?;
         }
     }
-    if is_late {
+    if is_late && is_handed_over {
         info!("an event came during the delivery: starting {REPORT_UNIT} again");
         systemd::start(root, REPORT_UNIT);
     }

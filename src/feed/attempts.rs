@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::feed::download::FetchError;
 use crate::feed::jitter::{seed, share};
-use abide_core::error::Error;
 use abide_core::text;
 
 /// The delay after the first failure, doubled after each further one.
@@ -27,6 +27,8 @@ pub struct Attempts {
     pub digest: String,
     /// How many failed in a row without a new byte.
     pub failures: u32,
+    /// How many of them had an answer of the server: the file is missing, or another one.
+    pub definite: u32,
     /// When the last one failed, in seconds since 1970.
     pub failed: Option<i64>,
     /// Why.
@@ -45,12 +47,13 @@ impl Attempts {
     }
 
     /// Notes a failure. One that has brought new bytes does not lengthen the delay: the next attempt continues there.
-    pub fn set_failed(&mut self, e: &Error, now: Timestamp, has_progressed: bool) {
+    pub fn set_failed(&mut self, e: &FetchError, now: Timestamp, has_progressed: bool) {
         if self.failures == 0 || !has_progressed {
             self.failures = self.failures.saturating_add(1);
+            self.definite = self.definite.saturating_add(u32::from(!e.is_outage));
         }
         self.failed = Some(now.as_second());
-        self.error = Some(text::line(&e.to_string()));
+        self.error = Some(text::line(&e.error.to_string()));
     }
 
     /// Whether the declared lengths are doubted.
@@ -86,6 +89,7 @@ fn delay(failures: u32) -> Duration {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use abide_core::error::Error;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -95,7 +99,7 @@ mod tests {
         let mut attempts = Attempts::default();
         attempts.set_release("d");
         for _ in 0..times {
-            attempts.set_failed(&Error::Image("404".into()), at(1000), has_progressed);
+            attempts.set_failed(&Error::Image("404".into()).into(), at(1000), has_progressed);
         }
         attempts
     }
@@ -116,8 +120,16 @@ mod tests {
     fn a_download_that_proceeds_is_tried_again_soon() {
         assert_eq!(failed(9, true).failures, 1);
         let mut attempts = failed(4, false);
-        attempts.set_failed(&Error::Image("reset".into()), at(1000), true);
+        attempts.set_failed(&Error::Image("reset".into()).into(), at(1000), true);
         assert_eq!(attempts.failures, 4);
+    }
+
+    #[test]
+    fn an_outage_is_no_answer_about_the_file() {
+        let mut attempts = failed(2, false);
+        let outage = FetchError { error: Error::Image("503".into()), is_outage: true };
+        attempts.set_failed(&outage, at(1000), false);
+        assert_eq!((attempts.failures, attempts.definite), (3, 2));
     }
 
     #[test]

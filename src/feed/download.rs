@@ -47,6 +47,30 @@ pub struct Fetched {
     pub total: Option<u64>,
 }
 
+/// Why a file was not fetched.
+#[derive(Debug)]
+pub struct FetchError {
+    /// The reason.
+    pub error: Error,
+    /// Whether there was no answer about the file: the server or the network may recover.
+    pub is_outage: bool,
+}
+
+impl From<Error> for FetchError {
+    fn from(error: Error) -> Self {
+        Self { error, is_outage: false }
+    }
+}
+
+impl FetchError {
+    fn outage(error: Error) -> Self {
+        Self { error, is_outage: true }
+    }
+}
+
+/// A result of fetching.
+pub type FetchResult<T> = std::result::Result<T, FetchError>;
+
 /// How a download ended that was not interrupted.
 enum DownloadEnd {
     /// At the end of the file.
@@ -79,11 +103,11 @@ impl Cache {
         wanted: &WantedFile<'_>,
         limits: &Download,
         progress: impl FnMut(Fetched),
-    ) -> Result<()> {
+    ) -> FetchResult<()> {
         let WantedFile { name, sha256, len, likely_len, is_doubted } = *wanted;
         let mut file = PartialFile::open(self.dir(), &format!("{sha256}.{PARTIAL}"))?;
         if file.sha256() == sha256 {
-            return file.rename_to(base_name(name));
+            return Ok(file.rename_to(base_name(name))?);
         }
         let likely_len = len.or(likely_len);
         if likely_len.is_some_and(|len| file.len() >= len) {
@@ -102,9 +126,9 @@ impl Cache {
             return if len.is_none() && (is_doubted || likely_len.is_none()) {
                 fetching.anew(file, wanted)
             } else {
-                Err(Error::Image(format!(
+                Err(FetchError::from(Error::Image(format!(
                     "{name}: the server has a file of another length; the {before} bytes that were fetched before are kept"
-                )))
+                ))))
             };
         }
         let is_complete = matches!(end, DownloadEnd::Complete);
@@ -117,9 +141,10 @@ impl Cache {
         }
         if let DownloadEnd::OutOfBounds(error) = end {
             file.cut(before)?;
-            return Err(Error::Image(format!("{name}: {error}; what was fetched of it is removed")));
+            let why = format!("{name}: {error}; what was fetched of it is removed");
+            return Err(Error::Image(why).into());
         }
-        finish(file, wanted)
+        Ok(finish(file, wanted)?)
     }
 
     /// How many bytes of a file are fetched.
@@ -158,14 +183,15 @@ fn finish(file: PartialFile, wanted: &WantedFile<'_>) -> Result<()> {
 
 impl<P: FnMut(Fetched)> Fetching<'_, P> {
     /// Fetches the missing bytes.
-    fn fill(&mut self, file: &mut PartialFile, known: Known) -> Result<DownloadEnd> {
-        let mut source = match resume_known(self.from, self.limits, known)? {
+    fn fill(&mut self, file: &mut PartialFile, known: Known) -> FetchResult<DownloadEnd> {
+        let answer = resume_known(self.from, self.limits, known).map_err(FetchError::outage)?;
+        let mut source = match answer {
             Resumed::Rest(source) => source,
             Resumed::TooLarge(error) => return Ok(DownloadEnd::OutOfBounds(error)),
             Resumed::Shorter => return Ok(DownloadEnd::OtherLength),
             Resumed::Nothing => {
                 let shown = shown(self.from.url);
-                return Err(Error::Image(format!("{shown}: is listed, but not on the server (404)")));
+                return Err(Error::Image(format!("{shown}: is listed, but not on the server (404)")).into());
             }
         };
         let total = source.len;
@@ -173,11 +199,12 @@ impl<P: FnMut(Fetched)> Fetching<'_, P> {
         // Received bytes are kept even if the download failed.
         let synced = file.sync();
         let end = result?;
-        synced.map(|()| end)
+        synced?;
+        Ok(end)
     }
 
     /// Fetches a file beside what was fetched of it before, which stays until the result is the right one.
-    fn anew(mut self, before: PartialFile, wanted: &WantedFile<'_>) -> Result<()> {
+    fn anew(mut self, before: PartialFile, wanted: &WantedFile<'_>) -> FetchResult<()> {
         let WantedFile { name, sha256, len, .. } = *wanted;
         warn!(
             "{name}: the server has a file of another length; starting over beside what was fetched before"
@@ -188,16 +215,21 @@ impl<P: FnMut(Fetched)> Fetching<'_, P> {
             Ok(DownloadEnd::Complete) => {}
             Ok(DownloadEnd::OutOfBounds(error)) => {
                 file.remove()?;
-                return Err(Error::Image(format!("{name}: {error}; what was fetched of it is removed")));
+                let why = format!("{name}: {error}; what was fetched of it is removed");
+                return Err(Error::Image(why).into());
             }
             Ok(DownloadEnd::OtherLength) => {
                 file.remove()?;
-                return Err(Error::Image(format!("{name}: the server has a file of another length")));
+                let why = format!("{name}: the server has a file of another length");
+                return Err(Error::Image(why).into());
             }
-            Err(e) => return file.remove().and(Err(e)),
+            Err(e) => {
+                file.remove()?;
+                return Err(e);
+            }
         }
         finish(file, wanted)?;
-        before.remove()
+        Ok(before.remove()?)
     }
 
     fn copy(
@@ -205,7 +237,7 @@ impl<P: FnMut(Fetched)> Fetching<'_, P> {
         file: &mut PartialFile,
         from: &mut impl Read,
         total: Option<u64>,
-    ) -> Result<DownloadEnd> {
+    ) -> FetchResult<DownloadEnd> {
         let mut block = vec![0; CHUNK];
         let mut next_check = file.len();
         loop {
@@ -225,7 +257,10 @@ impl<P: FnMut(Fetched)> Fetching<'_, P> {
                 Err(e) if e.kind() == ErrorKind::FileTooLarge => {
                     return Ok(DownloadEnd::OutOfBounds(Error::Image(e.to_string())));
                 }
-                Err(e) => return Err(e).or_image(|| "the download was interrupted"),
+                Err(e) => {
+                    let interrupted = Err(e).or_image(|| "the download was interrupted");
+                    return interrupted.map_err(FetchError::outage);
+                }
             };
             let Some(bytes) = block.get(..count).filter(|bytes| !bytes.is_empty()) else {
                 return Ok(DownloadEnd::Complete);

@@ -119,6 +119,8 @@ pub struct InstallState {
     pub no_image: bool,
     /// How often it could not be written.
     pub refused: u32,
+    /// When it was refused last, in seconds since 1970, if that may change.
+    pub refused_at: Option<i64>,
     /// The number of polls ([`FetchState::polls`]) at the time it was written into the slot.
     pub written: Option<u64>,
     /// Whether applying it was begun; set before the first change.

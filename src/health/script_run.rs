@@ -23,7 +23,7 @@ pub fn run(
     let mut command = script.command();
     command.current_dir(root.path("/")).envs(variables);
     let ended = child::run(command, limit, Capture::All, OUTPUT).map_err(|e| format!("cannot start: {e}"))?;
-    let said = ended.output.lines().next_back().unwrap_or_default().to_owned();
+    let said = ended.output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
     let with = |why: String| if said.is_empty() { why } else { format!("{why}: {said}") };
     match ended.status {
         Some(status) if status.success() => Ok(said),

@@ -98,6 +98,25 @@ pub fn checks(root: &Root, config: &Scripts) -> Vec<CheckConfig> {
 /// precedes that in `/usr/lib`, and Abide's precedes greenboot's. A link to `/dev/null` masks a script.
 #[must_use]
 pub fn find(root: &Root, folder: &str) -> Vec<Script> {
+    let files = files(root, folder).into_iter();
+    files.filter_map(|(name, path)| script(root, &name.into_string().ok()?, &path)).collect()
+}
+
+/// The names in such a folder that are no scripts: not executable, links that lead nowhere, folders. Leftovers of editors
+/// and package managers, documentation and masks are not among them.
+#[must_use]
+pub fn unusable(root: &Root, folder: &str) -> Vec<String> {
+    let is_expected = |name: &str, path: &Path| {
+        let is_masked = || fs::read_link(root.path(path)).is_ok_and(|to| to == Path::new("/dev/null"));
+        is_leftover(name) || name.starts_with("README") || script(root, name, path).is_some() || is_masked()
+    };
+    let names =
+        files(root, folder).into_iter().map(|(name, path)| (name.to_string_lossy().into_owned(), path));
+    names.filter(|(name, path)| !is_expected(name, path)).map(|(name, _)| name).collect()
+}
+
+/// What is in such a folder, by name.
+fn files(root: &Root, folder: &str) -> BTreeMap<OsString, PathBuf> {
     let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for home in HOMES {
         let path = Path::new(home).join(folder);
@@ -105,7 +124,13 @@ pub fn find(root: &Root, folder: &str) -> Vec<Script> {
         let Ok(entries) = fs::read_dir(&dir) else { continue };
         files.extend(entries.flatten().map(|e| (e.file_name(), path.join(e.file_name()))));
     }
-    files.into_iter().filter_map(|(name, path)| script(root, &name.into_string().ok()?, &path)).collect()
+    files
+}
+
+fn is_leftover(name: &str) -> bool {
+    let endings =
+        ["~", ".bak", ".orig", ".rej", ".swp", ".dpkg-old", ".dpkg-new", ".dpkg-dist", ".rpmsave", ".rpmnew"];
+    name.starts_with('.') || endings.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Executable files and those called `*.sh`; not the leftovers of editors and package managers.

@@ -59,22 +59,15 @@ pub fn apply(
     let is_installed = installed.is_some();
     let file = installed.as_ref().map_or_else(|| STAGED_UKI.to_owned(), Entry::path);
     let partition = installed.as_ref().map_or(BootPartition::Esp, |entry| entry.partition);
+    verify(machine, update, installed.as_ref(), &running)?;
+    let candidate = installed.clone();
     let (new, others) = match installed {
         // Interrupted after the entry appeared: continue from there.
         Some(entry) => {
-            // A rollback to the other system has no staged UKI.
-            if update.uki.is_some() {
-                verify_installed(machine, update, &entry)?;
-            }
-            refuse_unstartable_entry(machine, &running, &entry)?;
             let others = machine.entries.iter().filter(|e| e.path() == entry.path() && e.profile > 0);
             (entry.renamed(entry.name.plain()), others.cloned().collect())
         }
         None => {
-            staged::verify(machine, update, STAGED_UKI)?;
-            let staged =
-                machine.dirs.esp.open(STAGED_UKI).or_boot(|| format!("{STAGED_UKI}: cannot open"))?;
-            refuse_unstartable(machine, &running, &update.version, staged)?;
             let stem = free_stem(&update.image_id, &update.version, |stem| is_taken(stem, &running))?;
             staged::entries(machine, &stem)?
         }
@@ -87,7 +80,10 @@ pub fn apply(
     let switch = plan_switch(loader, &entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
     boot_options::warn_if_short(machine, tries);
-    Candidate { update, partition, file: &file, running: &running }.prepare(machine, scripts)?;
+    if (Candidate { update, partition, file: &file, running: &running }).prepare(machine, scripts)? {
+        // A script may have changed it.
+        verify(machine, update, candidate.as_ref(), &running)?;
+    }
     // In an order that is safe to be interrupted after each step.
     let mut steps = record(&state, update, machine, &switch, &running, tries);
     steps.extend(if is_installed {
@@ -104,6 +100,20 @@ pub fn apply(
         file: switch.entry.path(),
         demoted: switch.demoted.is_some(),
     })
+}
+
+/// Checks that the update's UKI, staged or `installed`, is what was written, and that the firmware would start it.
+fn verify(machine: &Machine, update: &Update, installed: Option<&Entry>, running: &Entry) -> Result<()> {
+    let Some(entry) = installed else {
+        staged::verify(machine, update, STAGED_UKI)?;
+        let staged = machine.dirs.esp.open(STAGED_UKI).or_boot(|| format!("{STAGED_UKI}: cannot open"))?;
+        return refuse_unstartable(machine, running, &update.version, staged);
+    };
+    // A rollback to the other system has no staged UKI.
+    if update.uki.is_some() {
+        verify_installed(machine, update, entry)?;
+    }
+    refuse_unstartable_entry(machine, running, entry)
 }
 
 /// The entries with these further profiles of the file `new`, and none of another file of its name.

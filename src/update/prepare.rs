@@ -27,16 +27,26 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Runs the scripts, one after the other. Nothing has been changed yet: after a power cut they run again.
+    /// Runs the scripts, one after the other. Nothing has been changed yet: after a power cut they run again. Returns whether
+    /// there are any.
     ///
     /// # Errors
-    /// [`Error::Refused`] if one of them fails or does not end in time.
-    pub fn prepare(&self, machine: &Machine, config: &Scripts) -> Result<()> {
+    /// [`Error::Refused`] if one of them fails, does not end in time, or cannot be run.
+    pub fn prepare(&self, machine: &Machine, config: &Scripts) -> Result<bool> {
         if !config.enabled {
-            return Ok(());
+            return Ok(false);
         }
         let root = &machine.root;
-        for script in scripts::find(root, FOLDER).iter().filter(|s| !config.disabled.contains(&s.name)) {
+        let is_enabled = |name: &str| !config.disabled.iter().any(|disabled| disabled == name);
+        if let Some(name) = scripts::unusable(root, FOLDER).into_iter().find(|name| is_enabled(name)) {
+            return Err(Error::Refused(format!(
+                "{FOLDER}/{name} is not an executable file, so it cannot prepare {}; make it executable or remove it",
+                self.update.version
+            )));
+        }
+        let mut scripts = scripts::find(root, FOLDER);
+        scripts.retain(|script| is_enabled(&script.name));
+        for script in &scripts {
             let name = &script.name;
             match script_run::run(root, script, self.variables(machine), config.timeout) {
                 Ok(said) => info!("{FOLDER}/{name} succeeded: {said}"),
@@ -48,7 +58,7 @@ impl Candidate<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(!scripts.is_empty())
     }
 
     fn variables(&self, machine: &Machine) -> Vec<(&'static str, String)> {

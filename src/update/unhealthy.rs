@@ -80,7 +80,14 @@ fn leave(machine: &mut Machine, tries: u32, scripts: &Scripts) -> Result<Reactio
     match rollback::rollback(machine, None, tries, scripts) {
         Ok(rollback::RolledBack::ToOther(version)) => Ok(Reaction::GoToOther(version)),
         Ok(rollback::RolledBack::Trial(_)) => Ok(Reaction::Stay("it is on trial".into())),
-        Err(Error::Nothing(why) | Error::Refused(why)) => Ok(Reaction::Stay(why)),
+        Err(Error::Nothing(why)) => Ok(Reaction::Stay(why)),
+        // What refuses it may change: it is tried again when the checks fail in the next boot.
+        Err(Error::Refused(why)) => {
+            let (id, mut state) = (machine.running_entry()?.id(), machine.state());
+            state.unhealthy.iter_mut().filter(|u| u.entry == id).for_each(|u| u.tried = Remedy::Reboot);
+            machine.perform(&Step::Save(Box::new(state)))?;
+            Ok(Reaction::Stay(why))
+        }
         Err(e) => Err(e),
     }
 }

@@ -113,7 +113,7 @@ fn an_event_that_ends_up_at_a_login_page_is_not_delivered() {
 /// A step of `abide-report.service`.
 fn step(tree: &Tree, option: &str) -> Run {
     fs::create_dir_all(tree.path("run/abide-report")).unwrap();
-    Run::of(tree.command().args(["report", option]).env("RUNTIME_DIRECTORY", "/run/abide-report"))
+    Run::of(tree.command().args(["-v", "report", option]).env("RUNTIME_DIRECTORY", "/run/abide-report"))
 }
 
 /// Two events wait for a server.
@@ -170,6 +170,9 @@ fn an_invalid_configuration_ends_the_delivery_for_good() {
     step(&tree, "--hand-over").ok();
     let run = step(&tree, "--deliver").fails(2);
     assert!(run.stderr.contains("urk"), "{}", run.stderr);
+    // Started again at once, it would go round for ever.
+    let run = step(&tree, "--take-back").ok();
+    assert!(!run.stderr.contains("again"), "{}", run.stderr);
     assert!(!waiting(&tree).is_empty());
 }
 

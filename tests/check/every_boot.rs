@@ -71,6 +71,21 @@ fn a_system_that_stays_sick_goes_to_the_other_good_one_on_trial() {
     assert_eq!(run(&tree, false), 0);
 }
 
+#[test]
+fn a_way_back_that_a_script_refuses_is_tried_again_in_the_next_boot() {
+    let mut tree = updated();
+    run(&tree, true);
+    tree.boot_with_initrd("2.0");
+    crate::program(&tree, "etc/abide/prepare.d/50-tpm", "echo busy; exit 1");
+    assert_eq!(run(&tree, true), 1);
+    assert!(!reboots(&tree), "the machine stays");
+    tree.boot_with_initrd("2.0");
+    crate::program(&tree, "etc/abide/prepare.d/50-tpm", "exit 0");
+    run(&tree, true);
+    assert!(reboots(&tree));
+    assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0+2-1.efi");
+}
+
 /// 2.0 was not healthy twice, 1.0 failed the same check on trial, and 2.0 runs again.
 fn after_outage() -> Tree {
     let mut tree = updated();

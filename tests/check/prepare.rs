@@ -3,7 +3,7 @@
 use std::fs;
 
 use abide_core::state::Stage;
-use abide_testing::{Run, Tree};
+use abide_testing::{Run, Tree, program as program_of};
 
 use super::program;
 
@@ -62,6 +62,39 @@ fn a_script_that_fails_or_hangs_refuses_the_update_which_stays_staged() {
     // A script of the administrator replaces it.
     program(&tree, "etc/abide/prepare.d/10-policy", "exit 0");
     tree.abide(&["apply"]).ok();
+}
+
+#[test]
+fn a_script_that_cannot_be_run_refuses_the_update() {
+    let tree = staged("exit 0");
+    let dir = tree.path("etc/abide/prepare.d");
+    fs::create_dir_all(&dir).unwrap();
+    for (name, make) in [
+        ("50-pcrlock", "echo x >50-pcrlock"),
+        ("60-link", "ln -s /nowhere 60-link"),
+        ("70-folder", "mkdir 70-folder"),
+    ] {
+        Run::of(program_of("sh").args(["-c", make]).current_dir(&dir)).ok();
+        let run = tree.abide(&["apply"]).fails(6);
+        let told = format!("prepare.d/{name} is not an executable file");
+        assert!(run.stderr.contains(&told), "{}", run.stderr);
+        still_staged(&tree);
+        Run::of(program_of("rm").args(["-rf", name]).current_dir(&dir)).ok();
+    }
+    for make in ["echo x >README.md", "echo x >50-pcrlock~", "ln -s /dev/null 10-policy"] {
+        Run::of(program_of("sh").args(["-c", make]).current_dir(&dir)).ok();
+    }
+    tree.abide(&["apply"]).ok();
+}
+
+#[test]
+fn an_update_that_a_script_has_changed_is_not_applied() {
+    for change in ["printf x >>\"$ABIDE_UKI\"", "rm \"$ABIDE_UKI\""] {
+        let tree = staged(change);
+        let run = tree.abide(&["apply"]);
+        assert!([5, 7].contains(&run.code), "{change}: {run:?}");
+        still_staged(&tree);
+    }
 }
 
 #[test]

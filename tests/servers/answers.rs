@@ -153,13 +153,23 @@ fn until_answered(server: &Ddi, node: &Node, most: usize) -> (String, String) {
 }
 
 #[test]
-fn an_image_that_cannot_be_downloaded_ends_the_order() {
-    for status in [404, 500] {
-        let (server, node) = machine("", Habits { image: Some(status), ..Habits::default() });
-        let (result, text) = until_answered(&server, &node, 7);
-        assert!(result == "failure" && text.contains("cannot be downloaded (5 tries)"), "{text}");
-        assert!(text.contains(&status.to_string()), "{text}");
+fn an_image_that_is_not_on_the_server_ends_the_order_after_few_tries() {
+    let (server, node) = machine("", Habits { image: Some(404), ..Habits::default() });
+    let (result, text) = until_answered(&server, &node, 7);
+    assert!(result == "failure" && text.contains("cannot be downloaded (5 tries)"), "{text}");
+    assert!(text.contains("404"), "{text}");
+}
+
+#[test]
+fn an_outage_of_the_image_server_ends_the_order_after_most_of_a_day() {
+    let (server, node) = machine("", Habits { image: Some(503), ..Habits::default() });
+    for _ in 0..7 {
+        node.run();
     }
+    assert_eq!(server.stand(), Stand::Running);
+    let (result, text) = until_answered(&server, &node, 5);
+    assert!(result == "failure" && text.contains("cannot be downloaded (10 tries)"), "{text}");
+    assert!(text.contains("503"), "{text}");
 }
 
 #[test]
@@ -186,6 +196,6 @@ fn a_list_that_cannot_be_fetched_ends_the_order() {
     let (server, node) = machine("", Habits { chunks: Some(chunk("os", &list)), ..Habits::default() });
     node.run();
     assert_eq!(server.stand(), Stand::Running);
-    let (result, text) = until_answered(&server, &node, 5);
-    assert!(result == "failure" && text.contains("(5 tries)"), "{text}");
+    let (result, text) = until_answered(&server, &node, 10);
+    assert!(result == "failure" && text.contains("(10 tries)"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! Writes a slot.
 
-use log::{info, warn};
+use log::{debug, warn};
 
 use crate::config::Config;
 use crate::disk::direct::DirectFile;
@@ -139,7 +139,7 @@ fn write_image(
         TableEntry(&partition.area).change(&machine.root, &partition.after)?;
     }
     end(machine, &plan, Complete { uki, digest: &digest, lists })?;
-    info!("{totals:?}");
+    debug!("{totals:?}");
     Ok(Written { version: plan.update.version, slot, digest, totals, proof })
 }
 

@@ -39,13 +39,13 @@ pub fn fetch(place: &FileLocation) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Stores the signed list that an image carries in front of itself, of which no more is fetched. Returns whether it carries
+/// Stores the signed list that an image, the file `name`, carries in front of itself, of which no more is fetched. Returns whether it carries
 /// one.
 ///
 /// # Errors
 /// [`Error::Image`] if it cannot be fetched; [`Error::Unverified`] if the signature is not valid.
-pub fn store_carried(place: &FileLocation, cache: &Cache, verifier: &Verifier) -> Result<bool> {
-    carried::store(&mut open(place)?, cache, verifier)
+pub fn store_carried(place: &FileLocation, name: &str, cache: &Cache, verifier: &Verifier) -> Result<bool> {
+    carried::store(&mut open(place)?, name, cache, verifier)
 }
 
 fn open(place: &FileLocation) -> Result<Source> {

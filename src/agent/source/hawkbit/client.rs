@@ -114,8 +114,9 @@ impl DdiClient {
         let body = json!({ "mode": "merge", "data": attributes });
         let reply = self.send(Method::PUT, url, &body)?;
         match reply.status {
-            // The quota of attributes is 403 or 429, by version. The token is known to be good: this follows a poll.
-            400 | 402..=499 => {
+            // The quota of attributes is 403 in some versions. The token is known to be good: this follows a poll. The
+            // others say nothing about the attributes: they may be accepted the next time.
+            status if (400..500).contains(&status) && !matches!(status, 401 | 408 | 425 | 429) => {
                 debug!("{}: status {}", shown(url), reply.status);
                 Ok(false)
             }
@@ -136,9 +137,12 @@ impl DdiClient {
     pub fn confirm(&self, action: &str, agreed: bool, details: &[String]) -> Result<()> {
         let url = self.endpoint.below(&format!("confirmationBase/{action}/feedback"));
         let word = if agreed { "confirmed" } else { "denied" };
-        let details = acceptable::details(details);
-        let body = json!({ "confirmation": word, "code": if agreed { 1 } else { -1 }, "details": details });
-        let reply = self.send(Method::POST, &url, &body)?;
+        let body = |details: Vec<String>| json!({ "confirmation": word, "code": if agreed { 1 } else { -1 }, "details": details });
+        let mut reply = self.send(Method::POST, &url, &body(acceptable::details(details)))?;
+        if is_refused(reply.status) {
+            warn!("{}: status {}; sent again without its text", shown(&url), reply.status);
+            reply = self.send(Method::POST, &url, &body(vec![]))?;
+        }
         match reply.status {
             // It was answered or withdrawn meanwhile.
             404 | 409 | 410 => Ok(()),
@@ -190,11 +194,12 @@ impl DdiClient {
                 warn!("{}: status {status}; the server refuses this feedback; dropped: {body}", shown(&url));
                 ledger.remove(feedback);
             }
-            _ => {
+            status => {
                 let taken = reply.ok(&url);
                 if taken.is_ok() {
                     ledger.remove(feedback);
-                } else {
+                } else if status == 500 || is_refused(status) {
+                    // The text may be the cause. It is not where the server is overloaded or away.
                     ledger.count_failed(feedback);
                 }
                 taken?;

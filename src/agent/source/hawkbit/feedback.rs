@@ -42,7 +42,7 @@ pub struct Feedback {
     pub finished: Finished,
     /// The text, line by line.
     pub details: Vec<String>,
-    /// How often the server could not take it.
+    /// How often the server has refused it, or has failed over it.
     #[serde(default)]
     pub failed: u32,
 }

@@ -174,9 +174,14 @@ impl Ledger {
     }
 
     /// Queues feedback. What closes an action replaces what was not delivered of its course: it must not wait behind
-    /// that, and a server may open the action again for what arrives after it.
+    /// that, and a server may open the action again for what arrives after it. A later answer replaces an earlier one to
+    /// the same question.
     pub fn queue(&mut self, mut feedback: Feedback) {
         feedback.details.iter_mut().for_each(|detail| *detail = text::lines(detail));
+        let is_same = |other: &Feedback| (&other.action, other.about) == (&feedback.action, feedback.about);
+        if feedback.is_answer() {
+            self.waiting.retain(|other| !(other.is_answer() && is_same(other)));
+        }
         if feedback.closes() {
             self.waiting.retain(|other| other.action != feedback.action || other.is_answer());
         }
@@ -291,6 +296,18 @@ pub(super) mod tests {
         let queued: Vec<(&str, i64)> = ledger.waiting.iter().map(|m| (m.action.as_str(), m.time)).collect();
         assert_eq!(queued, [("8", 1), ("10", 3), ("9", 2)]);
         assert!(ledger.has_closed("8") && ledger.has_closed("10") && !ledger.has_closed("9"));
+    }
+
+    #[test]
+    fn an_answer_waits_once_however_often_the_server_asks() {
+        let mut ledger = ledger();
+        for (time, execution) in [(1, Execution::Rejected), (2, Execution::Closed), (3, Execution::Closed)] {
+            let answer = of_deployment("8".into(), time, execution, Finished::Success, vec![]);
+            ledger.queue(Feedback { about: About::Cancel, ..answer });
+        }
+        ledger.refuse("8", "no SHA-256", 4);
+        let queued: Vec<(About, i64)> = ledger.waiting.iter().map(|m| (m.about, m.time)).collect();
+        assert_eq!(queued, [(About::Cancel, 3), (About::Deployment, 4)]);
     }
 
     #[test]

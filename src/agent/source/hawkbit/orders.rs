@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use log::{info, warn};
 
-use crate::agent::give_up::MAX_DOWNLOADS;
+use crate::agent::give_up::MAX_OUTAGES;
 use crate::agent::source::hawkbit::assignment;
 use crate::agent::source::hawkbit::attributes;
 use crate::agent::source::hawkbit::client::DdiClient;
@@ -126,7 +126,7 @@ impl HawkbitSource<'_> {
             // What could not be fetched may be there later.
             Err(e @ (Error::Image(_) | Error::Failed(_))) => {
                 let tries = self.ledger.count_unread(&action.id);
-                if tries < MAX_DOWNLOADS {
+                if tries < MAX_OUTAGES {
                     return Err(e);
                 }
                 self.refuse(&action.id, &format!("{e} ({tries} tries)"));
@@ -150,11 +150,11 @@ impl HawkbitSource<'_> {
     ) -> Result<()> {
         let stored = self.obtain_beside(client, module, action, view);
         let image = module.artifacts.iter().find(|artifact| assignment::is_image(&artifact.name));
-        let file = image.and_then(|image| action.files.get(&image.name));
+        let file = image.and_then(|image| Some((&image.name, action.files.get(&image.name)?)));
         match (stored, file) {
-            (Err(error @ Error::Unverified(_)), Some(file)) if view.verifier.needs_signature() => {
+            (Err(error @ Error::Unverified(_)), Some((name, file))) if view.verifier.needs_signature() => {
                 let place = self.place_at(file, client);
-                let is_stored = assignment::store_carried(&place, &self.cache, view.verifier)?;
+                let is_stored = assignment::store_carried(&place, name, &self.cache, view.verifier)?;
                 if is_stored { Ok(()) } else { Err(error) }
             }
             (stored, _) => stored,

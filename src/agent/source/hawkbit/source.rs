@@ -123,7 +123,11 @@ impl<'a> HawkbitSource<'a> {
     }
 
     fn close(&mut self, finished: Finished, why: String) {
-        info!("hawkBit action closed: {why}");
+        if finished == Finished::Failure {
+            warn!("hawkBit action closed: {why}");
+        } else {
+            info!("hawkBit action closed: {why}");
+        }
         self.reached(Milestone::Closed, finished, vec![why]);
     }
 
