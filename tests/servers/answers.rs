@@ -53,6 +53,10 @@ fn refused_attributes_keep_no_machine_from_its_orders() {
         let (server, node) = machine("", Habits { attributes: Some(status), ..Habits::default() });
         assert!(node.settle(), "{status}: {}", said(&node.run()));
         assert!(server.attributes().is_empty());
+        // It may have been overloaded: what it asks for, it gets.
+        let before = server.count("PUT", "configData");
+        node.run();
+        assert!(server.count("PUT", "configData") > before, "{status}");
     }
 }
 

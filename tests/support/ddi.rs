@@ -231,12 +231,20 @@ impl Inside {
     }
 
     fn base(&self, path: &str) -> Value {
+        let mut links = json!({});
         let resource = match self.stand {
-            Stand::Unconfirmed => "confirmationBase",
-            Stand::Running => "deploymentBase",
-            Stand::Idle | Stand::Closed => return json!({ "_links": {} }),
+            Stand::Unconfirmed => Some("confirmationBase"),
+            Stand::Running => Some("deploymentBase"),
+            Stand::Idle | Stand::Closed => None,
         };
-        json!({ "_links": { resource: { "href": format!("{}{path}/{resource}/7", self.url) } } })
+        if let Some(resource) = resource {
+            links[resource] = json!({ "href": format!("{}{path}/{resource}/7", self.url) });
+        }
+        // As hawkBit does until it has them.
+        if self.attributes.is_empty() && self.habits.attributes.is_some() {
+            links["configData"] = json!({ "href": format!("{}{path}/configData", self.url) });
+        }
+        json!({ "_links": links })
     }
 
     fn order(&self) -> Value {

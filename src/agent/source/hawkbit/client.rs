@@ -114,9 +114,8 @@ impl DdiClient {
         let body = json!({ "mode": "merge", "data": attributes });
         let reply = self.send(Method::PUT, url, &body)?;
         match reply.status {
-            // The quota of attributes is 403 in some versions. The token is known to be good: this follows a poll. The
-            // others say nothing about the attributes: they may be accepted the next time.
-            status if (400..500).contains(&status) && !matches!(status, 401 | 408 | 425 | 429) => {
+            // The quota of attributes is 403 or 429, by version. The token is known to be good: this follows a poll.
+            400 | 402..=499 => {
                 debug!("{}: status {}", shown(url), reply.status);
                 Ok(false)
             }
@@ -198,8 +197,8 @@ impl DdiClient {
                 let taken = reply.ok(&url);
                 if taken.is_ok() {
                     ledger.remove(feedback);
-                } else if status == 500 || is_refused(status) {
-                    // The text may be the cause. It is not where the server is overloaded or away.
+                } else if matches!(status, 429 | 500) || is_refused(status) {
+                    // The text may be the cause, or a quota of texts. It is not where the server is away.
                     ledger.count_failed(feedback);
                 }
                 taken?;

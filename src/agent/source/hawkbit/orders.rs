@@ -31,7 +31,9 @@ impl HawkbitSource<'_> {
         if url.is_none() && (!is_new || survey.trial != TrialState::Committed) {
             return;
         }
-        if is_new {
+        // That all are refused says nothing about any of them: the server may be overloaded.
+        let are_all_refused = attributes.keys().all(|name| self.ledger.refused.contains(name));
+        if is_new || are_all_refused {
             self.ledger.refused.clear();
         }
         let mut sent = attributes.clone();
