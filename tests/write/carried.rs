@@ -310,7 +310,7 @@ fn the_list_that_an_image_carries_is_stored_in_the_cache_as_that_of_a_feed() {
     let store = |tree: &Tree, path: &str| {
         let mut image = Source::file(path).unwrap().unwrap();
         let verifier = Verifier::new(&tree.root(), &Trust::default(), Installer::Agent).unwrap();
-        carried::store(&mut image, &Cache::of(&tree.root()), &verifier)
+        carried::store(&mut image, NAME, &Cache::of(&tree.root()), &verifier)
     };
     assert!(store(&tree, &path).unwrap());
     assert!(!cache.dir().join("SHA256SUMS.gpg").exists());
@@ -319,6 +319,11 @@ fn the_list_that_an_image_carries_is_stored_in_the_cache_as_that_of_a_feed() {
     install(&other, &signed.publisher.minisign_key("other"), "etc/abide/keys/other.pub");
     assert_eq!(store(&other, &path).unwrap_err().exit_code(), 7);
     assert_eq!(Cache::of(&other.root()).list(), None);
+    // Under another name it could not be found by its list.
+    let mut image = Source::file(&path).unwrap().unwrap();
+    let verifier = Verifier::new(&tree.root(), &Trust::default(), Installer::Agent).unwrap();
+    let refused = carried::store(&mut image, "image.raw.zst", &cache, &verifier).unwrap_err();
+    assert!(refused.to_string().contains("is signed as edge_2.0.raw.zst"), "{refused}");
     fs::copy(&path, cache.dir().join(NAME)).unwrap();
     assert!(cache.has(NAME, &digest(&signed.plain)));
     tree.abide(&["write", cache.dir().to_str().unwrap()]).ok();
