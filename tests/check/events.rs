@@ -163,6 +163,20 @@ fn a_unit_that_lies_about_deliveries_can_only_drop_events() {
 }
 
 #[test]
+fn an_event_that_cannot_be_read_holds_up_no_other_and_starts_no_circle() {
+    let (url, received) = server(&[204]);
+    let tree = two_events(&url);
+    let count = waiting(&tree).len();
+    fs::create_dir(tree.path("var/lib/abide/reports/000000000000-applied.json")).unwrap();
+    step(&tree, "--hand-over").ok();
+    step(&tree, "--deliver").ok();
+    let run = step(&tree, "--take-back").ok();
+    assert_eq!(received.try_iter().count(), count);
+    assert_eq!(waiting(&tree), ["000000000000-applied.json"]);
+    assert!(!run.stderr.contains("again"), "{}", run.stderr);
+}
+
+#[test]
 fn an_invalid_configuration_ends_the_delivery_for_good() {
     let tree = two_events("http://127.0.0.1:1/");
     configure(&tree, "[report]\nurk = 1\n");

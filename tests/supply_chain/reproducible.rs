@@ -1,4 +1,4 @@
-//! The same sources give the same executables, whoever builds them and wherever.
+//! The same sources give the same executables, in any folder and for any user.
 
 use super::*;
 

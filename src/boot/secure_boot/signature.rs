@@ -15,7 +15,7 @@ const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 
 /// The most certificates in one signature. Each may have to be verified.
 const MOST_CERTIFICATES: usize = 32;
 
-/// Why a signature is of no use.
+/// Why a signature cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unusable {
     /// Its structure is damaged, or the signature is not that of the signer.
