@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use crate::child_server::fetch;
 use crate::process;
 
 /// A server with one lock for the group `default`.
@@ -123,14 +124,8 @@ impl Airlock {
     /// # Errors
     /// Why it is not available here.
     pub fn start(repository: &Path) -> Result<Self, String> {
-        let fetch = repository.join("tests/servers/airlock/fetch");
-        let fetch =
-            process::downloader(fetch).arg(repository.join("target/servers/airlock")).output().unwrap();
-        if !fetch.status.success() {
-            assert_eq!(fetch.status.code(), Some(77));
-            return Err(String::from_utf8_lossy(&fetch.stderr).trim().to_owned());
-        }
-        let program = String::from_utf8(fetch.stdout).unwrap().trim().to_owned();
+        let script = repository.join("tests/servers/airlock/fetch");
+        let program = fetch(&script, &repository.join("target/servers/airlock"))?;
         let ports = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let [client, peer, port] = ports.map(|listener| listener.local_addr().unwrap().port());
         let dir = tempfile::tempdir().unwrap();

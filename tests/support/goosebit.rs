@@ -1,15 +1,12 @@
 //! A real gooseBit server, and its API for operators. It speaks hawkBit's DDI API, gives each action the number of the
 //! software, has one artifact with a SHA-1, and forces every update.
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use ureq::Agent;
 
+use crate::child_server::{ChildServer, fetch};
 use crate::process::downloader;
 
 /// How long the server may take to start. It takes some four seconds where nothing else runs.
@@ -18,10 +15,8 @@ const START: Duration = Duration::from_secs(200);
 /// A server that runs, for as long as this process does.
 pub struct GooseBit {
     pub url: String,
-    agent: Agent,
+    server: ChildServer,
     token: String,
-    /// Its end is the server's.
-    _child: Child,
 }
 
 impl GooseBit {
@@ -32,44 +27,20 @@ impl GooseBit {
     pub fn start(repository: &Path) -> Result<Self, String> {
         let (scripts, dir) =
             (repository.join("tests/servers/goosebit"), repository.join("target/servers/goosebit"));
-        let fetch = downloader(scripts.join("fetch")).arg(&dir).output().unwrap();
-        if !fetch.status.success() {
-            assert_eq!(fetch.status.code(), Some(77));
-            return Err(String::from_utf8_lossy(&fetch.stderr).trim().to_owned());
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = downloader(dir.join("venv/bin/python"))
-            .arg(scripts.join("start.py"))
-            .arg(port.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build()
-            .new_agent();
-        let url = format!("http://127.0.0.1:{port}");
-        let started = Instant::now();
+        fetch(&scripts.join("fetch"), &dir)?;
+        let mut command = downloader(dir.join("venv/bin/python"));
+        command.arg(scripts.join("start.py"));
         let operator = [("username", "op@example.org"), ("password", "secret")];
-        let token = loop {
-            if let Ok(mut answer) = agent.post(format!("{url}/setup")).send_form(operator)
-                && answer.status() == 200
-            {
-                let said: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
-                break said["access_token"].as_str().unwrap().to_owned();
-            }
-            assert_eq!(child.try_wait().unwrap(), None, "gooseBit does not start");
-            assert!(started.elapsed() < START, "gooseBit does not answer");
-            sleep(Duration::from_millis(300));
-        };
+        let (server, token) = ChildServer::start(command, START, |agent, url| {
+            let answer = agent.post(format!("{url}/setup")).send_form(operator).ok();
+            let mut answer = answer.filter(|answer| answer.status() == 200)?;
+            let said: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+            Some(said["access_token"].as_str().unwrap().to_owned())
+        });
         // The first machine makes the row of the hardware. Two at once make it twice, and nothing works from then on.
-        let first = agent.get(format!("{url}/DEFAULT/controller/v1/first")).call().unwrap();
+        let first = server.agent.get(format!("{}/DEFAULT/controller/v1/first", server.url)).call().unwrap();
         assert_eq!(first.status(), 200);
-        Ok(Self { url, agent, token: format!("Bearer {token}"), _child: child })
+        Ok(Self { url: server.url.clone(), server, token: format!("Bearer {token}") })
     }
 
     /// Has the server offer the image at this URL, which it fetches once, and names to the machines.
@@ -90,8 +61,11 @@ impl GooseBit {
     }
 
     fn software(&self, kind: &str, body: &[u8]) -> u64 {
-        let request =
-            self.agent.put(format!("{}/api/v1/software", self.url)).header("Authorization", &self.token);
+        let request = self
+            .server
+            .agent
+            .put(format!("{}/api/v1/software", self.url))
+            .header("Authorization", &self.token);
         let mut answer = request.content_type(kind).send(body).unwrap();
         let text = answer.body_mut().read_to_string().unwrap();
         assert_eq!(answer.status(), 200, "{text}");
@@ -161,7 +135,7 @@ impl GooseBit {
             .header("Content-Type", "application/json")
             .body(body.map(Value::to_string).unwrap_or_default())
             .unwrap();
-        let mut answer = self.agent.run(request).unwrap();
+        let mut answer = self.server.agent.run(request).unwrap();
         let text = answer.body_mut().read_to_string().unwrap();
         assert_eq!(answer.status(), 200, "{method} {path}: {text}");
         serde_json::from_str(&text).unwrap()

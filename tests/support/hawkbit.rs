@@ -1,16 +1,14 @@
 //! A real hawkBit server, and its management API: what an operator does.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ureq::Agent;
 
+use crate::child_server::{ChildServer, fetch};
 use crate::process::downloader;
 
 /// How long the server may take to start. It takes some ten seconds where nothing else runs.
@@ -25,10 +23,8 @@ pub const TOKEN: &str = "s3cret-gateway-token";
 /// A server that runs, for as long as this process does.
 pub struct HawkBit {
     pub url: String,
-    agent: Agent,
+    server: ChildServer,
     uploads: Mutex<()>,
-    /// Its end is the server's.
-    _child: Child,
 }
 
 /// A version that was uploaded.
@@ -45,40 +41,15 @@ impl HawkBit {
         let (scripts, dir) =
             (repository.join("tests/servers/hawkbit"), repository.join("target/servers/hawkbit"));
         if std::env::var_os("ABIDE_HAWKBIT").is_none() {
-            let fetch = downloader(scripts.join("fetch")).arg(&dir).output().unwrap();
-            if !fetch.status.success() {
-                assert_eq!(fetch.status.code(), Some(77));
-                return Err(String::from_utf8_lossy(&fetch.stderr).trim().to_owned());
-            }
+            fetch(&scripts.join("fetch"), &dir)?;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = downloader(scripts.join("start"))
-            .arg(&dir)
-            .arg(port.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build()
-            .new_agent();
-        let url = format!("http://127.0.0.1:{port}");
-        let started = Instant::now();
-        loop {
+        let mut command = downloader(scripts.join("start"));
+        command.arg(&dir);
+        let (server, ()) = ChildServer::start(command, START, |agent, url| {
             let answer = agent.get(format!("{url}/rest/v1/targets")).header("Authorization", ADMIN).call();
-            match answer {
-                Ok(answer) if answer.status() == 200 => break,
-                _ => {}
-            }
-            assert_eq!(child.try_wait().unwrap(), None, "hawkBit does not start");
-            assert!(started.elapsed() < START, "hawkBit does not answer");
-            sleep(Duration::from_millis(300));
-        }
-        let it = Self { url, agent, uploads: Mutex::new(()), _child: child };
+            answer.is_ok_and(|answer| answer.status() == 200).then_some(())
+        });
+        let it = Self { url: server.url.clone(), server, uploads: Mutex::new(()) };
         let configs = [
             ("authentication.gatewaytoken.enabled", json!(true)),
             ("authentication.gatewaytoken.key", json!(TOKEN)),
@@ -120,6 +91,7 @@ impl HawkBit {
         body.extend_from_slice(bytes);
         write!(body, "\r\n--{boundary}--\r\n").unwrap();
         let answer = self
+            .server
             .agent
             .post(format!("{}/rest/v1/softwaremodules/{module}/artifacts", self.url))
             .header("Authorization", ADMIN)
@@ -250,7 +222,7 @@ impl HawkBit {
             .header("Content-Type", "application/json")
             .body(body.map(Value::to_string).unwrap_or_default())
             .unwrap();
-        let mut answer = self.agent.run(request).unwrap();
+        let mut answer = self.server.agent.run(request).unwrap();
         let status = answer.status().as_u16();
         (status, serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap_or(Value::Null))
     }

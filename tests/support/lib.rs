@@ -3,6 +3,8 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod background;
+pub mod child_server;
 pub mod ddi;
 pub mod dice;
 pub mod entry;
@@ -22,6 +24,7 @@ pub mod tree;
 pub mod uki;
 pub mod validation;
 
+pub use background::Background;
 pub use https::HttpsServer;
 pub use image::Image;
 pub use process::{Run, abide, program};

@@ -4,10 +4,11 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::*;
+use abide_testing::Background;
 use abide_testing::process::executable;
 use abide_testing::skip::skipped;
 use abide_testing::tree::digest;
@@ -55,22 +56,6 @@ fn shell(uid: u32, dir: &Path, script: &str) -> Command {
     sh.args(["-uc", script]).uid(uid).gid(uid).current_dir(dir).stdin(Stdio::null());
     sh.stdout(Stdio::null()).stderr(Stdio::null());
     sh
-}
-
-/// Ended when dropped, with the processes that it has started.
-struct Background(Child);
-
-impl Background {
-    fn start(mut command: Command) -> Self {
-        Self(command.process_group(0).spawn().unwrap())
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        program("kill").args(["-9", "--", &format!("-{}", self.0.id())]).status().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 /// What an update changes, and the folders of these users.
