@@ -1,7 +1,7 @@
 //! The HTTP client: one set-up for images, checks, events and servers of fleets, and one rule for redirects.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -53,6 +53,13 @@ pub enum Redirects {
 pub enum HttpError {
     /// The request failed.
     Failed(ureq::Error),
+    /// The request failed, and it went through a proxy.
+    Proxied {
+        /// How it failed.
+        error: ureq::Error,
+        /// What a message calls the proxy.
+        proxy: String,
+    },
     /// The server redirects, and that is not followed.
     Redirect {
         /// 301, 302, 303, 307 or 308.
@@ -71,12 +78,11 @@ pub enum HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // They quote the URL.
-            Self::Failed(ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_)) => {
-                f.write_str("invalid URL")
-            }
             // Parts of a reply may be in it.
-            Self::Failed(e) => f.write_str(&text::line(&e.to_string())),
+            Self::Failed(e) => f.write_str(&text::line(&plain(e))),
+            Self::Proxied { error, proxy } => {
+                write!(f, "{}; the request goes through {}", text::line(&plain(error)), text::line(proxy))
+            }
             Self::Redirect { status, to, why } => {
                 write!(f, "the server redirects to {to} (status {status}), which is not followed: {why}")
             }
@@ -90,6 +96,61 @@ impl<E: Into<ureq::Error>> From<E> for HttpError {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
+}
+
+impl HttpError {
+    /// Whether the server, the proxy or the network failed, so that the same request may succeed later.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        use ureq::Error::{ConnectProxyFailed, ConnectionFailed, HostNotFound, Io, Timeout};
+        match self {
+            Self::Failed(error) | Self::Proxied { error, .. } => {
+                matches!(error, Io(_) | Timeout(_) | HostNotFound | ConnectionFailed | ConnectProxyFailed(_))
+            }
+            Self::Redirect { .. } | Self::Proxy(_) | Self::Page => false,
+        }
+    }
+}
+
+/// What an error of the client means.
+fn plain(error: &ureq::Error) -> String {
+    use ureq::Error::{
+        BadUri, BodyExceedsLimit, ConnectProxyFailed, HostNotFound, Io, RequireHttpsOnly, Rustls, Timeout,
+    };
+    match error {
+        // They quote the URL.
+        BadUri(_) | RequireHttpsOnly(_) => "invalid URL".into(),
+        Io(e) => plain_io(e),
+        Timeout(_) => "the server does not answer in time".into(),
+        HostNotFound => "the name of the host cannot be resolved; check it and the DNS servers".into(),
+        ConnectProxyFailed(why) => format!("the proxy does not connect: {why}"),
+        BodyExceedsLimit(limit) => format!("the answer is longer than {limit} bytes"),
+        Rustls(e) => format!("no secure connection (TLS): {e}"),
+        e => e.to_string(),
+    }
+}
+
+/// What an error of a connection means, without the number that the system has for it.
+#[must_use]
+pub fn plain_io(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused".into(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted if error.raw_os_error().is_some() => {
+            "the connection was reset".into()
+        }
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "the network is unreachable".into(),
+        _ => {
+            let text = error.to_string();
+            text.rsplit_once(" (os error ").map_or(text.clone(), |(text, _)| text.to_lowercase())
+        }
+    }
+}
+
+/// The proxy that the environment names for `url` and that cannot be used, as a sentence.
+#[must_use]
+pub fn proxy_problem(url: &str) -> Option<String> {
+    let server = parts(url)?;
+    Proxies::of_environment().of(&server.scheme, &server.host).err()
 }
 
 /// A header of a request.
@@ -194,9 +255,12 @@ impl Client {
         let left = self.total.map(|total| total.saturating_sub(started.elapsed()));
         let uri = request.uri();
         let proxy = self.proxies.of(uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default());
-        let proxy = proxy.map_err(HttpError::Proxy)?;
+        let (proxy, name) = proxy.map_err(HttpError::Proxy)?.map(|it| (it.proxy, it.name)).unzip();
         let request = self.agent.configure_request(request).timeout_global(left).proxy(proxy).build();
-        Ok(self.agent.run(request)?)
+        self.agent.run(request).map_err(|error| match name {
+            Some(proxy) => HttpError::Proxied { error, proxy },
+            None => HttpError::Failed(error),
+        })
     }
 
     /// The URL to which a redirect leads, if it is followed.

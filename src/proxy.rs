@@ -29,6 +29,15 @@ pub struct Proxies {
     except: String,
 }
 
+/// A proxy, and what a message calls it.
+#[derive(Debug)]
+pub struct NamedProxy {
+    /// The proxy.
+    pub proxy: Proxy,
+    /// Where it is configured, and its URL without a password.
+    pub name: String,
+}
+
 #[derive(Debug)]
 struct Variable {
     name: &'static str,
@@ -61,19 +70,17 @@ impl Proxies {
     ///
     /// # Errors
     /// A sentence, if a variable names a proxy that cannot be used.
-    pub fn of(&self, scheme: &str, host: &str) -> Result<Option<Proxy>, String> {
+    pub fn of(&self, scheme: &str, host: &str) -> Result<Option<NamedProxy>, String> {
         let variable = if scheme.eq_ignore_ascii_case("https") { &self.https } else { &self.http };
         let Some(variable) = variable.as_ref().filter(|_| !is_excepted(&self.except, host)) else {
             return Ok(None);
         };
+        let (name, value) = (variable.name, without_password(&variable.value));
         match parse(&variable.value) {
-            Ok(proxy) => Ok(Some(proxy)),
-            Err(why) => {
-                let (name, value) = (variable.name, without_password(&variable.value));
-                Err(format!(
-                    "cannot use the proxy in {name} ('{value}'): {why}; set {name} to http://HOST:PORT, or unset it"
-                ))
-            }
+            Ok(proxy) => Ok(Some(NamedProxy { proxy, name: format!("the proxy in {name} ('{value}')") })),
+            Err(why) => Err(format!(
+                "cannot use the proxy in {name} ('{value}'): {why}; set {name} to http://HOST:PORT, or unset it"
+            )),
         }
     }
 }
@@ -166,7 +173,9 @@ mod tests {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
         let proxy = Proxies::read(get).of(scheme, host)?;
-        Ok(proxy.map(|proxy| format!("{} {}:{}", proxy.protocol(), proxy.host(), proxy.port())))
+        Ok(proxy.map(|NamedProxy { proxy, .. }| {
+            format!("{} {}:{}", proxy.protocol(), proxy.host(), proxy.port())
+        }))
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::doctor::boot_complete::Units;
 use crate::doctor::finding::Finding;
 use crate::doctor::{
     addons, boot_complete, clock, cmdline, configuration, esp, esp_check, feed, firmware, initramfs, loader,
-    mounted, names, panic, pinned, room, running_entry, second_table, secure_boot, slots, trust, watchdog,
-    wrong_root,
+    mounted, names, panic, pinned, proxy, room, running_entry, second_table, secure_boot, slots, trust,
+    watchdog, wrong_root,
 };
 use crate::feed::memory::FetchState;
 use crate::image::trust::Keys;
@@ -25,11 +25,11 @@ use abide_core::update::Machine;
 pub fn examine(root: &Root, config: &Result<Config>, machine: &Result<Machine>) -> Vec<Finding> {
     let mut found = vec![];
     match config {
-        Ok(config) => found.extend(trust::look(&trust::Evidence {
-            config,
-            keys: Keys::load(root),
-            now: SystemTime::now(),
-        })),
+        Ok(config) => {
+            let (keys, now) = (Keys::load(root), SystemTime::now());
+            found.extend(trust::look(&trust::Evidence { config, keys, now }));
+            found.extend(proxy::look(config));
+        }
         Err(e) => found.push(configuration::refused(e)),
     }
     match machine {

@@ -21,6 +21,7 @@ mod mounted;
 mod names;
 mod panic;
 mod pinned;
+mod proxy;
 mod room;
 mod running_entry;
 mod second_table;

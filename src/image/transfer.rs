@@ -10,7 +10,7 @@ use log::warn;
 use ureq::http::header;
 
 use crate::config::Download;
-use crate::http::{Client, HttpError, Redirects, Timeout};
+use crate::http::{Client, HttpError, Redirects, Timeout, plain_io};
 use crate::image::answer::{self, Head, Request, is_final, too_large};
 use crate::image::source::Source;
 use crate::url::shown;
@@ -328,19 +328,13 @@ fn first_bytes(body: &mut impl Read) -> io::Result<Vec<u8>> {
 
 /// An error in the middle of a response; a retry may succeed.
 fn broken(error: io::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, error)
+    io::Error::new(io::ErrorKind::ConnectionAborted, plain_io(&error))
 }
 
 /// Network errors are temporary; errors of the request are not.
 fn into_io(error: HttpError) -> io::Error {
-    use ureq::Error::{ConnectProxyFailed, ConnectionFailed, HostNotFound, Io, Timeout};
-    match error {
-        HttpError::Failed(Io(e)) => io::Error::new(io::ErrorKind::ConnectionAborted, e),
-        HttpError::Failed(Timeout(_) | HostNotFound | ConnectionFailed | ConnectProxyFailed(_)) => {
-            io::Error::new(io::ErrorKind::ConnectionAborted, error.to_string())
-        }
-        e => io::Error::other(e.to_string()),
-    }
+    let kind = if error.is_temporary() { io::ErrorKind::ConnectionAborted } else { io::ErrorKind::Other };
+    io::Error::new(kind, error.to_string())
 }
 
 fn client(limits: &Download) -> Result<Client> {

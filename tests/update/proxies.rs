@@ -119,7 +119,7 @@ fn no_client_connects_past_a_proxy_that_cannot_be_used() {
     let cases: [(&str, &[&str], i32); 4] = [
         ("", &["write", &image], 2),
         (&feed, &["update", "--check"], 2),
-        (&hawkbit, &["update", "--check"], 1),
+        (&hawkbit, &["update", "--check"], 2),
         (&check, &["check"], 1),
     ];
     for (config, words, code) in cases {
@@ -135,6 +135,60 @@ fn no_client_connects_past_a_proxy_that_cannot_be_used() {
             assert!(said.contains("http_proxy") && said.contains("unset it"), "{words:?}: {said}");
             assert!(!said.contains("secret") && !reached, "{words:?}: {said}");
         }
+    }
+}
+
+#[test]
+fn a_proxy_that_does_not_answer_is_named() {
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tree = Tree::running("1.0");
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    let hawkbit = "[update.hawkbit]\nurl = 'http://a.invalid'\nid = 'n'\n";
+    let check = "[[check]]\nname = 'c'\nkind = 'http'\nurl = 'http://a.invalid/'\ntimeout = '5s'\n";
+    let cases: [(&str, &[&str], i32); 4] = [
+        ("[download]\ngive_up_after = '1s'\n", &["write", "http://a.invalid/x.raw"], 3),
+        (
+            "[update]\nfeed = 'http://a.invalid/'\n[download]\ngive_up_after = '1s'\n",
+            &["update", "--check"],
+            3,
+        ),
+        (hawkbit, &["update", "--check"], 1),
+        (check, &["check"], 1),
+    ];
+    for (config, words, code) in cases {
+        fs::write(tree.path("etc/abide/abide.toml"), config).unwrap();
+        let mut command = tree.command();
+        let run =
+            Run::of(command.env("http_proxy", format!("http://u:secret@{dead}")).args(words)).fails(code);
+        let said = run.stdout + &run.stderr;
+        let named =
+            format!("connection refused; the request goes through the proxy in http_proxy ('http://{dead}')");
+        assert!(said.contains(&named), "{words:?}: {said}");
+        assert!(!said.contains("secret") && !said.contains("os error") && !said.contains("io:"), "{said}");
+    }
+}
+
+#[test]
+fn the_doctor_names_a_proxy_that_cannot_be_used() {
+    let tree = Tree::running("1.0");
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    for (config, is_found) in [
+        ("[update]\nfeed = 'http://a.invalid/'\n", true),
+        ("[update.hawkbit]\nurl = 'http://a.invalid'\nid = 'n'\n", true),
+        ("[update]\nfeed = 'http://b.invalid/'\n", false),
+        ("[update]\nfeed = '/images'\n", false),
+        ("[report]\nurl = 'http://a.invalid/'\n", true),
+        ("", false),
+    ] {
+        fs::write(tree.path("etc/abide/abide.toml"), config).unwrap();
+        let mut command = tree.command();
+        command.env("http_proxy", "http://p:port").env("no_proxy", "b.invalid");
+        let json = Run::of(command.args(["doctor", "--json"])).json();
+        let findings = json["findings"].as_array().unwrap();
+        let found = findings.iter().find(|finding| finding["id"] == "proxy");
+        assert_eq!(found.is_some(), is_found, "{config}: {json}");
+        let what = found.map(|finding| finding["what"].to_string()).unwrap_or_default();
+        assert!(!is_found || what.contains("http_proxy"), "{what}");
     }
 }
 

@@ -55,7 +55,7 @@ impl HttpProbe {
                 .limit(MOST_BYTES)
                 .lossy_utf8(true)
                 .read_to_string()
-                .map_err(|e| e.to_string())?,
+                .map_err(|e| HttpError::from(e).to_string())?,
             None => String::new(),
         };
         evaluate(&self.config, status, &body)
