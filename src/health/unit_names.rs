@@ -3,62 +3,81 @@
 //! Transient units and instances of templates get another name at each start: podman's health checks, what systemd-run(1)
 //! starts, connections of a socket with `Accept=yes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What stays the same of the name of a unit.
+/// What stays the same of the name of a unit, and which of the units with the same stable name it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct StableName {
     /// The name, without what changes.
     text: String,
-    /// Whether the rest is a name that somebody has chosen, such as `home` in `backup@home.service`.
-    is_chosen: bool,
+    /// What tells the units with this text apart: the id of a container, the instance of a template. `None`: nothing, since a
+    /// program counts them.
+    which: Option<String>,
 }
 
 /// The units of `failed` that do not correspond to one of `before`.
 ///
-/// A unit corresponds to the unit of the same name, otherwise to one with the same stable name: to any where the rest of the
-/// name is made by a program, and to one of its own where somebody has chosen it, so that two failed instances are more than
-/// one.
+/// A unit corresponds to one of before that is the same: of the same container, the same instance. Otherwise it corresponds
+/// to one with the same text that is not there any more, since a container gets another id when it is made again: to one of
+/// its own, so that two failed containers, or two instances, are more than one. Where a program counts the units, it
+/// corresponds to any of them.
 #[must_use]
 pub fn new_failures<'u>(failed: &'u [String], before: &[String]) -> Vec<&'u str> {
-    let mut places: BTreeMap<StableName, usize> = BTreeMap::new();
-    for unit in before {
-        *places.entry(StableName::of(unit)).or_default() += 1;
+    let names = |units: &[String]| units.iter().map(|unit| StableName::of(unit)).collect::<BTreeSet<_>>();
+    let (known, now) = (names(before), names(failed));
+    // Those of before that no unit is the same as.
+    let mut gone: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in known.difference(&now) {
+        *gone.entry(&name.text).or_default() += 1;
     }
-    let (known, others): (Vec<&String>, Vec<&String>) = failed.iter().partition(|unit| before.contains(unit));
-    for name in known.into_iter().map(|unit| StableName::of(unit)).filter(|name| name.is_chosen) {
-        places.entry(name).and_modify(|left| *left = left.saturating_sub(1));
-    }
-    let mut is_new = |unit: &str| {
-        let name = StableName::of(unit);
-        match places.get_mut(&name) {
-            None | Some(0) => true,
-            Some(left) => {
-                *left -= usize::from(name.is_chosen);
-                false
-            }
+    let mut excused = BTreeSet::new();
+    for name in now.difference(&known) {
+        if let Some(left) = gone.get_mut(name.text.as_str()).filter(|left| **left > 0) {
+            *left -= 1;
+            excused.insert(name);
         }
+    }
+    let is_new = |unit: &&String| {
+        let name = StableName::of(unit);
+        !known.contains(&name) && !excused.contains(&name)
     };
-    others.into_iter().map(String::as_str).filter(|unit| is_new(unit)).collect()
+    failed.iter().filter(is_new).map(String::as_str).collect()
 }
 
 impl StableName {
     fn of(unit: &str) -> Self {
         let (stem, suffix) = unit.rsplit_once('.').unwrap_or((unit, ""));
         let Some((template, instance)) = stem.split_once('@') else {
-            let stem = counted(stem).map_or_else(|| without_ids(stem), str::to_owned);
-            return Self { text: format!("{stem}.{suffix}"), is_chosen: false };
+            if let Some(stem) = counted(stem) {
+                return Self { text: format!("{stem}.{suffix}"), which: None };
+            }
+            let (stem, id) = without_ids(stem);
+            return Self { text: format!("{stem}.{suffix}"), which: id };
         };
-        // Running numbers, as systemd gives them to connections and core dumps, and the ids of users.
-        let is_chosen = !instance.starts_with(|c: char| c.is_ascii_digit());
-        Self { text: format!("{}@.{suffix}", without_ids(template)), is_chosen }
+        let (template, id) = without_ids(template);
+        let is_counted = id.is_none() || is_connection(instance);
+        let which = (!is_counted).then(|| id.unwrap_or_default() + instance);
+        Self { text: format!("{template}@.{suffix}"), which }
     }
+}
+
+/// Whether systemd has made the instance for a connection of a socket with `Accept=yes`: a running number, then the two
+/// addresses with their ports, or process and user of the peer (systemd, `instance_from_socket()`).
+fn is_connection(instance: &str) -> bool {
+    let mut words = instance.split('-');
+    let is_numbered = words.next().is_some_and(is_number);
+    let rest: Vec<&str> = words.collect();
+    let is_peer = |word: &&str| is_number(word) || word.contains(':') || word.contains('_');
+    is_numbered && (rest == ["unknown"] || rest.len() >= 2 && rest.iter().all(is_peer))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 /// The stable part of a name that systemd makes of a number: `run-u7`, `run-p7-i9` and `run-r<ID>` of systemd-run(1)
 /// (`make_unit_name()`), `session-7` and `session-c7` of systemd-logind(8).
 fn counted(stem: &str) -> Option<&'static str> {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if let Some(rest) = stem.strip_prefix("run-") {
         let of_process = || rest.strip_prefix('p').and_then(|rest| rest.split_once("-i"));
         let is_run = rest.strip_prefix('u').is_some_and(is_number)
@@ -70,21 +89,30 @@ fn counted(stem: &str) -> Option<&'static str> {
     is_number(session.strip_prefix('c').unwrap_or(session)).then_some("session-*")
 }
 
-/// The name with `*` for its ids: of containers (`docker-<64 digits>`), of podman's health checks
-/// (`<64 digits>-<random digits>`), of pods (a UUID), of connections to the bus (`:1.7`).
-fn without_ids(stem: &str) -> String {
+/// The name with `*` for its ids, and the first of them: of containers (`docker-<64 digits>`), of podman's health checks
+/// (`<64 digits>-<random digits>`), of pods (a UUID). The random digits say nothing, nor do the numbers of connections to the bus
+/// (`:1.7`).
+fn without_ids(stem: &str) -> (String, Option<String>) {
     // `-` in a path of a mount.
     let stem = stem.replace("\\x2d", "-");
-    let mut words: Vec<&str> = vec![];
+    let (mut words, mut id): (Vec<&str>, Option<String>) = (vec![], None);
+    let mut is_counted = false;
     for same in stem.split('-').collect::<Vec<_>>().chunk_by(|a, b| is_hex(a) == is_hex(b)) {
-        if same.iter().any(|word| is_id(word)) {
+        if let Some(first) = same.iter().find(|word| is_id(word)) {
+            let is_container = first.len() == CONTAINER;
+            id.get_or_insert_with(|| if is_container { (*first).to_owned() } else { same.join("-") });
             words.push("*");
         } else {
+            is_counted |= same.iter().any(|word| word.starts_with(':'));
             words.extend(same.iter().map(|word| if word.starts_with(':') { "*" } else { *word }));
         }
     }
-    words.join("-")
+    let id = id.or_else(|| (!is_counted).then(String::new));
+    (words.join("-"), id)
 }
+
+/// How many digits the id of a container has.
+const CONTAINER: usize = 64;
 
 fn is_hex(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_hexdigit())
@@ -171,8 +199,31 @@ mod tests {
         assert!(!is_excused(&["app@a.service"], &["app@a.service", "app@b.service"]));
         assert!(!is_excused(&["app@a.service"], &["app@b.service", "app@c.service"]));
         assert!(is_excused(&["app@a.service", "app@b.service"], &["app@b.service", "app@c.service"]));
+        assert!(!is_excused(
+            &["postgresql@14-main.service"],
+            &["postgresql@14-main.service", "postgresql@15-main.service"]
+        ));
+        assert!(!is_excused(&["app@1.service"], &["app@1.service", "app@2.service"]));
         // Failed ones stay until they are reset: their number says nothing.
-        assert!(is_excused(&["sshd@1-a.service"], &["sshd@2-a.service", "sshd@3-a.service"]));
+        let connection = |n: u32| format!("sshd@{n}-10.0.0.1:22-10.0.0.9:{}.service", 50_000 + n);
+        assert!(is_excused(&[&connection(1)], &[&connection(2), &connection(3)]));
+        assert!(is_excused(
+            &["a@1-812-0.service"],
+            &["a@1-812-0.service", "a@2-813-0.service", "a@3-unknown.service"]
+        ));
         assert!(is_excused(&["run-u1.service"], &["run-u1.service", "run-u2.service"]));
+    }
+
+    #[test]
+    fn the_failed_health_check_of_one_container_excuses_no_other_container() {
+        let (one, again) = ("ID-3a57d2b09c81ef44.service", "ID-5be2c21a77f0135c.service");
+        let other = "OTHER-5be2c21a77f0135c.service";
+        assert!(!is_excused(&[one], &[again, other]));
+        assert!(!is_excused(&[one], &[one, other]));
+        // Of one container, however many there are; and of one that was made again.
+        assert!(is_excused(&[one], &[one, again]));
+        assert!(is_excused(&[one], &[other, "OTHER-3a57d2b09c81ef44.service"]));
+        assert!(is_excused(&[one, other], &[again, other]));
+        assert!(!is_excused(&["docker-ID.scope"], &["docker-ID.scope", "docker-OTHER.scope"]));
     }
 }
