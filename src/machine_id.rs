@@ -11,7 +11,16 @@ const FILE: &str = "/etc/machine-id";
 /// (machine-id(5)).
 #[must_use]
 pub fn raw(root: &Root) -> String {
-    fs::read_to_string(root.path(FILE)).unwrap_or_default().trim().to_owned()
+    let text = fs::read_to_string(root.path(FILE)).unwrap_or_default();
+    valid(&text).unwrap_or_default().to_owned()
+}
+
+/// The id in the text of the file. `uninitialized` stands there until the first boot has made one, and an id of zeros is none
+/// (machine-id(5); systemd, `sd_id128_get_machine()`): many machines may have these, and are not the same machine.
+fn valid(text: &str) -> Option<&str> {
+    let id = text.trim();
+    let is_id = id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    (is_id && id.bytes().any(|digit| digit != b'0')).then_some(id)
 }
 
 /// An id derived from the machine id of `root` as machine-id(5) recommends: 32 hexadecimal digits; empty
@@ -45,7 +54,33 @@ fn of(machine_id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::of;
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_machine_id_is_no_machine_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        assert_eq!(raw(&root), "");
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        let read = |text: &str| {
+            fs::write(root.path(FILE), text).unwrap();
+            (raw(&root), derived(&root).is_empty(), at_server(&root, None, "update.hawkbit").is_err())
+        };
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(read(&format!("{id}\n")), (id.to_owned(), false, false));
+        for text in [
+            "",
+            "\n",
+            "uninitialized\n",
+            &"0".repeat(32),
+            id.trim_start_matches('0'),
+            &format!("{id}0"),
+            &"x".repeat(32),
+        ] {
+            assert_eq!(read(text), (String::new(), true, true), "{text}");
+        }
+    }
 
     #[test]
     fn the_derived_id_does_not_contain_the_machine_id() {
