@@ -80,10 +80,8 @@ pub fn apply(
     let switch = plan_switch(loader, &entries, &new, &running.id(), tries)?;
     warn_of_two_sectors(machine, &switch.entry);
     boot_options::warn_if_short(machine, tries);
-    if (Candidate { update, partition, file: &file, running: &running }).prepare(machine, scripts)? {
-        // A script may have changed it.
-        verify(machine, update, candidate.as_ref(), &running)?;
-    }
+    Candidate { update, partition, file: &file, running: &running }
+        .prepare(machine, scripts, || verify(machine, update, candidate.as_ref(), &running))?;
     // In an order that is safe to be interrupted after each step.
     let mut steps = record(&state, update, machine, &switch, &running, tries);
     steps.extend(if is_installed {

@@ -5,9 +5,10 @@ use log::info;
 
 use crate::config::Scripts;
 use crate::health::{script_run, scripts};
+use crate::image::sha256;
 use crate::update::startable::file_of;
 use abide_core::boot::{BootPartition, Entry};
-use abide_core::error::{Error, Result};
+use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Update;
 use abide_core::update::machine::Machine;
 
@@ -27,14 +28,20 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Runs the scripts, one after the other. Nothing has been changed yet: after a power cut they run again. Returns whether
-    /// there are any.
+    /// Runs the scripts, one after the other, and calls `verify` after them. Nothing has been changed yet: after a power cut
+    /// they run again.
     ///
     /// # Errors
-    /// [`Error::Refused`] if one of them fails, does not end in time, or cannot be run.
-    pub fn prepare(&self, machine: &Machine, config: &Scripts) -> Result<bool> {
+    /// [`Error::Refused`] if one of them fails, does not end in time, or cannot be run; [`Error::Unverified`] if they have
+    /// changed the file that boots the system; those of `verify`.
+    pub fn prepare(
+        &self,
+        machine: &Machine,
+        config: &Scripts,
+        verify: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         if !config.enabled {
-            return Ok(false);
+            return Ok(());
         }
         let root = &machine.root;
         let is_enabled = |name: &str| !config.disabled.iter().any(|disabled| disabled == name);
@@ -46,6 +53,10 @@ impl Candidate<'_> {
         }
         let mut scripts = scripts::find(root, FOLDER);
         scripts.retain(|script| is_enabled(&script.name));
+        if scripts.is_empty() {
+            return Ok(());
+        }
+        let before = self.digest(machine)?;
         for script in &scripts {
             let name = &script.name;
             match script_run::run(root, script, self.variables(machine), config.timeout) {
@@ -58,7 +69,21 @@ impl Candidate<'_> {
                 }
             }
         }
-        Ok(!scripts.is_empty())
+        verify()?;
+        if self.digest(machine)? != before {
+            return Err(Error::Unverified(format!(
+                "a script in {FOLDER} has changed {}; it is not booted; write the image again",
+                self.file
+            )));
+        }
+        Ok(())
+    }
+
+    /// Of the file that boots the system, as it is on the disk.
+    fn digest(&self, machine: &Machine) -> Result<(String, u64)> {
+        let volume = machine.dirs.volume(self.partition)?;
+        let file = volume.open_on_disk(self.file).or_boot(|| format!("{}: cannot open", self.file))?;
+        sha256::of_reader(file).or_boot(|| format!("{}: cannot read", self.file))
     }
 
     fn variables(&self, machine: &Machine) -> Vec<(&'static str, String)> {

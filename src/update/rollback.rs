@@ -34,7 +34,8 @@ pub enum RolledBack {
 ///
 /// # Errors
 /// [`Error::Nothing`] if there is no good system to go to, [`Error::Refused`] if the loader would boot
-/// something else, the firmware would not start it, or a script refuses it, [`Error::Boot`] if the ESP cannot be changed.
+/// something else, the firmware would not start it, or a script refuses it, [`Error::Unverified`] if a script has changed it,
+/// [`Error::Boot`] if the ESP cannot be changed.
 pub fn rollback(
     machine: &mut Machine,
     verdict: Option<Verdict>,
@@ -116,7 +117,7 @@ fn plan_to_other(machine: &Machine, tries: u32, scripts: &Scripts) -> Result<Pla
     let update =
         Update { version: version.clone(), digest: digest.clone(), verified: verified.clone(), ..update };
     Candidate { update: &update, partition: other.partition, file: &file_of(&other), running: &booted }
-        .prepare(machine, scripts)?;
+        .prepare(machine, scripts, || refuse_unstartable_entry(machine, &booted, &other))?;
     steps.extend(machine.overrides_to_clear());
     let mut state = remember_running(&state, slot.other(), &running);
     let installed = Installed { version: version.clone(), digest, entry: entry.id(), verified };

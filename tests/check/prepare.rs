@@ -149,6 +149,20 @@ fn a_rollback_to_the_other_slot_is_prepared_and_a_failed_trial_is_not() {
 }
 
 #[test]
+fn a_system_that_a_script_has_changed_is_not_rolled_back_to() {
+    let mut tree = staged("exit 0");
+    tree.abide(&["apply"]).ok();
+    tree.boot_with_initrd("2.0");
+    tree.abide(&["commit"]).ok();
+    tree.boot_with_initrd("2.0");
+    let before = tree.entries();
+    program(&tree, "usr/lib/abide/prepare.d/10-policy", "printf x >>\"$ABIDE_UKI\"");
+    let run = tree.abide(&["rollback"]).fails(7);
+    assert!(run.stderr.contains("prepare.d has changed EFI/Linux/edge_1.0.efi"), "{}", run.stderr);
+    assert_eq!(tree.entries(), before);
+}
+
+#[test]
 fn after_a_commit_and_a_fallback_scripts_get_the_running_uki() {
     let mut tree = staged("exit 0");
     let script = "test -f \"$ABIDE_RUNNING_UKI\" && echo $ABIDE_EVENT ${ABIDE_RUNNING_UKI##*/} >> log";

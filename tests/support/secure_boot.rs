@@ -45,8 +45,24 @@ impl Keys {
         self.openssl(&format!(
             "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
         ));
+        self.sign_certificate(name, by, "sha512");
+    }
+
+    /// A certificate that a key of 1024 bits, `by`, has issued with this hash.
+    pub fn issue_by_short(&self, name: &str, by: &str, hash: &str) {
         self.openssl(&format!(
-            "x509 -req -sha512 -days 3650 -in {name}.csr -CA {by}.crt -CAkey {by}.key -CAcreateserial -extfile extensions -out {name}.crt"
+            "req -x509 -newkey rsa:1024 -nodes -days 3650 -subj /O=Test/CN={by} -keyout {by}.key -out {by}.crt"
+        ));
+        fs::write(self.path("extensions"), "basicConstraints=critical,CA:TRUE\n").unwrap();
+        self.openssl(&format!(
+            "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ));
+        self.sign_certificate(name, by, hash);
+    }
+
+    fn sign_certificate(&self, name: &str, by: &str, hash: &str) {
+        self.openssl(&format!(
+            "x509 -req -{hash} -days 3650 -in {name}.csr -CA {by}.crt -CAkey {by}.key -CAcreateserial -extfile extensions -out {name}.crt"
         ));
     }
 

@@ -159,6 +159,21 @@ fn a_rule_that_does_not_hold_for_the_running_system_only_warns() {
 }
 
 #[test]
+fn a_short_key_is_not_refused_with_any_hash() {
+    for (hash, warns) in [("sha256", false), ("sha384", true), ("sha512", false)] {
+        let keys = Keys::new(&["vendor"]);
+        keys.issue_by_short("signer", "short", hash);
+        let tree = enforcing(&keys, &[("db", [keys.list("vendor"), keys.list("short")].concat())]);
+        let run = write_uki(&tree, keys.sign("signer", &[], &new_uki())).ok();
+        assert_eq!(
+            run.stderr.contains("it is not known whether the firmware would start"),
+            warns,
+            "{hash}: {run:?}"
+        );
+    }
+}
+
+#[test]
 fn lists_that_cannot_be_read_only_warn() {
     let keys = Keys::new(&["vendor"]);
     for garbage in [vec![1; 40], vec![0xff; 4096], keys.list("vendor")[..100].to_vec()] {

@@ -88,7 +88,8 @@ impl Certificate {
 
     /// Whether the certificate names an issuer, but by an algorithm that is not supported here.
     pub fn is_signed_strangely(&self) -> bool {
-        self.issuer != self.subject && Hash::of_signature(&self.algorithm).is_none()
+        let hash = Hash::of_signature(&self.algorithm);
+        self.issuer != self.subject && hash.is_none_or(|hash| !hash.is_verifiable(&self.signature))
     }
 
     /// The common name, for messages.

@@ -14,6 +14,9 @@ pub enum Hash {
 /// `rsaEncryption`, 1.2.840.113549.1.1.1
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
+/// The length of the signature of a key of 2048 bits: no shorter one is supported with SHA-384.
+const LONG_RSA: usize = 256;
+
 impl Hash {
     const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
 
@@ -50,6 +53,11 @@ impl Hash {
         }
     }
 
+    /// Whether an RSA signature of this length can be verified here. Firmware accepts short keys with every hash.
+    pub fn is_verifiable(self, signature: &[u8]) -> bool {
+        self != Self::Sha384 || signature.len() >= LONG_RSA
+    }
+
     /// Firmware accepts short RSA keys, too.
     fn rsa(self) -> &'static RsaParameters {
         match self {
@@ -75,5 +83,17 @@ impl PublicKey {
     /// Whether `signature` is this key's signature of `message`.
     pub fn verifies(&self, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
         self.is_rsa() && UnparsedPublicKey::new(hash.rsa(), &self.key).verify(message, signature).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_short_key_with_sha384_cannot_be_verified() {
+        let lengths = |hash: Hash| [128, 255, 256].map(|len| hash.is_verifiable(&vec![0; len]));
+        assert_eq!(lengths(Hash::Sha384), [false, false, true]);
+        assert_eq!((lengths(Hash::Sha256), lengths(Hash::Sha512)), ([true; 3], [true; 3]));
     }
 }

@@ -123,6 +123,11 @@ impl Signer<'_> {
         if !is_supported {
             return Err(Unusable::Unsupported("the algorithm of the signature"));
         }
+        if !hash.is_verifiable(self.signature) {
+            return Err(Unusable::Unsupported(
+                "a signature with SHA-384 and an RSA key of less than 2048 bits",
+            ));
+        }
         // What is signed is the set itself, not the field of the structure (RFC 2315, 9.3).
         let mut signed = self.attributes.to_vec();
         if let Some(tag) = signed.first_mut() {
