@@ -119,7 +119,8 @@ fn text(status: &Status, checks: &[health::CheckResult]) -> String {
         }
         lines.push(line);
     }
-    lines.extend(status.feed.as_ref().map(feed_line));
+    let told = status.update.as_ref().map(|update| update.sub_status_str.as_str()).unwrap_or_default();
+    lines.extend(status.feed.as_ref().map(|feed| feed_line(feed, told)));
     for failure in &status.failures {
         lines.extend(failure_lines(failure, status.update.as_ref()));
     }
@@ -132,8 +133,8 @@ fn text(status: &Status, checks: &[health::CheckResult]) -> String {
     text
 }
 
-/// What the feed offers, and why it is not installed yet.
-fn feed_line(feed: &FeedStatus) -> String {
+/// What the feed offers, and why it is not installed yet; `told`: the line of the update.
+fn feed_line(feed: &FeedStatus, told: &str) -> String {
     let version = feed.available.as_deref().or(feed.pinned.as_deref()).unwrap_or("-");
     let mut what = match (&feed.pinned, &feed.available, &feed.polled) {
         (Some(_), ..) => "pinned, until `abide update --unpin`".to_owned(),
@@ -143,10 +144,14 @@ fn feed_line(feed: &FeedStatus) -> String {
         (None, None, Some(at)) => format!("nothing newer; polled {at}"),
         (None, None, None) => "not polled yet".to_owned(),
     };
-    if let Some(why) = feed.waiting.as_ref().filter(|_| feed.pinned.is_none()) {
+    // An error may be why the update waits; it is told once.
+    let error = feed.error.as_ref().filter(|error| !told.contains(error.as_str()));
+    let is_told = |why: &&String| error != feed.error.as_ref() && told.contains(why.as_str());
+    let waiting = feed.waiting.as_ref().filter(|why| feed.pinned.is_none() && !is_told(why));
+    if let Some(why) = waiting {
         what.push_str(&format!(": {why}"));
     }
-    if let Some(error) = &feed.error {
+    if let Some(error) = error.filter(|error| !what.contains(error.as_str())) {
         what.push_str(&format!("; {error}"));
     }
     format!("feed     {version:<12} {what}")

@@ -89,8 +89,9 @@ fn every_command_with_json_answers_with_one_object_however_it_ends() {
     for words in &commands {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let unusable = [&words[..], &["--no-such-option"]].concat();
+        let given = [&words[..words.len() - 1], &["--json=yes"]].concat();
         fs::create_dir_all(whole.path("etc/abide")).unwrap();
-        for (config, words) in [("", &words), ("[update", &words), ("", &unusable)] {
+        for (config, words) in [("", &words), ("[update", &words), ("", &unusable), ("", &given)] {
             fs::write(whole.path("etc/abide/abide.toml"), config).unwrap();
             for root in [whole.dir.path(), bare.path()] {
                 let run = Run::of(abide_testing::abide().arg("--root").arg(root).args(words));
@@ -99,10 +100,14 @@ fn every_command_with_json_answers_with_one_object_however_it_ends() {
                 if let Some(error) = answer.get("error") {
                     errors += 1;
                     assert_eq!(error["code"], run.code, "{words:?}: {run:?}");
+                    assert_eq!(
+                        run.stderr.lines().last(),
+                        Some(&*format!("abide: {}", error["message"].as_str().unwrap()))
+                    );
                     assert!(run.stderr.contains(error["message"].as_str().unwrap()), "{words:?}: {run:?}");
                 }
             }
         }
     }
-    assert!(errors >= 4 * commands.len(), "{errors}");
+    assert!(errors >= 6 * commands.len(), "{errors}");
 }
