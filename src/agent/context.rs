@@ -21,6 +21,11 @@ pub struct RunContext<'a> {
 }
 
 impl RunContext<'_> {
+    /// Whether the run tells servers what has happened. A check only asks.
+    pub fn tells_servers(&self) -> bool {
+        self.privileges.network && self.mode != Mode::Check
+    }
+
     /// The limits of a download in the background.
     pub fn background_limits(&self) -> Download {
         let mut limits = self.config.download.clone();

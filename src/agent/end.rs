@@ -36,10 +36,13 @@ pub struct RunResult {
 }
 
 /// Why the update is deferred after the run, if it is. An error defers it, too; so does a source that has no image for
-/// this machine.
+/// this machine, or a newer one that is not for it now.
 pub fn deferral(end: &Result<End>, has_candidate: bool) -> Option<Wait> {
     match end {
-        Ok(End::Wait(wait)) => (wait.defers || wait.subject == Subject::NoImage).then(|| wait.clone()),
+        Ok(End::Wait(wait)) => {
+            let is_told = wait.defers || matches!(wait.subject, Subject::NoImage | Subject::Held);
+            is_told.then(|| wait.clone())
+        }
         Ok(_) => None,
         Err(e) => has_candidate.then(|| Wait::defer(e.to_string(), None)),
     }

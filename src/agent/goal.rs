@@ -40,6 +40,17 @@ pub struct Wait {
     pub defers: bool,
     /// What the wait is about, for machines that read it.
     pub subject: Subject,
+    /// The release that waits, where it is known.
+    pub release: Option<WaitingRelease>,
+}
+
+/// A release that is not installed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingRelease {
+    /// Its version.
+    pub version: String,
+    /// Its digest, where it is known.
+    pub digest: Option<String>,
 }
 
 /// What a wait is about.
@@ -49,6 +60,8 @@ pub enum Subject {
     UpToDate,
     /// The source has no image for this machine.
     NoImage,
+    /// A newer release is not for this machine now.
+    Held,
     /// Anything else.
     #[default]
     Other,
@@ -57,7 +70,13 @@ pub enum Subject {
 impl Wait {
     /// There is nothing to do.
     pub fn idle(why: impl Into<String>) -> Self {
-        Self { why: text::line(&why.into()), until: None, defers: false, subject: Subject::Other }
+        Self {
+            why: text::line(&why.into()),
+            until: None,
+            defers: false,
+            subject: Subject::Other,
+            release: None,
+        }
     }
 
     /// The same about a subject.
@@ -65,9 +84,14 @@ impl Wait {
         Self { subject, ..self }
     }
 
+    /// The same of a release.
+    pub fn of(self, release: Option<WaitingRelease>) -> Self {
+        Self { release, ..self }
+    }
+
     /// An update is deferred.
     pub fn defer(why: impl Into<String>, until: Option<Timestamp>) -> Self {
-        Self { why: text::line(&why.into()), until, defers: true, subject: Subject::Other }
+        Self { why: text::line(&why.into()), until, defers: true, subject: Subject::Other, release: None }
     }
 }
 

@@ -90,6 +90,7 @@ fn by_state(inputs: &Inputs) -> NextStep {
     if let Goal::Ended(ending) = &inputs.wanted
         && inputs.privileges.network
         && inputs.polled
+        && inputs.mode != Mode::Check
     {
         return NextStep::Answer(ending.clone());
     }
@@ -258,6 +259,8 @@ mod tests {
         assert_eq!(next_step(&ended), NextStep::Answer(ending));
         let idle = NextStep::Wait(Wait::idle("below the floor"));
         assert_eq!(next_step(&Inputs { polled: false, ..ended.clone() }), idle);
-        assert_eq!(next_step(&Inputs { privileges: Privileges::BOOT, ..ended }), idle);
+        assert_eq!(next_step(&Inputs { privileges: Privileges::BOOT, ..ended.clone() }), idle);
+        // A check asks only.
+        assert_eq!(next_step(&Inputs { mode: Mode::Check, next_poll: None, ..ended }), idle);
     }
 }

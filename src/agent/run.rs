@@ -28,7 +28,7 @@ use crate::agent::view::Resources;
 use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::feed::cache::Cache;
-use crate::feed::memory::WantedRelease;
+use crate::feed::memory::{InstallState, WantedRelease};
 use crate::feed::ownership::claim;
 use crate::feed::policy::Candidate;
 use crate::image::trust::{Installer, Verifier};
@@ -102,7 +102,7 @@ pub fn run(
 impl AgentRun<'_> {
     /// Catches up with what has happened since the last run.
     fn begin(&mut self) -> Result<()> {
-        if !self.resources.context.privileges.network {
+        if !self.resources.context.tells_servers() {
             return Ok(());
         }
         let survey = survey(self.resources.context)?;
@@ -214,7 +214,7 @@ impl AgentRun<'_> {
         let state = &mut self.resources.memory.fetch;
         match polled {
             Ok(()) => {
-                state.set_polled();
+                state.set_polled(self.resources.context.mode != Mode::Check);
                 state.write(self.resources.context.root)
             }
             Err(e) => {
@@ -236,7 +236,7 @@ impl AgentRun<'_> {
 
     /// Tells the source that the update waits, and releases the reboot lock meanwhile.
     fn report_wait(&mut self, wait: &Wait) {
-        if !self.resources.context.privileges.network {
+        if !self.resources.context.tells_servers() {
             return;
         }
         if wait.defers
@@ -256,8 +256,11 @@ impl AgentRun<'_> {
             self.resources.memory.fetch.write(root)?;
             self.source.save()?;
         }
-        if !privileges.is_root() || mode == Mode::Check {
+        if !privileges.is_root() {
             return Ok(());
+        }
+        if mode == Mode::Check {
+            return self.remember_answer(end);
         }
         self.learn();
         learn::announce_expiry(self.resources.context, &mut self.resources.memory.install);
@@ -265,12 +268,10 @@ impl AgentRun<'_> {
         if let Ok(End::Wait(wait)) = end {
             self.resources.memory.install.no_image = wait.subject == Subject::NoImage;
         }
-        let is_new = self
-            .resources
-            .memory
-            .install
-            .set_waiting(wait.as_ref().map(|wait| (wait.why.as_str(), wait.until)));
-        self.resources.memory.install.write(root)?;
+        let install = &mut self.resources.memory.install;
+        install.set_waiting(wait.as_ref().map(|wait| (wait.why.as_str(), wait.until)));
+        let is_new = install.set_announced();
+        install.write(root)?;
         if let Some(wait) = wait.filter(|_| is_new && self.candidate.is_some()) {
             let event = Event::of_running(root, EventKind::Deferred, &self.resources.memory.install.version);
             publish(root, config, &Event { reason: wait.why, ..event });
@@ -284,6 +285,21 @@ impl AgentRun<'_> {
             self.schedule_next(end.as_ref().ok());
         }
         Ok(())
+    }
+
+    /// Remembers the answer to a check, for `abide status`; not what concerns the release that is being installed.
+    fn remember_answer(&self, end: &Result<End>) -> Result<()> {
+        let root = self.resources.context.root;
+        let mut install = InstallState::read(root);
+        let candidate = self.candidate.as_ref().map(|candidate| candidate.release.digest.as_str());
+        let Ok(End::Wait(wait)) = end else { return Ok(()) };
+        if candidate == Some(install.digest.as_str()) {
+            return Ok(());
+        }
+        let told = deferral(end, candidate.is_some());
+        install.no_image = wait.subject == Subject::NoImage;
+        install.set_waiting(told.as_ref().map(|wait| (wait.why.as_str(), wait.until)));
+        install.write(root)
     }
 
     /// Remembers the list that was read, so that an older one is refused from now on, and changes the keys as it says.

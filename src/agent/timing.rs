@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(start(&state, "d"), 10_000);
         state.attempts.set_release("d");
         state.attempts.set_failed(&abide_core::error::Error::Image("404".into()).into(), at(10_000), false);
-        state.set_polled();
+        state.set_polled(true);
         assert!((10_120..=10_150).contains(&start(&state, "d")));
         assert_eq!(start(&state, "other"), 10_000);
     }

@@ -148,16 +148,19 @@ fn show_answer(config: &Config, result: &RunResult) -> Result<()> {
         End::Off | End::Unprivileged | End::Reboot => None,
     };
     let until = wait.and_then(|wait| wait.until).filter(|_| candidate.is_none());
+    let waiting = wait.and_then(|wait| wait.release.as_ref());
     let document = CheckDocument {
         schema: 1,
         state: match (candidate, wait.map(|wait| wait.subject)) {
             (Some(_), _) => "available",
             (None, Some(Subject::UpToDate)) => "up-to-date",
             (None, Some(Subject::NoImage)) => "no-image",
-            (None, Some(Subject::Other) | None) => "waiting",
+            (None, Some(Subject::Held | Subject::Other) | None) => "waiting",
         },
-        version: candidate.map(|candidate| candidate.release.version.as_str()),
-        digest: candidate.map(|candidate| candidate.release.digest.as_str()),
+        version: candidate
+            .map_or(waiting.map(|it| it.version.as_str()), |it| Some(it.release.version.as_str())),
+        digest: candidate
+            .map_or(waiting.and_then(|it| it.digest.as_deref()), |it| Some(it.release.digest.as_str())),
         size: result.size,
         towards: candidate.and_then(|candidate| candidate.towards.as_deref()),
         downgrade: candidate.is_some_and(|candidate| candidate.downgrade),

@@ -14,6 +14,7 @@ use abide_core::boot::model::version::compare;
 use abide_core::config::form::{Count, Text};
 use abide_core::config::section::Section;
 use abide_core::config::tree::Tree;
+use abide_core::error::Error;
 use abide_core::text;
 
 use crate::feed::freshness::Header;
@@ -168,7 +169,14 @@ impl Catalog {
         let names = newest.chain(self.others.first.iter().cloned()).take(MAX_NAMED);
         let names: Vec<String> = names.map(|name| shortened(&text::line(&name))).collect();
         match (self.releases.len() + self.others.count).saturating_sub(names.len()) {
-            0 if names.is_empty() => "its list is empty".into(),
+            0 if names.is_empty() => match self.problems.as_slice() {
+                [] => "its list is empty".into(),
+                [problem] => format!("nothing that it lists can be used: {}", text::line(problem)),
+                [problem, others @ ..] => {
+                    let (problem, more) = (text::line(problem), others.len());
+                    format!("nothing that it lists can be used: {problem} (and {more} more)")
+                }
+            },
             0 => format!("it lists {}", names.join(", ")),
             more => format!("it lists {} and {more} more", names.join(", ")),
         }
@@ -250,7 +258,8 @@ fn read_metadata(bytes: &[u8]) -> Result<Metadata, String> {
         let tree = Tree::parse(METADATA, text)?;
         let mut top = Section::top(&tree);
         let format = top.read::<Count<0, { u32::MAX }>>("format")?;
-        if format != Some(FORMAT) {
+        let missing = || Error::Usage(format!("{METADATA} has no format; begin it with format = {FORMAT}"));
+        if format.ok_or_else(missing)? != FORMAT {
             return Err(top.error_at("format", "is not 1; a newer version of Abide may support it"));
         }
         let mut header = Header {
@@ -387,7 +396,7 @@ mod tests {
     #[test]
     fn metadata_that_cannot_be_parsed_is_an_error() {
         for (text, problem) in [
-            ("", "format: is not 1"),
+            ("", "feed.toml has no format; begin it with format = 1"),
             ("format = 2\n", "feed.toml:1: format: is not 1; a newer version of Abide may support it"),
             ("format = 1\n[[release]]\nrequires = '1'\n", "feed.toml:2: [[release]]: needs version"),
             ("format = 1\n[[release]]\nversion = 2.0\n", "feed.toml:3: version: must be a text in quotes"),

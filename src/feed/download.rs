@@ -10,7 +10,7 @@ use log::{info, warn};
 use crate::config::Download;
 use crate::feed::cache::{Cache, PARTIAL};
 use crate::feed::partial_file::PartialFile;
-use crate::image::names::{SUMS, base_name};
+use crate::image::names::base_name;
 use crate::image::transfer::{Known, Place, Resumed, resume_known};
 use crate::url::shown;
 use abide_core::error::{Error, OrError, Result};
@@ -177,7 +177,8 @@ fn finish(file: PartialFile, wanted: &WantedFile<'_>) -> Result<()> {
     }
     file.remove()?;
     Err(Error::Unverified(format!(
-        "{name}: its SHA-256 is {found}, not the one in {SUMS}: it is damaged or was replaced"
+        "{name}: its SHA-256 is {found}, and {} is expected: it is damaged or was replaced",
+        wanted.sha256
     )))
 }
 

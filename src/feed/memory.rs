@@ -77,10 +77,10 @@ impl FetchState {
         }
     }
 
-    /// Notes that a poll has succeeded.
-    pub fn set_polled(&mut self) {
+    /// Notes that a poll has succeeded; `counts`: its answer was carried out, too.
+    pub fn set_polled(&mut self, counts: bool) {
         (self.polled, self.failures, self.error) = (self.tried, 0, None);
-        self.polls = self.polls.wrapping_add(1);
+        self.polls = self.polls.wrapping_add(u64::from(counts));
     }
 
     /// Notes that a poll has failed.
@@ -115,6 +115,9 @@ pub struct InstallState {
     pub waiting: Option<String>,
     /// When the wait ends, where it is known.
     pub until: Option<i64>,
+    /// The reason that was announced last.
+    #[serde(deserialize_with = "text::read_optional")]
+    pub announced: Option<String>,
     /// Whether the source had no image for this machine.
     pub no_image: bool,
     /// How often it could not be written.
@@ -150,11 +153,16 @@ impl InstallState {
         }
     }
 
-    /// Sets the reason of waiting and its end; returns whether the reason is a new one.
-    pub fn set_waiting(&mut self, wait: Option<(&str, Option<Timestamp>)>) -> bool {
-        let is_new = self.waiting.as_deref() != wait.map(|(why, _)| why);
+    /// Sets the reason of waiting and its end.
+    pub fn set_waiting(&mut self, wait: Option<(&str, Option<Timestamp>)>) {
         self.waiting = wait.map(|(why, _)| why.to_owned());
         self.until = wait.and_then(|(_, until)| until).map(Timestamp::as_second);
+    }
+
+    /// Notes that the reason is announced; returns whether it is another one than the last time.
+    pub fn set_announced(&mut self) -> bool {
+        let is_new = self.announced != self.waiting;
+        self.announced.clone_from(&self.waiting);
         is_new
     }
 

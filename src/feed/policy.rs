@@ -78,8 +78,14 @@ pub struct Decision {
     pub passed_over: Vec<PassedOver>,
     /// Whether the feed has releases of this machine's image for its architecture.
     pub has_image: bool,
-    /// Why a newer release is not taken, where no release is.
-    pub note: Option<String>,
+    /// A newer release, and why it is not taken, where no release is.
+    pub note: Option<PassedOver>,
+}
+
+impl std::fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.version, self.why)
+    }
 }
 
 impl Decision {
@@ -148,6 +154,13 @@ pub enum Why {
     Requires(String),
     /// It is not this machine's turn in the rollout.
     Rollout(Held),
+    /// Its version has a newer number, but sorts before the running one.
+    SortsBefore {
+        /// The running version.
+        running: String,
+        /// A version with its number that sorts after it.
+        better: String,
+    },
 }
 
 impl std::fmt::Display for Why {
@@ -162,6 +175,10 @@ impl std::fmt::Display for Why {
             Self::Floor(floor) => write!(f, "it is older than the floor, {floor}"),
             Self::TooOld(min) => write!(f, "it is for systems of version {min} or newer"),
             Self::Rollout(held) => write!(f, "{held}"),
+            Self::SortsBefore { running, better } => write!(
+                f,
+                "it sorts before {running}, as systemd and the boot loader compare versions; publish it as {better}"
+            ),
             Self::Requires(version) => write!(f, "it requires {version} first, which is not available"),
         }
     }
@@ -227,16 +244,32 @@ impl<'a> Selection<'a> {
             let why = format!("The feed has no image of {image} for {arch}; {}", self.catalog.listed());
             return Decision { has_image, ..Decision::of(Ruling::Refuse { why }, vec![]) };
         }
-        let note = self.note(&passed_over);
-        Decision { note, ..Decision::of(nothing_newer(&passed_over), passed_over) }
+        let (ruling, about) = nothing_newer(&passed_over);
+        let note = about.cloned().or_else(|| self.note(&passed_over));
+        Decision { note, ..Decision::of(ruling, passed_over) }
     }
 
     /// Why the newest release is not taken. Releases of other channels count only where the feed has no others.
-    fn note(&self, passed_over: &[PassedOver]) -> Option<String> {
+    fn note(&self, passed_over: &[PassedOver]) -> Option<PassedOver> {
         let is_for_others = |passed: &&PassedOver| matches!(passed.why, Why::Channel(_));
         let has_own = self.offered().any(|release| !self.is_newer(release));
-        let passed = passed_over.iter().find(|passed| !(has_own && is_for_others(passed)))?;
-        Some(format!("{}: {}", passed.version, passed.why))
+        let passed = passed_over.iter().find(|passed| !(has_own && is_for_others(passed)));
+        passed.cloned().or_else(|| self.misnamed())
+    }
+
+    /// A release whose number is newer, but whose version is not, since it begins with another word: `v2.0` is older than
+    /// `1.0` for systemd, and so for the boot loader, which compares letters before numbers (`strverscmp_improved`).
+    fn misnamed(&self) -> Option<PassedOver> {
+        let (prefix, running) = prefix_and_number(&self.system.version);
+        let older = self.offered().filter(|release| !self.is_newer(release));
+        let numbered = older.map(|release| (prefix_and_number(&release.version).1, release));
+        let is_newer = |(number, _): &(&str, _)| {
+            !number.is_empty() && !running.is_empty() && compare(number, running).is_gt()
+        };
+        let newest = numbered.filter(is_newer).max_by(|(a, _), (b, _)| compare(a, b));
+        let (number, release) = newest?;
+        let (running, better) = (self.system.version.clone(), format!("{prefix}{number}"));
+        Some(PassedOver { version: release.version.clone(), why: Why::SortsBefore { running, better } })
     }
 
     fn target(&self, version: &str) -> Decision {
@@ -346,8 +379,14 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// The ruling where no newer release may be taken.
-fn nothing_newer(passed_over: &[PassedOver]) -> Ruling {
+/// A version in two: what is before its first digit, and the rest.
+fn prefix_and_number(version: &str) -> (&str, &str) {
+    let digit = version.find(|c: char| c.is_ascii_digit()).unwrap_or(version.len());
+    version.split_at_checked(digit).unwrap_or((version, ""))
+}
+
+/// The ruling where no newer release may be taken, and the release that it is about.
+fn nothing_newer(passed_over: &[PassedOver]) -> (Ruling, Option<&PassedOver>) {
     let until = |passed: &PassedOver| match passed.why {
         Why::Failed(until) => until,
         Why::Rollout(Held::Stage { from, .. }) => Some(from),
@@ -356,12 +395,12 @@ fn nothing_newer(passed_over: &[PassedOver]) -> Ruling {
     let later = passed_over.iter().filter_map(|p| Some((until(p)?, p))).min_by_key(|(until, _)| *until);
     let rollout = passed_over.iter().find(|p| matches!(p.why, Why::Rollout(_)));
     let blocked = passed_over.iter().find(|p| matches!(p.why, Why::Requires(_)));
-    let why = |p: &PassedOver| format!("{}: {}", p.version, p.why);
+    let why = PassedOver::to_string;
     match (later, rollout, blocked) {
-        (Some((until, p)), ..) => Ruling::Wait { why: why(p), until: Some(until) },
-        (None, Some(p), _) => Ruling::Wait { why: why(p), until: None },
-        (None, None, Some(p)) => Ruling::Refuse { why: why(p) },
-        (None, None, None) => Ruling::UpToDate,
+        (Some((until, p)), ..) => (Ruling::Wait { why: why(p), until: Some(until) }, Some(p)),
+        (None, Some(p), _) => (Ruling::Wait { why: why(p), until: None }, Some(p)),
+        (None, None, Some(p)) => (Ruling::Refuse { why: why(p) }, Some(p)),
+        (None, None, None) => (Ruling::UpToDate, None),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod answers;
 mod carried;
+mod check;
 mod consent;
 mod goosebit;
 mod node;

@@ -42,6 +42,63 @@ fn a_feed_that_has_nothing_for_this_machine_says_what_it_lists() {
 }
 
 #[test]
+fn a_list_of_nothing_but_ambiguous_releases_is_not_called_empty() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.put("edge_2.0.raw.zst", b"x");
+    feed.put("edge_2.0.raw.xz", b"y");
+    feed.list();
+    let says = nothing(&tree);
+    let named = "nothing that it lists can be used: edge 2.0 is ignored: ";
+    assert!(says.contains(named) && says.contains("both for the same partition"), "{says}");
+    feed.put("edge_3.0.raw.zst", b"x");
+    feed.put("edge_3.0.raw.xz", b"y");
+    feed.list();
+    assert!(nothing(&tree).ends_with("(and 1 more)"), "{}", nothing(&tree));
+}
+
+#[test]
+fn a_version_with_a_letter_in_front_is_not_silently_older() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    for name in ["edge_v2.0.raw.zst", "edge_1.0.raw.zst"] {
+        feed.put(name, b"x");
+    }
+    feed.list();
+    let why = "Nothing to install: v2.0: it sorts before 1.0, as systemd and the boot loader compare versions; publish it as \
+               2.0";
+    assert_eq!(nothing(&tree), why);
+    let answer = tree.abide(&["update", "--check", "--json"]).fails(5).json();
+    assert_eq!((&answer["state"], &answer["version"]), (&"waiting".into(), &"v2.0".into()));
+    assert!(tree.abide(&["status"]).ok().stdout.contains(why));
+}
+
+#[test]
+fn the_metadata_without_a_format_is_told_so() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.put("feed.toml", b"[[release]]\nversion = '2.0'\n");
+    feed.publish("2.0", "b");
+    let run = tree.abide(&["update", "--check"]).fails(3);
+    assert!(run.stderr.contains("feed.toml has no format; begin it with format = 1"), "{}", run.stderr);
+}
+
+#[test]
+fn the_status_shows_the_error_of_a_download_once() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("2.0", "b");
+    feed.configure(&tree, "download_spread = 0\n[download]\ngive_up_after = '0s'");
+    fs::remove_file(feed.path("edge_2.0.raw.zst")).unwrap();
+    units(&tree);
+    let shown = tree.abide(&["status"]).ok().stdout;
+    assert_eq!(shown.matches("404").count(), 1, "{shown}");
+    units(&tree);
+    let shown = tree.abide(&["status"]).ok().stdout;
+    assert_eq!(shown.matches("404").count(), 1, "{shown}");
+}
+
+#[test]
 fn the_usual_names_of_images_are_understood_and_installed() {
     let image = Image::new("2.0", "b");
     let (zst, gz) = (image.zst(), image.gz());

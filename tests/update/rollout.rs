@@ -27,7 +27,11 @@ fn a_machine_waits_for_its_turn_in_a_rollout_and_says_when_it_comes() {
     let run = tree.abide(&["update", "--check"]).fails(5);
     assert!(run.stdout.starts_with("2.0: this machine's turn is stage 2 of 2, after 20"), "{run:?}");
     let answer = tree.abide(&["update", "--check", "--json"]).json();
-    assert_eq!(answer["state"], "waiting");
+    assert_eq!((&answer["state"], &answer["version"]), (&"waiting".into(), &"2.0".into()));
+    assert_eq!(
+        answer["digest"],
+        abide_testing::tree::digest(&fs::read(feed.path("edge_2.0.raw.zst")).unwrap())
+    );
     let until: Timestamp = answer["until"].as_str().unwrap().parse().unwrap();
     assert!(until > Timestamp::now() + SignedDuration::from_hours(22));
     feed.asked();
@@ -44,6 +48,65 @@ fn a_machine_waits_for_its_turn_in_a_rollout_and_says_when_it_comes() {
     let run = tree.abide(&["update"]).ok();
     assert_eq!(run.stdout, "2.0: its publisher has halted the rollout\n");
     assert!(!reboots(&tree));
+}
+
+#[test]
+fn the_status_after_a_check_has_its_answer() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    let shown = || tree.abide(&["status"]).ok().stdout;
+    let held = begun(1);
+    for (keys, told) in [
+        (held.as_str(), "stage 2 of 2"),
+        ("channels = ['beta']", "it is for the channel beta"),
+        ("min_version = '1.5'", "it is for systems of version 1.5 or newer"),
+        ("requires = '1.5'", "it requires 1.5 first"),
+        ("halted = true", "its publisher has halted the rollout"),
+    ] {
+        publish(&feed, keys);
+        let answer = tree.abide(&["update", "--check", "--json"]).fails(5).json();
+        assert_eq!((&answer["state"], &answer["version"]), (&"waiting".into(), &"2.0".into()), "{keys}");
+        let status = shown();
+        assert!(status.contains(told) && status.contains("nothing to install now"), "{keys}: {status}");
+        assert_eq!(tree.status()["feed"]["until"], answer["until"], "{keys}");
+    }
+    publish(&feed, "");
+    tree.abide(&["update", "--check"]).ok();
+    assert!(shown().contains("2.0          available"), "{}", shown());
+    // What the agent finds replaces it, and the other way round.
+    publish(&feed, &held);
+    let_time_pass(&tree);
+    units(&tree);
+    assert!(shown().contains("stage 2 of 2"));
+    feed.sh("rm edge_2.0* feed.toml");
+    feed.publish("1.0", "a");
+    tree.abide(&["update", "--check"]).fails(5);
+    assert!(shown().contains("nothing newer"), "{}", shown());
+}
+
+#[test]
+fn a_check_does_not_hide_the_wait_of_an_update_or_its_event() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    let shut = "[[update.window]]\ndates = [2099-01-01]\nstart = '01:00'\nlength = '2h'\n";
+    feed.configure(&tree, &format!("download_spread = 0\n{shut}"));
+    feed.publish("2.0", "b");
+    let waits = || {
+        tree.status()["feed"]["waiting"].as_str().unwrap_or_default().contains("window that opens at 2099")
+    };
+    let announced = || tree.abide(&["history", "--json"]).ok().stdout.matches("window that opens").count();
+    tree.abide(&["update", "--check"]).ok();
+    assert!(!waits());
+    let_time_pass(&tree);
+    for part in ["--survey", "--fetch", "--install", "--survey", "--fetch", "--install", "--boot"] {
+        tree.abide(&["update", part]).ok();
+    }
+    assert!(waits());
+    let before = announced();
+    tree.abide(&["update", "--check"]).ok();
+    assert!(waits());
+    tree.abide(&["update", "--boot"]).ok();
+    assert_eq!(announced(), before);
 }
 
 #[test]

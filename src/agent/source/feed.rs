@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use crate::agent::context::RunContext;
-use crate::agent::goal::{Goal, ReleaseState, Subject, Wait};
+use crate::agent::goal::{Goal, ReleaseState, Subject, Wait, WaitingRelease};
 use crate::agent::mode::Mode;
 use crate::agent::source::interface::{FileLocation, Lessons, UpdateSource};
 use crate::agent::view::View;
+use crate::feed::catalog::Catalog;
 use crate::feed::freshness::{Acceptance, with_list};
 use crate::feed::policy::{Ruling, RunningSystem, decide};
 use crate::feed::poll::{self, Listing};
@@ -83,6 +84,14 @@ impl<'a> FeedSource<'a> {
         }
     }
 
+    /// What is known of a release that is not taken.
+    fn waiting_release(&self, catalog: &Catalog, version: &str, view: &View<'_>) -> WaitingRelease {
+        let system = self.system(view);
+        let release =
+            catalog.releases(&system.image, &system.arch).find(|release| release.version == version);
+        WaitingRelease { version: version.to_owned(), digest: release.map(|release| release.digest.clone()) }
+    }
+
     /// What the policy decides from.
     fn system(&self, view: &View<'_>) -> RunningSystem {
         let polled = view.memory.fetch.polled.and_then(|second| Timestamp::from_second(second).ok());
@@ -123,6 +132,8 @@ impl UpdateSource for FeedSource<'_> {
         };
         let rules = &self.context.config.update;
         let decision = decide(&self.system(view), rules, &catalog, view.clock.now);
+        let passed = decision.note.as_ref().or(decision.passed_over.first());
+        let waiting = passed.map(|passed| self.waiting_release(&catalog, &passed.version, view));
         Ok(match decision.ruling {
             Ruling::Take(candidate) => match view.given_up(&candidate.release) {
                 Some(wait) => Goal::Nothing(wait),
@@ -133,14 +144,16 @@ impl UpdateSource for FeedSource<'_> {
                 }
             },
             Ruling::UpToDate => Goal::Nothing(match decision.note {
-                Some(why) => Wait::idle(format!("Nothing to install: {why}")),
+                Some(note) => {
+                    Wait::idle(format!("Nothing to install: {note}")).about(Subject::Held).of(waiting)
+                }
                 None => Wait::idle("Up to date").about(Subject::UpToDate),
             }),
-            Ruling::Wait { why, until } => Goal::Nothing(Wait::defer(why, until)),
+            Ruling::Wait { why, until } => Goal::Nothing(Wait::defer(why, until).of(waiting)),
             Ruling::Refuse { why } if !decision.has_image => {
                 Goal::Nothing(Wait::idle(why).about(Subject::NoImage))
             }
-            Ruling::Refuse { why } => Goal::Nothing(Wait::defer(why, None)),
+            Ruling::Refuse { why } => Goal::Nothing(Wait::defer(why, None).of(waiting)),
         })
     }
 

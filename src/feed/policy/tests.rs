@@ -124,7 +124,8 @@ fn a_release_for_other_channels_is_passed_over() {
 fn the_reason_why_a_newer_release_is_not_taken_is_given() {
     let beta = Terms { channels: vec!["beta".into()], ..Terms::default() };
     let note = |releases: Vec<Release>, system: &RunningSystem| {
-        decide(system, &Rules::default(), &Catalog::of(releases), now()).note
+        let decision = decide(system, &Rules::default(), &Catalog::of(releases), now());
+        decision.note.map(|note| note.to_string())
     };
     let plain = |version: &str| release(version, Terms::default());
     let failed = RunningSystem { failed: vec![failed("2.0", "2026-02-01T00:00:00Z", 1)], ..system("1.0") };
@@ -157,6 +158,31 @@ fn a_release_waits_for_this_machines_turn_and_an_older_one_is_taken() {
     let unread = Turn { listed: Some(now() - HOUR), ..Turn::default() };
     let ruling = ruling_of(&RunningSystem { turn: unread, ..system("1.0") }, &Rules::default(), &all);
     assert!(ruling.starts_with("wait until"), "the list was read before: {ruling}");
+}
+
+#[test]
+fn a_version_that_sorts_before_the_running_one_is_told_with_a_better_one() {
+    let note = |running: &str, versions: &[&str]| {
+        let plain = |version: &&str| release(version, Terms::default());
+        let all = Catalog::of(versions.iter().map(plain).collect());
+        let decision = decide(&system(running), &Rules::default(), &all, now());
+        assert_eq!(decision.ruling, Ruling::UpToDate);
+        decision.note.map(|note| note.to_string())
+    };
+    let sorts = |version: &str, running: &str, better: &str| {
+        Some(format!(
+            "{version}: it sorts before {running}, as systemd and the boot loader compare versions; publish it as {better}"
+        ))
+    };
+    assert_eq!(note("1.0", &["1.0", "v2.0"]), sorts("v2.0", "1.0", "2.0"));
+    assert_eq!(note("1.0", &["release-2", "V3", "v2.0"]), sorts("V3", "1.0", "3"));
+    assert_eq!(note("v1.0", &["r2.0"]), sorts("r2.0", "v1.0", "v2.0"));
+    // Nothing is newer in any way.
+    for (running, versions) in
+        [("2.0", &["v1.0", "v2.0"][..]), ("2.0", &["1.0", "rc"]), ("rc", &["ab"]), ("2.0", &["2.0~rc1"])]
+    {
+        assert_eq!(note(running, versions), None, "{running}");
+    }
 }
 
 #[test]

@@ -47,7 +47,9 @@ impl KeyList {
         let read = || {
             let tree = Tree::parse(file, text)?;
             let mut top = Section::top(&tree);
-            if top.read::<Count<0, { u32::MAX }>>("format")? != Some(FORMAT) {
+            let format = top.read::<Count<0, { u32::MAX }>>("format")?;
+            let missing = || Error::Usage(format!("{file} has no format; begin it with format = {FORMAT}"));
+            if format.ok_or_else(missing)? != FORMAT {
                 return Err(top.error_at("format", "is not 1; a newer version of Abide may support it"));
             }
             let serial = top.need::<Count<0, { u32::MAX }>>("serial", "1")?;

@@ -47,7 +47,7 @@ impl HawkbitSource<'_> {
         }
     }
 
-    /// Processes an action; returns whether the server is to be polled again.
+    /// Processes an action; returns whether the server is to be polled again soon.
     pub(super) fn process(
         &mut self,
         client: &DdiClient,
@@ -116,6 +116,7 @@ impl HawkbitSource<'_> {
             return Ok(());
         };
         let action = self.action(deployment, module, url, view.survey);
+        self.has_borrowed_list = self.is_asking_only();
         info!("hawkBit assigns {} (action {})", action.version, action.id);
         match self.obtain(client, module, &action, view) {
             Ok(()) => {
@@ -213,6 +214,10 @@ impl HawkbitSource<'_> {
     }
 
     fn refuse(&mut self, action: &str, why: &str) {
+        if self.is_asking_only() {
+            self.note = Some(format!("hawkBit action {action} would be refused: {why}"));
+            return;
+        }
         warn!("hawkBit action {action} is refused: {why}");
         if self.ledger.action.as_ref().is_some_and(|current| current.id == action) {
             self.ledger.action = None;
@@ -223,6 +228,10 @@ impl HawkbitSource<'_> {
     /// Confirms or denies an action.
     fn confirm(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
         let Some(order) = client.order(url)? else { return Ok(true) };
+        if self.is_asking_only() {
+            self.note = Some(format!("hawkBit action {} waits for its confirmation", order.action()));
+            return Ok(false);
+        }
         if self.settings.confirm == ConfirmBy::Server {
             info!("action {} waits for its confirmation at hawkBit", order.action());
             return Ok(false);
@@ -237,6 +246,8 @@ impl HawkbitSource<'_> {
         let Err(why) = taken else {
             client.confirm(&action, true, &["confirmed by the machine's policy".into()])?;
             self.ledger.denied = None;
+            self.note =
+                Some(format!("hawkBit action {action} is confirmed; hawkBit assigns it with the next poll"));
             return Ok(true);
         };
         let denied = DeniedAction { action, why };
@@ -266,6 +277,10 @@ impl HawkbitSource<'_> {
 
     fn cancel(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
         let Some(id) = client.cancelled(url)? else { return Ok(true) };
+        if self.is_asking_only() {
+            self.note = Some(format!("hawkBit cancels action {id}"));
+            return Ok(false);
+        }
         let digest = self.ledger.action.as_ref().and_then(|action| action.digest.clone());
         let in_flight = view
             .survey

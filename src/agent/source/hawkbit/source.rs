@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use log::{info, warn};
 
 use crate::agent::context::RunContext;
-use crate::agent::goal::{Ending, Goal, ReleaseState, Wait};
+use crate::agent::goal::{Ending, Goal, ReleaseState, Wait, WaitingRelease};
+use crate::agent::mode::Mode;
 use crate::agent::source::hawkbit::client::DdiClient;
 use crate::agent::source::hawkbit::ddi::Handling;
 use crate::agent::source::hawkbit::feedback::{Finished, Milestone};
@@ -23,10 +24,11 @@ use crate::feed::cache::Cache;
 use crate::feed::catalog::{Catalog, Release};
 use crate::feed::policy::{Decision, Ruling, Why, decide};
 use crate::feed::poll;
+use crate::image::names::SUMS;
 use abide_core::error::{Error, Result};
 
-/// The most polls in a row in one run. An action that was confirmed is assigned by the next one.
-const MAX_POLLS: usize = 3;
+/// When the server is polled again after an answer that it has to take note of.
+const SOON: Duration = Duration::from_secs(30);
 
 /// A hawkBit server.
 pub struct HawkbitSource<'a> {
@@ -34,12 +36,21 @@ pub struct HawkbitSource<'a> {
     pub(super) settings: &'a HawkBit,
     pub(super) cache: Cache,
     pub(super) ledger: Ledger,
+    /// Why nothing is installed of what this run's poll has brought.
+    pub(super) note: Option<String>,
+    /// In a check: whether the list of an order is in the cache that is not remembered.
+    pub(super) has_borrowed_list: bool,
 }
 
 impl<'a> HawkbitSource<'a> {
     /// The server of these settings.
     pub fn new(context: RunContext<'a>, settings: &'a HawkBit, cache: Cache) -> Self {
-        Self { context, settings, cache, ledger: Ledger::default() }
+        Self { context, settings, cache, ledger: Ledger::default(), note: None, has_borrowed_list: false }
+    }
+
+    /// Whether the server is told anything, and what it orders is remembered. A check asks only.
+    pub(super) fn is_asking_only(&self) -> bool {
+        self.context.mode == Mode::Check
     }
 
     pub(super) fn client(&self) -> Result<DdiClient> {
@@ -48,6 +59,9 @@ impl<'a> HawkbitSource<'a> {
 
     /// Delivers the waiting feedback, as far as the server takes them now.
     pub(super) fn deliver(&mut self, client: &DdiClient) {
+        if self.is_asking_only() {
+            return;
+        }
         let root = self.context.root;
         if let Err(e) = client.deliver(&mut self.ledger, |ledger| ledger.write(root)) {
             warn!("{e}; feedback items that wait for hawkBit: {}", self.ledger.waiting.len());
@@ -97,7 +111,11 @@ impl<'a> HawkbitSource<'a> {
             Ruling::UpToDate => {
                 Goal::Ended(Ending::Done(format!("{} runs and is committed", view.survey.version)))
             }
-            Ruling::Wait { why, until } => Goal::Nothing(Wait::defer(why, until)),
+            Ruling::Wait { why, until } => {
+                let version = self.ledger.action.as_ref().map(|action| action.version.clone());
+                let release = version.map(|version| WaitingRelease { version, digest: None });
+                Goal::Nothing(Wait::defer(why, until).of(release))
+            }
             Ruling::Refuse { why } => Goal::Ended(Ending::Refused(with_record(why, &decision, view.survey))),
         }
     }
@@ -163,6 +181,13 @@ impl UpdateSource for HawkbitSource<'_> {
     }
 
     fn save(&self) -> Result<()> {
+        if self.has_borrowed_list {
+            // The next run takes the order, and stores its list, as if this one had not been.
+            self.cache.remove(SUMS)?;
+        }
+        if self.is_asking_only() {
+            return Ok(());
+        }
         self.ledger.write(self.context.root)
     }
 
@@ -186,21 +211,26 @@ impl UpdateSource for HawkbitSource<'_> {
     fn poll(&mut self, view: &View<'_>) -> Result<()> {
         let client = self.client()?;
         self.deliver(&client);
-        for _ in 0..MAX_POLLS {
-            let reply = client.poll()?;
-            self.ledger.sleep = reply.sleep.map(|sleep| sleep.as_secs());
+        let reply = client.poll()?;
+        self.ledger.sleep = reply.sleep.map(|sleep| sleep.as_secs());
+        if !self.is_asking_only() {
             self.put_attributes(&client, reply.attributes, view.survey);
-            let again = self.process(&client, reply.action, view)?;
-            self.save()?;
-            self.deliver(&client);
-            if !again {
-                break;
-            }
         }
+        if self.process(&client, reply.action, view)? {
+            let sleep = self.ledger.sleep.unwrap_or(u64::MAX);
+            self.ledger.sleep = Some(sleep.min(SOON.as_secs()));
+        }
+        if !self.is_asking_only() {
+            self.save()?;
+        }
+        self.deliver(&client);
         Ok(())
     }
 
     fn wanted(&self, view: &View<'_>) -> Result<Goal> {
+        if let Some(note) = &self.note {
+            return Ok(Goal::Nothing(Wait::idle(note.as_str())));
+        }
         let Some(action) = &self.ledger.action else {
             return Ok(Goal::Nothing(Wait::idle("No hawkBit action assigned")));
         };
@@ -220,10 +250,7 @@ impl UpdateSource for HawkbitSource<'_> {
     fn place(&self, file: &str) -> Result<FileLocation> {
         let found = self.ledger.action.as_ref().and_then(|action| action.files.get(file));
         let found = found.ok_or_else(|| {
-            Error::Image(format!(
-                "{file}: is in {}, but is not an artifact of the action",
-                crate::image::names::SUMS
-            ))
+            Error::Image(format!("{file}: is in {}, but is not an artifact of the action", SUMS))
         })?;
         Ok(self.place_at(found, &self.client()?))
     }
