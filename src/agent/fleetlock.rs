@@ -16,7 +16,7 @@ use ureq::http::{HeaderName, Method, header};
 use crate::config::update::{FleetLock, IfAway};
 use crate::feed::cache::{Cache, FLEETLOCK};
 use crate::files;
-use crate::http::{Client, Redirects, Timeout};
+use crate::http::{Client, HttpError, Redirects, Timeout};
 use crate::machine_id;
 use crate::url::shown;
 use crate::web_page::{self, is_page, is_page_type};
@@ -145,6 +145,7 @@ impl LockClient {
         let ca = config.ca.as_deref().map(Path::new);
         let client =
             Client::new(root, ca, Timeout::Total(TIMEOUT), Redirects::Refuse).map_err(Error::Usage)?;
+        client.check_proxy(&config.url).map_err(Error::Usage)?;
         let base = config.url.trim_end_matches('/').to_owned();
         Ok(Self { client, base, config: config.clone(), id, root: root.clone() })
     }
@@ -191,7 +192,7 @@ impl LockClient {
         let answer = self.client.send(Method::POST, &url, &headers, body.to_string().as_bytes());
         let mut answer = match answer {
             Ok(answer) => answer,
-            Err(e) => return LockReply::Unreachable(text::line(&e.to_string())),
+            Err(e) => return LockReply::Unreachable(e.to_string()),
         };
         let status = answer.status().as_u16();
         let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -199,26 +200,32 @@ impl LockClient {
         match answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec() {
             Ok(body) if (200..300).contains(&status) => success(status, kind.as_deref(), &body),
             Ok(body) => refusal(status, &body),
-            Err(e) => LockReply::Unreachable(text::line(&e.to_string())),
+            Err(e) => LockReply::Unreachable(HttpError::from(e).to_string()),
         }
     }
 }
 
-/// The longest text with which a server confirms that it has done what was requested.
-const MAX_CONFIRMATION: usize = 200;
+/// How the texts begin with which poseidon/fleetlock confirms that it has done what was requested (`lock` and `unlock` of its
+/// server.go, the last one until 0.2).
+const CONFIRMATIONS: [&str; 4] = [
+    "obtained reboot lease",
+    "retained reboot lease",
+    "steady-state confirmed",
+    "unlocked reboot lease for ",
+];
 
-/// Whether a success is one of a FleetLock server. The protocol has nothing but the status; the servers in use send no
-/// body (airlock, fleetlock-consul), a short line of text (poseidon/fleetlock), or an object with `kind` "success"
-/// (heathcliff26/fleetlock). The page of a captive portal is none of these.
+/// Whether a success is one of a FleetLock server. The protocol has nothing but the status, and zincati asks for no more; the
+/// servers in use send no body (airlock, fleetlock-consul), one of [`CONFIRMATIONS`] (poseidon/fleetlock), or an object with
+/// `kind` "success" (heathcliff26/fleetlock). What a captive portal answers, a page or a line of text, is none of these.
 fn success(status: u16, content_type: Option<&str>, body: &[u8]) -> LockReply {
     let text = body.trim_ascii();
     let is_page = is_page(text) || content_type.is_some_and(is_page_type);
     let is_confirmed = match text {
         [] => true,
         [b'{', ..] => serde_json::from_slice::<Kind>(text).is_ok_and(|it| it.kind == "success"),
-        // Another JSON value, such as `false` or an error's text, is no confirmation.
-        line if serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() => false,
-        line => line.len() <= MAX_CONFIRMATION && !line.contains(&b'\n'),
+        text => {
+            !text.contains(&b'\n') && CONFIRMATIONS.iter().any(|known| text.starts_with(known.as_bytes()))
+        }
     };
     if is_page {
         LockReply::Unreachable(web_page::told("the server"))
@@ -280,7 +287,9 @@ mod tests {
         for (kind, body) in [
             (None, ""),
             (text, "obtained reboot lease"),
+            (text, "retained reboot lease"),
             (text, "steady-state confirmed\n"),
+            (text, "unlocked reboot lease for n1"),
             (Some("application/json"), r#"{"kind":"success","value":"The operation was successful"}"#),
         ] {
             assert_eq!(success(200, kind, body.as_bytes()), LockReply::Granted, "{body}");
@@ -296,6 +305,10 @@ mod tests {
             (Some("application/json"), "\"success\""),
             (text, "[]"),
             (text, "Welcome.\nPlease log in."),
+            (text, "Welcome"),
+            (None, "OK"),
+            (text, "success"),
+            (text, "obtained reboot lease\nPlease log in."),
             (text, &"x".repeat(300)),
         ] {
             assert!(matches!(success(200, kind, body.as_bytes()), LockReply::Unreachable(_)), "{body}");

@@ -75,11 +75,28 @@ fn a_server_that_refuses_every_text_gets_the_answer_without_it() {
     for status in [400, 422, 500, 429] {
         let (server, mut node) = machine("", Habits { text: Some(status), ..Habits::default() });
         roll_back(&mut node, "it smells of burning");
-        // What may be a fault of the server alone is tried again first.
-        for _ in 0..3 {
+        // What may be a fault of the server alone is tried again first, with the text.
+        for _ in 0..4 {
             node.run();
         }
         assert_eq!(server.end(), Some(("failure".into(), String::new())), "{status}");
+    }
+}
+
+#[test]
+fn an_outage_does_not_cost_the_answer_its_text() {
+    for status in [429, 500, 503] {
+        let habits = || Habits { text: Some(status), closing: Some(status), ..Habits::default() };
+        let (server, mut node) = machine("", habits());
+        roll_back(&mut node, "it smells of burning");
+        for _ in 0..6 {
+            node.run();
+        }
+        assert_eq!(server.end(), None, "{status}");
+        server.behaves(Habits::default());
+        node.run();
+        let (result, text) = server.end().unwrap();
+        assert!(result == "failure" && text.contains("smells"), "{status}: {text}");
     }
 }
 
@@ -182,6 +199,7 @@ fn an_exchanged_image_ends_the_order_after_few_downloads() {
     server.exchange(Image::new("2.0", "a").zst());
     let (result, text) = until_answered(&server, &node, 7);
     assert!(result == "failure" && text.contains("its SHA-256 is"), "{text}");
+    assert!(!text.contains("SHA256SUMS"), "the order has no list: {text}");
     assert_eq!(server.count("GET", "/file"), 5);
     let told = server.told("deploymentBase/7/feedback");
     let waits = told.iter().filter(|said| said["status"]["execution"] == "scheduled");

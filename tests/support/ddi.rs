@@ -37,10 +37,14 @@ pub struct Habits {
     pub course: Option<u16>,
     /// The status for feedback with a text.
     pub text: Option<u16>,
+    /// The status for feedback that ends the action.
+    pub closing: Option<u16>,
     /// The software modules of the action, in place of the usual one.
     pub chunks: Option<Value>,
     /// The status for the image.
     pub image: Option<u16>,
+    /// The status for the description of the action.
+    pub order: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -179,6 +183,7 @@ impl Inside {
                 bytes(&json!({ "id": "7", "confirmation": self.order() }))
             }
             ("GET", Some("deploymentBase/7")) if self.stand == Stand::Running => {
+                self.habits.order.map_or(Ok(()), Err)?;
                 bytes(&json!({ "id": "7", "deployment": self.order() }))
             }
             ("PUT", Some("configData")) => self.put_attributes(&said),
@@ -215,6 +220,9 @@ impl Inside {
         }
         if !status.is_null() && status["execution"] != "closed" {
             self.habits.course.map_or(Ok(()), Err)?;
+        }
+        if status["execution"] == "closed" {
+            self.habits.closing.map_or(Ok(()), Err)?;
         }
         if !status.is_null() && self.stand != Stand::Running {
             return Err(410);

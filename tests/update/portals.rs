@@ -20,6 +20,8 @@ fn the_success_of_a_portal_is_no_reboot_lock() {
         (portal("200 OK", &[], PAGE), false),
         (portal("302 Found", &["Location: /login", "Content-Length: 0"], b""), false),
         (portal("200 OK", &["Content-Type: application/captive+json"], b"{\"captive\":true}"), false),
+        (portal("200 OK", &["Content-Type: text/plain"], b"Welcome"), false),
+        (portal("200 OK", &["Content-Length: 2"], b"OK"), false),
         (portal("200 OK", &["Content-Length: 0"], b""), true),
         (portal("200 OK", &["Content-Type: text/plain"], b"obtained reboot lease"), true),
     ] {

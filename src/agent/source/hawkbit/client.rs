@@ -20,6 +20,7 @@ use crate::http::{Client, Header, HttpError, Redirects, Timeout};
 use crate::machine_id;
 use crate::secret::Secret;
 use crate::url::shown;
+use crate::web_page::is_page;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 
@@ -50,7 +51,7 @@ impl DdiClient {
     /// The client of the machine of `root` for the server of `config`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the token or the certificates cannot be read.
+    /// [`Error::Usage`] if the token or the certificates cannot be read, or the proxy cannot be used.
     pub fn new(root: &Root, config: &HawkBit) -> Result<Self> {
         let id = machine_id::at_server(root, config.id.as_deref(), "update.hawkbit")?;
         let endpoint = Endpoint::new(&config.url, &config.tenant, &id)
@@ -58,6 +59,7 @@ impl DdiClient {
         let ca = config.ca.as_deref().map(Path::new);
         let client =
             Client::new(root, ca, Timeout::Total(TIMEOUT), Redirects::Refuse).map_err(Error::Usage)?;
+        client.check_proxy(&config.url).map_err(Error::Usage)?;
         let read = |file: &str| Secret::read(root, Path::new(file));
         let token = match config.token() {
             None => None,
@@ -178,7 +180,9 @@ impl DdiClient {
         let action = &feedback.action;
         let url = self.endpoint.below(&format!("{}/{action}/feedback", feedback.resource()));
         let mut reply = self.send(Method::POST, &url, &feedback.body())?;
-        if is_refused(reply.status) && feedback.is_answer() {
+        // The text may be the cause. A fault of the server alone is none that lasts: then the text waits with the answer.
+        let may_be_text = is_refused(reply.status) || (is_fault(reply.status) && feedback.has_failed_often());
+        if may_be_text && feedback.is_answer() {
             warn!("{}: status {}; sent again without its text", shown(&url), reply.status);
             reply = self.send(Method::POST, &url, &feedback.bare_body())?;
         }
@@ -197,8 +201,7 @@ impl DdiClient {
                 let taken = reply.ok(&url);
                 if taken.is_ok() {
                     ledger.remove(feedback);
-                } else if matches!(status, 429 | 500) || is_refused(status) {
-                    // The text may be the cause, or a quota of texts. It is not where the server is away.
+                } else if is_fault(status) {
                     ledger.count_failed(feedback);
                 }
                 taken?;
@@ -241,6 +244,12 @@ fn is_refused(status: u16) -> bool {
     (400..500).contains(&status) && !matches!(status, 401 | 403 | 404 | 408 | 409 | 410 | 425 | 429)
 }
 
+/// Whether the text of a request may have led to this status, such as by a quota of texts or a fault of the server, or
+/// something else.
+fn is_fault(status: u16) -> bool {
+    matches!(status, 429 | 500)
+}
+
 impl HttpReply {
     fn read(
         url: &str,
@@ -257,6 +266,10 @@ impl HttpReply {
         let status = response.status().as_u16();
         let body =
             response.body_mut().with_config().limit(MAX_BYTES).read_to_vec().map_err(|e| failed(e.into()))?;
+        // Something is concluded from these: that an action is gone, too. The server itself answers a program with JSON.
+        if matches!(status, 200..=299 | 404 | 410) && is_page(&body) {
+            return Err(failed(HttpError::Page));
+        }
         Ok(Self { status, body })
     }
 
@@ -387,16 +400,60 @@ mod tests {
 
     #[test]
     fn an_answer_stays_until_the_server_takes_it() {
-        let (url, asked) = server(&["500 No", "429 No", "400 Bad", "400 Bad", "500 No", "200 OK"]);
+        let (url, asked) =
+            server(&["500 No", "429 No", "400 Bad", "400 Bad", "500 No", "429 No", "500 No", "200 OK"]);
         let client = client(&url);
         let mut ledger = waiting(&[Milestone::Closed]);
-        for status in ["500", "429", "400", "500"] {
+        // From the third fault on, the answer is also sent without its text.
+        for status in ["500", "429", "400", "500", "500"] {
             assert!(deliver(&client, &mut ledger).unwrap().contains(status), "{status}");
             assert_eq!(ledger.waiting.len(), 1);
         }
         assert_eq!(deliver(&client, &mut ledger), None);
-        // It has failed often enough to be sent without its text.
-        assert!(asked.iter().last().unwrap().contains(r#""details":[]"#));
+        // It was an outage: the text arrives after all.
+        assert!(asked.iter().last().unwrap().contains(r#""details":["why"]"#));
+    }
+
+    #[test]
+    fn an_answer_with_a_text_that_the_server_fails_over_is_sent_without() {
+        for fault in ["500 No", "429 No"] {
+            let answers = [fault, fault, fault, fault, "200 OK"];
+            let (url, asked) = server(Box::leak(Box::new(answers)));
+            let client = client(&url);
+            let mut ledger = waiting(&[Milestone::Closed]);
+            for _ in 0..3 {
+                assert!(deliver(&client, &mut ledger).is_some());
+            }
+            assert_eq!(deliver(&client, &mut ledger), None);
+            let asked: Vec<String> = asked.iter().collect();
+            let has_text = |request: &String| request.contains(r#""details":["why"]"#);
+            assert_eq!(asked.iter().map(has_text).collect::<Vec<_>>(), [true, true, true, true, false]);
+        }
+    }
+
+    #[test]
+    fn the_page_of_a_portal_is_named_and_ends_no_action() {
+        const PAGE: &str = "<!DOCTYPE html><html>Please log in</html>";
+        for status in ["200 OK", "404 Not Found", "410 Gone"] {
+            let answer = format!(
+                "{status}\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{PAGE}",
+                PAGE.len()
+            );
+            let answers: Vec<&'static str> = vec![Box::leak(answer.into_boxed_str()); 3];
+            let (url, _asked) = server(answers.leak());
+            let client = client(&url);
+            let mut ledger = waiting(&[Milestone::Closed]);
+            let told = [
+                client.poll().unwrap_err().to_string(),
+                client.order(&url).unwrap_err().to_string(),
+                deliver(&client, &mut ledger).unwrap(),
+            ];
+            assert!(
+                told.iter().all(|text| text.contains("web page: a captive portal")),
+                "{status}: {told:?}"
+            );
+            assert_eq!(ledger.waiting.len(), 1, "{status}");
+        }
     }
 
     #[test]
