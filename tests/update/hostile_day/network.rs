@@ -166,7 +166,7 @@ impl State {
     fn misfortune(&mut self, name: &str, start: usize, file: &[u8]) -> Vec<Vec<u8>> {
         let is_image = name.ends_with(".zst");
         let some = start + self.dice.roll((file.len() - start).max(1));
-        match self.dice.roll(12) {
+        match self.dice.roll(13) {
             0 => vec![answer("200 OK", &["Content-Type: text/html"], PAGE)],
             1 => vec![answer("302 Found", &["Location: /login", "Content-Length: 0"], b"")],
             2 => vec![status("429 Too Many Requests")],
@@ -187,6 +187,17 @@ impl State {
             }
             8 if start > 0 => vec![whole(b"\x28\xb5\x2f\xfd, but short")],
             9 => vec![status("404 Not Found")],
+            // A mirror with a longer file of this name, which begins again or goes on with that.
+            11 if start > 0 => {
+                let other: Vec<u8> = file.iter().rev().chain(b"and more").copied().collect();
+                if self.dice.happens(50) {
+                    vec![whole(&other)]
+                } else {
+                    let (end, len) = (other.len() - 1, other.len());
+                    let range = format!("Content-Range: bytes {start}-{end}/{len}");
+                    vec![answer("206 Partial Content", &[&range], &other[start..])]
+                }
+            }
             // A few bytes, slowly.
             10 => {
                 let end = (start + 40).min(file.len());
