@@ -73,7 +73,7 @@ fn a_check_does_not_tell_the_server_how_an_update_has_ended() {
 }
 
 #[test]
-fn a_check_of_another_order_changes_nothing_about_the_one_that_is_carried_out() {
+fn a_check_changes_nothing_about_the_order_that_is_carried_out() {
     let shut = "[[update.window]]\ndates = [2099-01-01]\nstart = '01:00'\nlength = '2h'\n";
     let (server, node) = machine(shut, Habits::default(), Stand::Running);
     assert!(!node.settle());
