@@ -69,18 +69,98 @@ pub fn set_watchdog_timeout(watchdog: &File, seconds: u16) -> io::Result<i32> {
     Ok(seconds)
 }
 
+/// A request to device-mapper and the room for its answer.
+#[derive(Debug, Clone)]
+#[repr(C, align(8))]
+pub struct DmBuffer([u8; Self::LEN]);
+
+impl DmBuffer {
+    const LEN: usize = 16 * 1024;
+
+    /// Zeros, but for the number of bytes that the kernel may write.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut buffer = Self([0; Self::LEN]);
+        buffer.limit();
+        buffer
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// All bytes, to fill in a request.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    /// Sets `data_size` of `struct dm_ioctl`.
+    #[allow(clippy::cast_possible_truncation)]
+    fn limit(&mut self) {
+        if let Some(field) = self.0.get_mut(12..16) {
+            field.copy_from_slice(&(Self::LEN as u32).to_ne_bytes());
+        }
+    }
+}
+
+impl Default for DmBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Asks device-mapper for the targets of a device.
+///
+/// # Errors
+/// If `control` is not `/dev/mapper/control`, there is no such device, or the process lacks `CAP_SYS_ADMIN`.
+pub fn dm_table_status(control: &File, buffer: &mut DmBuffer) -> io::Result<()> {
+    // The number holds the size of `struct dm_ioctl` alone, whatever follows it.
+    const TABLE_STATUS: Opcode = opcode::read_write::<[u8; 312]>(0xfd, 12);
+    buffer.limit();
+    // SAFETY: DM_TABLE_STATUS of linux/dm-ioctl.h reads and writes at most `data_size` bytes, which is the buffer's length.
+    unsafe { ioctl(control, Updater::<TABLE_STATUS, DmBuffer>::new(buffer)) }?;
+    Ok(())
+}
+
 /// Mounts a vfat file system so that no other process sees it: the mount has no place in any tree (reach it through
 /// `/proc/self/fd/N`) and ends with the descriptor, however the process ends. Needs Linux 5.2 and `CAP_SYS_ADMIN`.
 ///
 /// # Errors
 /// If the device is busy or holds no such file system.
 pub fn mount_vfat(device: &Path, read_only: bool) -> io::Result<OwnedFd> {
+    // A file that was being written at a power cut must not keep Abide from the next rename:
+    // by default vfat becomes read-only when such a file is removed.
+    mount_privately(device, "vfat", &[("umask", "0077"), ("errors", "continue")], read_only)
+}
+
+/// Mounts an ext4 file system in the same way.
+///
+/// # Errors
+/// As [`mount_vfat`].
+pub fn mount_ext4(device: &Path, read_only: bool) -> io::Result<OwnedFd> {
+    mount_privately(device, "ext4", &[], read_only)
+}
+
+/// A file system's options: names and values.
+type Options<'a> = &'a [(&'a str, &'a str)];
+
+fn mount_privately(device: &Path, kind: &str, options: Options<'_>, read_only: bool) -> io::Result<OwnedFd> {
+    let mount = |fs_read_only, mount_read_only| {
+        let fs = configured(device, kind, options, fs_read_only)?;
+        let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, mount_read_only);
+        fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
     // A file system that is mounted already has one mode for all its mounts: EBUSY means
     // that it is the other one.
-    match mount_in_mode(device, read_only, read_only) {
-        Err(Errno::BUSY) if read_only => Ok(mount_in_mode(device, false, true)?),
+    match mount(read_only, read_only) {
+        Err(Errno::BUSY) if read_only => Ok(mount(false, true)?),
         Err(Errno::BUSY) => {
-            let mount = mount_in_mode(device, true, false)?;
+            let mount = mount(true, false)?;
             make_writable(&mount)?;
             Ok(mount)
         }
@@ -88,22 +168,23 @@ pub fn mount_vfat(device: &Path, read_only: bool) -> io::Result<OwnedFd> {
     }
 }
 
-fn mount_in_mode(device: &Path, fs_read_only: bool, mount_read_only: bool) -> rustix::io::Result<OwnedFd> {
-    let fs = fsopen("vfat", FsOpenFlags::FSOPEN_CLOEXEC)?;
+/// A file system of this kind on a device, not mounted yet.
+fn configured(
+    device: &Path,
+    kind: &str,
+    options: Options<'_>,
+    read_only: bool,
+) -> rustix::io::Result<OwnedFd> {
+    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&fs, "source", device)?;
-    fsconfig_set_string(&fs, "umask", "0077")?;
-    // A file that was being written at a power cut must not keep Abide from the next rename:
-    // by default vfat becomes read-only when such a file is removed.
-    fsconfig_set_string(&fs, "errors", "continue")?;
-    if fs_read_only {
+    for (name, value) in options {
+        fsconfig_set_string(&fs, *name, *value)?;
+    }
+    if read_only {
         fsconfig_set_flag(&fs, "ro")?;
     }
     fsconfig_create(&fs)?;
-    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, mount_read_only);
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    Ok(fs)
 }
 
 /// Makes the file system itself writable; the mount must allow it.

@@ -7,7 +7,8 @@ use abide_core::root::Root;
 /// Where what a slot holds is mounted.
 const PLACES: [&str; 2] = ["/", "/usr"];
 
-/// The slot that the root is mounted from, where the mount tells: not below an overlay, for instance.
+/// The slot that the root is mounted from, where the mount tells: not below an overlay, for instance. There, the table
+/// of the mapping that the command line names still does.
 ///
 /// # Errors
 /// [`abide_core::error::Error::Failed`] if the table of mounts cannot be read.
@@ -17,5 +18,5 @@ pub fn slot(root: &Root, slots: &Slots) -> Result<Option<SlotName>> {
             return Ok(Some(slot));
         }
     }
-    Ok(None)
+    Ok(slots.layout.slot)
 }

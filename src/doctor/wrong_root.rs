@@ -31,10 +31,24 @@ fn nowhere(entry: &Entry, slots: &Slots, image: Option<&str>) -> Option<Finding>
     let severity = if entry.sort_key.as_deref() == image { Severity::Error } else { Severity::Warning };
     let found = Finding::warning("wrong-root", format!("{} boots {root}, but {why}", entry.path()));
     Some(
-        Finding { severity, ..found }.because("a boot of this entry finds no root or the wrong one").remedy(
-            "remove the entry if it is not needed, or build the UKI with root=PARTUUID=… of its slot",
-        ),
+        Finding { severity, ..found }
+            .because("a boot of this entry finds no root or the wrong one")
+            .remedy(remedy(&root, slots)),
     )
+}
+
+fn remedy(root: &RootArg, slots: &Slots) -> &'static str {
+    match root {
+        // The entry may be the running one.
+        RootArg::BootUuid(_) if slots.a.is(root) && slots.b.is(root) => {
+            "give what the slot that does not run holds another UUID (`tune2fs -U random`, with encryption \
+             `cryptsetup luksUUID`), and write an image into it"
+        }
+        RootArg::BootUuid(_) => {
+            "remove the entry if it is not needed; one slot, and not the other, must hold what has this UUID"
+        }
+        _ => "remove the entry if it is not needed, or build the UKI with root=PARTUUID=… of its slot",
+    }
 }
 
 /// Two entries for one slot: at most one of them matches the content of the slot.
@@ -60,7 +74,7 @@ fn not_its_own(entries: &[Entry], state: &State) -> Option<Finding> {
     let written = RootArg::parse(&update.root)?;
     let entry = entries.iter().find(|e| e.id() == update.entry)?;
     let boots = entry.options.as_deref().and_then(RootArg::parse)?;
-    (boots != written).then(|| {
+    (!boots.is_same(&written)).then(|| {
         Finding::error(
             "wrong-root",
             format!("{} boots {boots}, but the update was written to {written}", entry.path()),
@@ -76,7 +90,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use abide_core::disk::Slot;
+    use abide_core::disk::{Layout, Slot};
     use abide_testing::entry::uki;
 
     fn slot(name: SlotName, uuid: &str) -> Slot {
@@ -91,11 +105,14 @@ mod tests {
             size: 1,
             verity: None,
             verity_sig: None,
+            boot_uuid: None,
+            luks: None,
+            own_tree: None,
         }
     }
 
     fn slots() -> Slots {
-        Slots { a: slot(SlotName::A, "aa"), b: slot(SlotName::B, "bb") }
+        Slots { a: slot(SlotName::A, "aa"), b: slot(SlotName::B, "bb"), layout: Layout::default() }
     }
 
     fn entry(file: &str, options: &str) -> Entry {

@@ -7,6 +7,7 @@ use crate::arch;
 use crate::disk::block;
 use crate::disk::block::Partition;
 use crate::disk::links::{links, node_of, udev_decoded};
+use crate::disk::mapping::{mappings, root_mapping};
 use crate::disk::root_arg::RootArg;
 use crate::error::{Error, Result};
 use crate::mounts;
@@ -26,6 +27,8 @@ pub struct LabelledPartition {
     pub label: String,
     /// The tree's own path: `/dev/sda2`.
     pub node: String,
+    /// `MAJOR:MINOR`, if sysfs shows it.
+    pub devno: Option<String>,
     /// The kernel's name of its disk, if sysfs shows it.
     disk: Option<String>,
     /// The GUID of its type, in lower case, if udev knows it.
@@ -62,6 +65,7 @@ fn list(root: &Root, kernel: &[Partition]) -> Result<Vec<LabelledPartition>> {
     for partition in kernel {
         let entry = all.entry(partition.node.clone()).or_default();
         entry.node.clone_from(&partition.node);
+        entry.devno = Some(partition.devno.clone());
         entry.disk = Some(partition.disk.clone());
         entry.kind = udev_type(root, &partition.devno);
         // After a change of the label udev knows the new one, and the kernel only after a reboot.
@@ -95,9 +99,12 @@ fn own_disk(root: &Root, found: &[LabelledPartition], kernel: &[Partition]) -> R
             return Ok(Some(disk));
         }
     }
-    let Some(link) = RootArg::parse(&root.kernel_cmdline()).and_then(|arg| arg.link()) else {
-        return Ok(None);
-    };
+    let cmdline = root.kernel_cmdline();
+    if let Some(mapping) = root_mapping(root, &cmdline, &mappings(root)) {
+        let below = block::below(root, &mapping.devno);
+        return Ok(kernel.iter().filter(|p| below.contains(&p.devno)).find_map(|p| disk_of(&p.node)));
+    }
+    let Some(link) = RootArg::parse(&cmdline).and_then(|arg| arg.link()) else { return Ok(None) };
     Ok(disk_of(&node_of(root, &link)?))
 }
 
@@ -131,9 +138,7 @@ pub struct Beside {
 /// What belongs to the roots `a` and `b`: partitions on the same disk that are labelled after them
 /// (`rootfs_a_verity`, `root-a-verity-sig`), else, where there are just two of that type, the first
 /// and the second.
-pub fn beside(root: &Root, a: &LabelledPartition, b: &LabelledPartition) -> Result<(Beside, Beside)> {
-    let found: Vec<LabelledPartition> =
-        list(root, &block::partitions(root))?.into_iter().filter(|p| p.disk == a.disk).collect();
+pub fn beside(found: &[LabelledPartition], a: &LabelledPartition, b: &LabelledPartition) -> (Beside, Beside) {
     let pair = |ends: [&str; 2], is_type: &dyn Fn(&str) -> bool| {
         let named = |slot: &LabelledPartition| {
             let is =
@@ -156,7 +161,13 @@ pub fn beside(root: &Root, a: &LabelledPartition, b: &LabelledPartition) -> Resu
     };
     let verity = pair(["_verity", "-verity"], &|kind| any(kind, |types| types.verity));
     let sig = pair(["_verity_sig", "-verity-sig"], &|kind| any(kind, |types| types.verity_sig));
-    Ok((Beside { verity: verity.0, verity_sig: sig.0 }, Beside { verity: verity.1, verity_sig: sig.1 }))
+    (Beside { verity: verity.0, verity_sig: sig.0 }, Beside { verity: verity.1, verity_sig: sig.1 })
+}
+
+/// The labelled partitions on the disk of a slot.
+pub fn on_disk_of(root: &Root, slot: &LabelledPartition) -> Result<Vec<LabelledPartition>> {
+    let found = list(root, &block::partitions(root))?;
+    Ok(found.into_iter().filter(|p| p.disk == slot.disk).collect())
 }
 
 /// The slots of the only disk that has them.
@@ -303,7 +314,7 @@ mod tests {
                 .partition("sda", 7, labels[5], sig);
             let tree = machine.root();
             let (a, b) = find(&tree, None).unwrap();
-            let (a, b) = beside(&tree, &a, &b).unwrap();
+            let (a, b) = beside(&on_disk_of(&tree, &a).unwrap(), &a, &b);
             [a.verity, b.verity, a.verity_sig, b.verity_sig].map(|p| p.unwrap().node.replace("/dev/sda", ""))
         };
         let order = ["4", "5", "6", "7"];

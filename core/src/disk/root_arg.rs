@@ -19,7 +19,7 @@ pub enum RootArg {
     FsUuid(String),
     /// `root=LABEL=…`: the file system's label.
     FsLabel(String),
-    /// `boot_uuid=…`: a file system's or a partition's UUID, in lower case.
+    /// `boot_uuid=…` below a device-mapper device: the UUID of the root's ext4, or of its LUKS2 header, in lower case.
     BootUuid(String),
     /// `roothash=…`: a dm-verity root hash, in lower case. By the Discoverable Partitions
     /// Specification its first 128 bits are the UUID of the root partition.
@@ -64,18 +64,31 @@ impl RootArg {
     }
 
     /// Reads the root out of a command line; the last mention counts, as for the kernel.
-    /// `roothash=` goes before `boot_uuid=`, and that before `root=`: the latter then
-    /// only names the device-mapper node on top.
+    /// `roothash=` goes first. `boot_uuid=` counts where `root=` only names the device-mapper node on top of
+    /// what it means; any other device in `root=` is the root itself, as for the kernel.
     #[must_use]
     pub fn parse(cmdline: &str) -> Option<Self> {
         let last = |key| last_value(cmdline, key);
         if let Some(hash) = last("roothash") {
             return Some(Self::RootHash(hash.to_ascii_lowercase()));
         }
-        if let Some(uuid) = last("boot_uuid") {
-            return Some(Self::BootUuid(uuid.to_ascii_lowercase()));
+        let device = last("root");
+        match last("boot_uuid").filter(|_| device.is_none_or(is_mapper)) {
+            Some(uuid) => Some(Self::BootUuid(uuid.to_ascii_lowercase())),
+            None => device.map(Self::device),
         }
-        last("root").map(Self::device)
+    }
+
+    /// Whether both are one root by their text alone. Earlier versions recorded `boot_uuid=` as the root where
+    /// `root=PARTUUID=` with the same UUID stood beside it.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::BootUuid(one), Self::PartUuid(two)) | (Self::PartUuid(one), Self::BootUuid(two)) => {
+                one == two
+            }
+            _ => self == other,
+        }
     }
 
     /// Reads one device, as it stands after `root=`.
@@ -110,6 +123,12 @@ impl RootArg {
             _ => None,
         }
     }
+}
+
+/// Whether a device in `root=` is one of device-mapper.
+#[must_use]
+pub fn is_mapper(device: &str) -> bool {
+    device.starts_with("/dev/mapper/") || device.starts_with("/dev/dm-")
 }
 
 /// The last value of a key that is not empty, as for the kernel.
@@ -198,6 +217,23 @@ mod tests {
     fn the_device_below_a_verity_mapping_goes_first() {
         let emt = "root=/dev/mapper/rootfs_verity boot_uuid=ABC";
         assert_eq!(parse(emt), Some(RootArg::BootUuid("abc".into())));
+        assert_eq!(parse("boot_uuid=abc root=/dev/dm-0"), Some(RootArg::BootUuid("abc".into())));
+    }
+
+    #[test]
+    fn a_real_device_goes_before_boot_uuid() {
+        for root in ["PARTUUID=P", "LABEL=rootfs", "/dev/sda2"] {
+            let cmdline = format!("root={root} boot_uuid=F");
+            assert_eq!(parse(&cmdline), Some(RootArg::device(root)), "{cmdline}");
+        }
+    }
+
+    #[test]
+    fn what_earlier_versions_recorded_of_a_root_is_still_the_same_root() {
+        let (now, then) = (RootArg::PartUuid("aa".into()), RootArg::BootUuid("aa".into()));
+        assert!(now.is_same(&then) && then.is_same(&now) && now.is_same(&now));
+        assert!(!now.is_same(&RootArg::BootUuid("bb".into())));
+        assert!(!now.is_same(&RootArg::FsUuid("aa".into())));
     }
 
     #[test]

@@ -23,9 +23,14 @@ impl Slots {
         // Below a folder the slots are plain files, which have no number.
         let source = mount.mount_source.as_deref().filter(|_| !root.is_live());
         let below = block::below(root, &mount.majmin);
+        let partitions = block::partitions(root);
         let holds = |slot: &Slot| {
+            let of_node = partitions.iter().find(|p| p.node == slot.node).map(|p| p.devno.clone());
             source == Some(slot.node.as_str())
-                || block::devno_of(&slot.device).is_some_and(|devno| below.contains(&devno))
+                || [of_node, block::devno_of(&slot.device)]
+                    .iter()
+                    .flatten()
+                    .any(|devno| below.contains(devno))
         };
         Ok(match (holds(&self.a), holds(&self.b)) {
             (true, false) => Some(SlotName::A),

@@ -6,9 +6,13 @@ use crate::disk::area::Area;
 use crate::disk::block::size_of;
 use crate::disk::labelled;
 use crate::disk::labelled::LabelledPartition;
+use crate::disk::layout;
+use crate::disk::layout::{Layout, Over};
 use crate::disk::links::{links, udev_decoded};
+use crate::disk::own_tree::{Luks, OwnTree};
 use crate::disk::root_arg::RootArg;
 use crate::disk::slot_name::SlotName;
+use crate::disk::superblock::{self, Content};
 use crate::error::{Error, Result};
 use crate::root::Root;
 
@@ -17,31 +21,44 @@ use crate::root::Root;
 pub struct Slot {
     /// Which one it is.
     pub name: SlotName,
-    /// What to open: a block device, or with `--root` perhaps a plain file.
+    /// What content is written to: the partition, or the opened mapping over it where it is encrypted. A block
+    /// device, or with `--root` perhaps a plain file.
     pub device: PathBuf,
-    /// The same as the tree's own path, for messages and comparisons: `/dev/sda2`.
+    /// The partition as the tree's own path, for messages and comparisons: `/dev/sda2`.
     pub node: String,
     /// The partition's label.
     pub label: String,
     /// The partition's UUID, in lower case, if a by-partuuid link shows it.
     pub partuuid: Option<String>,
-    /// The file system's UUID, in lower case, where a by-uuid link leads here.
-    /// Two slots with the same image share it, and the link leads to only one of them.
+    /// The file system's UUID, in lower case: that of an ext4 is read from it, any other is known where a by-uuid link
+    /// leads here. Two slots with the same image share it, and the link leads to only one of them.
     pub fs_uuid: Option<String>,
-    /// The file system's label, with the same caution.
+    /// The file system's label, where a by-label link leads here, with the same caution.
     pub fs_label: Option<String>,
-    /// In bytes.
+    /// The UUID that `boot_uuid=` means: of the partition's LUKS2 header or of its ext4, read from the partition.
+    pub boot_uuid: Option<String>,
+    /// The size of `device` in bytes.
     pub size: u64,
     /// The partition with the root's dm-verity hashes, if the slot has one.
     pub verity: Option<Area>,
     /// The partition with their signature, if the slot has one.
     pub verity_sig: Option<Area>,
+    /// The encrypted partition below `device`, where the slot is encrypted: its LUKS2 header holds the UUID that the
+    /// UKI names.
+    pub luks: Option<Luks>,
+    /// Where the machine makes the dm-verity tree itself, and keeps its root hash in a file.
+    pub own_tree: Option<OwnTree>,
 }
 
 impl Slot {
     fn new(root: &Root, name: SlotName, partition: LabelledPartition) -> Result<Self> {
         let LabelledPartition { label, node, .. } = partition;
         let device = root.path(&node);
+        let content = superblock::read(&device);
+        let ext_uuid = match &content {
+            Some(Content::Ext(uuid)) => Some(uuid.clone()),
+            _ => None,
+        };
         let alias = |dir| -> Result<Option<String>> {
             Ok(links(root, dir)?.into_iter().find(|(_, to)| *to == node).map(|(name, _)| name))
         };
@@ -49,17 +66,20 @@ impl Slot {
             name,
             size: size_of(root, &device)?,
             partuuid: alias("/dev/disk/by-partuuid")?.map(|u| u.to_ascii_lowercase()),
-            fs_uuid: alias("/dev/disk/by-uuid")?.map(|u| u.to_ascii_lowercase()),
+            fs_uuid: ext_uuid.or(alias("/dev/disk/by-uuid")?.map(|u| u.to_ascii_lowercase())),
             fs_label: alias("/dev/disk/by-label")?.map(|l| udev_decoded(&l)),
+            boot_uuid: content.map(|content| content.uuid().to_owned()),
             device,
             node,
             label,
             verity: None,
             verity_sig: None,
+            luks: None,
+            own_tree: None,
         })
     }
 
-    fn with(mut self, root: &Root, beside: labelled::Beside) -> Result<Self> {
+    fn with(mut self, root: &Root, beside: labelled::Beside, over: Over) -> Result<Self> {
         let area = |partition: Option<LabelledPartition>| -> Result<Option<Area>> {
             let Some(LabelledPartition { label, node, .. }) = partition else { return Ok(None) };
             let device = root.path(&node);
@@ -67,6 +87,11 @@ impl Slot {
         };
         self.verity = area(beside.verity)?;
         self.verity_sig = area(beside.verity_sig)?;
+        if let Some(Area { device, size, .. }) = over.opened {
+            (self.device, self.size) = (device, size);
+        }
+        self.luks = over.luks;
+        self.own_tree = over.own_tree;
         Ok(self)
     }
 
@@ -79,7 +104,11 @@ impl Slot {
             RootArg::PartLabel(label) => self.label == *label,
             RootArg::FsUuid(uuid) => eq(&self.fs_uuid, uuid),
             RootArg::FsLabel(label) => eq(&self.fs_label, label),
-            RootArg::BootUuid(uuid) => eq(&self.partuuid, uuid) || eq(&self.fs_uuid, uuid),
+            // A slot without content that could have it is known by its partition's UUID, which earlier versions set.
+            RootArg::BootUuid(uuid) if self.boot_uuid.is_none() => {
+                eq(&self.partuuid, uuid) || eq(&self.fs_uuid, uuid)
+            }
+            RootArg::BootUuid(uuid) => eq(&self.boot_uuid, uuid),
             RootArg::RootHash(_) => {
                 self.partuuid.is_some() && root.partition_uuid().as_ref() == self.partuuid.as_ref()
             }
@@ -96,6 +125,8 @@ pub struct Slots {
     pub a: Slot,
     /// Slot `b`.
     pub b: Slot,
+    /// What lies between their partitions and the running root.
+    pub layout: Layout,
 }
 
 impl Slots {
@@ -112,10 +143,12 @@ impl Slots {
                 a.node
             )));
         }
-        let (beside_a, beside_b) = labelled::beside(root, &a, &b)?;
+        let found = labelled::on_disk_of(root, &a)?;
+        let (beside_a, beside_b) = labelled::beside(&found, &a, &b);
+        let (layout, [over_a, over_b]) = layout::find(root, &a, &b, &found)?;
         let (a, b) = (Slot::new(root, SlotName::A, a)?, Slot::new(root, SlotName::B, b)?);
-        let (a, b) = (a.with(root, beside_a)?, b.with(root, beside_b)?);
-        Ok(Self { a, b })
+        let (a, b) = (a.with(root, beside_a, over_a)?, b.with(root, beside_b, over_b)?);
+        Ok(Self { a, b, layout })
     }
 
     /// The slot of that name.

@@ -79,6 +79,30 @@ impl FakeDisks {
         self
     }
 
+    /// A device-mapper device `dm-N` with this table, over these devices, as sysfs and `dmsetup table` show it.
+    pub(crate) fn mapping(self, number: u32, name: &str, table: &str, over: &[&str]) -> Self {
+        let (kernel_name, devno) = (format!("dm-{number}"), format!("253:{number}"));
+        let dir = self.path(&format!("sys/devices/virtual/block/{kernel_name}"));
+        for folder in ["dm", "slaves"] {
+            fs::create_dir_all(dir.join(folder)).unwrap();
+        }
+        fs::write(dir.join("dm/name"), format!("{name}\n")).unwrap();
+        fs::write(dir.join("dev"), format!("{devno}\n")).unwrap();
+        let class = self.path("sys/class/block");
+        for below in over {
+            symlink(class.join(below).canonicalize().unwrap(), dir.join("slaves").join(below)).unwrap();
+        }
+        replace_link(&format!("../../devices/virtual/block/{kernel_name}"), &class.join(&kernel_name));
+        let number_link = self.path("sys/dev/block").join(&devno);
+        replace_link(&format!("../../devices/virtual/block/{kernel_name}"), &number_link);
+        let control = self.path("dev/mapper/control");
+        fs::create_dir_all(control.parent().unwrap()).unwrap();
+        let before = fs::read_to_string(&control).unwrap_or_default();
+        fs::write(&control, format!("{before}{name}: 0 8 {table}\n")).unwrap();
+        fs::write(self.path("dev").join(kernel_name), vec![0; 1 << 20]).unwrap();
+        self
+    }
+
     /// A device-mapper device on top of a partition.
     pub(crate) fn mapped(self, devno: &str, disk: &str, number: u32) -> Self {
         let slaves = self.path(&format!("sys/dev/block/{devno}/slaves"));

@@ -32,6 +32,8 @@ impl fmt::Display for Contradiction {
 pub enum Kind {
     /// A newer Abide has written the state, and this one does not understand it.
     ForeignState,
+    /// Both slots hold what the kernel's command line names.
+    SameUuid,
     /// The mounted root is another slot than the kernel was started for.
     MountedElsewhere,
     /// The loader says that it started an entry of another root.
@@ -52,6 +54,8 @@ pub enum Kind {
     SlotNeverKept,
     /// The image was given up, and runs.
     GivenUp,
+    /// Another tool has started the running system once, and nobody has committed it.
+    AppliedByOther,
     /// The entry on trial has disappeared.
     TrialDisappeared,
     /// Another reboot would lead to the same boot.
@@ -78,8 +82,9 @@ const REBOOT: &str = "reboot through the boot loader";
 impl Kind {
     /// Every kind, in the order in which they are looked for.
     #[cfg(test)]
-    pub(in crate::update) const ALL: [Self; 13] = [
+    pub(in crate::update) const ALL: [Self; 15] = [
         Self::ForeignState,
+        Self::SameUuid,
         Self::LoaderElsewhere,
         Self::MountedElsewhere,
         Self::OtherVersion,
@@ -91,6 +96,7 @@ impl Kind {
         Self::TrialDisappeared,
         Self::KexecIntoTrial,
         Self::CountedByOther,
+        Self::AppliedByOther,
         Self::NowhereElse,
     ];
 
@@ -104,6 +110,13 @@ impl Kind {
                 cause: "a newer Abide in the other slot has written the state in a format, or with a value, that this one does not support",
                 decided: "Abide does not assume that no update is in flight; a boot that the loader counted ends at its deadline, all others stay up",
                 remedy: "boot the system with the newer Abide, or install that Abide in this one",
+            },
+            Self::SameUuid => Row {
+                name: "same-uuid",
+                witnesses: "content of slot a ↔ content of slot b",
+                cause: "another tool has written one image into both slots of a machine with `boot_uuid=`",
+                decided: "neither slot is written: the initramfs takes the first slot with the UUID, whichever entry is booted",
+                remedy: "remove the entry of the slot that does not run, and give what that slot holds another UUID (`tune2fs -U random`, with encryption `cryptsetup luksUUID`)",
             },
             Self::LoaderElsewhere => Row {
                 name: "loader-elsewhere",
@@ -180,7 +193,14 @@ impl Kind {
                 witnesses: "names on the ESP ↔ state",
                 cause: "systemd-sysupdate or an installer began the trial; the state was lost during the trial",
                 decided: "left to systemd-bless-boot.service, unless `other_trials` is set; Abide neither commits nor ends it",
-                remedy: "wait until it is blessed, or run `/usr/lib/systemd/systemd-bless-boot good`",
+                remedy: "wait until it is blessed, or run `/usr/lib/systemd/systemd-bless-boot good`; if this system is known to be good, removing the counter from its file's name does the same",
+            },
+            Self::AppliedByOther => Row {
+                name: "applied-by-other",
+                witnesses: "what EMT's own tool has left on the ESP ↔ loader model",
+                cause: "EMT's own tool has applied the running system, which was booted once and does not boot next",
+                decided: "nothing is written, applied, rolled back or repaired until it is committed",
+                remedy: "`os-update-tool.sh -c` commits it once its checks pass; a reboot goes back to the system before it",
             },
             Self::NowhereElse => Row {
                 name: "nowhere-else",

@@ -2,7 +2,7 @@
 
 use crate::boot::Entry;
 use crate::boot::model::entry::EntryKind;
-use crate::disk::SlotName;
+use crate::disk::{RootArg, SlotName};
 
 use super::contradiction::{Contradiction, Kind};
 use super::witnesses::Witnesses;
@@ -33,7 +33,8 @@ impl<'a> Identity<'a> {
         let kernel = witnesses.kernel.and_then(|root| witnesses.slot_of(root));
         let of_entry = entry.and_then(|entry| witnesses.slot_of_entry(entry));
         let by_command_line = if witnesses.kernel.is_some() { kernel } else { of_entry };
-        let doubt = doubt
+        let doubt = same_uuid(witnesses)
+            .or(doubt)
             .or_else(|| mounted_elsewhere(witnesses.mounted, by_command_line))
             .or_else(|| entry.and_then(|entry| other_version(witnesses, entry, by_command_line)));
         Self {
@@ -137,6 +138,20 @@ fn choose<'a>(witnesses: &Witnesses<'a>, of_root: &[&'a Entry]) -> Result<Option
     let paths: Vec<String> = of_root.iter().map(|e| e.path()).collect();
     let seen = format!("{} all boot the running root", paths.join(" and "));
     Err(Contradiction::new(Kind::SeveralEntries, seen))
+}
+
+/// Both slots hold what `boot_uuid=` names: which of them the next boot of this entry finds is undefined.
+fn same_uuid(witnesses: &Witnesses<'_>) -> Option<Contradiction> {
+    let (root, slots) = (witnesses.kernel?, witnesses.slots?);
+    (matches!(root, RootArg::BootUuid(_)) && slots.a.is(root) && slots.b.is(root)).then(|| {
+        let (a, b) = (&slots.a.node, &slots.b.node);
+        Contradiction::new(
+            Kind::SameUuid,
+            format!(
+                "the running system was started with {root}, and both slots ({a} and {b}) have that UUID"
+            ),
+        )
+    })
 }
 
 fn mounted_elsewhere(mounted: Option<SlotName>, started: Option<SlotName>) -> Option<Contradiction> {

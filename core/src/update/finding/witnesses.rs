@@ -53,7 +53,7 @@ impl Witnesses<'_> {
     #[must_use]
     pub fn is_same_root(&self, one: &RootArg, other: &RootArg) -> bool {
         let slot = self.slot_of(one);
-        one == other || slot.is_some() && slot == self.slot_of(other)
+        one.is_same(other) || slot.is_some() && slot == self.slot_of(other)
     }
 
     /// The root that an entry boots, where its command line names one.
