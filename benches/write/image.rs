@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use abide_testing::emt_node::{NodeKind, build_uuid, mapped_cmdline, node};
 use abide_testing::image::{front, noise};
 use abide_testing::tree::cmdline;
 use abide_testing::uki::pe;
@@ -18,6 +19,9 @@ const PAGE: usize = 4096;
 
 /// Bytes of real files to take from.
 const POOL: u64 = 1 << 30;
+
+/// Bytes for the hash tree of the largest image.
+const HASHES: u64 = 128 << 20;
 
 /// Bytes of the kernel in the image.
 const KERNEL: usize = 12 << 20;
@@ -39,18 +43,7 @@ impl Published {
             make_pool(&dir.join("pool.new"));
             fs::rename(dir.join("pool.new"), &pool).unwrap();
         }
-        let osrel = b"ID=edge\nIMAGE_ID=edge\nIMAGE_VERSION=2.0\n";
-        let kernel = noise(KERNEL, 3);
-        let uki = pe(
-            0x8664,
-            &[
-                (".osrel", osrel),
-                (".cmdline", cmdline("b").as_bytes()),
-                (".uname", b"6.12.0"),
-                (".linux", &kernel),
-            ],
-        );
-        let esp = Image { uki: Some(uki), ..Image::new("2.0", "b") }.esp();
+        let esp = Image { uki: Some(bench_uki(&cmdline("b"))), ..Image::new("2.0", "b") }.esp();
         let parts = [
             ("esp", gpt::partition_types::EFI, esp.len() as u64),
             ("edge_2.0", gpt::partition_types::LINUX_ROOT_X64, case.size),
@@ -63,6 +56,27 @@ impl Published {
             published.write_raw(&[head, esp].concat(), case.dense);
         }
         published
+    }
+
+    /// The same bytes for a machine that makes the hash tree itself: the UKI names the file system by its UUID, and the
+    /// root begins with the superblock of an ext4 that fills it.
+    pub fn mapped(&self) -> Self {
+        let raw = self.made("mapped", |raw, to| format!("cp --reflink=auto {raw} {to}"));
+        let esp =
+            Image { uki: Some(bench_uki(&mapped_cmdline(&build_uuid(2)))), ..Image::new("2.0", "b") }.esp();
+        let mut superblock = [0; 1024];
+        for (at, bytes) in [
+            (0x04, &u32::try_from(self.root_len / PAGE as u64).unwrap().to_le_bytes()[..]),
+            (0x18, &2_u32.to_le_bytes()),
+            (0x38, &[0x53, 0xef]),
+            (0x68, uuid::Uuid::try_parse(&build_uuid(2)).unwrap().as_bytes()),
+        ] {
+            superblock[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let file = fs::OpenOptions::new().write(true).open(&raw).unwrap();
+        file.write_all_at(&esp, self.root_start - esp.len() as u64).unwrap();
+        file.write_all_at(&superblock, self.root_start + 1024).unwrap();
+        Self { raw, pool: self.pool.clone(), ..*self }
     }
 
     fn write_raw(&self, head: &[u8], dense: bool) {
@@ -188,15 +202,46 @@ fn add_dir(dir: &Path, to: &mut impl Write, left: &mut u64) {
     }
 }
 
-/// The machine that Abide writes on: a tree whose slot b is the device `node` (major, minor).
+fn bench_uki(cmdline: &str) -> Vec<u8> {
+    let osrel = b"ID=edge\nIMAGE_ID=edge\nIMAGE_VERSION=2.0\n";
+    let kernel = noise(KERNEL, 3);
+    let sections: [(&str, &[u8]); 4] =
+        [(".osrel", osrel), (".cmdline", cmdline.as_bytes()), (".uname", b"6.12.0"), (".linux", &kernel)];
+    pe(0x8664, &sections)
+}
+
+/// The machine that Abide writes on: a tree whose slot b is the device.
 pub fn machine(device: &Path, len: u64) -> tree::Tree {
-    use nix::sys::stat::{Mode, SFlag, major, minor, mknod};
     let tree = tree::Tree::running("1.0");
+    put_device(&tree, "dev/sda3", device, len);
+    tree
+}
+
+/// The same for a machine that makes the hash tree itself, on a plain file.
+pub fn own_tree_machine(device: &Path, len: u64, dir: &Path) -> tree::Tree {
+    let tree = node(NodeKind::Verity);
+    put_device(&tree, "dev/sda6", device, len);
+    fs::remove_file(tree.path("dev/sda5")).unwrap();
+    std::os::unix::fs::symlink(hashes(dir), tree.path("dev/sda5")).unwrap();
+    tree
+}
+
+/// The file that the hash tree is written to.
+pub fn hashes(dir: &Path) -> PathBuf {
+    let path = dir.join("hashes.raw");
+    if !path.exists() {
+        File::create(&path).unwrap().set_len(HASHES).unwrap();
+    }
+    path
+}
+
+/// Makes `node` of the tree the same device.
+fn put_device(tree: &tree::Tree, node: &str, device: &Path, len: u64) {
+    use nix::sys::stat::{Mode, SFlag, major, minor, mknod};
     let rdev = std::os::unix::fs::MetadataExt::rdev(&fs::metadata(device).unwrap());
-    fs::remove_file(tree.path("dev/sda3")).unwrap();
-    mknod(&tree.path("dev/sda3"), SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, rdev).unwrap();
+    fs::remove_file(tree.path(node)).unwrap();
+    mknod(&tree.path(node), SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, rdev).unwrap();
     let sys = tree.path(&format!("sys/dev/block/{}:{}", major(rdev), minor(rdev)));
     fs::create_dir_all(&sys).unwrap();
     fs::write(sys.join("size"), format!("{}\n", len / 512)).unwrap();
-    tree
 }

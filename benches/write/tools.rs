@@ -7,7 +7,7 @@ use std::rc::Rc;
 use abide_testing::Tree;
 
 use crate::case::{Case, Change};
-use crate::image::{Published, machine};
+use crate::image::{Published, hashes, machine, own_tree_machine};
 use crate::target::Target;
 use crate::updaters;
 
@@ -38,7 +38,7 @@ impl Drop for Scratch {
 }
 
 /// Every tool, and how often it is run at most.
-const TOOLS: [(&str, usize); 14] = [
+const TOOLS: [(&str, usize); 17] = [
     ("dd", usize::MAX),
     ("dd direct", usize::MAX),
     ("zstd | dd", usize::MAX),
@@ -47,12 +47,15 @@ const TOOLS: [(&str, usize); 14] = [
     ("igzip | dd", usize::MAX),
     ("igzip | dd direct", usize::MAX),
     ("EMT's sequence", 3),
+    ("EMT's sequence, verity", 3),
     ("bmaptool zst", 1),
     ("rauc", 1),
     ("swupdate zst", 1),
     ("Abide plain", usize::MAX),
     ("Abide gz", usize::MAX),
     ("Abide zst", usize::MAX),
+    ("Abide gz, verity", usize::MAX),
+    ("Abide zst, verity", usize::MAX),
 ];
 
 impl Tool {
@@ -62,7 +65,9 @@ impl Tool {
         let is_wanted = |name: &str| {
             wanted.is_empty() || wanted.split(',').any(|w| name.to_lowercase().contains(&w.to_lowercase()))
         };
-        let maker = Maker { dir, image, target, tree: Rc::new(machine(&target.device, image.disk_len)) };
+        let tree = Rc::new(machine(&target.device, image.disk_len));
+        let own_tree = Rc::new(own_tree_machine(&target.device, image.disk_len, dir));
+        let maker = Maker { dir, image, target, tree, own_tree };
         TOOLS
             .into_iter()
             .filter(|(name, _)| is_wanted(name) && takes_part(name, case))
@@ -107,6 +112,8 @@ struct Maker<'a> {
     image: &'a Published,
     target: &'a Target,
     tree: Rc<Tree>,
+    /// The machine that makes the hash tree itself.
+    own_tree: Rc<Tree>,
 }
 
 impl Maker<'_> {
@@ -127,15 +134,19 @@ impl Maker<'_> {
             "gzip | dd" => peer(piped("gzip -dc", &image.gz(), "conv=fsync")),
             "igzip | dd" => peer(piped("igzip -dc", &image.gz(), "conv=fsync")),
             "igzip | dd direct" => peer(piped("igzip -dc", &image.gz(), "oflag=direct")),
-            "EMT's sequence" => {
+            "EMT's sequence" | "EMT's sequence, verity" => {
                 let (gz, unpacked) = (image.gz(), self.dir.join("unpacked.raw"));
-                let command = format!(
+                let mut command = format!(
                     "echo {} {gz} | sha256sum -c && gunzip -c {gz} >{to} && dd if={to} of={device} bs=4M \
                      status=none && sync",
                     image.digest(&gz),
                     gz = gz.display(),
                     to = unpacked.display(),
                 );
+                if name.ends_with("verity") {
+                    let hashes = hashes(self.dir);
+                    command += &format!(" && veritysetup format {device} {} && sync", hashes.display());
+                }
                 Tool { scratch: Some(Scratch(unpacked)), ..peer(command) }
             }
             "bmaptool zst" => {
@@ -144,19 +155,21 @@ impl Maker<'_> {
             }
             "rauc" => peer(updaters::rauc(self.dir, image, self.target)?),
             "swupdate zst" => peer(updaters::swupdate(self.dir, image, self.target)?),
-            "Abide plain" => self.abide(name, &image.raw),
-            "Abide gz" => self.abide(name, &image.gz()),
-            "Abide zst" => self.abide(name, &image.zst()),
+            "Abide plain" => self.abide(name, &self.tree, &image.raw),
+            "Abide gz" => self.abide(name, &self.tree, &image.gz()),
+            "Abide zst" => self.abide(name, &self.tree, &image.zst()),
+            "Abide gz, verity" => self.abide(name, &self.own_tree, &image.mapped().gz()),
+            "Abide zst, verity" => self.abide(name, &self.own_tree, &image.mapped().zst()),
             _ => return None,
         })
     }
 
     /// The executable as `make` built it, or `ABIDE`.
-    fn abide(&self, name: &'static str, path: &Path) -> Tool {
+    fn abide(&self, name: &'static str, machine: &Rc<Tree>, path: &Path) -> Tool {
         let abide = std::env::var("ABIDE")
             .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/out/abide").to_owned());
-        let (tree, sum) = (self.tree.dir.path().display(), self.image.digest(path));
+        let (tree, sum) = (machine.dir.path().display(), self.image.digest(path));
         let command = format!("{abide} --root {tree} write {} --sha256 {sum}", path.display());
-        Tool { name, command, runs: 1, scratch: None, tree: Some(Rc::clone(&self.tree)) }
+        Tool { name, command, runs: 1, scratch: None, tree: Some(Rc::clone(machine)) }
     }
 }

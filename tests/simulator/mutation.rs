@@ -33,6 +33,8 @@ pub enum Mutation {
     StagedElsewhere,
     /// The update is noted as staged before its slot is complete.
     StagedTooEarly,
+    /// The update is noted as staged before the root hash of its tree has replaced the old one.
+    RootHashLast,
     /// The state does not say that the slot is being written.
     WritingNotSaved,
     /// The folder is flushed before the rename instead of after it.
@@ -43,7 +45,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every seeded bug.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoFolderSync,
         Self::NoRenameSync,
         Self::NoRenamedSync,
@@ -57,6 +59,7 @@ impl Mutation {
         Self::OneGeneration,
         Self::StagedElsewhere,
         Self::StagedTooEarly,
+        Self::RootHashLast,
         Self::WritingNotSaved,
         Self::SyncBeforeRename,
         Self::UnlinkBeforeLink,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use abide_core::boot::model::choice::Settings;
 use abide_core::boot::model::entry::{BootPartition, UKI_DIR};
 use abide_core::boot::{BootDirs, Entry, Quirks, Volume};
-use abide_core::disk::{Slot, SlotName, Slots};
+use abide_core::disk::{Layout, Slot, SlotName, Slots};
 use abide_core::root::Root;
 use abide_testing::uki;
 
@@ -75,11 +75,28 @@ pub struct Ghost {
     pub goal: usize,
 }
 
+/// What a slot consists of where the machine makes the dm-verity tree itself; elsewhere the last two have nothing to say.
+/// Each part is of a version, or incomplete.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Parts {
+    pub root: Option<Version>,
+    pub tree: Option<Version>,
+    /// What the tree must have in the file on the file system that both slots share.
+    pub root_hash: Option<Version>,
+}
+
+impl Parts {
+    /// All of one version.
+    pub fn of(version: Version) -> Self {
+        Self { root: Some(version), tree: Some(version), root_hash: Some(version) }
+    }
+}
+
 /// A machine without power.
 #[derive(Debug, Clone)]
 pub struct World {
     pub image: Image,
-    pub slots: [Option<Version>; 2],
+    pub slots: [Parts; 2],
     pub ghost: Ghost,
 }
 
@@ -98,7 +115,7 @@ impl World {
         disk.write(&format!("{dir}/edge_{version}.efi"), bytes_of((SlotName::A, version)).to_vec());
         Self {
             image: disk.shut_down(),
-            slots: [Some(version), None],
+            slots: [Parts::of(version), Parts::default()],
             ghost: Ghost {
                 good: BTreeSet::from([(SlotName::A, version)]),
                 commit_begun: None,
@@ -137,7 +154,7 @@ impl World {
 
     /// Whether the system's slot is whole.
     pub fn is_whole(&self, system: System) -> bool {
-        self.slots[index(system.0)] == Some(system.1)
+        self.slots[index(system.0)] == Parts::of(system.1)
     }
 
     /// The disk, to be looked at.
@@ -219,6 +236,9 @@ pub fn slots() -> Slots {
         size: 1 << 20,
         verity: None,
         verity_sig: None,
+        boot_uuid: None,
+        luks: None,
+        own_tree: None,
     };
-    Slots { a: slot(SlotName::A), b: slot(SlotName::B) }
+    Slots { a: slot(SlotName::A), b: slot(SlotName::B), layout: Layout::default() }
 }

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::mutation::Mutation;
 use super::session::Session;
-use super::world::{Version, bytes_of, index, slots};
+use super::world::{Parts, Version, bytes_of, index, slots};
 
 /// Writes `version` into the slot that does not run, and stages it.
 pub fn write(session: &mut Session<'_>, version: Version) -> Result<()> {
@@ -39,7 +39,7 @@ fn steps(session: &mut Session<'_>, version: Version) -> Result<()> {
 
     let mutation = session.mutation();
     if mutation == Mutation::OverwriteFirst {
-        half_write(session, slot);
+        half_write(session, slot, version);
     }
     let uki = match mutation {
         Mutation::WritingNotSaved => {
@@ -55,20 +55,35 @@ fn steps(session: &mut Session<'_>, version: Version) -> Result<()> {
         _ => begin(&mut machine, &plan, &mut Cursor::new(bytes.as_slice()))?,
     };
     if mutation == Mutation::StagedTooEarly {
-        end(&mut machine, &plan, Complete { uki: uki.clone(), digest: &digest, lists: None })?;
+        end(&mut machine, &plan, complete(uki.clone(), &digest))?;
     }
     if mutation != Mutation::OverwriteFirst {
-        half_write(session, slot);
+        half_write(session, slot, version);
     }
     session.harvest("write: the slot is half written");
-    session.world.slots[index(slot)] = Some(version);
+    session.world.slots[index(slot)].root = Some(version);
+    session.harvest("write: the tree is half written");
+    session.world.slots[index(slot)].tree = Some(version);
+    session.harvest("write: the root hash is an old one");
+    if mutation == Mutation::RootHashLast {
+        end(&mut machine, &plan, complete(uki.clone(), &digest))?;
+        session.harvest("write: the root hash is an old one");
+    }
+    session.world.slots[index(slot)].root_hash = Some(version);
     session.harvest("write: the slot is complete");
-    end(&mut machine, &plan, Complete { uki, digest: &digest, lists: None })
+    end(&mut machine, &plan, complete(uki, &digest))
 }
 
-fn half_write(session: &mut Session<'_>, slot: SlotName) {
+fn complete(uki: Uki, digest: &str) -> Complete<'_> {
+    Complete { uki, digest, root_hash: None, lists: None }
+}
+
+/// Root and tree are overwritten at the same time. The root hash of an earlier tree stays, and never fits the new one,
+/// which has another salt, even where it is of the same version.
+fn half_write(session: &mut Session<'_>, slot: SlotName, version: Version) {
     session.harvest("write: the slot is not yet overwritten");
-    session.world.slots[index(slot)] = None;
+    let root_hash = session.world.slots[index(slot)].root_hash.filter(|old| *old != version);
+    session.world.slots[index(slot)] = Parts { root_hash, ..Parts::default() };
     session.world.ghost.good.retain(|(s, _)| *s != slot);
     session.harvest("write: the slot is half written");
 }

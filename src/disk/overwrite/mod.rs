@@ -4,7 +4,6 @@
 //! reads back. A fixed number of blocks circulates. Blocks of zeros do not circulate: they are recognised
 //! while they are in the processor's cache, and only counted.
 
-mod pages;
 mod read_back;
 mod writer;
 
@@ -15,8 +14,9 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, Builder};
 
 use crate::disk::direct::{ALIGN, Block, DirectFile};
+use crate::disk::hash_tree::HashTree;
+use crate::disk::pages::is_zero;
 use abide_core::error::{Error, OrError, Result};
-use pages::is_zero;
 
 /// Bytes in a block.
 const BLOCK: usize = 1 << 20;
@@ -43,17 +43,19 @@ pub struct Totals {
 
 /// Overwrites the beginning of `device` with the bytes from `fill`, flushes them and reads them back: `most`
 /// bytes, or fewer if `fill` once fills less than its whole buffer. `tick` gets the number of bytes so far.
+/// The threads that write add what they write to `tree`, if there is one.
 ///
 /// # Errors
 /// [`Error::Image`] if the device cannot be read or written, [`Error::Unverified`] if the data read back
 /// differs, and the errors of `fill`. The content of the device is then undefined.
 pub fn overwrite(
     device: &DirectFile,
+    tree: Option<&HashTree<'_>>,
     most: u64,
     fill: impl FnMut(&mut [u8]) -> Result<usize>,
     tick: impl FnMut(u64),
 ) -> Result<Totals> {
-    let shared = &Shared::new(device);
+    let shared = &Shared::new(device, tree);
     let (free_in, free_out) = sync_channel(POOL);
     let (work_in, work_out) = sync_channel(POOL);
     let work_out = Mutex::new(work_out);
@@ -113,6 +115,7 @@ enum Expected {
 
 struct Shared<'a> {
     device: &'a DirectFile,
+    tree: Option<&'a HashTree<'a>>,
     /// A thread has failed; the others stop.
     stop: AtomicBool,
     given: AtomicU64,
@@ -123,9 +126,10 @@ struct Shared<'a> {
 }
 
 impl<'a> Shared<'a> {
-    fn new(device: &'a DirectFile) -> Self {
+    fn new(device: &'a DirectFile, tree: Option<&'a HashTree<'a>>) -> Self {
         Self {
             device,
+            tree,
             stop: AtomicBool::new(false),
             given: AtomicU64::new(0),
             different_blocks: AtomicU32::new(0),
@@ -213,7 +217,7 @@ mod tests {
 
     fn run(path: &Path, image: &[u8]) -> Result<Totals> {
         let device = DirectFile::open(path).unwrap();
-        overwrite(&device, image.len() as u64, fill_from(&mut Cursor::new(image)), |_| ())
+        overwrite(&device, None, image.len() as u64, fill_from(&mut Cursor::new(image)), |_| ())
     }
 
     /// Bytes without a page of zeros.
@@ -249,7 +253,10 @@ mod tests {
         let device = DirectFile::open(file.path()).unwrap();
         let mut rest = Cursor::new(&image);
         let fill = |to: &mut [u8]| io::Read::read(&mut rest, to).or_image(|| "cannot read");
-        assert_eq!(overwrite(&device, 4 * BLOCK as u64, fill, |_| ()).unwrap().bytes, image.len() as u64);
+        assert_eq!(
+            overwrite(&device, None, 4 * BLOCK as u64, fill, |_| ()).unwrap().bytes,
+            image.len() as u64
+        );
         let after = std::fs::read(file.path()).unwrap();
         assert!(after[..image.len()] == image && after[image.len()..] == noise(4 * BLOCK, 2)[image.len()..]);
     }
@@ -304,7 +311,7 @@ mod tests {
         let file = device(&noise(30 * BLOCK, 1));
         let device = DirectFile::open(file.path()).unwrap();
         let image = noise(20 * BLOCK, 2);
-        let error = overwrite(&device, 30 * BLOCK as u64, fill_from(&mut Cursor::new(image)), |_| ());
+        let error = overwrite(&device, None, 30 * BLOCK as u64, fill_from(&mut Cursor::new(image)), |_| ());
         assert_eq!(error.unwrap_err().exit_code(), 3);
     }
 
@@ -318,7 +325,7 @@ mod tests {
     fn a_device_that_reads_back_differently_is_noticed() {
         let file = device(&noise(BLOCK, 1));
         let device = DirectFile::open(file.path()).unwrap();
-        let shared = Shared::new(&device);
+        let shared = Shared::new(&device, None);
         let (send, receive) = channel();
         send.send(WrittenRange { offset: 4096, len: 8192, expected: Expected::Hash(1), sent: 8192 }).unwrap();
         drop(send);

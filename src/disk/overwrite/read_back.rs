@@ -6,8 +6,8 @@ use std::sync::mpsc::Receiver;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::disk::direct::{ALIGN, Block};
-use crate::disk::overwrite::pages::is_zero;
 use crate::disk::overwrite::{BLOCK, Expected, Shared, WrittenRange};
+use crate::disk::pages::is_zero;
 use abide_core::error::{Error, OrError, Result};
 
 /// After this many bytes the device is flushed, and the data is read back. Before a flush, a disk may

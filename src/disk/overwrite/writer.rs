@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::disk::direct::{ALIGN, Block};
-use crate::disk::overwrite::pages::{differing, runs, same};
 use crate::disk::overwrite::{BLOCK, Expected, Shared, Work, WrittenRange};
+use crate::disk::pages::{differing, runs, same};
 use abide_core::error::{Error, OrError, Result};
 
 /// After this many blocks without an equal page, the device is assumed to have other content. Then only
@@ -36,10 +36,12 @@ impl Shared<'_> {
             // wait forever.
             if result.is_ok() && !self.stop.load(Ordering::Relaxed) {
                 result = self.noted(match &job {
-                    Work::Bytes { offset, len, block } => {
-                        self.write_block(block.get(*len), *offset, &mut old, check)
-                    }
-                    Work::Zeros { offset, len } => self.write_zeros(*offset, *len, &mut old, check),
+                    Work::Bytes { offset, len, block } => self
+                        .write_block(block.get(*len), *offset, &mut old, check)
+                        .and_then(|()| self.tree.map_or(Ok(()), |tree| tree.add(*offset, block.get(*len)))),
+                    Work::Zeros { offset, len } => self
+                        .write_zeros(*offset, *len, &mut old, check)
+                        .and_then(|()| self.tree.map_or(Ok(()), |tree| tree.add_zeros(*offset, *len))),
                 });
             }
             if let Work::Bytes { block, .. } = job {

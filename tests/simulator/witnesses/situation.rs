@@ -278,8 +278,13 @@ impl Situation {
         let mut state = State::default();
         let Some((slot, stage)) = self.memo.update() else { return state };
         let remember = |state: &mut State, slot: SlotName| {
-            let known =
-                Installed { version: version(slot).into(), digest: None, entry: id(slot), verified: None };
+            let known = Installed {
+                version: version(slot).into(),
+                digest: None,
+                entry: id(slot),
+                verified: None,
+                unversioned: false,
+            };
             state.set_installed(slot, Some(known));
         };
         remember(&mut state, slot.other());
@@ -302,6 +307,8 @@ impl Situation {
                 time: String::new(),
                 times: 1,
                 forgiven: false,
+                unversioned: false,
+                entry: None,
             });
         }
         let boot = |boot_id: &str| TrialBoot {
@@ -343,9 +350,11 @@ impl Situation {
             ended: None,
             counted: matches!(self.memo, Memo::Counted(_)),
             excused: false,
+            root_hash: None,
             verified: None,
             floor: None,
             reboots: Reboots::default(),
+            unversioned: false,
         });
         state
     }
