@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::Download;
 use crate::image::names::{RELEASE_SUMS, SUMS, base_name};
 use crate::image::release_list;
 use crate::image::source::Source;
-use crate::image::transfer::{self, Known};
+use crate::image::transfer::{self, Known, Resumed};
 use crate::url;
 use abide_core::error::{Error, OrError, Result};
 
@@ -178,6 +180,42 @@ impl Folder {
                 .ok_or_else(|| Error::Image(format!("{}: there is no such image", self.join(name)))),
             // Its digest is in the list.
             Place::Remote { .. } => Source::open_known(&self.join(name), &self.download, Known::by_digest()),
+        }
+    }
+
+    /// Opens the part of the file `name` from byte `from` to before `until`; something else verifies what is read. Sets
+    /// `is_whole` if the server sends everything from the first byte on; then what follows can be read, too.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be opened, or ends before.
+    pub fn open_part(&self, name: &str, from: u64, until: u64, is_whole: &Arc<AtomicBool>) -> Result<Source> {
+        let place = self.join(name);
+        let shorter = || Error::Image(format!("{}: ends before byte {from}", url::shown(&place)));
+        match self.place {
+            Place::Local(_) => {
+                let mut source = self.open(name)?;
+                let skipped = io::copy(&mut (&mut source.reader).take(from), &mut io::sink())
+                    .or_image(|| format!("{}: cannot read", source.name))?;
+                is_whole.store(true, Ordering::Relaxed);
+                if skipped == from { Ok(source) } else { Err(shorter()) }
+            }
+            Place::Remote { .. } => {
+                let authorization = self.authorization.as_deref();
+                let known =
+                    Known { from, until: Some(until), is_whole: is_whole.clone(), ..Known::by_digest() };
+                match transfer::resume_known(
+                    &transfer::Place { url: &place, authorization },
+                    &self.download,
+                    known,
+                )? {
+                    Resumed::Rest(source) => Ok(source),
+                    Resumed::Nothing => {
+                        Err(Error::Image(format!("{}: there is no such file (404)", url::shown(&place))))
+                    }
+                    Resumed::Shorter => Err(shorter()),
+                    Resumed::TooLarge(e) => Err(e),
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use log::warn;
-use ureq::http::header;
+use ureq::http::{StatusCode, header};
 
 use crate::config::Download;
 use crate::http::{Client, HttpError, Redirects, Timeout, plain_io};
@@ -71,6 +71,10 @@ pub struct Known {
     pub has_digest: bool,
     /// Set if parts of it are of different versions, by the validators of the servers.
     pub mixed: Arc<AtomicBool>,
+    /// The byte behind the last one that is wanted; none: all.
+    pub until: Option<u64>,
+    /// Set if the server has no ranges: it sends the whole file, and what is behind `until` can be read, too.
+    pub is_whole: Arc<AtomicBool>,
 }
 
 impl Known {
@@ -134,6 +138,8 @@ struct Transfer {
     /// The byte at which this download began.
     from: u64,
     mixed: Arc<AtomicBool>,
+    until: Option<u64>,
+    is_whole: Arc<AtomicBool>,
     /// How long the last answer asked to wait.
     retry_after: Option<Duration>,
     started: Instant,
@@ -148,7 +154,7 @@ impl Transfer {
         let now = Instant::now();
         let client = client(limits)?;
         client.check_proxy(place.url).map_err(Error::Usage)?;
-        let Known { from, len, has_digest, mixed } = known;
+        let Known { from, len, has_digest, mixed, until, is_whole } = known;
         let max_size = limits.max_size;
         Ok(Self {
             client,
@@ -159,6 +165,8 @@ impl Transfer {
             request: Request { position: from, len, has_digest, max_size, ..Request::default() },
             from,
             mixed,
+            until,
+            is_whole,
             retry_after: None,
             started: now,
             alive: now,
@@ -168,10 +176,11 @@ impl Transfer {
 
     /// Requests the image from the current position on.
     fn connect(&mut self) -> io::Result<()> {
-        let range = format!("bytes={}-", self.request.position);
+        let last = self.until.map_or_else(String::new, |until| until.saturating_sub(1).to_string());
+        let range = format!("bytes={}-{last}", self.request.position);
         let mut headers = vec![];
         headers.extend(self.authorization.as_deref().map(|value| (header::AUTHORIZATION, value)));
-        if self.request.position > 0 {
+        if self.request.position > 0 || self.until.is_some() {
             headers.push((header::RANGE, range.as_str()));
             // A mirror with another validator would send all of it again.
             let version = self.request.version.as_deref().filter(|_| !self.request.has_digest);
@@ -182,9 +191,13 @@ impl Transfer {
         self.retry_after = answer::retry_after(headers);
         let head = Head { status: response.status(), headers, body_len: response.body().content_length() };
         let is_called_page = answer::is_called_page(&head);
+        let is_part = head.status == StatusCode::PARTIAL_CONTENT;
         let part =
             answer::judge(&self.request, &head).map_err(|e| if is_called_page { page() } else { e })?;
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        if part.start == 0 && self.until.take_if(|_| !is_part).is_some() {
+            self.is_whole.store(true, Ordering::Relaxed);
+        }
         let first = if part.start == 0 { first_bytes(&mut body)? } else { vec![] };
         if is_page(&first) {
             return Err(page());
@@ -261,9 +274,11 @@ impl Transfer {
 
     fn read_once(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let Some(body) = &mut self.body else { return Err(io::ErrorKind::NotConnected.into()) };
-        let count = body.read(to).map_err(broken)?;
+        let wanted = self.until.map(|until| until.saturating_sub(self.request.position));
+        let most = wanted.and_then(|wanted| usize::try_from(wanted).ok()).unwrap_or(usize::MAX).min(to.len());
+        let count = body.read(to.get_mut(..most).unwrap_or_default()).map_err(broken)?;
         let Request { len, position, .. } = self.request;
-        match len {
+        match self.until.or(len) {
             Some(len) if count == 0 && position < len => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 format!("the server closed the connection {} bytes before the end", len - position),
@@ -284,7 +299,7 @@ impl Transfer {
 
 impl Read for Transfer {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if to.is_empty() {
+        if to.is_empty() || self.until == Some(self.request.position) {
             return Ok(0);
         }
         // The time since the last read was the caller's, not the server's.

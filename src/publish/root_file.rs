@@ -1,0 +1,66 @@
+//! A root with random access: an unpacked file, or a packed one unpacked into a temporary file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::image::{Source, Stream};
+use abide_core::error::{Error, OrError, Result};
+
+/// A root on the publisher's machine.
+pub struct RootFile {
+    file: File,
+    /// In bytes.
+    pub len: u64,
+    name: String,
+}
+
+impl RootFile {
+    /// Opens the root. A packed one is unpacked into a file without a name in `temporary`.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be read, [`Error::Failed`] if there is no room to unpack it.
+    pub fn open(path: &Path, temporary: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        if !is_packed(&name) {
+            let file = File::open(path).or_image(|| format!("{name}: cannot open"))?;
+            let len = file.metadata().or_image(|| format!("{name}: cannot open"))?.len();
+            return Ok(Self { file, len, name });
+        }
+        let source = Source::in_folder(&name)?
+            .ok_or_else(|| Error::Image(format!("{name}: there is no such file")))?;
+        let mut stream = Stream::open(source, None)?;
+        let cannot = || format!("{}: cannot unpack {name} there", temporary.display());
+        let mut file = tempfile(temporary).or_failed(cannot)?;
+        let mut buffer = vec![0; 1 << 20];
+        let mut len = 0;
+        loop {
+            let count = stream.fill(&mut buffer)?;
+            file.write_all(buffer.get(..count).unwrap_or_default()).or_failed(cannot)?;
+            len += count as u64;
+            if count < buffer.len() {
+                return Ok(Self { file, len, name });
+            }
+        }
+    }
+
+    /// Fills `to` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    pub fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file
+            .read_exact_at(to, offset)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.name)))
+    }
+}
+
+/// Whether a file of this name is packed.
+pub fn is_packed(name: &str) -> bool {
+    [".zst", ".xz", ".gz", ".bz2"].iter().any(|end| name.ends_with(end))
+}
+
+fn tempfile(folder: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(folder)
+}
