@@ -56,7 +56,7 @@ impl Fetcher<'_> {
 
     /// How many files are complete, and how many bytes of others are fetched.
     fn amount(&self, files: &[&ListedFile]) -> (usize, u64) {
-        let bytes = files.iter().map(|file| self.cache.fetched(&file.sha256)).sum();
+        let bytes = files.iter().map(|file| self.cache.most_fetched(&file.sha256)).sum();
         (self.state.have.len(), bytes)
     }
 
@@ -76,13 +76,13 @@ impl Fetcher<'_> {
             let is_doubted = attempts.is_doubted();
             let wanted = WantedFile { name, sha256, len: place.len, likely_len, is_doubted };
             let (root, state, notify) = (self.root, &mut *self.state, &mut *self.notify);
-            let mut first_len = None;
+            let (mut first_len, before) = (None, self.cache.fetched(sha256));
             let fetched = self.cache.fetch(&from, &wanted, &place.limits, |fetched| {
                 first_len = first_len.or(fetched.total);
                 notify(Notice::Fetching(name, fetched));
                 save_percent(root, state, percent(number, files.len(), fetched));
             });
-            self.remember_len(sha256, first_len, &fetched);
+            self.remember_len(sha256, first_len, before, &fetched);
             fetched?;
             self.state.have.insert(file.name.clone(), file.sha256.clone());
             self.state.write(self.root)?;
@@ -91,14 +91,19 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    /// Remembers the length that a server has declared first, unless the file turned out to be another one.
-    fn remember_len(&mut self, sha256: &str, len: Option<u64>, fetched: &FetchResult<()>) {
+    /// Remembers the length that a server has declared first, unless the file turned out to be another one. What has more
+    /// bytes than were fetched `before` is what the length counts of.
+    fn remember_len(&mut self, sha256: &str, len: Option<u64>, before: u64, fetched: &FetchResult<()>) {
         let lengths = &mut self.state.attempts.lengths;
         let is_other = fetched.as_ref().is_err_and(|e| matches!(e.error, Error::Unverified(_)));
         if is_other && self.cache.fetched(sha256) == 0 {
             lengths.remove(sha256);
         } else if let Some(len) = len {
-            lengths.entry(sha256.to_owned()).or_insert(len);
+            let has_grown = self.cache.fetched(sha256) > before;
+            let known = lengths.entry(sha256.to_owned()).or_insert(len);
+            if has_grown {
+                *known = len;
+            }
         }
     }
 }

@@ -62,6 +62,8 @@ pub enum Subject {
     NoImage,
     /// A newer release is not for this machine now.
     Held,
+    /// What was read last cannot be used now: it decides nothing.
+    Undecided,
     /// Anything else.
     #[default]
     Other,
@@ -82,6 +84,11 @@ impl Wait {
     /// The same about a subject.
     pub fn about(self, subject: Subject) -> Self {
         Self { subject, ..self }
+    }
+
+    /// Nothing is decided until the source is polled.
+    pub fn undecided(why: impl Into<String>) -> Self {
+        Self::idle(why).about(Subject::Undecided)
     }
 
     /// The same of a release.

@@ -240,6 +240,8 @@ mod tests {
             time: "2026-01-02T03:04:05Z".into(),
             times: 1,
             forgiven: false,
+            unversioned: false,
+            entry: None,
         };
         let mut state = State::default();
         state.remember(failure.clone());

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::agent::goal::{Ending, Goal, ReleaseState, Wait};
+use crate::agent::goal::{Ending, Goal, ReleaseState, Subject, Wait};
 use crate::agent::mode::Mode;
 use crate::agent::privileges::Privileges;
 use crate::feed::policy::Candidate;
@@ -99,7 +99,13 @@ fn by_state(inputs: &Inputs) -> NextStep {
     }
     let (candidate, state) = match &inputs.wanted {
         Goal::Nothing(wait) => return NextStep::Wait(wait.clone()),
-        Goal::Ended(ending) => return NextStep::Wait(Wait::idle(ending.why())),
+        Goal::Ended(ending) => {
+            let subject = match ending {
+                Ending::Done(_) => Subject::UpToDate,
+                Ending::Refused(_) => Subject::Other,
+            };
+            return NextStep::Wait(Wait::idle(ending.why()).about(subject));
+        }
         Goal::Release(candidate, state) => (candidate.clone(), *state),
     };
     match (state, inputs.mode) {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::agent::context::RunContext;
-use crate::agent::goal::{Goal, Wait};
+use crate::agent::goal::{Goal, Subject, Wait};
 use crate::agent::mode::Mode;
 use crate::agent::next_step::Inputs;
 use crate::agent::reboot_lock;
@@ -43,7 +43,7 @@ pub fn observe(view: &View<'_>, source: &dyn UpdateSource) -> Result<Inputs> {
         mode: context.mode,
         privileges: context.privileges,
         polled: view.polled,
-        next_poll: next_poll(view, &demands),
+        next_poll: next_poll(view, &demands, &wanted),
         download_at: download_at(view.clock, rules, &demands, fetch, digest, needs),
         download_error: fetch.attempts.error_of(digest).map(str::to_owned),
         reboot_hold: reboot_hold(view, &demands, digest),
@@ -53,13 +53,16 @@ pub fn observe(view: &View<'_>, source: &dyn UpdateSource) -> Result<Inputs> {
     })
 }
 
-/// The time of the next poll: at once where an operator started the run, but once.
-fn next_poll(view: &View<'_>, demands: &Demands) -> Option<Timestamp> {
+/// The time of the next poll: at once where an operator started the run, or the answer to the last one is lost; but once.
+fn next_poll(view: &View<'_>, demands: &Demands, wanted: &Goal) -> Option<Timestamp> {
     let context = view.context;
     let now = view.clock.now;
+    let is_unusable = matches!(wanted, Goal::Nothing(wait) if wait.subject == Subject::Undecided);
     match (context.mode, view.polled) {
         _ if !context.privileges.network => None,
         (Mode::Scheduled, false) if demands.assigned => Some(now),
+        // What was read last cannot be used. Where polls fail, the next one waits nonetheless.
+        (Mode::Scheduled, false) if is_unusable && view.memory.fetch.failures == 0 => Some(now),
         (Mode::Scheduled, _) => {
             Some(poll_at(view.clock, &context.config.update, demands, &view.memory.fetch))
         }

@@ -27,6 +27,7 @@ use crate::agent::timing::{poll_at, ready_since};
 use crate::agent::view::Resources;
 use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
+use crate::feed::attempts::Attempts;
 use crate::feed::cache::Cache;
 use crate::feed::memory::{InstallState, WantedRelease};
 use crate::feed::ownership::claim;
@@ -198,13 +199,24 @@ impl AgentRun<'_> {
         self.source.report(News::Selected(release))
     }
 
-    /// Drops what was fetched, if no release is wanted.
+    /// Drops what was fetched, if it is decided that no release is wanted.
     fn forget_unwanted(&mut self, wait: &Wait) -> Result<()> {
-        if self.candidate.is_some() || wait.defers || !self.resources.context.privileges.network {
+        let context = self.resources.context;
+        if self.candidate.is_some() || wait.defers || !context.privileges.network {
+            return Ok(());
+        }
+        // Without a poll only the list that was read last says it.
+        let is_decided = match wait.subject {
+            Subject::Undecided => false,
+            Subject::Other => self.polled,
+            Subject::UpToDate | Subject::NoImage | Subject::Held => true,
+        };
+        if !is_decided {
             return Ok(());
         }
         self.resources.memory.fetch.wanted = None;
-        self.resources.cache.sweep(&[])
+        // A check changes no more than what `abide status` shows.
+        if context.mode == Mode::Check { Ok(()) } else { self.resources.cache.sweep(&[]) }
     }
 
     fn poll(&mut self, survey: &Survey, clock: &Clock) -> Result<()> {
@@ -214,6 +226,9 @@ impl AgentRun<'_> {
         let state = &mut self.resources.memory.fetch;
         match polled {
             Ok(()) => {
+                if self.source.has_new_order() {
+                    state.attempts = Attempts::default();
+                }
                 state.set_polled(self.resources.context.mode != Mode::Check);
                 state.write(self.resources.context.root)
             }

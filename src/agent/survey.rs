@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::agent::inhibit;
+use crate::boot::installed_version::installed_version;
 use crate::config::Config;
 use crate::feed::memory;
 use crate::feed::policy::{RunningSystem, TrialState};
@@ -12,11 +13,13 @@ use crate::update::WholeMachine;
 use abide_core::arch;
 use abide_core::boot::Access;
 use abide_core::boot::model::entry::EntryKind;
+use abide_core::boot::model::osrel::OsRelease;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::{Failure, SeenList, Stage, State, Update};
 use abide_core::update::Machine;
 use abide_core::update::finding::Boot;
+use abide_core::update::kernel::os_release;
 
 /// The file of the survey, for this boot.
 const FILE: &str = "/run/abide/update-facts.json";
@@ -28,6 +31,12 @@ pub struct Survey {
     pub image: String,
     /// The running version.
     pub version: String,
+    /// Whether the running image has no version of its own.
+    #[serde(default)]
+    pub unversioned: bool,
+    /// SHA-256 of the running system's published image, where it is known.
+    #[serde(default)]
+    pub digest: Option<String>,
     /// Whether the running system is known to be good.
     pub trial: TrialState,
     /// The update in the other slot that is not booted yet, if there is one.
@@ -75,9 +84,14 @@ impl Survey {
             )
         })?;
         let state = machine.state();
+        // What the loader shows of such an image may be a sentence.
+        let release = os_release(&machine.root).filter(OsRelease::is_unversioned);
+        let build = release.and_then(|release| installed_version(&release).map(str::to_owned));
         Ok(Self {
             image,
-            version: entry.version.unwrap_or_default(),
+            digest: digest_of_running(machine, &state, &entry.name.id()),
+            unversioned: build.is_some(),
+            version: build.or(entry.version).unwrap_or_default(),
             trial: trial(machine),
             waiting: waiting(&state),
             unhealthy: state.unhealthy.iter().any(|unhealthy| unhealthy.entry == entry.name.id()),
@@ -109,6 +123,8 @@ impl Survey {
             image: self.image.clone(),
             arch: arch::NATIVE.name.to_owned(),
             version: self.version.clone(),
+            unversioned: self.unversioned,
+            digest: self.digest.clone(),
             trial: self.trial.clone(),
             pinned: self.pinned,
             floor: self.floor.clone(),
@@ -139,6 +155,12 @@ fn trial(machine: &Machine) -> TrialState {
         Boot::Trial { .. } => TrialState::OnTrial,
         Boot::Unknown(contradiction) => TrialState::Unknown(contradiction.to_string()),
     }
+}
+
+/// The digest by which the running system was installed. A record of another entry in its slot does not count.
+fn digest_of_running(machine: &Machine, state: &State, entry: &str) -> Option<String> {
+    let installed = state.installed(machine.running_slot().ok()?)?;
+    installed.digest.clone().filter(|_| installed.entry == entry)
 }
 
 fn waiting(state: &State) -> Option<InSlot> {

@@ -60,6 +60,9 @@ const MAX_TRIES: usize = 5;
 /// The extension of an incomplete file. Its name is the digest of the complete file.
 pub(super) const PARTIAL: &str = "part";
 
+/// In front of it, where a file of another length is fetched beside what was fetched before.
+pub(super) const BESIDE: &str = ".new";
+
 /// The folder.
 #[derive(Debug, Clone)]
 pub struct Cache {
@@ -197,9 +200,10 @@ impl Cache {
     }
 }
 
-/// The digest in the name of a partial file.
+/// The digest in the name of a partial file, or of the one beside it.
 fn partial_of(name: &str) -> Option<&str> {
-    name.strip_suffix(PARTIAL)?.strip_suffix('.')
+    let name = name.strip_suffix(PARTIAL)?.strip_suffix('.')?;
+    Some(name.strip_suffix(BESIDE).unwrap_or(name))
 }
 
 /// Whether a file belongs to a release: not a list, signature or state.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::boot::names::unnameable;
+use crate::boot::names::{is_same_image, unnameable};
 use crate::config::forms::{List, open_tables};
 use crate::image::names::Name;
 use crate::image::trust::sums::BEST_BEFORE;
@@ -20,6 +20,7 @@ use abide_core::text;
 use crate::feed::freshness::Header;
 use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles, insert};
 use crate::feed::rollout::Rollout;
+use crate::feed::unusable::Unusable;
 
 /// The publisher's metadata about the releases.
 pub const METADATA: &str = "feed.toml";
@@ -45,6 +46,8 @@ pub struct Catalog {
     pub problems: Vec<String>,
     /// What else is listed: files whose names are not understood, and releases that are not complete.
     others: Others,
+    /// What of all this may be newer than the releases.
+    pub unusable: Unusable,
 }
 
 /// What is listed and makes up no release.
@@ -116,21 +119,25 @@ impl Catalog {
     pub fn new(sums: &Sums, metadata: Option<&[u8]>) -> Result<Self, String> {
         let Metadata { header, named } = metadata.map(read_metadata).transpose()?.unwrap_or_default();
         let (mut releases, mut problems) = (Vec::new(), sums.problems().to_vec());
-        let mut others = Others::default();
+        let (mut others, mut unusable) = (Others::default(), Unusable::default());
         for name in sums.names().filter(|name| Name::parse(name).is_none() && !is_own(name)) {
             others.add(|| name.to_owned());
+            unusable.add_file(name);
         }
         for ((image, version), files) in by_version(sums) {
             if let Some(why) = unnameable(image, version) {
+                unusable.add(image, version, None);
                 problems.push(format!("{image} {version} is ignored: {why}"));
                 continue;
             }
             let by_arch = by_arch(files).unwrap_or_else(|problem| {
+                unusable.add(image, version, None);
                 problems.push(format!("{image} {version} is ignored: {problem}"));
                 BTreeMap::new()
             });
             for (arch, files) in by_arch {
                 let Some(files) = ReleaseFiles::complete(files) else {
+                    unusable.add(image, version, arch);
                     others.add(|| format!("{image} {version} (incomplete)"));
                     continue;
                 };
@@ -148,7 +155,7 @@ impl Catalog {
                 });
             }
         }
-        Ok(Self { problems, header, others, ..Self::of(releases) })
+        Ok(Self { problems, header, others, unusable, ..Self::of(releases) })
     }
 
     /// A catalog of these releases, for tests and simulations.
@@ -188,7 +195,9 @@ impl Catalog {
         image: &'c str,
         arch: &'c str,
     ) -> impl DoubleEndedIterator<Item = &'c Release> {
-        self.releases.iter().filter(move |r| r.image == image && r.arch.is_none_or(|its| its == arch))
+        self.releases
+            .iter()
+            .filter(move |r| is_same_image(&r.image, image) && r.arch.is_none_or(|its| its == arch))
     }
 
     /// The ids of the images that have releases.

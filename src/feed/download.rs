@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{info, warn};
 
 use crate::config::Download;
-use crate::feed::cache::{Cache, PARTIAL};
+use crate::feed::cache::{BESIDE, Cache, PARTIAL};
 use crate::feed::partial_file::PartialFile;
 use crate::image::names::base_name;
 use crate::image::transfer::{Known, Place, Resumed, resume_known};
@@ -109,7 +109,8 @@ impl Cache {
         if file.sha256() == sha256 {
             return Ok(file.rename_to(base_name(name))?);
         }
-        let likely_len = len.or(likely_len);
+        // More than a server has declared before: that was the length of something else.
+        let likely_len = len.or(likely_len.filter(|len| *len >= file.len()));
         if likely_len.is_some_and(|len| file.len() >= len) {
             warn!("{name}: the partial download does not match; starting over");
             file.restart()?;
@@ -120,7 +121,13 @@ impl Cache {
             info!("{name}: resuming at byte {before}");
         }
         let mixed = Arc::new(AtomicBool::new(before > 0));
-        let known = Known { from: before, len: likely_len, has_digest: true, mixed: Arc::clone(&mixed) };
+        let known = Known {
+            from: before,
+            len: likely_len,
+            has_digest: true,
+            mixed: Arc::clone(&mixed),
+            ..Known::default()
+        };
         let mut end = fetching.fill(&mut file, known)?;
         if matches!(end, DownloadEnd::OtherLength) {
             return if len.is_none() && (is_doubted || likely_len.is_none()) {
@@ -150,7 +157,17 @@ impl Cache {
     /// How many bytes of a file are fetched.
     #[must_use]
     pub fn fetched(&self, sha256: &str) -> u64 {
-        std::fs::symlink_metadata(self.dir().join(format!("{sha256}.{PARTIAL}"))).map_or(0, |meta| meta.len())
+        self.bytes_of(&format!("{sha256}.{PARTIAL}"))
+    }
+
+    /// How many bytes of a file are fetched, in one piece, where a file of another length is fetched beside it, too.
+    #[must_use]
+    pub fn most_fetched(&self, sha256: &str) -> u64 {
+        self.fetched(sha256).max(self.bytes_of(&format!("{sha256}{BESIDE}.{PARTIAL}")))
+    }
+
+    fn bytes_of(&self, name: &str) -> u64 {
+        std::fs::symlink_metadata(self.dir().join(name)).map_or(0, |meta| meta.len())
     }
 
     fn check_free_space(&self, needed: u64) -> Result<()> {
@@ -204,33 +221,34 @@ impl<P: FnMut(Fetched)> Fetching<'_, P> {
         Ok(end)
     }
 
-    /// Fetches a file beside what was fetched of it before, which stays until the result is the right one.
+    /// Fetches a file beside what was fetched of it before. Of the two the one with more bytes takes the place of the other.
     fn anew(mut self, before: PartialFile, wanted: &WantedFile<'_>) -> FetchResult<()> {
-        let WantedFile { name, sha256, len, .. } = *wanted;
-        warn!(
-            "{name}: the server has a file of another length; starting over beside what was fetched before"
-        );
-        let mut file = PartialFile::open(self.cache.dir(), &format!("{sha256}.new.{PARTIAL}"))?;
-        file.restart()?;
-        match self.fill(&mut file, Known { len, ..Known::by_digest() }) {
-            Ok(DownloadEnd::Complete) => {}
+        let WantedFile { name, sha256, .. } = *wanted;
+        let other = "the server has a file of another length";
+        let mut file = PartialFile::open(self.cache.dir(), &format!("{sha256}{BESIDE}.{PARTIAL}"))?;
+        warn!("{name}: {other}; it is fetched beside what was fetched before, from byte {}", file.len());
+        let known = Known { from: file.len(), ..Known::by_digest() };
+        match self.fill(&mut file, known) {
+            Ok(DownloadEnd::Complete) => {
+                finish(file, wanted)?;
+                Ok(before.remove()?)
+            }
             Ok(DownloadEnd::OutOfBounds(error)) => {
                 file.remove()?;
                 let why = format!("{name}: {error}; what was fetched of it is removed");
-                return Err(Error::Image(why).into());
+                Err(Error::Image(why).into())
             }
             Ok(DownloadEnd::OtherLength) => {
                 file.remove()?;
-                let why = format!("{name}: the server has a file of another length");
-                return Err(Error::Image(why).into());
+                Err(Error::Image(format!("{name}: {other}")).into())
             }
             Err(e) => {
-                file.remove()?;
-                return Err(e);
+                if file.len() > before.len() {
+                    file.rename_to(&format!("{sha256}.{PARTIAL}"))?;
+                }
+                Err(e)
             }
         }
-        finish(file, wanted)?;
-        Ok(before.remove()?)
     }
 
     fn copy(

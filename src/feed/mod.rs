@@ -1,7 +1,7 @@
 //! What a feed offers, which release of it is wanted, and when it may be installed.
 //!
 //! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`rollout`], [`maintenance_window`], [`jitter`],
-//! [`backoff`], [`attempts`]. The rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`],
+//! [`backoff`], [`attempts`], [`unusable`]. The rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`],
 //! [`download`]) and its owners ([`ownership`]), and what is remembered between two runs ([`memory`]).
 
 pub mod attempts;
@@ -20,3 +20,4 @@ pub mod policy;
 pub mod poll;
 pub mod published;
 pub mod rollout;
+pub mod unusable;

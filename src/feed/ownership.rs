@@ -12,15 +12,15 @@ use log::warn;
 use nix::sys::stat::FileStat;
 use nix::unistd::{getegid, geteuid};
 
-use crate::feed::cache::{Cache, LOCK, is_known, read_names};
+use crate::feed::cache::{Cache, HAWKBIT, LOCK, is_known, read_names};
 use crate::files::OpenFolder;
 use abide_core::error::{OrError, Result};
 use abide_core::sys::is_open_to_write;
 
-/// The modes of the folder, of its files, and of its lock.
+/// The modes of the folder, of its files, and of those that nobody else may open: the lock, and links that are signed.
 const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
-const LOCK_MODE: u32 = 0o600;
+const OWN_MODE: u32 = 0o600;
 
 /// Each file that is removed has a warning, up to this number.
 const MAX_WARNINGS: usize = 16;
@@ -131,7 +131,7 @@ fn own(folder: &OpenFolder, name: &OsStr) -> std::io::Result<()> {
 }
 
 fn mode(name: &OsStr) -> u32 {
-    if name == LOCK { LOCK_MODE } else { FILE_MODE }
+    if name == LOCK || name == HAWKBIT { OWN_MODE } else { FILE_MODE }
 }
 
 /// Sets owner and mode, where they differ.

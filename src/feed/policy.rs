@@ -21,6 +21,10 @@ pub struct RunningSystem {
     pub arch: String,
     /// The version that runs.
     pub version: String,
+    /// Whether its image has no version of its own: another digest of the same version is another build.
+    pub unversioned: bool,
+    /// SHA-256 of its published image, where Abide has written it.
+    pub digest: Option<String>,
     /// Whether the running system is committed.
     pub trial: TrialState,
     /// Whether the machine was pinned with `abide update --pin`.
@@ -56,6 +60,8 @@ pub struct FailedImage {
     pub time: Option<Timestamp>,
     /// How often it failed.
     pub times: u32,
+    /// Whether other images have this version, too, so that only the digest counts.
+    pub unversioned: bool,
 }
 
 impl From<&Failure> for FailedImage {
@@ -65,6 +71,7 @@ impl From<&Failure> for FailedImage {
             digest: failure.digest.clone(),
             time: failure.time.parse().ok(),
             times: failure.times,
+            unversioned: failure.unversioned,
         }
     }
 }
@@ -223,7 +230,15 @@ impl<'a> Selection<'a> {
     }
 
     fn is_newer(&self, release: &Release) -> bool {
-        compare(&release.version, &self.system.version).is_gt()
+        compare(&release.version, &self.system.version).is_gt() || self.is_other_build(release)
+    }
+
+    /// Whether the release has the running version and is another build of it. Where the digest of the running system is
+    /// unknown, it is one: once it is installed, its digest is known.
+    fn is_other_build(&self, release: &Release) -> bool {
+        let RunningSystem { version, unversioned, digest, .. } = self.system;
+        let is_same = digest.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(&release.digest));
+        *unversioned && !is_same && compare(&release.version, version).is_eq()
     }
 
     fn latest(&self) -> Decision {
@@ -274,7 +289,8 @@ impl<'a> Selection<'a> {
 
     fn target(&self, version: &str) -> Decision {
         let without_others = |ruling| Decision::of(ruling, vec![]);
-        if compare(version, &self.system.version).is_eq() {
+        let is_other = self.offered().any(|r| self.is_other_build(r));
+        if compare(version, &self.system.version).is_eq() && !is_other {
             return without_others(Ruling::UpToDate);
         }
         let Some(release) = self.offered().find(|r| compare(&r.version, version).is_eq()) else {
@@ -325,7 +341,7 @@ impl<'a> Selection<'a> {
     fn failures_of<'f>(&'f self, release: &'f Release) -> impl Iterator<Item = &'f FailedImage> {
         self.system.failed.iter().filter(|f| {
             let same_digest = f.digest.as_ref().is_some_and(|d| d.eq_ignore_ascii_case(&release.digest));
-            compare(&f.version, &release.version).is_eq() || same_digest
+            !f.unversioned && compare(&f.version, &release.version).is_eq() || same_digest
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::boot::names::is_same_image;
 use crate::disk::role::Role;
 use crate::image::names::{Content, Name};
 use crate::image::sha256;
@@ -92,7 +93,7 @@ pub fn choose(
 ) -> Result<(String, ReleaseFiles)> {
     let mut versions: BTreeMap<&str, FilesByContent> = BTreeMap::new();
     let fits = |name: &Name<'_>| {
-        image_id.is_none_or(|id| id == name.image)
+        image_id.is_none_or(|id| is_same_image(id, name.image))
             && version.is_none_or(|v| v == name.version)
             && name.arch.is_none_or(|its| its == arch)
     };

@@ -46,7 +46,7 @@ fn an_image_that_carries_its_signature_is_installed_and_reported() {
     let mut node = node(&published, &server);
     assert!(node.settle(), "{:?}", server.told("feedback"));
     node.tree.boot_with_initrd("2.0");
-    node.tree.abide(&["commit"]).ok();
+    node.tree.abide(&["commit", "--now"]).ok();
     node.run();
     let (result, text) = server.end().unwrap();
     assert_eq!(result, "success", "{text}");

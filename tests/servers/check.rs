@@ -64,7 +64,7 @@ fn a_check_does_not_tell_the_server_how_an_update_has_ended() {
     let (server, mut node) = machine("", Habits::default(), Stand::Running);
     assert!(node.settle());
     node.tree.boot_with_initrd("2.0");
-    node.tree.abide(&["commit"]).ok();
+    node.tree.abide(&["commit", "--now"]).ok();
     let (before, known) = (told(&server), ledger(&node));
     assert_eq!(check(&node)["reason"], "2.0 runs and is committed");
     assert_eq!((told(&server), ledger(&node)), (before, known));

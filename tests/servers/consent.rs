@@ -27,7 +27,7 @@ fn an_action_that_the_policy_takes_is_confirmed_and_installed() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0]["confirmation"], "confirmed");
     node.tree.boot_with_initrd("2.0");
-    node.tree.abide(&["commit"]).ok();
+    node.tree.abide(&["commit", "--now"]).ok();
     node.run();
     assert_eq!(server.stand(), Stand::Closed);
     let last = server.told("deploymentBase/7/feedback").pop().unwrap();

@@ -35,7 +35,7 @@ fn node(goosebit: &GooseBit, published: &Published, name: &str, more: &str) -> N
 fn commit(node: &mut Node, version: &str) {
     node.tree.boot_with_initrd(version);
     node.run();
-    node.tree.abide(&["commit"]).ok();
+    node.tree.abide(&["commit", "--now"]).ok();
     node.run();
 }
 
@@ -54,7 +54,7 @@ fn a_rollout_ends_at_each_machine_after_its_commit_or_rollback() {
     // On trial the server is told neither the end nor the new version.
     assert_eq!(goosebit.state("goose-good"), "Running");
     assert_eq!(goosebit.device("goose-good")["sw_version"], "1.0");
-    good.tree.abide(&["commit"]).ok();
+    good.tree.abide(&["commit", "--now"]).ok();
     bad.tree.boot_with_initrd("2.1");
     bad.run();
     bad.tree.abide(&["rollback", "--reason", "it smells of burning"]).ok();

@@ -8,6 +8,7 @@ mod carried;
 mod check;
 mod consent;
 mod goosebit;
+mod kept;
 mod node;
 mod orders;
 mod published;

@@ -60,7 +60,7 @@ fn a_rollout_succeeds_on_each_machine_after_its_commit() {
         let action = hawkbit.newest_action(&node.name).unwrap();
         assert_eq!(hawkbit.action(&node.name, action), "open");
         assert_eq!(hawkbit.rollout_status(rollout).0, "running");
-        node.tree.abide(&["commit"]).ok();
+        node.tree.abide(&["commit", "--now"]).ok();
         node.run();
         assert_eq!(hawkbit.action(&node.name, action), "well");
         let said = hawkbit.said(&node.name, action);
@@ -150,7 +150,7 @@ fn a_cancellation_during_the_trial_is_refused() {
     node.run();
     let refused = hawkbit.statuses("too-late", action).into_iter().any(|(kind, _)| kind == "cancel_rejected");
     assert!(refused);
-    node.tree.abide(&["commit"]).ok();
+    node.tree.abide(&["commit", "--now"]).ok();
     node.run();
     assert_eq!(hawkbit.action("too-late", action), "well");
 }
@@ -199,7 +199,7 @@ fn the_end_is_delivered_when_the_server_is_reachable_again() {
     node.tree.boot_with_initrd("2.0");
     node.configure("http://127.0.0.1:9", "");
     node.run();
-    node.tree.abide(&["commit"]).ok();
+    node.tree.abide(&["commit", "--now"]).ok();
     node.run();
     assert_eq!(hawkbit.action("away", action), "open");
     node.configure(&hawkbit.url, "");

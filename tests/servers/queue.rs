@@ -61,7 +61,7 @@ fn three_share_a_lock(server: &dyn LockServer) {
     one.run();
     assert_eq!(server.holders(), ["one"], "the lock is kept over the reboot and the trial");
     assert!(!two.settle());
-    one.tree.abide(&["commit"]).ok();
+    one.tree.abide(&["commit", "--now"]).ok();
     one.run();
     assert!(server.holders().is_empty(), "the commit releases the lock");
     assert!(two.settle());

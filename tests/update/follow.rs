@@ -19,7 +19,7 @@ fn a_machine_updates_from_release_to_release() {
     );
     assert!(reboots(&tree));
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.abide(&["update"]).ok().stdout, "Up to date\n");
     assert!(!reboots(&tree));
     feed.publish("3.0", "a");
@@ -46,7 +46,7 @@ fn nothing_is_installed_while_the_running_system_is_on_trial() {
         status["feed"]["waiting"],
         "Waiting for current image to finish testing before updating again"
     );
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert!(tree.abide(&["update"]).ok().stdout.starts_with("3.0 is staged in slot a\n"));
 }
 
@@ -102,7 +102,7 @@ fn a_failed_version_is_retried_after_a_while_where_configured() {
     tree.save(&state);
     tree.abide(&["update"]).ok();
     tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!((tree.state().failures, tree.status()["failures"].clone()), (vec![], serde_json::json!([])));
 }
 
@@ -115,12 +115,12 @@ fn a_target_allows_a_downgrade_down_to_the_floor() {
     feed.publish("0.9", "b");
     tree.abide(&["update"]).ok();
     tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     feed.configure(&tree, "target = '1.5'\nfloor = '1.0'");
     assert_eq!(tree.abide(&["update", "--check"]).ok().stdout, "1.5 is older than the running version\n");
     tree.abide(&["update"]).ok();
     assert_eq!(tree.boot_with_initrd("1.5"), "edge_1.5+2-1.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     feed.configure(&tree, "target = '0.9'\nfloor = '1.0'");
     let run = tree.abide(&["update"]).ok();
     assert!(run.stdout.contains("older than the floor"), "{}", run.stdout);

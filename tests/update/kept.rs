@@ -70,6 +70,15 @@ impl Odd {
         assert_eq!(self.fetched(), self.bytes[..count]);
     }
 
+    /// Changes a file of the cache.
+    fn in_cache(&self, name: &str, change: impl Fn(&str) -> String) {
+        let file = self.tree.path("var/lib/abide/feed").join(name);
+        let text = fs::read_to_string(&file).unwrap();
+        let changed = change(&text);
+        assert_ne!(changed, text, "{name}");
+        fs::write(file, changed).unwrap();
+    }
+
     fn fetched(&self) -> Vec<u8> {
         fs::read(self.part()).unwrap_or_default()
     }
@@ -257,4 +266,81 @@ fn a_list_that_is_a_web_page_is_told_as_such() {
     let run = tree.abide(&["update"]).fails(3);
     assert!(run.stderr.contains("web page: a captive portal"), "{}", run.stderr);
     assert_eq!(portal.asked().len(), 1);
+}
+
+#[test]
+fn a_wrong_first_length_costs_nothing_but_its_own_bytes() {
+    let odd = Odd::new();
+    odd.answers(|_, _| {
+        answer("200 OK", &["Content-Length: 1000", "Content-Type: application/octet-stream"], &[b'x'; 50])
+    });
+    odd.tree.abide(&["update"]).fails(3);
+    assert_eq!(odd.fetched(), [b'x'; 50]);
+    // The server itself is back, on a line that breaks again and again.
+    let step = odd.bytes.len() / 4 + 1;
+    odd.answers(move |asked, file| {
+        let first = asked.start();
+        let mut bytes = range(asked, file, &file.len().to_string(), "one");
+        if first == 0 {
+            bytes = whole(file);
+        }
+        bytes.truncate(bytes.len() - file.len().saturating_sub(first + step));
+        bytes
+    });
+    let mut most = 0;
+    for _ in 0..5 {
+        for part in ["--survey", "--fetch", "--install", "--boot"] {
+            odd.tree.abide(&["update", part]);
+        }
+        // What has come is never lost, whatever came first.
+        let now = odd.fetched().len();
+        assert!(now >= most || reboots(&odd.tree), "{now} after {most}");
+        most = now.max(most);
+        pass(&odd.tree, 24 * 3600);
+    }
+    for _ in 0..4 {
+        if odd.tree.status()["slots"][1]["version"] == "2.0" {
+            return;
+        }
+        for part in ["--survey", "--fetch", "--install"] {
+            odd.tree.abide(&["update", part]);
+        }
+        pass(&odd.tree, 24 * 3600);
+    }
+    panic!("{most} bytes were fetched: {:?}", odd.tree.status());
+}
+
+#[test]
+fn a_list_that_cannot_be_used_now_deletes_no_download() {
+    let damages: [fn(&Odd); 4] = [
+        |odd| odd.in_cache("SHA256SUMS.minisig", |text| text.replacen('R', "S", 1)),
+        |odd| odd.in_cache("SHA256SUMS", |_| String::new()),
+        |odd| fs::remove_file(odd.tree.path("var/lib/abide/feed/SHA256SUMS")).unwrap(),
+        |odd| {
+            // It was good until yesterday.
+            let (feed, cache) = (&odd.feed, odd.tree.path("var/lib/abide/feed"));
+            feed.put("BEST-BEFORE-2020-01-01", b"");
+            feed.list();
+            for name in ["SHA256SUMS", "SHA256SUMS.minisig"] {
+                fs::copy(feed.path(name), cache.join(name)).unwrap();
+            }
+            fs::remove_file(feed.path("BEST-BEFORE-2020-01-01")).unwrap();
+            feed.list();
+        },
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let odd = Odd::new();
+        odd.fetch_first(300_000);
+        damage(&odd);
+        // The next poll is not due, and the server is away: the list is asked for at once.
+        odd.server.asked();
+        for part in ["--survey", "--fetch"] {
+            odd.tree.abide(&["update", part]);
+        }
+        assert_eq!(odd.fetched(), odd.bytes[..300_000], "{number}");
+        assert!(odd.server.asked().iter().any(|asked| asked.target == "/SHA256SUMS"), "{number}");
+        odd.answers(|asked, file| range(asked, file, &file.len().to_string(), "one"));
+        odd.tree.abide(&["update"]).ok();
+        assert!(reboots(&odd.tree), "{number}");
+    }
 }

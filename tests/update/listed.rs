@@ -216,3 +216,27 @@ fn the_list_of_a_release_is_used_as_mkosi_writes_it() {
         .unwrap();
     tree.abide(&["write", tree.path("images").to_str().unwrap()]).fails(7);
 }
+
+#[test]
+fn a_newest_release_that_cannot_be_used_is_named() {
+    let feed = Feed::new();
+    let tree = machine(&feed);
+    feed.publish("1.0", "a");
+    for (files, named) in [
+        (&["edge_2.0.efi"][..], "edge 2.0 (incomplete)"),
+        (&["edge_2.1.vmdk.lz4"], "edge_2.1.vmdk.lz4"),
+        (&["edge_2.2.raw.zst", "edge_2.2.raw.xz"], "edge 2.2"),
+    ] {
+        for file in files {
+            feed.put(file, file.as_bytes());
+        }
+        feed.list();
+        let says = nothing(&tree);
+        assert!(says.starts_with("Nothing to install: ") && says.contains(named), "{says}");
+        for file in files {
+            fs::remove_file(feed.path(file)).unwrap();
+        }
+    }
+    feed.list();
+    assert_eq!(nothing(&tree), "Up to date");
+}

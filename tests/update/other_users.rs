@@ -272,7 +272,7 @@ fn a_lock_that_any_user_can_take_keeps_nothing_waiting() {
         "find run var etc -exec sh -c 'for f; do flock -n \"$f\" sleep 300 & done' sh {} + ; sleep 300";
     let grabbed = Background::start(shell(ANYBODY, tree.dir.path(), grab));
     std::thread::sleep(Duration::from_secs(3));
-    bounded(&["commit"], &tree).ok();
+    bounded(&["commit", "--now"], &tree).ok();
     bounded(&["update", "--check"], &tree).fails(5);
     // What is meant to be read can still be read.
     for file in ["run/abide/boot.json", "var/lib/abide/feed/feed.json"] {
@@ -309,5 +309,5 @@ fn a_held_lock_ends_the_wait_of_a_trial_and_is_named() {
         run.stderr
     );
     drop(held);
-    bounded(&["commit"], &tree).ok();
+    bounded(&["commit", "--now"], &tree).ok();
 }

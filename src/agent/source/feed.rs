@@ -120,18 +120,19 @@ impl UpdateSource for FeedSource<'_> {
 
     fn wanted(&self, view: &View<'_>) -> Result<Goal> {
         let Some(folder) = self.last_read(view)? else {
-            return Ok(Goal::Nothing(Wait::idle("The feed has not been polled yet")));
+            return Ok(Goal::Nothing(Wait::undecided("The feed has not been polled yet")));
         };
         let catalog = match self.read(&folder, view) {
             Ok(listing) => listing.catalog,
             // The poll that comes first fetches a new list.
             Err(e) if self.context.privileges.network && !view.polled => {
-                return Ok(Goal::Nothing(Wait::idle(e.to_string())));
+                return Ok(Goal::Nothing(Wait::undecided(e.to_string())));
             }
             Err(e) => return Err(e),
         };
         let rules = &self.context.config.update;
-        let decision = decide(&self.system(view), rules, &catalog, view.clock.now);
+        let system = self.system(view);
+        let decision = decide(&system, rules, &catalog, view.clock.now);
         let passed = decision.note.as_ref().or(decision.passed_over.first());
         let waiting = passed.map(|passed| self.waiting_release(&catalog, &passed.version, view));
         Ok(match decision.ruling {
@@ -147,7 +148,14 @@ impl UpdateSource for FeedSource<'_> {
                 Some(note) => {
                     Wait::idle(format!("Nothing to install: {note}")).about(Subject::Held).of(waiting)
                 }
-                None => Wait::idle("Up to date").about(Subject::UpToDate),
+                None => match catalog.unusable.newer(&system.image, &system.arch, &system.version) {
+                    Some(newer) => {
+                        let listed = catalog.listed();
+                        let why = format!("{newer} is listed, but cannot be used; {listed}");
+                        Wait::idle(format!("Nothing to install: {why}")).about(Subject::Held)
+                    }
+                    None => Wait::idle("Up to date").about(Subject::UpToDate),
+                },
             }),
             Ruling::Wait { why, until } => Goal::Nothing(Wait::defer(why, until).of(waiting)),
             Ruling::Refuse { why } if !decision.has_image => {

@@ -33,6 +33,11 @@ pub trait UpdateSource {
         Lessons::default()
     }
 
+    /// Whether this run's poll has brought an order that was not known. What has failed before does not count for it.
+    fn has_new_order(&self) -> bool {
+        false
+    }
+
     /// Reads what the source remembers. Called once, when the cache is locked.
     fn load(&mut self) {}
 

@@ -33,6 +33,8 @@ fn system(version: &str) -> RunningSystem {
         image: "edge".into(),
         arch: "x86-64".into(),
         version: version.into(),
+        unversioned: false,
+        digest: None,
         trial: TrialState::Committed,
         pinned: false,
         floor: None,
@@ -42,7 +44,7 @@ fn system(version: &str) -> RunningSystem {
 }
 
 fn failed(version: &str, time: &str, times: u32) -> FailedImage {
-    FailedImage { version: version.into(), digest: None, time: time.parse().ok(), times }
+    FailedImage { version: version.into(), digest: None, time: time.parse().ok(), times, unversioned: false }
 }
 
 fn requires(version: &str) -> Terms {
@@ -243,6 +245,35 @@ fn a_failed_image_is_recognized_by_its_digest_under_another_version() {
 }
 
 #[test]
+fn another_build_of_one_version_is_known_by_its_digest_alone() {
+    let failed_once = failed;
+    let build = |digest: &str| Release { digest: digest.into(), ..release("3.0", Terms::default()) };
+    let ruling = |own: Option<&str>, failed: &[&str], rules: &Rules, offered: &str| {
+        let failed = failed.iter().map(|digest| FailedImage {
+            digest: Some((*digest).to_owned()),
+            unversioned: true,
+            ..failed_once("3.0", "2025-01-01T00:00:00Z", 1)
+        });
+        let system = RunningSystem {
+            unversioned: true,
+            digest: own.map(Into::into),
+            failed: failed.collect(),
+            ..system("3.0")
+        };
+        ruling_of(&system, rules, &Catalog::of(vec![build(offered)]))
+    };
+    for rules in [Rules::default(), target("3.0")] {
+        assert_eq!(ruling(Some("A"), &[], &rules, "B"), "take 3.0");
+        assert_eq!(ruling(Some("a"), &[], &rules, "A"), "up to date");
+        assert_eq!(ruling(None, &[], &rules, "A"), "take 3.0");
+        assert_eq!(ruling(Some("A"), &["B"], &rules, "C"), "take 3.0");
+        assert!(ruling(Some("A"), &["B"], &rules, "B").contains("it failed on this machine"));
+    }
+    let versioned = RunningSystem { digest: Some("A".into()), ..system("3.0") };
+    assert_eq!(ruling_of(&versioned, &Rules::default(), &Catalog::of(vec![build("B")])), "up to date");
+}
+
+#[test]
 fn a_failed_version_is_retried_after_its_back_off_where_configured() {
     let rules = Rules { retry_failed: Some(8 * HOUR), ..Rules::default() };
     let all = catalog(&["4.0"]);
@@ -377,7 +408,7 @@ prop_compose! {
         failures in proptest::collection::vec((version(), -100..100_i64, 0..9_u32), 0..4)
     ) -> RunningSystem {
         let failed = failures.into_iter().map(|(version, hours, times)| {
-            FailedImage { version, digest: None, time: Some(now() + jiff::SignedDuration::from_hours(hours)), times }
+            FailedImage { version, digest: None, time: Some(now() + jiff::SignedDuration::from_hours(hours)), times, unversioned: false }
         });
         RunningSystem { failed: failed.collect(), ..system(&running) }
     }
@@ -437,7 +468,7 @@ proptest! {
         for days in days {
             if let Ruling::Take(candidate) = decide(&system, &Rules::default(), &catalog, now).ruling {
                 prop_assert!(tried.insert(candidate.release.version.clone()));
-                system.failed.push(FailedImage { version: candidate.release.version, digest: None, time: Some(now), times: 1 });
+                system.failed.push(FailedImage { version: candidate.release.version, digest: None, time: Some(now), times: 1, unversioned: false });
             }
             now += jiff::SignedDuration::from_hours(24 * days);
         }

@@ -105,7 +105,7 @@ impl Story {
         if reboots(&self.tree) {
             let version = self.tree.state().update.unwrap().version;
             self.tree.boot_with_initrd(&version);
-            self.tree.abide(&["commit"]).ok();
+            self.tree.abide(&["commit", "--now"]).ok();
             self.running = (version, if self.running.1 == "a" { "b" } else { "a" });
         }
     }

@@ -1,11 +1,12 @@
 //! What this machine says of itself to the server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use log::warn;
 
 use crate::agent::source::hawkbit::acceptable;
-use crate::agent::source::hawkbit::client::DdiClient;
+use crate::agent::source::hawkbit::client::{DdiClient, Taken};
 use crate::agent::survey::Survey;
 use abide_core::arch;
 use abide_core::error::Result;
@@ -24,26 +25,39 @@ pub fn of(survey: &Survey, configured: &BTreeMap<String, String>) -> BTreeMap<St
     acceptable::attributes(own.into_iter().chain(configured))
 }
 
-/// Sends attributes: one by one where the server refuses them as a whole. Returns the names of those that it refuses.
+/// What became of attributes.
+pub enum Sent {
+    /// They are sent, but for those of these names, which the server refuses.
+    Refused(BTreeSet<String>),
+    /// The server is overloaded, and gets no more of them for so long.
+    Overload(Duration),
+}
+
+/// Sends attributes: one by one where the server refuses them as a whole.
 ///
 /// # Errors
 /// As [`DdiClient::put_attributes`].
-pub fn send(
-    client: &DdiClient,
-    url: &str,
-    attributes: &BTreeMap<String, String>,
-) -> Result<BTreeSet<String>> {
-    if attributes.is_empty() || client.put_attributes(url, attributes)? {
-        return Ok(BTreeSet::new());
+pub fn send(client: &DdiClient, url: &str, attributes: &BTreeMap<String, String>) -> Result<Sent> {
+    if attributes.is_empty() {
+        return Ok(Sent::Refused(BTreeSet::new()));
+    }
+    match client.put_attributes(url, attributes)? {
+        Taken::Yes => return Ok(Sent::Refused(BTreeSet::new())),
+        Taken::Later(pause) => return Ok(Sent::Overload(pause)),
+        Taken::No => {}
     }
     let mut refused = BTreeSet::new();
     for (name, value) in attributes {
-        if !client.put_attributes(url, &BTreeMap::from([(name.clone(), value.clone())]))? {
-            warn!(
-                "hawkBit refuses the attribute {name} = '{value}'; it is left out until an attribute changes"
-            );
-            refused.insert(name.clone());
+        match client.put_attributes(url, &BTreeMap::from([(name.clone(), value.clone())]))? {
+            Taken::Yes => {}
+            Taken::Later(pause) => return Ok(Sent::Overload(pause)),
+            Taken::No => {
+                warn!(
+                    "hawkBit refuses the attribute {name} = '{value}'; it is left out until an attribute changes"
+                );
+                refused.insert(name.clone());
+            }
         }
     }
-    Ok(refused)
+    Ok(Sent::Refused(refused))
 }

@@ -13,22 +13,22 @@ use crate::agent::source::hawkbit::acceptable;
 use crate::agent::source::hawkbit::ddi;
 use crate::agent::source::hawkbit::ddi::{Order, PollReply};
 use crate::agent::source::hawkbit::endpoint::Endpoint;
-use crate::agent::source::hawkbit::feedback::Feedback;
+use crate::agent::source::hawkbit::feedback::{About, Feedback};
 use crate::agent::source::hawkbit::ledger::Ledger;
+use crate::agent::source::hawkbit::reply::{HttpReply, is_error, is_refused};
 use crate::config::update::{HawkBit, Token};
-use crate::http::{Client, Header, HttpError, Redirects, Timeout};
+use crate::http::{Client, Header, Redirects, Timeout};
 use crate::machine_id;
 use crate::secret::Secret;
 use crate::url::shown;
-use crate::web_page::is_page;
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 
 /// The limit of one request with its answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest answer that is read.
-const MAX_BYTES: u64 = 4 << 20;
+/// The pause for a server that is overloaded and names none.
+const PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// The media type of the answers.
 const HAL: &str = "application/hal+json";
@@ -41,10 +41,18 @@ pub struct DdiClient {
     token: Option<String>,
 }
 
-/// A reply of any status.
-struct HttpReply {
-    status: u16,
-    body: Vec<u8>,
+/// An answer that could not be delivered: its action and resource.
+pub type Stuck = (String, About);
+
+/// What a server does about attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It takes them.
+    Yes,
+    /// It refuses them.
+    No,
+    /// It is overloaded, for so long.
+    Later(Duration),
 }
 
 impl DdiClient {
@@ -107,21 +115,22 @@ impl DdiClient {
         read(&reply.ok(url)?).map(Some).map_err(|e| Error::Failed(format!("{}: {e}", shown(url))))
     }
 
-    /// Sends attributes of the machine. The server keeps those that are not sent. Returns whether it has accepted them:
-    /// it refuses all of them for one.
+    /// Sends attributes of the machine. The server keeps those that are not sent. It refuses all of them for one.
     ///
     /// # Errors
     /// [`Error::Failed`] if it cannot be reached, or has a fault of its own.
-    pub fn put_attributes(&self, url: &str, attributes: &BTreeMap<String, String>) -> Result<bool> {
+    pub fn put_attributes(&self, url: &str, attributes: &BTreeMap<String, String>) -> Result<Taken> {
         let body = json!({ "mode": "merge", "data": attributes });
         let reply = self.send(Method::PUT, url, &body)?;
         match reply.status {
             // The quota of attributes is 403 or 429, by version. The token is known to be good: this follows a poll.
+            // Without a word of one it is overload.
+            429 if !reply.names_quota() => Ok(Taken::Later(reply.retry_after.unwrap_or(PAUSE))),
             400 | 402..=499 => {
                 debug!("{}: status {}", shown(url), reply.status);
-                Ok(false)
+                Ok(Taken::No)
             }
-            _ => reply.ok(url).map(|_| true),
+            _ => reply.taken(url).map(|()| Taken::Yes),
         }
     }
 
@@ -131,37 +140,47 @@ impl DdiClient {
         self.endpoint.below("configData")
     }
 
-    /// Confirms or denies an action.
+    /// Confirms or denies an action. `is_bare`: without the text, if it is refused with it.
     ///
     /// # Errors
     /// As [`DdiClient::poll`].
-    pub fn confirm(&self, action: &str, agreed: bool, details: &[String]) -> Result<()> {
+    pub fn confirm(&self, action: &str, agreed: bool, why: &str, is_bare: bool) -> Result<()> {
         let url = self.endpoint.below(&format!("confirmationBase/{action}/feedback"));
         let word = if agreed { "confirmed" } else { "denied" };
         let body = |details: Vec<String>| json!({ "confirmation": word, "code": if agreed { 1 } else { -1 }, "details": details });
-        let mut reply = self.send(Method::POST, &url, &body(acceptable::details(details)))?;
-        if is_refused(reply.status) {
+        let mut reply = self.send(Method::POST, &url, &body(acceptable::details(&[why.to_owned()])))?;
+        if is_refused(reply.status) || (is_bare && is_error(reply.status)) {
             warn!("{}: status {}; sent again without its text", shown(&url), reply.status);
             reply = self.send(Method::POST, &url, &body(vec![]))?;
         }
         match reply.status {
             // It was answered or withdrawn meanwhile.
             404 | 409 | 410 => Ok(()),
-            _ => reply.ok(&url).map(drop),
+            _ => reply.taken(&url),
         }
     }
 
     /// Sends the waiting feedback, answers first; `save` is called after each, so that nothing is sent twice. What the
-    /// server cannot take now stays in `ledger`, and nothing waits behind it that the server waits for.
+    /// server cannot take now stays in `ledger`, and nothing waits behind it that the server waits for. Answers in `stuck` have
+    /// failed in this run already.
     ///
     /// # Errors
     /// [`Error::Failed`]: the first reason why something stays.
-    pub fn deliver(&self, ledger: &mut Ledger, save: impl Fn(&Ledger) -> Result<()>) -> Result<()> {
+    pub fn deliver(
+        &self,
+        ledger: &mut Ledger,
+        stuck: &mut Vec<Stuck>,
+        save: impl Fn(&Ledger) -> Result<()>,
+    ) -> Result<()> {
         let mut waiting = ledger.waiting.clone();
         waiting.sort_by_key(|feedback| !feedback.is_answer());
         let mut failed = None;
         for feedback in waiting {
             let is_answer = feedback.is_answer();
+            let key = (feedback.action.clone(), feedback.about);
+            if is_answer && stuck.contains(&key) {
+                continue;
+            }
             if ledger.waiting.contains(&feedback)
                 && let Err(e) = self.send_feedback(&feedback, ledger)
             {
@@ -170,6 +189,7 @@ impl DdiClient {
                 if !is_answer {
                     break;
                 }
+                stuck.push(key);
             }
             save(ledger)?;
         }
@@ -181,7 +201,7 @@ impl DdiClient {
         let url = self.endpoint.below(&format!("{}/{action}/feedback", feedback.resource()));
         let mut reply = self.send(Method::POST, &url, &feedback.body())?;
         // The text may be the cause. A fault of the server alone is none that lasts: then the text waits with the answer.
-        let may_be_text = is_refused(reply.status) || (is_fault(reply.status) && feedback.has_failed_often());
+        let may_be_text = is_refused(reply.status) || (is_error(reply.status) && feedback.has_failed_often());
         if may_be_text && feedback.is_answer() {
             warn!("{}: status {}; sent again without its text", shown(&url), reply.status);
             reply = self.send(Method::POST, &url, &feedback.bare_body())?;
@@ -198,10 +218,10 @@ impl DdiClient {
                 ledger.remove(feedback);
             }
             status => {
-                let taken = reply.ok(&url);
+                let taken = reply.taken(&url);
                 if taken.is_ok() {
                     ledger.remove(feedback);
-                } else if is_fault(status) {
+                } else if is_error(status) && !is_refused(status) {
                     ledger.count_failed(feedback);
                 }
                 taken?;
@@ -236,54 +256,6 @@ impl DdiClient {
         let mut headers = vec![(ACCEPT, HAL)];
         headers.extend(self.authorization(url).map(|token| (AUTHORIZATION, token)));
         headers
-    }
-}
-
-/// Whether a server that refuses a request with this status would refuse it the next time, too.
-fn is_refused(status: u16) -> bool {
-    (400..500).contains(&status) && !matches!(status, 401 | 403 | 404 | 408 | 409 | 410 | 425 | 429)
-}
-
-/// Whether the text of a request may have led to this status, such as by a quota of texts or a fault of the server, or
-/// something else.
-fn is_fault(status: u16) -> bool {
-    matches!(status, 429 | 500)
-}
-
-impl HttpReply {
-    fn read(
-        url: &str,
-        response: std::result::Result<ureq::http::Response<ureq::Body>, HttpError>,
-    ) -> Result<Self> {
-        let failed = |e: HttpError| {
-            let remedy = match e {
-                HttpError::Redirect { .. } => "; set url in [update.hawkbit] to the URL of the server",
-                _ => "",
-            };
-            Error::Failed(format!("{}: {e}{remedy}", shown(url)))
-        };
-        let mut response = response.map_err(failed)?;
-        let status = response.status().as_u16();
-        let body =
-            response.body_mut().with_config().limit(MAX_BYTES).read_to_vec().map_err(|e| failed(e.into()))?;
-        // Something is concluded from these: that an action is gone, too. The server itself answers a program with JSON.
-        if matches!(status, 200..=299 | 404 | 410) && is_page(&body) {
-            return Err(failed(HttpError::Page));
-        }
-        Ok(Self { status, body })
-    }
-
-    /// The body of a success.
-    fn ok(self, url: &str) -> Result<Vec<u8>> {
-        let url = shown(url);
-        match self.status {
-            200..=299 => Ok(self.body),
-            401 | 403 => Err(Error::Failed(format!(
-                "{url}: the server refuses this machine's token (status {}); check token in [update.hawkbit]",
-                self.status
-            ))),
-            status => Err(Error::Failed(format!("{url}: status {status}"))),
-        }
     }
 }
 
@@ -367,7 +339,7 @@ mod tests {
     }
 
     fn deliver(client: &DdiClient, ledger: &mut Ledger) -> Option<String> {
-        client.deliver(ledger, |_| Ok(())).err().map(|e| e.to_string())
+        client.deliver(ledger, &mut vec![], |_| Ok(())).err().map(|e| e.to_string())
     }
 
     #[test]
@@ -482,6 +454,7 @@ mod tests {
         let client = client(&url);
         let put = || client.put_attributes(&client.attributes_url(), &BTreeMap::new()).ok();
         let taken = [put(), put(), put(), put(), put(), put()];
-        assert_eq!(taken, [Some(true), Some(false), Some(false), Some(false), None, None]);
+        let later = Some(Taken::Later(PAUSE));
+        assert_eq!(taken, [Some(Taken::Yes), Some(Taken::No), Some(Taken::No), later, None, None]);
     }
 }

@@ -118,6 +118,10 @@ impl PollReply {
     /// A sentence, if it cannot be parsed.
     pub fn read(endpoint: &Endpoint, json: &[u8]) -> Result<Self, String> {
         let base: Base = parse(json)?;
+        // All servers send it. Other JSON is that of a portal or a proxy, and does not say that nothing is ordered.
+        let sleep = base.config.and_then(|config| config.polling).and_then(|polling| polling.sleep);
+        let sleep = sleep
+            .ok_or("is not the reply to a poll (no config.polling.sleep): a captive portal or a proxy?")?;
         let own = |href: Option<Href>| {
             href.map(|href| {
                 endpoint
@@ -129,7 +133,7 @@ impl PollReply {
         let (cancel, confirm) = (own(base.links.cancel_action)?, own(base.links.confirmation_base)?);
         let deploy = own(base.links.deployment_base)?;
         Ok(Self {
-            sleep: base.config.and_then(|c| c.polling).and_then(|p| p.sleep).as_deref().and_then(clock_time),
+            sleep: clock_time(&sleep),
             attributes: own(base.links.config_data)?,
             action: cancel
                 .map(ActionLink::Cancel)
@@ -363,8 +367,10 @@ mod tests {
         assert_eq!(answer.sleep, Some(Duration::from_secs(300)));
         assert!(answer.attributes.unwrap().ends_with("/node1/configData"));
         assert_eq!(answer.action, None);
-        let empty = PollReply::read(&endpoint(), b"{}").unwrap();
-        assert_eq!(empty, PollReply { sleep: None, attributes: None, action: None });
+        for other in [&b"{}"[..], b"{\"captive\":true}", b"{\"_links\":{}}", b"{\"config\":{\"polling\":{}}}"]
+        {
+            assert!(PollReply::read(&endpoint(), other).unwrap_err().contains("captive portal"));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::source::hawkbit::acceptable;
 
 /// After so many deliveries that a fault of the server ended, an answer is sent without its text, too.
-const MAX_FAILED: u32 = 3;
+pub const MAX_FAILED: u32 = 3;
 
 /// How far an action has come. Each is reported once, and none after a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -39,6 +39,10 @@ pub struct Ledger {
     pub sleep: Option<u64>,
     /// The action that was denied last. The server asks for it at every poll, but is answered once.
     pub denied: Option<DeniedAction>,
+    /// How often in a row the answer to a confirmation was not taken.
+    pub unconfirmed: u32,
+    /// When the attributes may be sent again to a server that was overloaded, in milliseconds since 1970.
+    pub attributes_after: Option<i64>,
 }
 
 /// An action that this machine has not confirmed.

@@ -17,6 +17,7 @@ mod feedback;
 mod ledger;
 mod orders;
 mod progress;
+mod reply;
 mod source;
 
 pub use source::HawkbitSource;

@@ -6,10 +6,10 @@ use log::{info, warn};
 
 use crate::agent::give_up::MAX_OUTAGES;
 use crate::agent::source::hawkbit::assignment;
-use crate::agent::source::hawkbit::attributes;
+use crate::agent::source::hawkbit::attributes::{self, Sent};
 use crate::agent::source::hawkbit::client::DdiClient;
 use crate::agent::source::hawkbit::ddi::{ActionLink, Artifact, Deployment, Order, SoftwareModule};
-use crate::agent::source::hawkbit::feedback::{Finished, Milestone};
+use crate::agent::source::hawkbit::feedback::{Finished, MAX_FAILED, Milestone};
 use crate::agent::source::hawkbit::ledger::{Action, ActionFile, DeniedAction};
 use crate::agent::source::hawkbit::progress::answer_cancellation;
 use crate::agent::source::hawkbit::source::{HawkbitSource, now_ms};
@@ -17,10 +17,15 @@ use crate::agent::survey::Survey;
 use crate::agent::view::View;
 use crate::config::update::ConfirmBy;
 use crate::feed::policy::{Ruling, TrialState};
+use crate::feed::poll::{self, Listing};
 use crate::image::Folder;
 use crate::image::names::SUMS;
+use crate::image::trust::signer::is_by_clock;
 use abide_core::error::{Error, Result};
 use abide_core::state::Stage;
+
+/// The longest pause that a server gets that is overloaded, in milliseconds.
+const MAX_PAUSE: i64 = 24 * 60 * 60 * 1000;
 
 impl HawkbitSource<'_> {
     /// Sends the attributes where the server asks for them or they have changed. Whatever becomes of them, the machine
@@ -38,8 +43,17 @@ impl HawkbitSource<'_> {
         }
         let mut sent = attributes.clone();
         sent.retain(|name, _| !self.ledger.refused.contains(name));
+        if self.ledger.attributes_after.is_some_and(|after| (0..MAX_PAUSE).contains(&(after - now_ms()))) {
+            return;
+        }
+        self.ledger.attributes_after = None;
         match attributes::send(client, &url.unwrap_or_else(|| client.attributes_url()), &sent) {
-            Ok(refused) => {
+            Ok(Sent::Overload(pause)) => {
+                warn!("hawkBit is overloaded; the attributes are sent again later");
+                let pause = i64::try_from(pause.as_millis()).unwrap_or(MAX_PAUSE);
+                self.ledger.attributes_after = Some(now_ms().saturating_add(pause.min(MAX_PAUSE)));
+            }
+            Ok(Sent::Refused(refused)) => {
                 self.ledger.refused.extend(refused);
                 self.ledger.attributes = attributes;
             }
@@ -72,10 +86,15 @@ impl HawkbitSource<'_> {
     }
 
     fn deploy(&mut self, client: &DdiClient, url: &str, view: &View<'_>) -> Result<bool> {
-        let is_stored = self.cache.list().is_some();
+        // A list that cannot be read or verified, for one after a power cut, is stored again.
+        let is_stored = self.cache.list().is_some()
+            && view.cache.folder().is_some_and(|folder| {
+                poll::read(&folder, view.verifier).is_ok_and(|listing| self.lists_images(&listing))
+            });
         let is_known = self.ledger.action.as_ref().is_some_and(|action| action.url == url);
         // The order that is on trial is answered first.
-        if is_known && is_stored || self.is_on_trial(view.survey) {
+        let is_complete = is_known && is_stored && !self.needs_links(view);
+        if is_complete || self.is_on_trial(view.survey) {
             return Ok(false);
         }
         let Some(order) = client.order(url)? else { return Ok(true) };
@@ -95,10 +114,30 @@ impl HawkbitSource<'_> {
                 url.clone_into(&mut action.url);
                 (action.download, action.update, action.window) =
                     (deployment.download, deployment.update, deployment.window);
+                if let Some(module) = deployment.part(&self.settings.module_type) {
+                    refresh_links(action, module);
+                }
             }
             None => self.accept(client, &deployment, url, view)?,
         }
         Ok(false)
+    }
+
+    /// Whether an image of the action is still to be downloaded. Its link may be one that is valid for a time only.
+    fn needs_links(&self, view: &View<'_>) -> bool {
+        let Some(action) = &self.ledger.action else { return false };
+        let waiting = view.survey.waiting.as_ref().map(|waiting| &waiting.digest);
+        let is_staged = waiting.is_some() && waiting == action.digest.as_ref();
+        let mut images = action.files.keys().filter(|name| assignment::is_image(name));
+        !is_staged && images.any(|name| !view.cache.has_name(name))
+    }
+
+    /// Whether the list that is stored is that of the action.
+    pub(super) fn lists_images(&self, listing: &Listing) -> bool {
+        self.ledger.action.as_ref().is_none_or(|action| {
+            let mut images = action.files.keys().filter(|name| assignment::is_image(name));
+            images.all(|name| listing.list.sums.get(name).is_some())
+        })
     }
 
     /// Begins with an order, or refuses it.
@@ -113,19 +152,28 @@ impl HawkbitSource<'_> {
         let Some(module) = deployment.part(part) else {
             let why = format!("the action has no software module of the type '{part}'");
             self.refuse(&deployment.action, &why);
+            self.has_no_image = true;
             return Ok(());
         };
-        let action = self.action(deployment, module, url, view.survey);
+        let mut action = self.action(deployment, module, url, view.survey);
+        if let Some(known) = self.ledger.action.as_ref().filter(|known| known.id == action.id) {
+            (action.digest, action.waits) = (known.digest.clone(), known.waits.clone());
+            (action.reported, action.ended_before) = (known.reported, known.ended_before.clone());
+        }
         self.has_borrowed_list = self.is_asking_only();
         info!("hawkBit assigns {} (action {})", action.version, action.id);
         match self.obtain(client, module, &action, view) {
             Ok(()) => {
+                let is_new = self.ledger.action.as_ref().is_none_or(|known| known.id != action.id);
+                self.has_new_order = is_new && !self.is_asking_only();
                 let accepted = format!("{} will be installed", action.version);
                 self.ledger.unread = None;
                 self.ledger.action = Some(action);
                 self.reached(Milestone::Accepted, Finished::None, vec![accepted]);
                 Ok(())
             }
+            // The clock will be set, and a refusal is for good.
+            Err(e) if is_by_clock(&e) => Err(e),
             // What could not be fetched may be there later.
             Err(e @ (Error::Image(_) | Error::Failed(_))) => {
                 let tries = self.ledger.count_unread(&action.id);
@@ -155,10 +203,17 @@ impl HawkbitSource<'_> {
         let image = module.artifacts.iter().find(|artifact| assignment::is_image(&artifact.name));
         let file = image.and_then(|image| Some((&image.name, action.files.get(&image.name)?)));
         match (stored, file) {
-            (Err(error @ Error::Unverified(_)), Some((name, file))) if view.verifier.needs_signature() => {
+            // That the list beside the image cannot be read says nothing about the one that it carries.
+            (Err(error @ (Error::Unverified(_) | Error::Image(_))), Some((name, file)))
+                if view.verifier.needs_signature() =>
+            {
                 let place = self.place_at(file, client);
-                let is_stored = assignment::store_carried(&place, name, &self.cache, view.verifier)?;
-                if is_stored { Ok(()) } else { Err(error) }
+                match assignment::store_carried(&place, name, &self.cache, view.verifier) {
+                    Ok(true) => Ok(()),
+                    Err(e @ Error::Unverified(_)) => Err(e),
+                    Err(e) if matches!(error, Error::Unverified(_)) => Err(e),
+                    Ok(false) | Err(_) => Err(error),
+                }
             }
             (stored, _) => stored,
         }
@@ -244,7 +299,7 @@ impl HawkbitSource<'_> {
             Order::Unusable { action, why } => (action, Err(why)),
         };
         let Err(why) = taken else {
-            client.confirm(&action, true, &["confirmed by the machine's policy".into()])?;
+            self.answer_confirmation(client, &action, true, "confirmed by the machine's policy")?;
             self.ledger.denied = None;
             self.note =
                 Some(format!("hawkBit action {action} is confirmed; hawkBit assigns it with the next poll"));
@@ -253,11 +308,25 @@ impl HawkbitSource<'_> {
         let denied = DeniedAction { action, why };
         if self.ledger.denied.as_ref() != Some(&denied) {
             warn!("action {} is denied: {}", denied.action, denied.why);
-            client.confirm(&denied.action, false, std::slice::from_ref(&denied.why))?;
+            self.answer_confirmation(client, &denied.action, false, &denied.why)?;
             self.ledger.denied = Some(denied);
         }
         // It stays open at the server until it is canceled there or the policy changes.
         Ok(false)
+    }
+
+    /// Sends the answer to a confirmation; at last without its text.
+    fn answer_confirmation(
+        &mut self,
+        client: &DdiClient,
+        action: &str,
+        agreed: bool,
+        why: &str,
+    ) -> Result<()> {
+        let is_bare = self.ledger.unconfirmed >= MAX_FAILED;
+        let sent = client.confirm(action, agreed, why, is_bare);
+        self.ledger.unconfirmed = if sent.is_ok() { 0 } else { self.ledger.unconfirmed.saturating_add(1) };
+        sent
     }
 
     fn would_take(&self, deployment: &Deployment, view: &View<'_>) -> std::result::Result<(), String> {
@@ -301,5 +370,17 @@ impl HawkbitSource<'_> {
         let digest = self.ledger.action.as_ref().and_then(|action| action.digest.as_ref());
         let update = survey.update.as_ref().filter(|update| update.stage == Stage::Testing);
         update.is_some_and(|update| digest.is_some() && update.digest.as_ref() == digest)
+    }
+}
+
+/// Takes over the links of an action's files, as far as they are the same files.
+fn refresh_links(action: &mut Action, module: &SoftwareModule) {
+    for artifact in &module.artifacts {
+        let sha256 = artifact.sha256.as_deref().unwrap_or_default();
+        if let Some(file) = action.files.get_mut(&artifact.name)
+            && (file.sha256.as_str(), file.size) == (sha256, artifact.size)
+        {
+            artifact.url.clone_into(&mut file.url);
+        }
     }
 }

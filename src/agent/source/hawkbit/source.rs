@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use log::{info, warn};
 
 use crate::agent::context::RunContext;
-use crate::agent::goal::{Ending, Goal, ReleaseState, Wait, WaitingRelease};
+use crate::agent::goal::{Ending, Goal, ReleaseState, Subject, Wait, WaitingRelease};
 use crate::agent::mode::Mode;
-use crate::agent::source::hawkbit::client::DdiClient;
+use crate::agent::source::hawkbit::client::{DdiClient, Stuck};
 use crate::agent::source::hawkbit::ddi::Handling;
 use crate::agent::source::hawkbit::feedback::{Finished, Milestone};
 use crate::agent::source::hawkbit::ledger::{ActionFile, Ledger};
@@ -40,12 +40,28 @@ pub struct HawkbitSource<'a> {
     pub(super) note: Option<String>,
     /// In a check: whether the list of an order is in the cache that is not remembered.
     pub(super) has_borrowed_list: bool,
+    /// Whether this run has accepted an order that it did not know.
+    pub(super) has_new_order: bool,
+    /// Whether the note is about an order without an image for this machine.
+    pub(super) has_no_image: bool,
+    /// The answers that this run could not deliver.
+    stuck: Vec<Stuck>,
 }
 
 impl<'a> HawkbitSource<'a> {
     /// The server of these settings.
     pub fn new(context: RunContext<'a>, settings: &'a HawkBit, cache: Cache) -> Self {
-        Self { context, settings, cache, ledger: Ledger::default(), note: None, has_borrowed_list: false }
+        Self {
+            context,
+            settings,
+            cache,
+            ledger: Ledger::default(),
+            note: None,
+            has_borrowed_list: false,
+            has_new_order: false,
+            has_no_image: false,
+            stuck: vec![],
+        }
     }
 
     /// Whether the server is told anything, and what it orders is remembered. A check asks only.
@@ -63,7 +79,7 @@ impl<'a> HawkbitSource<'a> {
             return;
         }
         let root = self.context.root;
-        if let Err(e) = client.deliver(&mut self.ledger, |ledger| ledger.write(root)) {
+        if let Err(e) = client.deliver(&mut self.ledger, &mut self.stuck, |ledger| ledger.write(root)) {
             warn!("{e}; feedback items that wait for hawkBit: {}", self.ledger.waiting.len());
         }
     }
@@ -115,6 +131,14 @@ impl<'a> HawkbitSource<'a> {
                 let version = self.ledger.action.as_ref().map(|action| action.version.clone());
                 let release = version.map(|version| WaitingRelease { version, digest: None });
                 Goal::Nothing(Wait::defer(why, until).of(release))
+            }
+            Ruling::Refuse { why } if !decision.has_image => {
+                let why = why.replacen("The feed", "The order", 1);
+                if self.is_asking_only() {
+                    Goal::Nothing(Wait::idle(why).about(Subject::NoImage))
+                } else {
+                    Goal::Ended(Ending::Refused(why))
+                }
             }
             Ruling::Refuse { why } => Goal::Ended(Ending::Refused(with_record(why, &decision, view.survey))),
         }
@@ -176,6 +200,10 @@ impl UpdateSource for HawkbitSource<'_> {
         true
     }
 
+    fn has_new_order(&self) -> bool {
+        self.has_new_order
+    }
+
     fn load(&mut self) {
         self.ledger = Ledger::read(self.context.root);
     }
@@ -229,19 +257,24 @@ impl UpdateSource for HawkbitSource<'_> {
 
     fn wanted(&self, view: &View<'_>) -> Result<Goal> {
         if let Some(note) = &self.note {
-            return Ok(Goal::Nothing(Wait::idle(note.as_str())));
+            let subject = if self.has_no_image { Subject::NoImage } else { Subject::Undecided };
+            return Ok(Goal::Nothing(Wait::idle(note.as_str()).about(subject)));
         }
         let Some(action) = &self.ledger.action else {
             return Ok(Goal::Nothing(Wait::idle("No hawkBit action assigned")));
         };
         let Some(folder) = view.cache.folder().filter(|_| view.cache.list().is_some()) else {
-            return Ok(Goal::Nothing(Wait::idle(
+            return Ok(Goal::Nothing(Wait::undecided(
                 "The assignment is not in the cache; waiting for the next poll",
             )));
         };
         let catalog = match poll::read(&folder, view.verifier) {
+            Ok(listing) if !view.polled && !self.lists_images(&listing) => {
+                return Ok(Goal::Nothing(Wait::undecided("The stored list is not that of the assignment")));
+            }
             Ok(listing) => listing.catalog,
-            Err(e) => return Ok(Goal::Ended(Ending::Refused(e.to_string()))),
+            // The next poll stores it again, or refuses it.
+            Err(e) => return Ok(Goal::Nothing(Wait::undecided(e.to_string()))),
         };
         let decision = self.decision(view.survey, &catalog, &action.version, view.clock.now);
         Ok(self.wanted_release(decision, action.download == Handling::Skip, view))
