@@ -25,7 +25,9 @@ SAME_PATHS    := --remap-path-prefix=$(CRATES)=/crates --remap-path-prefix=$(CUR
 OUT           := target/out
 FULL          := $(OUT)/abide
 INITRAMFS     := $(OUT)/abide-initramfs
-C_FLAGS       := -fno-unwind-tables -fno-asynchronous-unwind-tables -ffile-prefix-map=$(CRATES)=/crates
+# Of zstd's compressors those that `abide publish` uses (zstd.h, "ZSTD_EXCLUDE_"): lazy2, of the levels 8 to 12.
+ZSTD_FLAGS    := $(foreach kind,DFAST GREEDY LAZY BTLAZY2 BTOPT BTULTRA,-DZSTD_EXCLUDE_$(kind)_BLOCK_COMPRESSOR)
+C_FLAGS       := -fno-unwind-tables -fno-asynchronous-unwind-tables -ffile-prefix-map=$(CRATES)=/crates $(ZSTD_FLAGS)
 # In bytes. The build fails if an executable reaches its limit.
 FULL_MAX      := 6291456
 INITRAMFS_MAX  = $(if $(findstring -gnu,$(TARGET)),2097152,1572864)
@@ -68,12 +70,13 @@ sbom:
 deps:
 	@packaging/install-build-deps
 
-# Install what `make` built. It builds nothing, so that it can run as another user.
+# Install what `make` built. It builds nothing, so that it can run as another user. With EMT_SCRIPT=1, Abide takes the
+# place of EMT's os-update.sh, too, which carries over users and configuration; Abide's does not.
 install: install-docs
 	@test -x $(FULL) -a -x $(INITRAMFS) || { echo "install: no executables in $(OUT): run 'make' first" >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(FULL) "$(BINDIR)/abide"
 	ln -sf abide "$(BINDIR)/os-update-tool.sh"
-	ln -sf abide "$(BINDIR)/os-update.sh"
+	@[ -z "$(EMT_SCRIPT)" ] || ln -sf abide "$(BINDIR)/os-update.sh"
 	mkdir -p "$(GENERATORDIR)"
 	ln -sf ../../../bin/abide "$(GENERATORDIR)/abide-generator"
 	$(INSTALL) -D -m 755 dracut-module/90abide/module-setup.sh "$(MODULEDIR)/module-setup.sh"
@@ -112,7 +115,8 @@ demo: build
 	$(CARGO) run --quiet --locked --package abide-qemu --bin demo
 
 # Slow tests: every row of the failure matrix, power cuts three deep and hundreds of them in virtual
-# machines, an image of 8 GiB, the later releases of a feed, machines under hawkBit, days of a hostile network.
+# machines, an image of 8 GiB, the later releases of a feed, machines under hawkBit, days of a hostile network,
+# more lives of EMT's nodes.
 soak: build
 	ABIDE_MATRIX=all ABIDE_MATRIX_WRITE=1 $(CARGO) test --locked --package abide-qemu --test vm matrix::every
 	ABIDE_BOUNDS_GIB=8 $(CARGO) test --locked --test bounds
@@ -123,6 +127,7 @@ soak: build
 	ABIDE_FEED_LIFE=all $(CARGO) test --locked --package abide-qemu --test vm feed::
 	ABIDE_OLDER=1 $(CARGO) test --locked --package abide-qemu --test vm older_abide::
 	ABIDE_FLEET=all $(CARGO) test --locked --package abide-qemu --test vm orders::
+	ABIDE_EMT=all $(CARGO) test --locked --package abide-qemu --test vm emt_nodes::
 	ABIDE_CUTS=200 ABIDE_BOOTS=60 $(CARGO) test --locked --package abide-qemu --test vm crash:: -- --nocapture
 
 # Every parser of external data, each for FUZZ_SECONDS; see docs/contributing/testing.md.

@@ -4,7 +4,7 @@
 # Kernel settings of every version. `panic=` is what a machine needs that must come back by
 # itself; the rest is for speed without KVM. The largest is norandmaps: translated code is kept by
 # address, and a third of the whole boot is translating shared libraries again for each process.
-base_cmdline='console=ttyS0 quiet panic=1 ro rootfstype=erofs fsck.mode=skip net.ifnames=0'
+base_cmdline='console=ttyS0 quiet panic=1 ro fsck.mode=skip net.ifnames=0'
 base_cmdline+=' systemd.show_status=false systemd.gpt_auto=0'
 base_cmdline+=' norandmaps nokaslr mitigations=off init_on_alloc=0 randomize_kstack_offset=off hardened_usercopy=off'
 base_cmdline+=' audit=0 lsm=capability random.trust_cpu=on cryptomgr.notests tsc=reliable no_timer_check'
@@ -24,41 +24,60 @@ os_release() {
 	TEXT
 }
 
-# make_parts VERSION VARIANT DIR: DIR/root.erofs and DIR/uki.efi. The variant's file
+# make_root TYPE UUID DIR FILE: a file system of that type with what is in DIR.
+make_root() {
+	case $1 in
+	erofs)
+		mkfs.erofs --quiet -zlz4 -T 1767225600 -U "$2" "$4" "$3" 2>/dev/null
+		truncate -s "$(($(mib "$4") * MIB))" "$4"
+		;;
+	ext4)
+		# The tables take some more than a tenth.
+		truncate -s "$(($(du -sm --apparent-size "$3" | cut -f1) * 9 / 8))M" "$4"
+		mke2fs -q -t ext4 -b 4096 -m 0 -O ^has_journal,^resize_inode -N 16384 -L rootfs -U "$2" \
+			-E "root_owner=0:0,hash_seed=$2" -d "$3" "$4"
+		;;
+	esac
+}
+
+# make_parts VERSION VARIANT DIR: DIR/root and DIR/uki.efi. The variant's file
 # is sourced; it may define
 #   variant_root DIR    changes the root's files: by replacing them, as they are links into the cache
 #   variant_initrd DIR  puts files into DIR, unpacked over the initramfs
 #   variant_uki FILE    damages the finished UKI
 #   variant_erofs FILE  damages the finished root
 # and set `cmdline` (appended), `release_version` (in the root's os-release), `initramfs_options`
-# (for dracut: an initramfs of its own) and `verity` (DIR/root.verity holds the root's hashes, and the UKI
-# names their root hash).
+# (for dracut: an initramfs of its own), `verity` (DIR/root.verity holds the root's hashes, and the UKI
+# names their root hash), `root_fs` and `root_fs_uuid` (of the root's file system), `root_word` (by which the
+# UKI names it), `release` (prints its os-release) and `base` (changes the root's files before variant_root).
 make_parts() {
 	local version=$1 variant=$2 dir=$3 cmdline='' release_version=$1 verity='' initramfs_options=()
+	local root_fs=erofs root_word='' release=os_release base=true root_fs_uuid
+	root_fs_uuid=$(disk_uuid "$version.$variant.erofs")
+	root_word=root=PARTUUID=$(root_uuid "$version" "$variant")
 	# shellcheck source=/dev/null
 	. "$here/variants/$variant"
 
-	cp -al "$cache/root" "$dir/root"
-	rm -f "$dir/root/usr/lib/os-release"
-	os_release "$release_version" >"$dir/root/usr/lib/os-release"
-	if declare -F variant_root >/dev/null; then variant_root "$dir/root"; fi
-	mkfs.erofs --quiet -zlz4 -T 1767225600 -U "$(disk_uuid "$version.$variant.erofs")" \
-		"$dir/root.erofs" "$dir/root" 2>/dev/null
-	truncate -s "$(($(mib "$dir/root.erofs") * MIB))" "$dir/root.erofs"
-	if declare -F variant_erofs >/dev/null; then variant_erofs "$dir/root.erofs"; fi
+	cp -al "$cache/root" "$dir/tree"
+	rm -f "$dir/tree/usr/lib/os-release"
+	"$release" "$release_version" >"$dir/tree/usr/lib/os-release"
+	"$base" "$dir/tree"
+	if declare -F variant_root >/dev/null; then variant_root "$dir/tree"; fi
+	make_root "$root_fs" "$root_fs_uuid" "$dir/tree" "$dir/root"
+	if declare -F variant_erofs >/dev/null; then variant_erofs "$dir/root"; fi
 
-	local initrd=$cache/initramfs.img root
+	local initrd=$cache/initramfs.img of
 	if [ ${#initramfs_options[@]} != 0 ]; then
-		initrd=$cache/initramfs-$variant.img
-		if ! cached "initramfs-$variant" "$key"; then
-			build_initramfs "initramfs-$variant.img" "${initramfs_options[@]}"
-			finished "initramfs-$variant" "$key"
+		of=initramfs$(printf -- '-%s' "${initramfs_options[@]//[^a-z-]/}")
+		initrd=$cache/$of.img
+		if ! cached "$of" "$root_key"; then
+			build_initramfs "$of.img" "${initramfs_options[@]}"
+			finished "$of" "$root_key"
 		fi
 	fi
-	root=root=PARTUUID=$(root_uuid "$version" "$variant")
 	if [ -n "$verity" ]; then
-		root=roothash=$(veritysetup format --salt=- --uuid="$(disk_uuid "$version.$variant.verity")" \
-			"$dir/root.erofs" "$dir/root.verity" | sed -n 's/^Root hash:[[:blank:]]*//p')
+		root_word=roothash=$(veritysetup format --salt=- --uuid="$(disk_uuid "$version.$variant.verity")" \
+			"$dir/root" "$dir/root.verity" | sed -n 's/^Root hash:[[:blank:]]*//p')
 	fi
 	if declare -F variant_initrd >/dev/null; then
 		mkdir "$dir/initrd"
@@ -70,8 +89,8 @@ make_parts() {
 		cat "$dir/extra.cpio" >>"$dir/initramfs.img"
 		initrd=$dir/initramfs.img
 	fi
-	os_release "$version" >"$dir/osrel"
-	echo -n "$root $base_cmdline $cmdline" >"$dir/cmdline"
+	"$release" "$version" >"$dir/osrel"
+	echo -n "$root_word rootfstype=$root_fs $base_cmdline $cmdline" >"$dir/cmdline"
 	cp "$cache/kernel-release" "$dir/uname"
 	make_uki "$dir/uki.efi" .osrel "$dir/osrel" .cmdline "$dir/cmdline" .uname "$dir/uname" \
 		.initrd "$initrd" .linux "$cache/vmlinuz"

@@ -27,7 +27,9 @@ fn the_manual_procedure_works_from_a_server_and_from_a_file() {
 
     let name = publish("3.1");
     let (image, sums) = (edge.url(&name), edge.url(&format!("{name}.sha256sum")));
-    edge.vm.send(&format!("os-update.sh -u {image} {sums} > /dev/console 2>&1")).unwrap();
+    // It is not installed by default.
+    edge.ok("ln -s /usr/bin/abide /run/os-update.sh");
+    edge.vm.send(&format!("/run/os-update.sh -u {image} {sums} > /dev/console 2>&1")).unwrap();
     assert_eq!(edge.next_boot().version, "3.1");
     edge.ok("os-update-tool.sh -c");
     let shown = edge.ok("os-update-tool.sh -v");

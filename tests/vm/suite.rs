@@ -8,6 +8,7 @@ mod dm_verity;
 mod downgrade;
 mod driver;
 mod emt;
+mod emt_nodes;
 mod feed;
 mod firmware_options;
 // Each of the two kinds of test that use it uses a part of it.

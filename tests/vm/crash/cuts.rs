@@ -243,7 +243,7 @@ impl Owner {
                 Job::Update(version) | Job::Rollback(version) if booted == version => {
                     if on_trial {
                         self.commit_begun = true;
-                        self.ok(vm, "abide commit")?;
+                        self.ok(vm, "abide commit --now")?;
                     }
                     return Ok(());
                 }

@@ -192,7 +192,7 @@ impl Life {
     }
 
     fn commit(&mut self, version: Version) {
-        self.run("abide commit", |now| {
+        self.run("abide commit --now", |now| {
             now.committed = set(&[version]);
             now.good.insert(version);
         });

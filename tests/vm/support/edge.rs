@@ -317,7 +317,7 @@ pub fn hardware() -> Hardware {
 }
 
 /// Runs one of the guest's build scripts; the last line of its output is a path.
-fn build(script: &str, arguments: &[&str]) -> PathBuf {
+pub fn build(script: &str, arguments: &[&str]) -> PathBuf {
     let script = paths::workspace().join("qemu/guest").join(script);
     let output = paths::run(downloader(script).args(arguments)).unwrap();
     PathBuf::from(String::from_utf8(output).unwrap().lines().last().unwrap())

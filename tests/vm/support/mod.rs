@@ -2,6 +2,7 @@
 
 pub mod controller;
 pub mod edge;
+pub mod emt;
 pub mod feed;
 pub mod firmware;
 pub mod oops;
