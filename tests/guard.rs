@@ -89,7 +89,7 @@ fn a_plain_twin_does_not_commit_the_entry_that_the_loader_counted() {
     fs::remove_dir_all(tree.path("run")).unwrap();
     tree.abide(&["initrd", "early"]).ok();
     assert_eq!(tree.status()["boot"]["kind"], "trial");
-    let run = tree.abide(&["commit"]).fails(6);
+    let run = tree.abide(&["commit", "--now"]).fails(6);
     assert!(run.stderr.contains("edge_2.0.efi is another file than the update"), "{}", run.stderr);
 }
 
@@ -169,7 +169,7 @@ fn a_trial_that_was_left_for_the_old_system_is_cancelled() {
 fn what_is_cancelled_after_a_commit_leaves_that_boot_committed() {
     let mut tree = applied();
     tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.stage("3.0", "a");
     tree.abide(&["cancel"]).ok();
     assert_eq!(tree.status()["boot"]["kind"], "committed");

@@ -13,7 +13,7 @@ fn an_update_that_is_committed_stays() {
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
     assert_eq!(tree.status()["boot"]["kind"], "trial");
     assert_eq!(tree.status()["boot"]["attempt"], 1);
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
     assert_eq!(tree.status()["update"]["userStatus"], "UPDATED");
     assert_eq!(tree.status()["boot"]["kind"], "committed");
@@ -97,13 +97,13 @@ fn a_committed_downgrade_stays_and_the_newer_system_is_kept_in_reserve() {
     tree.stage("1.0", "b");
     tree.abide(&["apply"]).ok();
     tree.boot_with_initrd("1.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-0.efi"]);
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
     tree.abide(&["rollback"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+3-0.efi"]);
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
 }
 
@@ -114,22 +114,22 @@ fn a_reinstall_of_the_running_version_gets_an_own_id_that_sorts_first() {
     tree.abide(&["apply"]).ok();
     assert_eq!(tree.entries(), ["edge_2.0.efi", "edge_2.0_2+3-0.efi"]);
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0_2+2-1.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0_2.efi");
 }
 
 #[test]
 fn commit_refuses_unless_the_running_slot_is_the_one_on_trial() {
     let mut tree = Tree::running("1.0");
-    tree.abide(&["commit"]).fails(5);
+    tree.abide(&["commit", "--now"]).fails(5);
     tree.stage("2.0", "b");
-    tree.abide(&["commit"]).fails(5);
+    tree.abide(&["commit", "--now"]).fails(5);
     tree.abide(&["apply"]).ok();
-    tree.abide(&["commit"]).fails(5);
+    tree.abide(&["commit", "--now"]).fails(5);
     for _ in 0..4 {
         tree.boot();
     }
-    tree.abide(&["commit"]).fails(5);
+    tree.abide(&["commit", "--now"]).fails(5);
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+0-3.efi"]);
 }
 
@@ -281,7 +281,7 @@ fn a_second_name_left_by_a_power_cut_does_not_block_a_rollback() {
     assert!(!names.contains(&"edge_1.0+2-1.efi".to_owned()), "{names:?}");
     assert!(tree.entry("shared0.tmp").exists(), "to remove it would free the clusters of the other name");
     tree.boot_with_initrd("1.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
 }
 
@@ -294,7 +294,7 @@ fn a_name_that_a_cut_has_left_without_bytes_is_not_taken_for_the_entry() {
     assert_eq!(std::fs::read(tree.entry("edge_1.0+3-0.efi")).unwrap(), entry);
     assert!(!tree.entry("shared0.tmp").exists());
     tree.boot_with_initrd("1.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
 }
 

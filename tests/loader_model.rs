@@ -49,6 +49,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
                 profile: 0,
                 profile_id: None,
                 image_version: None,
+                unversioned: false,
                 starts: None,
                 read_only,
             }

@@ -38,7 +38,7 @@ fn no_failures(tree: &Tree) {
 fn a_trial_that_systemd_bless_boot_marks_good_is_committed() {
     let tree = on_trial("1.0");
     rename(&tree, "edge_2.0+2-1.efi", "edge_2.0.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
     assert_eq!(tree.status()["update"]["userStatus"], "UPDATED");
 }
@@ -65,7 +65,7 @@ fn a_failed_update_blessed_by_a_stale_path_never_runs_as_good() {
     let status = tree.status();
     assert_ne!(status["boot"]["kind"], "committed", "{status:#}");
     assert_eq!(status["failures"][0]["version"], "2.0");
-    tree.abide(&["commit"]).fails(5);
+    tree.abide(&["commit", "--now"]).fails(5);
 }
 
 // An administrator
@@ -93,7 +93,7 @@ fn an_entry_on_trial_that_was_renamed_altogether_is_not_taken_for_committed() {
     tree.boot_with_initrd("2.0");
     let status = tree.status();
     assert_eq!(status["boot"]["kind"], "unknown", "{status:#}");
-    tree.abide(&["commit"]).fails(6);
+    tree.abide(&["commit", "--now"]).fails(6);
     // The other slot has the only good system.
     let image = tree.path("edge_3.0.raw");
     fs::write(&image, Image::new("3.0", "a").bytes()).unwrap();
@@ -150,7 +150,7 @@ fn a_downgrade_with_half_an_apply_stays_once_it_is_committed() {
     rename(&tree, "edge_3.0+0-0.efi", "edge_3.0.efi");
     tree.set_variable("LoaderEntryOneShot", "edge_2.0.efi");
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_2.0.efi", "edge_3.0+0-0.efi"]);
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
     tree.abide(&["rollback"]).ok();
@@ -163,7 +163,7 @@ fn a_downgrade_with_half_an_apply_stays_once_it_is_committed() {
 fn a_default_pinned_during_a_trial_does_not_misdirect_the_commit() {
     let mut tree = on_trial("1.0");
     tree.set_variable("LoaderEntryDefault", "edge_1.0.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
 }
 
@@ -171,7 +171,7 @@ fn a_default_pinned_during_a_trial_does_not_misdirect_the_commit() {
 fn commit_refuses_before_any_change_where_loader_conf_pins_a_default() {
     let tree = on_trial("1.0");
     fs::write(tree.path("efi/loader/loader.conf"), "default edge_1.0.efi\n").unwrap();
-    let said = tree.abide(&["commit"]).fails(6).stderr;
+    let said = tree.abide(&["commit", "--now"]).fails(6).stderr;
     assert!(said.contains("default in loader.conf"), "{said}");
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+2-1.efi"]);
     assert_eq!(tree.status()["boot"]["kind"], "trial");
@@ -218,7 +218,7 @@ fn a_one_shot_to_the_old_system_in_mid_trial_costs_nothing() {
     assert_eq!(tree.status()["boot"]["kind"], "committed");
     no_failures(&tree);
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+1-2.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
 }
 
@@ -236,7 +236,7 @@ fn a_count_path_left_by_a_kexec_into_the_old_system_is_ignored() {
     tree.abide(&["initrd", "early"]).ok();
     let status = tree.status();
     assert_eq!(status["boot"]["kind"], "committed", "{status:#}");
-    tree.abide(&["commit"]).fails(5);
+    tree.abide(&["commit", "--now"]).fails(5);
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+2-1.efi"]);
     no_failures(&tree);
 }
@@ -249,7 +249,7 @@ fn a_soft_reboot_in_mid_trial_is_the_same_try() {
     assert_eq!((&status["boot"]["kind"], &status["boot"]["attempt"]), (&"trial".into(), &1.into()));
     tree.abide(&["initrd", "early"]).ok();
     assert_eq!(tree.state().update.unwrap().boots.len(), 1);
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0.efi");
 }
 
@@ -323,7 +323,7 @@ fn a_trial_without_state_goes_on_and_the_loader_still_falls_back() {
     tree.boot_with_initrd("2.0");
     assert!(!tree.path("run/abide/reboot-requested").exists());
     // The trial is unknown, so nothing can commit it; the loader's own count ends it.
-    tree.abide(&["commit"]).fails(5);
+    tree.abide(&["commit", "--now"]).fails(5);
     for _ in 0..2 {
         tree.boot();
     }

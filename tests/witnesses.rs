@@ -26,7 +26,7 @@ fn refuses_everything(tree: &Tree, why: &str) {
         let run = tree.abide(words).fails(6);
         assert!(run.stderr.contains(why), "{words:?}: {}", run.stderr);
     }
-    let commit = tree.abide(&["commit"]);
+    let commit = tree.abide(&["commit", "--now"]);
     assert!([5, 6].contains(&commit.code), "{}", commit.stderr);
     assert_eq!(tree.entries(), before);
     let status = tree.status();
@@ -127,7 +127,7 @@ fn without_the_initramfs_stage_the_finding_is_made_after_it() {
     tree.abide(&["assess", "--find"]).ok();
     assert!(tree.path("run/abide/trial").exists());
     assert_eq!(tree.status()["boot"]["kind"], "trial");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
 }
 
@@ -276,7 +276,7 @@ fn a_trial_without_another_system_is_not_given_up_by_hand() {
     let run = tree.abide(&["rollback"]).fails(6);
     assert!(run.stderr.contains("no other system would boot"), "{}", run.stderr);
     assert_eq!(tree.entries(), ["edge_2.0+2-1.efi"]);
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn a_try_that_has_failed_is_not_committed_in_the_same_boot() {
     write(&tree, "etc/abide/abide.toml", "[assess]\non_failure = \"retry\"\n");
     tree.boot_with_initrd("2.0");
     tree.abide(&["assess", "--deadline"]).ok();
-    let run = tree.abide(&["commit"]).fails(5);
+    let run = tree.abide(&["commit", "--now"]).fails(5);
     assert!(run.stderr.contains("this try of 2.0 has failed"), "{}", run.stderr);
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0+2-1.efi"]);
 }
@@ -381,7 +381,7 @@ fn a_trial_of_another_tool_is_assessed_if_the_configuration_says_so() {
     let status = tree.status();
     assert_eq!((&status["boot"]["kind"], &status["boot"]["attempt"]), (&"trial".into(), &1.into()));
     tree.abide(&["assess", "--may-bless"]).fails(6);
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
 }
 

@@ -102,8 +102,8 @@ fn verify_root(root: &Root, note: &BootNote, machine: &Machine) -> Result<()> {
 
 fn verify_version(root: &Root, note: &BootNote) -> Result<()> {
     let Some(staged) = &note.version else { return Ok(()) };
-    let release = kernel::os_release(&Root::at(root.path(SYSROOT)))
-        .ok_or_else(|| Error::Failed("the mounted root has no os-release".into()))?;
+    let release = kernel::read_os_release(&Root::at(root.path(SYSROOT)))
+        .map_err(|e| Error::Failed(format!("the mounted root is damaged or not a system: {e}")))?;
     // A written image is known by the first; one that was there before, by the second, as the loader shows it.
     let carried = release.image_version().unwrap_or_default();
     if carried == staged || release.entry_version() == Some(staged) {

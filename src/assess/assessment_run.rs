@@ -7,7 +7,7 @@ use crate::assess::status_reporter::StatusReporter;
 use crate::assess::stop_signal;
 use crate::config::Config;
 use crate::health::runner::{AssessmentEnd, Runner};
-use crate::health::{Assessment, Check, CheckResult, MonotonicClock, prepare};
+use crate::health::{Assessing, Assessment, Check, CheckResult, MonotonicClock, prepare};
 use abide_core::boot::Access;
 use abide_core::error::Result;
 use abide_core::root::Root;
@@ -21,6 +21,7 @@ pub(super) struct AssessmentRun<'a> {
     clock: MonotonicClock,
     assessment: Assessment,
     runner: Runner,
+    _assessing: Option<Assessing>,
 }
 
 impl<'a> AssessmentRun<'a> {
@@ -36,7 +37,9 @@ impl<'a> AssessmentRun<'a> {
         let runner = Runner::new(checks, clock);
         let handle = runner.stop_handle();
         stop_signal::on_stop_signal(move || handle.stop())?;
-        Ok(Self { root, config, clock, assessment, runner })
+        let assessing =
+            Assessing::begin(root).inspect_err(|e| warn!("{e}; `abide commit` runs the checks itself"));
+        Ok(Self { root, config, clock, assessment, runner, _assessing: assessing.ok() })
     }
 
     /// Runs to the end. `observe` gets the results before they are shown.

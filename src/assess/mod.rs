@@ -6,6 +6,7 @@ pub mod committed_boot;
 pub mod consent;
 mod deadline;
 mod diagnosis;
+pub mod evidence;
 pub mod failed_trial;
 mod status_reporter;
 mod stop_signal;

@@ -4,6 +4,7 @@
 pub mod directory_room;
 pub mod firmware;
 pub mod initramfs_stage;
+pub mod installed_version;
 pub mod kernel_args;
 pub mod listing;
 pub mod names;

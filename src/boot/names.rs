@@ -1,5 +1,7 @@
 //! Names of new boot entries.
 
+use std::borrow::Cow;
+
 use abide_core::boot::model::counter;
 use abide_core::boot::model::counter::Counter;
 use abide_core::boot::model::name::{EntryName, Suffix};
@@ -27,11 +29,40 @@ const MOST_UNITS: usize = 255;
 /// The longest that is added to `<image>_<version>`: the suffix of a reinstall, a counter, and the type.
 const LONGEST_END: &str = "_99+2147483647-2147483647.efi";
 
+/// The name of an image's boot entry without endings: `<image>_<version>`. A text with blanks, such as the `ID` of EMT, is
+/// written as one word: scripts split at blanks.
+#[must_use]
+pub fn stem(image_id: &str, version: &str) -> String {
+    format!("{}_{}", one_word(image_id), one_word(version))
+}
+
+/// A text with blanks in lower case, with hyphens for the blanks; any other text as it is. In lower case, since loaders
+/// fold the case of an id only where it has no counter, so that one with a counter could sort behind one without.
+fn one_word(text: &str) -> Cow<'_, str> {
+    if text.contains(' ') { Cow::Owned(hyphenated(text).to_ascii_lowercase()) } else { Cow::Borrowed(text) }
+}
+
+fn hyphenated(text: &str) -> String {
+    text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+/// Whether two names are those of one image: a published file may have hyphens for the blanks in `ID`.
+#[must_use]
+pub fn is_same_image(one: &str, other: &str) -> bool {
+    let has_blanks = one.contains(' ') || other.contains(' ');
+    one == other || has_blanks && hyphenated(one).eq_ignore_ascii_case(&hyphenated(other))
+}
+
 /// The problem with the name of the boot entry of an image, in one sentence; `None` if it can have one. An entry must be
 /// renamable in every way, or its update fails when its slot is gone already.
 #[must_use]
 pub fn unnameable(image_id: &str, version: &str) -> Option<String> {
-    let stem = format!("{image_id}_{version}");
+    if image_id.trim().is_empty() || version.trim().is_empty() {
+        return Some(
+            "the image's os-release has an empty name or version; set IMAGE_ID and IMAGE_VERSION".into(),
+        );
+    }
+    let stem = stem(image_id, version);
     let cannot = |why: String| {
         let stem = stem.escape_debug();
         format!(
@@ -87,6 +118,17 @@ mod tests {
         }
         assert_eq!(unnameable("edge", "2026-06-01T10.30.00~rc1 [x]'é"), None);
         assert!(unnameable(".edge", "1").is_some() && unnameable("auto-x", "1").is_some());
+    }
+
+    #[test]
+    fn blanks_become_hyphens() {
+        assert_eq!(stem("Edge Microvisor  Toolkit", "3.0"), "edge-microvisor-toolkit_3.0");
+        assert_eq!(stem("edge", "12 (Bookworm)"), "edge_12-(bookworm)");
+        assert_eq!(stem("Edge", "1.0-RC"), "Edge_1.0-RC");
+        assert_eq!(unnameable("Edge Microvisor Toolkit", "3.0"), None);
+        assert!(is_same_image("Edge Microvisor Toolkit", "Edge-Microvisor-Toolkit"));
+        assert!(!is_same_image("edge", "edges") && !is_same_image("edge", "Edge"));
+        assert!(unnameable(" ", "3.0").is_some() && unnameable("edge", "").is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use crate::cli::{
     Context, apply, assess, cancel, check, commit, config, confirm, doctor, forget, history, initrd, list,
-    report, rollback, status, update, write,
+    publish, report, rollback, status, update, write,
 };
 use abide_core::error::Result;
 
@@ -34,6 +34,8 @@ pub enum Command {
     Check(check::Args),
     /// Find problems that would prevent an update or a rollback, each with its remedy
     Doctor(doctor::Args),
+    /// Make the files of a release that let machines fetch only what differs
+    Publish(publish::Args),
     /// Show the configuration in force, and where each value comes from
     Config(config::Args),
     /// Confirm that the system on trial is healthy, for a check of kind confirm
@@ -70,6 +72,7 @@ impl Command {
             Self::Forget(args) => forget::run(context, args),
             Self::Check(args) => check::run(context, args),
             Self::Doctor(args) => doctor::run(context, args),
+            Self::Publish(args) => publish::run(context, args),
             Self::Config(args) => config::run(context, args),
             Self::Confirm(args) => confirm::confirm(context, args),
             Self::Deny(args) => confirm::deny(context, args),

@@ -1,7 +1,7 @@
 //! `abide list`
 
 use crate::boot::listing::{Known, Listing};
-use crate::update::rearm;
+use crate::update::{applied_by_other, rearm};
 use abide_core::boot::Access;
 use abide_core::error::{OrError, Result};
 use abide_core::update::Machine;
@@ -25,7 +25,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         let json = serde_json::to_string(&listing).or_failed(|| "cannot encode the list")?;
         output::show(format_args!("{json}\n"))?;
     } else {
-        output::show(listing.text())?;
+        let doubt = applied_by_other::uncommitted(&machine).map(|found| format!("running: {found}\n"));
+        output::show(format_args!("{}{}", listing.text(), doubt.unwrap_or_default()))?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ mod interrupt;
 mod list;
 mod output;
 mod progress;
+mod publish;
 mod report;
 mod rollback;
 mod status;

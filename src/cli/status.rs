@@ -15,6 +15,7 @@ use abide_core::state::{BootKind, Failure, Phase};
 use crate::cli::Context;
 use crate::cli::output;
 use crate::update::phase;
+use crate::update::refusal::name_of;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -99,9 +100,10 @@ fn text(status: &Status, checks: &[health::CheckResult]) -> String {
     };
     for slot in &status.slots {
         let what = if slot.running { boot.as_str() } else { beside(slot) };
+        let build = slot.build.as_ref().map(|build| format!(", build {build}")).unwrap_or_default();
         let verified = slot.verified.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
         lines.push(format!(
-            "{} slot {}  {:<12} {what}{verified}",
+            "{} slot {}  {:<12} {what}{build}{verified}",
             if slot.running { "*" } else { " " },
             slot.name,
             slot.version.as_deref().unwrap_or("-"),
@@ -179,8 +181,14 @@ fn failure_lines(failure: &Failure, last: Option<&UpdateStatus>) -> Vec<String> 
         let rest = output.len().saturating_sub(OUTPUT_LINES);
         lines.extend(output.iter().skip(rest).map(|line| format!("         | {line}")));
     }
-    lines.push(format!("         refused until `abide forget {}`", failure.version));
+    lines.push(format!("         refused until `abide forget {}`", short(name_of(failure))));
     lines
+}
+
+/// Enough digits of a digest for `abide forget`.
+fn short(name: &str) -> &str {
+    let is_digest = name.len() == 64 && name.chars().all(|c| c.is_ascii_hexdigit());
+    name.get(..12).filter(|_| is_digest).unwrap_or(name)
 }
 
 fn phase(phase: Phase) -> String {

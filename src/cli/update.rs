@@ -155,7 +155,7 @@ fn show_answer(config: &Config, result: &RunResult) -> Result<()> {
             (Some(_), _) => "available",
             (None, Some(Subject::UpToDate)) => "up-to-date",
             (None, Some(Subject::NoImage)) => "no-image",
-            (None, Some(Subject::Held | Subject::Other) | None) => "waiting",
+            (None, Some(Subject::Held | Subject::Undecided | Subject::Other) | None) => "waiting",
         },
         version: candidate
             .map_or(waiting.map(|it| it.version.as_str()), |it| Some(it.release.version.as_str())),

@@ -4,6 +4,7 @@ mod boot;
 pub mod check;
 pub mod described;
 pub mod download;
+pub mod emt;
 pub mod events;
 pub mod forms;
 pub mod kinds;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 pub use check::CheckConfig;
 pub use download::Download;
+pub use emt::{CommitOn, Emt};
 pub use events::EventTargets;
 pub use kinds::CheckKind;
 pub use scripts::Scripts;
@@ -47,6 +49,8 @@ settings! {
         checks as "check": Checks = vec![WrittenCheck::default()];
         /// How images are fetched from web servers.
         download: Sub<Download> = Download::default();
+        /// How Abide answers when it is called as a tool of Intel's Edge Microvisor Toolkit.
+        emt: Sub<Emt> = Emt::default();
         /// Where events are sent in addition to the journal.
         events as "report": Sub<EventTargets> = EventTargets::default();
         /// Folders of scripts that check a system, or run after the decision.
@@ -69,6 +73,8 @@ pub struct Config {
     pub checks: Vec<CheckConfig>,
     /// `[download]`: how images are fetched.
     pub download: Download,
+    /// `[emt]`: how calls of EMT's tools are answered.
+    pub emt: Emt,
     /// `[report]`: where events are sent.
     pub events: EventTargets,
     /// `[scripts]`: folders of scripts, as greenboot has them.
@@ -123,9 +129,9 @@ impl Config {
 
     fn of(boot: BootConfig, tables: ProductConfig) -> Self {
         let BootConfig { assess, slots } = boot;
-        let ProductConfig { checks, download, events, scripts, trust, update, write } = tables;
+        let ProductConfig { checks, download, emt, events, scripts, trust, update, write } = tables;
         let checks = checks.into_iter().filter_map(WrittenCheck::enabled).collect();
-        Self { assess, checks, download, events, scripts, slots, trust, update, write }
+        Self { assess, checks, download, emt, events, scripts, slots, trust, update, write }
     }
 }
 

@@ -7,18 +7,19 @@ use crate::config::Config;
 use crate::doctor::boot_complete::Units;
 use crate::doctor::finding::Finding;
 use crate::doctor::{
-    addons, boot_complete, clock, cmdline, configuration, esp, esp_check, feed, firmware, initramfs, loader,
-    mounted, names, panic, pinned, proxy, room, running_entry, second_table, secure_boot, slots, trust,
-    watchdog, wrong_root,
+    addons, boot_complete, clock, cmdline, configuration, esp, esp_check, feed, firmware, initramfs, layout,
+    loader, mounted, names, panic, pinned, proxy, room, root_hash, running_entry, second_table, secure_boot,
+    slots, trust, watchdog, wrong_root,
 };
 use crate::feed::memory::FetchState;
 use crate::image::trust::Keys;
 use crate::systemd::unit_files;
-use crate::update::WholeMachine;
+use crate::update::{WholeMachine, applied_by_other};
 use abide_core::error::Result;
 use abide_core::root::Root;
 use abide_core::state::Stage;
 use abide_core::update::Machine;
+use abide_core::update::finding::Kind;
 
 /// All findings, errors first. `machine` is what was read, or why reading failed; `config` likewise.
 #[must_use]
@@ -61,7 +62,10 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
     let on_trial = state.update.as_ref().is_some_and(|u| matches!(u.stage, Stage::Applied | Stage::Testing));
     let running = machine.running_entry();
     let mut found = loader::look(&machine.vars);
-    found.extend(pinned::look(&machine.entries, &machine.settings, &machine.quirks, on_trial));
+    // That tool needs its default: until the commit, it leads back to the good system.
+    let pinned = pinned::look(&machine.entries, &machine.settings, &machine.quirks, on_trial);
+    let is_needed = applied_by_other::uncommitted(machine).is_some();
+    found.extend(pinned.into_iter().filter(|finding| !is_needed || !finding.fixable));
     found.extend(names::look(&machine.entries));
     found.extend(addons::read(machine));
     found.extend(esp::few_clusters(machine));
@@ -73,6 +77,8 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
         Ok(slots) => {
             let image = running.as_ref().ok().and_then(|e| e.sort_key.as_deref());
             let slot = machine.running_slot().ok();
+            found.extend(layout::look(&slots.layout));
+            found.extend(root_hash::look(&root_hash::read(machine)));
             found.extend(slots::look(slots, slot, &slots::mounts_of_other(machine, slot)));
             found.extend(second_table::look(&second_table::read(&machine.root, slots)));
             found.extend(wrong_root::look(&machine.entries, slots, &state, image));
@@ -80,6 +86,9 @@ fn of_machine(machine: &Machine) -> Vec<Finding> {
         Err(e) => found.push(slots::none(&e)),
     }
     match (running, machine.finding().contradiction()) {
+        (Err(_), Some(doubt)) if doubt.kind == Kind::SameUuid => {
+            found.push(running_entry::contradiction(doubt))
+        }
         (Err(e), _) => found.push(running_entry::unknown(&e)),
         (Ok(_), Some(contradiction)) => found.push(running_entry::contradiction(contradiction)),
         (Ok(_), None) => {}

@@ -53,8 +53,7 @@ pub(super) fn volatile(feed: Option<&FeedStatus>, mounts: &[MountInfo]) -> Optio
     let around = mounts.iter().filter(|mount| cache.starts_with(&mount.mount_point));
     // Of several at one place, the last is on top.
     let mount = around.max_by_key(|mount| mount.mount_point.components().count())?;
-    let is_volatile = matches!(mount.fs_type.as_str(), "tmpfs" | "ramfs");
-    is_volatile.then(|| {
+    is_volatile(mount).then(|| {
         let at = mount.mount_point.display();
         Finding::warning(
             "volatile-cache",
@@ -64,8 +63,32 @@ pub(super) fn volatile(feed: Option<&FeedStatus>, mounts: &[MountInfo]) -> Optio
             "an interrupted download starts again after a reboot, and a pin, an open hawkBit action and events that \
              were not delivered are forgotten",
         )
-        .remedy("mount a persistent file system at /var/lib/abide")
+        .remedy(if lasts_at(mounts, "/opt") {
+            "mount a persistent file system at /var/lib/abide, such as a folder below /opt; on EMT, add it to \
+             PERSISTENT_BIND_PATHS in /etc/layout.env"
+        } else {
+            "mount a persistent file system at /var/lib/abide"
+        })
     })
+}
+
+/// Whether the content is lost at each reboot. An overlay counts where its upper layer is in memory, as far as the options
+/// show: the layers of EMT's persistent-mount are in a folder of that name.
+fn is_volatile(mount: &MountInfo) -> bool {
+    let upper = mount.super_options.get("upperdir").and_then(Option::as_deref).unwrap_or_default();
+    match mount.fs_type.as_str() {
+        "tmpfs" | "ramfs" => true,
+        "overlay" => upper.split('/').any(|folder| folder == "tmpfs"),
+        _ => false,
+    }
+}
+
+/// Whether a file system that lasts is mounted there.
+fn lasts_at(mounts: &[MountInfo], place: &str) -> bool {
+    mounts
+        .iter()
+        .rfind(|mount| mount.mount_point == Path::new(place))
+        .is_some_and(|mount| !is_volatile(mount))
 }
 
 #[cfg(test)]
@@ -98,6 +121,11 @@ mod tests {
         let found = |lines: &[&str]| volatile(Some(&feed()), &mounts(lines)).is_some();
         assert!(found(&[root, var]));
         assert!(!found(&[root, var, lasting]) && !found(&[root]));
+        let emt = "32 22 0:41 / /var rw - overlay overlay rw,lowerdir=/var,upperdir=/sysroot//opt/.mount/tmpfs/var.overlay/var";
+        let opt = "33 22 8:3 / /opt rw - ext4 /dev/sda3 rw";
+        let remedy = |lines: &[&str]| volatile(Some(&feed()), &mounts(lines)).map(|found| found.remedy);
+        assert!(remedy(&[root, opt, emt]).unwrap().contains("PERSISTENT_BIND_PATHS"));
+        assert!(!remedy(&[root, var]).unwrap().contains("EMT"));
         assert!(volatile(None, &mounts(&[root, var])).is_none(), "without a feed nothing is lost");
     }
 

@@ -1,7 +1,7 @@
 //! The repairs of `abide doctor --fix`.
 
-use crate::update::boot_options;
-use abide_core::error::Result;
+use crate::update::{applied_by_other, boot_options};
+use abide_core::error::{Error, Result};
 use abide_core::state::Lock;
 use abide_core::update::Machine;
 use abide_core::update::overrides::Override;
@@ -13,6 +13,9 @@ use abide_core::update::step::{Effects, Step};
 /// # Errors
 /// The repair that failed; the ones before it stay.
 pub fn fix(machine: &mut Machine, tries: u32, _lock: &Lock) -> Result<Vec<String>> {
+    if let Some(found) = applied_by_other::uncommitted(machine) {
+        return Err(Error::Refused(found.to_string()));
+    }
     let mut done = vec![];
     for variable in Override::pins_in(&machine.settings) {
         machine.perform(&Step::ClearOverride(variable))?;

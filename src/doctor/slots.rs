@@ -2,6 +2,7 @@
 
 use procfs::process::MountInfo;
 
+use crate::disk::slot_layout::is_mapped;
 use crate::doctor::finding::Finding;
 use crate::doctor::mounted;
 use abide_core::disk::block;
@@ -29,11 +30,16 @@ pub(super) fn look(slots: &Slots, running: Option<SlotName>, mounted: &[String])
         );
     }
     let Some(running) = running else {
-        found.push(
-            Finding::error("running-slot-unknown", "the running slot is unknown")
+        let unknown = Finding::error("running-slot-unknown", "the running slot is unknown");
+        found.push(if is_mapped(slots.layout.kind) {
+            unknown
+                .because("the kernel's boot_uuid= does not name one slot; an update might overwrite the running system")
+                .remedy("one slot, and not the other, must hold what has the UUID in boot_uuid= of the running UKI")
+        } else {
+            unknown
                 .because("the kernel's root= names neither slot; an update might overwrite the running system")
-                .remedy("build each UKI with root=PARTUUID=… of its slot, or name the slots in [slots] of the configuration"),
-        );
+                .remedy("build each UKI with root=PARTUUID=… of its slot, or name the slots in [slots] of the configuration")
+        });
         return found;
     };
     let other = slots.get(running.other());

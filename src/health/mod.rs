@@ -21,4 +21,4 @@ pub use check::{Check, prepare};
 pub use check_result::{CheckResult, CheckStatus};
 pub use monotonic_clock::MonotonicClock;
 pub use probe::{Probe, ProbeResult};
-pub use published_results::PublishedResults;
+pub use published_results::{Assessing, PublishedResults};

@@ -1,18 +1,25 @@
 //! The results of this boot's assessment for other processes, in `/run/abide/checks.json`.
 
+use std::fs::File;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::files;
+use crate::files::OpenFolder;
 use crate::health::CheckResult;
 use crate::health::MonotonicClock;
 use crate::health::assessment::AssessmentState;
-use abide_core::error::Result;
+use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 use abide_core::state::boot_note::boot_id;
 
 const PATH: &str = "/run/abide/checks.json";
+
+/// Locked while an assessment runs.
+const ASSESSING: &str = "/run/abide/assessing";
 
 /// The last results of an assessment. Instants are seconds since the start of the kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +31,9 @@ pub struct PublishedResults {
     /// The end of the test window; `None` while a required check is not healthy.
     #[serde(default)]
     pub window_ends: Option<f64>,
+    /// Whether the assessment has ended with a verdict.
+    #[serde(default)]
+    pub ended: bool,
     /// The checks.
     pub checks: Vec<CheckResult>,
 }
@@ -42,6 +52,7 @@ impl PublishedResults {
             boot_id: boot_id(root),
             deadline: deadline.as_secs_f64(),
             window_ends,
+            ended: matches!(state, AssessmentState::Passed | AssessmentState::Failed(_)),
             checks: checks.to_vec(),
         }
     }
@@ -54,6 +65,13 @@ impl PublishedResults {
             .ok()
             .flatten()?;
         (results.boot_id == boot_id(root)).then_some(results)
+    }
+
+    /// Whether the results say something about the system as it is now: the assessment runs, or has ended with a verdict. Those
+    /// of one that has died are not renewed any more.
+    #[must_use]
+    pub fn count(&self, root: &Root) -> bool {
+        self.ended || Assessing::is_under_way(root)
     }
 
     /// Writes the file.
@@ -75,6 +93,50 @@ impl PublishedResults {
     pub fn window_ends_in(&self, root: &Root) -> Option<u64> {
         self.window_ends.map(|end| left(end, root))
     }
+}
+
+/// Held by an assessment while it runs, and released by its end, whatever that is.
+#[derive(Debug)]
+pub struct Assessing {
+    _file: Flock<File>,
+}
+
+impl Assessing {
+    /// Shows other processes that an assessment runs.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if `/run/abide` cannot be written.
+    pub fn begin(root: &Root) -> Result<Self> {
+        let cannot = || format!("{ASSESSING}: cannot lock");
+        let file = open_lock(root).or_failed(cannot)?;
+        // Shared: the only ones in the way are those who look, for a moment.
+        let file = Flock::lock(file, FlockArg::LockShared).map_err(|(_, e)| e).or_failed(cannot)?;
+        Ok(Self { _file: file })
+    }
+
+    fn is_under_way(root: &Root) -> bool {
+        match open_lock(root).map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock)) {
+            Ok(Err((_, Errno::EWOULDBLOCK))) => true,
+            Ok(Ok(_)) => false,
+            Ok(Err((_, e))) => {
+                log::warn!("{ASSESSING}: cannot lock: {e}");
+                false
+            }
+            Err(e) => {
+                log::warn!("{e}");
+                false
+            }
+        }
+    }
+}
+
+fn open_lock(root: &Root) -> Result<File> {
+    let path = root.path(ASSESSING);
+    let cannot = || format!("{}: cannot open", path.display());
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::Failed(cannot()));
+    };
+    OpenFolder::create(dir).and_then(|folder| folder.open_to_write(name, 0o600)).or_failed(cannot)
 }
 
 fn left(instant: f64, root: &Root) -> u64 {
@@ -102,6 +164,21 @@ mod tests {
         assert_eq!(PublishedResults::read(&root), Some(results.clone()));
         fs::write(&id, "two\n").unwrap();
         assert_eq!(PublishedResults::read(&root), None);
+    }
+
+    #[test]
+    fn results_count_while_their_assessment_runs_or_if_it_has_a_verdict() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        let state = AssessmentState::Healthy { until: Duration::from_secs(90) };
+        let mut results = PublishedResults::new(&root, Duration::from_secs(100), &state, &[]);
+        assert!(!results.count(&root));
+        let running = Assessing::begin(&root).unwrap();
+        assert!(results.count(&root));
+        drop(running);
+        assert!(!results.count(&root), "it has died");
+        results.ended = true;
+        assert!(results.count(&root));
     }
 
     #[test]

@@ -130,11 +130,21 @@ impl Runner {
     }
 
     /// Runs each check once, now, and returns the results. `observe` is called at the start and after each result.
-    pub fn once(&mut self, mut observe: impl FnMut(&[CheckResult])) -> Vec<CheckResult> {
+    pub fn once(&mut self, observe: impl FnMut(&[CheckResult])) -> Vec<CheckResult> {
+        self.once_within(Duration::MAX, observe)
+    }
+
+    /// As [`Runner::once`], for at most `limit`: a check that has not ended then is pending.
+    pub fn once_within(
+        &mut self,
+        limit: Duration,
+        mut observe: impl FnMut(&[CheckResult]),
+    ) -> Vec<CheckResult> {
+        let end = self.clock.now().saturating_add(limit);
         self.schedule.make_all_due(self.clock.now());
         observe(&self.results());
         while self.checks.iter().any(|check| check.result.result == CheckStatus::Pending) {
-            if self.next_runs(Duration::MAX).is_none() {
+            if self.next_runs(end).is_none() || self.clock.now() >= end {
                 break;
             }
             observe(&self.results());
@@ -240,6 +250,16 @@ mod tests {
     use crate::health::check::prepare;
     use abide_core::root::Root;
     use abide_core::state::Baseline;
+
+    #[test]
+    fn one_run_ends_at_its_limit_whatever_its_checks_do() {
+        let mut runner =
+            Runner::new(checks(&check("slow", "", "sleep 15")), MonotonicClock::new(&Root::live()));
+        let started = std::time::Instant::now();
+        let results = runner.once_within(Duration::from_millis(100), |_| {});
+        assert!(results.iter().all(|check| check.result == CheckStatus::Pending));
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
 
     const LONG: Duration = Duration::from_secs(30);
 

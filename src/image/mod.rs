@@ -5,7 +5,7 @@
 //! the image's ESP until the UKI in it has been copied.
 
 pub mod addons;
-mod answer;
+pub mod answer;
 mod chunks;
 mod codec;
 pub mod content_range;
@@ -29,4 +29,4 @@ pub use folder::Folder;
 pub use layout::{HEAD, ImagePartition, Layout, PartitionType};
 pub use source::Source;
 pub use spool::{Spool, SpoolReader};
-pub use stream::Stream;
+pub use stream::{Stream, wrong_digest};

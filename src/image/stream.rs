@@ -95,6 +95,21 @@ impl Stream {
         Ok(&self.peeked)
     }
 
+    /// The next `len` bytes, or fewer at the end of the image; they can be read again.
+    ///
+    /// # Errors
+    /// As [`Stream::fill`].
+    pub fn look_ahead(&mut self, len: usize) -> Result<Vec<u8>> {
+        let mut next = vec![0; len];
+        let count = self.fill(&mut next)?;
+        next.truncate(count);
+        let rest = self.peeked.get(self.peeked_read..).unwrap_or_default();
+        self.peeked = [next.as_slice(), rest].concat();
+        self.peeked_read = 0;
+        self.position -= count as u64;
+        Ok(next)
+    }
+
     /// Fills all of `to`. `wanted` is the decoded byte that the image must reach, for the error.
     ///
     /// # Errors
@@ -161,10 +176,7 @@ impl Stream {
         let stream = self.hashed.finish().or_image(cannot)?;
         let digest = stream.sha256;
         match wanted {
-            Some(wanted) if digest != wanted => Err(Error::Unverified(format!(
-                "{}: its SHA-256 is {digest}, not {wanted}; it is damaged or was replaced",
-                self.name
-            ))),
+            Some(wanted) if digest != wanted => Err(wrong_digest(&self.name, &digest, wanted)),
             _ if stream.signed == Some(false) => Err(Error::Unverified(format!(
                 "{}: its signature does not match: the image or the signature was changed",
                 self.name
@@ -186,4 +198,10 @@ impl Stream {
             error => error,
         }
     }
+}
+
+/// The error for an image with another digest than the expected one.
+#[must_use]
+pub fn wrong_digest(name: &str, digest: &str, wanted: &str) -> Error {
+    Error::Unverified(format!("{name}: its SHA-256 is {digest}, not {wanted}; it is damaged or was replaced"))
 }

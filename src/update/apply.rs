@@ -18,9 +18,7 @@ use abide_core::update::step::{STAGED_UKI, Step, perform_all};
 use crate::update::refusal::refuse_failed;
 use crate::update::staged;
 use crate::update::startable::{refuse_unstartable, refuse_unstartable_entry};
-use crate::update::switch::{
-    Loader, Switch, demote, free_stem, is_taken, plan_switch, refuse_uncounted, remember_running,
-};
+use crate::update::switch::{Switch, demote, free_stem, is_taken, plan_trial, remember_running};
 
 /// The result of `apply`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +67,12 @@ pub fn apply(
         }
         None => {
             let stem = free_stem(&update.image_id, &update.version, |stem| is_taken(stem, &running))?;
-            staged::entries(machine, &stem)?
+            let path = STAGED_UKI;
+            let file = machine.dirs.esp.open(path).or_boot(|| format!("{path}: cannot open"))?;
+            staged::entries(file, path, machine.quirks.single_quotes, &stem)?
         }
     };
-    refuse_uncounted(&machine.vars)?;
-    let settings = machine.settings_for_trial();
-    let loader = Loader { settings: &settings, quirks: &machine.quirks };
-    // Each of its profiles may be what the loader chooses.
-    let entries = with_profiles(&machine.entries, &new, others);
-    let switch = plan_switch(loader, &entries, &new, &running.id(), tries)?;
+    let switch = plan_trial(machine, &machine.entries, &new, others, &running, tries)?;
     warn_of_two_sectors(machine, &switch.entry);
     boot_options::warn_if_short(machine, tries);
     Candidate { update, partition, file: &file, running: &running }
@@ -102,6 +97,7 @@ pub fn apply(
 
 /// Checks that the update's UKI, staged or `installed`, is what was written, and that the firmware would start it.
 fn verify(machine: &Machine, update: &Update, installed: Option<&Entry>, running: &Entry) -> Result<()> {
+    staged::verify_slot(machine, update)?;
     let Some(entry) = installed else {
         staged::verify(machine, update, STAGED_UKI)?;
         let staged = machine.dirs.esp.open(STAGED_UKI).or_boot(|| format!("{STAGED_UKI}: cannot open"))?;
@@ -112,11 +108,6 @@ fn verify(machine: &Machine, update: &Update, installed: Option<&Entry>, running
         verify_installed(machine, update, entry)?;
     }
     refuse_unstartable_entry(machine, running, entry)
-}
-
-/// The entries with these further profiles of the file `new`, and none of another file of its name.
-fn with_profiles(entries: &[Entry], new: &Entry, others: Vec<Entry>) -> Vec<Entry> {
-    entries.iter().filter(|entry| entry.name.id() != new.name.id()).cloned().chain(others).collect()
 }
 
 /// Warns if a rename takes two writes: a power cut between them can lose an entry, or show it twice.

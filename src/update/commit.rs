@@ -49,6 +49,18 @@ pub fn commit(machine: &mut Machine, baseline: Option<Baseline>) -> Result<Strin
     Ok(version)
 }
 
+/// Whether the running system waits for its commit; `false` if it is committed already.
+///
+/// # Errors
+/// As [`commit`], if it is not on trial.
+pub fn is_open(machine: &Machine) -> Result<bool> {
+    let state = machine.state();
+    if already_committed(&state, machine).is_some() {
+        return Ok(false);
+    }
+    on_trial(&state, machine).map(|_| true)
+}
+
 /// The version on trial in this boot, if its entry was already marked good by someone else.
 fn already_committed(state: &State, machine: &Machine) -> Option<String> {
     let was_trial = machine.note.as_ref().is_some_and(|note| note.kind == BootKind::Trial);

@@ -16,14 +16,49 @@ pub fn failure_of<'s>(state: &'s State, version: Option<&str>, digest: Option<&s
 /// # Errors
 /// [`Error::Refused`] with the phase and the reason of the failure, and the command that lifts the refusal.
 pub fn refuse_failed(state: &State, version: Option<&str>, digest: Option<&str>) -> Result<()> {
-    failure_of(state, version, digest).map_or(Ok(()), |failure| {
-        Err(Error::Refused(format!(
-            "{} failed before (phase {}: {}); `abide forget {0}` allows another attempt",
-            failure.version,
-            phase::word(failure.phase),
-            failure.reason
-        )))
-    })
+    failure_of(state, version, digest).map_or(Ok(()), |failure| Err(refused(failure)))
+}
+
+/// As [`failure_of`], for an installed system: of one without a digest, its entry may be on record.
+#[must_use]
+pub fn failure_of_system<'s>(
+    state: &'s State,
+    version: Option<&str>,
+    digest: Option<&str>,
+    entry: &str,
+) -> Option<&'s Failure> {
+    let is_it = |failure: &&Failure| !failure.forgiven && failure.entry.as_deref() == Some(entry);
+    let of_entry = || state.failures.iter().rev().find(is_it).filter(|_| digest.is_none());
+    failure_of(state, version, digest).or_else(of_entry)
+}
+
+/// As [`refuse_failed`], for an installed system.
+///
+/// # Errors
+/// As [`refuse_failed`].
+pub fn refuse_failed_system(
+    state: &State,
+    version: Option<&str>,
+    digest: Option<&str>,
+    entry: &str,
+) -> Result<()> {
+    failure_of_system(state, version, digest, entry).map_or(Ok(()), |failure| Err(refused(failure)))
+}
+
+/// What `abide forget` takes for this record: of builds of one version, only the digest tells them apart.
+#[must_use]
+pub fn name_of(failure: &Failure) -> &str {
+    failure.digest.as_deref().filter(|_| failure.unversioned).unwrap_or(&failure.version)
+}
+
+fn refused(failure: &Failure) -> Error {
+    Error::Refused(format!(
+        "{} failed before (phase {}: {}); `abide forget {}` allows another attempt",
+        failure.version,
+        phase::word(failure.phase),
+        failure.reason,
+        name_of(failure)
+    ))
 }
 
 #[cfg(test)]
@@ -44,9 +79,16 @@ mod tests {
             time: "2026-01-02T03:04:05Z".into(),
             times: 1,
             forgiven: false,
+            unversioned: false,
+            entry: None,
         });
         assert!(failure_of(&state, Some("3.0"), None).is_some());
         assert!(failure_of(&state, Some("3.1"), Some("AB")).is_some());
         assert!(failure_of(&state, Some("3.1"), Some("cd")).is_none());
+        state.failures.iter_mut().for_each(|failure| failure.unversioned = true);
+        assert!(failure_of(&state, Some("3.0"), None).is_none());
+        assert!(failure_of(&state, Some("3.0"), Some("cd")).is_none());
+        let refused = refuse_failed(&state, Some("3.0"), Some("ab"));
+        assert!(refused.is_err_and(|e| e.to_string().contains("`abide forget ab`")));
     }
 }

@@ -4,6 +4,7 @@ use crate::boot::names::untried;
 use crate::config::Scripts;
 use crate::update::WholeMachine;
 use crate::update::prepare::Candidate;
+use crate::update::root_hash;
 use crate::update::standing::{Standing, standing};
 use crate::update::startable::{file_of, refuse_unstartable_entry};
 use abide_core::boot::Entry;
@@ -16,7 +17,7 @@ use abide_core::update::rollback::give_up;
 use abide_core::update::step::{Step, entries_after, perform_all};
 
 use crate::update::rearm::plan_disarm;
-use crate::update::refusal::refuse_failed;
+use crate::update::refusal::refuse_failed_system;
 use crate::update::switch::{Loader, Switch, demote, plan_switch, refuse_uncounted, remember_running};
 use abide_core::update::record;
 
@@ -87,6 +88,8 @@ struct Other {
     digest: Option<String>,
     /// What vouched for it when it was written.
     verified: Option<String>,
+    /// Whether its image has no version of its own.
+    unversioned: bool,
 }
 
 /// Finds the system to go to, and the steps that put it on trial. Nothing is changed here.
@@ -94,7 +97,7 @@ fn plan_to_other(machine: &Machine, tries: u32, scripts: &Scripts) -> Result<Pla
     let state = machine.state();
     let running = machine.running_entry()?;
     let slot = machine.running_slot()?.other();
-    let Other { entry, version, digest, verified } = other_system(machine, &state, slot)?;
+    let Other { entry, version, digest, verified, unversioned } = other_system(machine, &state, slot)?;
     refuse_unstartable_entry(machine, &running, &entry)?;
     // Its tries would run out during a trial.
     let (mut steps, state) = plan_disarm(&state, &machine.entries);
@@ -114,13 +117,18 @@ fn plan_to_other(machine: &Machine, tries: u32, scripts: &Scripts) -> Result<Pla
         demoted: switch.demoted.is_some(),
     };
     let update = record::of_entry(machine, &entry, previous, tries);
-    let update =
-        Update { version: version.clone(), digest: digest.clone(), verified: verified.clone(), ..update };
+    let update = Update {
+        version: version.clone(),
+        digest: digest.clone(),
+        verified: verified.clone(),
+        unversioned,
+        ..update
+    };
     Candidate { update: &update, partition: other.partition, file: &file_of(&other), running: &booted }
         .prepare(machine, scripts, || refuse_unstartable_entry(machine, &booted, &other))?;
     steps.extend(machine.overrides_to_clear());
     let mut state = remember_running(&state, slot.other(), &running);
-    let installed = Installed { version: version.clone(), digest, entry: entry.id(), verified };
+    let installed = Installed { version: version.clone(), digest, entry: entry.id(), verified, unversioned };
     state.set_installed(slot, Some(installed));
     steps.extend(arm(&state, update, &entry, &entries, &switch));
     Ok(Plan { version, steps })
@@ -134,16 +142,20 @@ fn other_system(machine: &Machine, state: &State, slot: SlotName) -> Result<Othe
         return nothing("holds an update that was never committed");
     }
     let Some(entry) = machine.entry_of_slot(slot) else { return nothing("has no boot entry") };
+    if let Some(file) = root_hash::missing(machine, slot) {
+        return nothing(&format!("does not boot without its root hash ({file} on the partition roothash)"));
+    }
     let installed = state.installed(slot).filter(|i| i.entry == entry.id());
     let version = entry.version.clone().or_else(|| installed.map(|i| i.version.clone())).unwrap_or_default();
     let digest = installed.and_then(|i| i.digest.clone());
     let verified = installed.and_then(|i| i.verified.clone());
+    let unversioned = installed.is_some_and(|i| i.unversioned) || entry.unversioned;
     match standing(state, &entry, slot) {
         // It may still help, and it is assessed.
-        Standing::Good | Standing::Unhealthy => Ok(Other { entry, version, digest, verified }),
+        Standing::Good | Standing::Unhealthy => Ok(Other { entry, version, digest, verified, unversioned }),
         Standing::NeverKept => nothing("does not hold a good system"),
         Standing::Failed => {
-            refuse_failed(state, Some(&version), digest.as_deref())?;
+            refuse_failed_system(state, Some(&version), digest.as_deref(), &entry.id())?;
             nothing("holds a system that failed")
         }
     }

@@ -5,7 +5,7 @@ use abide_core::disk::SlotName;
 use abide_core::state::State;
 use abide_core::update::kept::is_kept;
 
-use crate::update::refusal::failure_of;
+use crate::update::refusal::failure_of_system;
 
 /// What is known of the system that an entry boots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,8 @@ pub fn standing(state: &State, entry: &Entry, slot: SlotName) -> Standing {
     }
     let installed = state.installed(slot).filter(|i| i.entry == id);
     let version = entry.version.as_deref().or(installed.map(|i| i.version.as_str()));
-    if failure_of(state, version, installed.and_then(|i| i.digest.as_deref())).is_some() {
+    let digest = installed.and_then(|i| i.digest.as_deref());
+    if failure_of_system(state, version, digest, &id).is_some() {
         Standing::Failed
     } else if state.unhealthy.iter().any(|u| u.entry == id) {
         Standing::Unhealthy
@@ -53,8 +54,13 @@ mod tests {
         let mut state = State::default();
         assert_eq!(of(&state, "edge_1.0.efi"), Standing::Good);
         assert_eq!(of(&state, "edge_1.0+0-0.efi"), Standing::NeverKept);
-        let installed =
-            Installed { version: "1.0".into(), digest: None, entry: "edge_1.0.efi".into(), verified: None };
+        let installed = Installed {
+            version: "1.0".into(),
+            digest: None,
+            entry: "edge_1.0.efi".into(),
+            verified: None,
+            unversioned: false,
+        };
         state.set_installed(SlotName::A, Some(installed));
         assert_eq!(of(&state, "edge_1.0+0-0.efi"), Standing::Good);
     }
@@ -80,6 +86,8 @@ mod tests {
             time: String::new(),
             times: 1,
             forgiven: false,
+            unversioned: false,
+            entry: None,
         });
         assert_eq!(of(&state, "edge_1.0.efi"), Standing::Failed);
     }

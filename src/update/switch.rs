@@ -2,7 +2,7 @@
 
 use log::warn;
 
-use crate::boot::names::untried;
+use crate::boot::names::{self, untried};
 use crate::boot::simulation::boot;
 use abide_core::boot::model::choice::{Settings, choose};
 use abide_core::boot::model::name::EntryName;
@@ -11,6 +11,7 @@ use abide_core::disk::SlotName;
 use abide_core::error::{Error, Result};
 use abide_core::state::{Installed, State};
 
+use abide_core::update::machine::Machine;
 use abide_core::update::renames::{find, rename};
 use abide_core::update::step::Step;
 
@@ -73,6 +74,27 @@ pub fn plan_switch(
         Ok(()) => Ok(Switch { entry: trial, demoted: Some(demoted) }),
         Err(_) => Err(why),
     }
+}
+
+/// The switch to a system whose UKI is not among `entries` yet, or is there as it was installed: `new` is its first
+/// profile, `others` are the further ones. The variables that `apply` clears count as cleared.
+///
+/// # Errors
+/// As [`plan_switch`], and [`Error::Refused`] if the loader does not count boots.
+pub fn plan_trial(
+    machine: &Machine,
+    entries: &[Entry],
+    new: &Entry,
+    others: Vec<Entry>,
+    running: &Entry,
+    tries: u32,
+) -> Result<Switch> {
+    refuse_uncounted(&machine.vars)?;
+    let settings = machine.settings_for_trial();
+    let loader = Loader { settings: &settings, quirks: &machine.quirks };
+    // Each of its profiles may be what the loader chooses, and no other file has its name.
+    let before = entries.iter().filter(|entry| !is_file_of(entry, new)).cloned();
+    plan_switch(loader, &before.chain(others).collect::<Vec<_>>(), new, &running.id(), tries)
 }
 
 /// Whether two entries are profiles of one UKI, or the same.
@@ -153,6 +175,7 @@ pub fn remember_running(state: &State, slot: SlotName, running: &Entry) -> State
                 digest: None,
                 entry: running.id(),
                 verified: None,
+                unversioned: running.unversioned,
             }),
         );
     }
@@ -183,7 +206,7 @@ pub fn is_taken(stem: &str, running: &Entry) -> bool {
 /// # Errors
 /// [`Error::Refused`] if no free name is found.
 pub fn free_stem(image_id: &str, version: &str, taken: impl Fn(&str) -> bool) -> Result<String> {
-    let plain = format!("{image_id}_{version}");
+    let plain = names::stem(image_id, version);
     if !taken(&plain) {
         return Ok(plain);
     }

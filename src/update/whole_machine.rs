@@ -13,6 +13,7 @@ use abide_core::update::reconcile::Evidence;
 use abide_core::update::step::perform_all;
 
 use crate::disk::mounted_root;
+use crate::update::applied_by_other;
 
 /// What the commands ask of a [`Machine`].
 pub trait WholeMachine: Sized {
@@ -28,7 +29,7 @@ pub trait WholeMachine: Sized {
     /// As [`WholeMachine::read`], and [`Error::Boot`] if the ESP cannot be changed.
     fn open_to_change(root: &Root, labels: Option<&SlotLabels>) -> Result<Self>;
 
-    /// What this boot is, from all witnesses at once.
+    /// What this boot is, from all witnesses at once. A system that EMT's own tool has applied is not committed.
     fn finding(&self) -> Finding;
 
     /// The slot that runs.
@@ -83,7 +84,13 @@ impl WholeMachine for Machine {
 
     fn finding(&self) -> Finding {
         let evidence = Evidence { witnesses: self.witnesses(), now: &self.now, panic: None };
-        evidence.reconcile().finding
+        let found = evidence.reconcile().finding;
+        match applied_by_other::uncommitted(self) {
+            Some(contradiction) if found.contradiction().is_none() => {
+                Finding { boot: Boot::Unknown(contradiction), ..found }
+            }
+            _ => found,
+        }
     }
 
     fn running_slot(&self) -> Result<SlotName> {

@@ -15,7 +15,7 @@ fn a_healthy_trial_passes_and_can_be_committed() {
     tree.abide(&["assess"]).ok();
     assert_eq!(tree.status()["checks"][0]["result"], "pass");
     assert_eq!(tree.status()["update"]["subStatus"], "UPDATE_TESTING");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
     let baseline = tree.state().baseline;
     assert_eq!(baseline.passed_checks, ["a"]);
@@ -148,7 +148,7 @@ fn ending_a_trial_twice_keeps_the_first_reason() {
 #[test]
 fn a_committed_system_is_not_ended_by_a_late_deadline() {
     let tree = on_trial();
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.abide(&["assess", "--deadline"]).ok();
     assert!(!tree.path("run/abide/reboot-requested").exists());
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);

@@ -77,7 +77,7 @@ fn every_change_of_state_is_posted_in_its_order_once_the_server_takes_it() {
     tree.abide(&["assess"]).ok();
     tree.abide(&["report"]).fails(1);
     assert_eq!(waiting(&tree).len(), 2, "what was not taken waits");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.abide(&["report"]).ok();
     assert!(waiting(&tree).is_empty());
     let told: Vec<Value> = (0..5).map(|_| received.recv_timeout(SOON).unwrap()).collect();
@@ -199,7 +199,7 @@ fn a_server_that_is_not_there_keeps_nothing_from_being_decided() {
         &format!("{SHORT}[report]\nurl = 'http://127.0.0.1:1/'\nmetrics = '/proc/none/abide.prom'\n"),
     );
     tree.abide(&["assess"]).ok();
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
     tree.boot_with_initrd("2.0");
     tree.abide(&["report"]).fails(1);
@@ -228,7 +228,7 @@ fn a_trial_is_told_to_those_who_log_in_until_it_is_committed() {
     tree.abide(&["assess"]).ok();
     let text = fs::read_to_string(tree.path("run/motd.d/abide")).unwrap();
     assert!(text.starts_with("Abide: 2.0 is on trial, try 1 of 3.\n"), "{text}");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert!(!tree.path("run/motd.d/abide").exists());
 }
 
@@ -279,9 +279,9 @@ fn scripts_are_told_of_a_commit() {
     program(&tree, "etc/greenboot/green.d/a.sh", &format!("echo green $ABIDE_VERSION >> '{log}'; exit 1"));
     program(&tree, "usr/lib/abide/committed.d/b", &format!("echo $ABIDE_EVENT >> '{log}'"));
     program(&tree, "etc/greenboot/red.d/c.sh", &format!("echo red >> '{log}'"));
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(fs::read_to_string(&log).unwrap(), "green 2.0\ncommitted\n");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.abide(&["report"]).ok();
     assert_eq!(fs::read_to_string(&log).unwrap(), "green 2.0\ncommitted\n", "once");
 }
@@ -291,7 +291,7 @@ fn scripts_of_a_commit_that_was_cut_off_run_after_the_next_boot() {
     let mut tree = on_trial();
     configure(&tree, SHORT);
     let log = tree.path("log").display().to_string();
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     program(&tree, "usr/lib/abide/committed.d/b", &format!("echo $ABIDE_EVENT >> '{log}'"));
     // The power failed right after the rename.
     fs::create_dir_all(tree.path("var/lib/abide")).unwrap();

@@ -66,7 +66,7 @@ fn a_system_that_stays_sick_goes_to_the_other_good_one_on_trial() {
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0+2-1.efi");
     booted(&tree, &[]);
     tree.abide(&["assess"]).ok();
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.boot_with_initrd("1.0"), "edge_1.0.efi");
     assert_eq!(run(&tree, false), 0);
 }
@@ -212,7 +212,7 @@ fn however_sick_both_systems_are_the_machine_comes_to_rest() {
             let on_trial = tree.path("run/abide/trial").exists();
             if on_trial {
                 if tree.abide(&["assess"]).code == 0 {
-                    tree.abide(&["commit"]).ok();
+                    tree.abide(&["commit", "--now"]).ok();
                 }
             } else {
                 tree.abide(&["assess", "--every-boot"]);

@@ -74,7 +74,7 @@ fn units_that_had_failed_before_under_another_name_are_overlooked() {
     program(&tree, "usr/bin/well", "exit 0");
     configure(&tree, &(crate::SHORT.to_owned() + &command("well", "")));
     tree.abide(&["assess"]).ok();
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     configure(&tree, crate::SHORT);
     booted(&tree, &[&failed(&id("2"), "-1122334455667788"), &failed("sync", "@4")]);
     tree.abide(&["check"]).ok();
@@ -103,7 +103,7 @@ fn a_confirmation_is_awaited_on_a_trial_until_it_is_committed() {
     configure(&tree, "[[check]]\nname = 'operator'\nkind = 'confirm'\n");
     let run = tree.abide(&["check"]).fails(1);
     assert!(run.stdout.contains("waiting for `abide confirm`"), "{}", run.stdout);
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.abide(&["check"]).ok();
 }
 

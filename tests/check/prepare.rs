@@ -133,7 +133,7 @@ fn a_rollback_to_the_other_slot_is_prepared_and_a_failed_trial_is_not() {
     let mut tree = staged("echo $ABIDE_VERSION ${ABIDE_UKI##*/} ${ABIDE_RUNNING_UKI##*/} >> log");
     tree.abide(&["apply"]).ok();
     tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.boot_with_initrd("2.0");
     fs::remove_file(tree.path("log")).unwrap();
     program(&tree, "usr/lib/abide/prepare.d/20-no", "exit 1");
@@ -153,7 +153,7 @@ fn a_system_that_a_script_has_changed_is_not_rolled_back_to() {
     let mut tree = staged("exit 0");
     tree.abide(&["apply"]).ok();
     tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.boot_with_initrd("2.0");
     let before = tree.entries();
     program(&tree, "usr/lib/abide/prepare.d/10-policy", "printf x >>\"$ABIDE_UKI\"");
@@ -170,7 +170,7 @@ fn after_a_commit_and_a_fallback_scripts_get_the_running_uki() {
     program(&tree, "etc/abide/rolled-back.d/policy", script);
     tree.abide(&["apply"]).ok();
     tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(log(&tree), "committed edge_2.0.efi\n");
     tree.boot_with_initrd("2.0");
     tree.stage("3.0", "a");

@@ -19,7 +19,7 @@ fn on_trial(keys: &str) -> Tree {
 /// The same, committed.
 fn committed() -> Tree {
     let tree = on_trial("rearm = true");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree
 }
 
@@ -122,7 +122,7 @@ fn an_update_begins_from_a_plain_name() {
     assert_eq!(tree.boot_with_initrd("3.0"), "edge_3.0+2-1.efi");
     booted(&tree, &[]);
     tree.abide(&["assess"]).ok();
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_2.0.efi", "edge_3.0+3-0.efi"]);
 }
 
@@ -158,7 +158,7 @@ fn once_it_is_switched_off_the_plain_name_comes_back() {
 #[test]
 fn without_the_key_a_commit_leaves_a_plain_name() {
     let mut tree = on_trial("");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.boot_with_initrd("2.0");
     assert_eq!(check(&tree, false), 0);
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);

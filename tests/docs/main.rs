@@ -39,6 +39,9 @@ fn the_examples_of_every_page_do_what_they_say() {
         if page.ends_with("follow-a-feed.md") {
             session::follow(&tree);
         }
+        if page.ends_with("how-to/emt.md") {
+            session::be_healthy(&tree);
+        }
         for block in blocks(page) {
             match block.info.split_once(' ').unwrap_or((&block.info, "")) {
                 ("console", "") => session::run(&mut tree, &block),

@@ -19,6 +19,13 @@ pub fn publish(tree: &Tree) {
     fs::write(tree.path("etc/image-id"), "IMAGE_UUID=0a1b2c\n").unwrap();
 }
 
+/// The one check of the machine passes.
+pub fn be_healthy(tree: &Tree) {
+    fs::create_dir_all(tree.path("etc/abide")).unwrap();
+    let check = "[[check]]\nname = 'image'\nkind = 'file'\npath = '/etc/image-id'\n";
+    fs::write(tree.path("etc/abide/abide.toml"), check).unwrap();
+}
+
 /// The machine follows a folder that has the image.
 pub fn follow(tree: &Tree) {
     let feed = tree.path("srv/images");

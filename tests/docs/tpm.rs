@@ -78,7 +78,7 @@ fn the_policy_is_for_both_systems_until_one_of_them_is_kept() {
     machine.abide(&["apply"]).ok();
     assert_eq!(machine.policies(), ["--pcr=11: edge_1.0.efi staged.uki"]);
     machine.tree.boot_with_initrd("2.0");
-    machine.abide(&["commit"]).ok();
+    machine.abide(&["commit", "--now"]).ok();
     assert_eq!(machine.policies(), ["--pcr=11: edge_2.0.efi"]);
 
     machine.tree.boot_with_initrd("2.0");

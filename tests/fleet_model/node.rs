@@ -43,6 +43,8 @@ impl Node {
         let off = draw(&id, "off").is_multiple_of(OFF_SHARE);
         let off_for = if off { jitter::share(draw(&id, "off for"), OFF_FOR) } else { Duration::ZERO };
         let system = RunningSystem {
+            unversioned: false,
+            digest: None,
             image: "edge".into(),
             arch: "x86-64".into(),
             version: "1.0".into(),

@@ -243,6 +243,7 @@ impl World<'_> {
             false => {
                 self.outcome.failed += 1;
                 node.system.failed.push(FailedImage {
+                    unversioned: false,
                     version: release.version,
                     digest: Some(release.digest),
                     time: Some(self.now),

@@ -112,6 +112,8 @@ fn failed(version: &str) -> State {
         time: "2026-01-02T03:04:05Z".into(),
         times: 1,
         forgiven: false,
+        unversioned: false,
+        entry: None,
     });
     state
 }

@@ -32,7 +32,19 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 fn failure() -> impl Strategy<Value = Failure> {
     (text(), proptest::option::of(text()), verdict(), text()).prop_map(|(version, digest, verdict, time)| {
         let Verdict { phase, reason, checks } = verdict;
-        Failure { version, digest, attempts: 3, phase, reason, checks, time, times: 1, forgiven: false }
+        Failure {
+            version,
+            digest,
+            attempts: 3,
+            phase,
+            reason,
+            checks,
+            time,
+            times: 1,
+            forgiven: false,
+            unversioned: false,
+            entry: None,
+        }
     })
 }
 
@@ -78,9 +90,11 @@ fn update() -> impl Strategy<Value = Update> {
             ended: Some(applied_in.clone()),
             counted: true,
             excused: false,
+            root_hash: Some(applied_in.clone()),
             verified: Some(applied_in.clone()),
             floor: Some(applied_in.clone()),
             reboots: Reboots { asked: u32::MAX, boot_id: applied_in },
+            unversioned: false,
         }
     })
 }
@@ -92,6 +106,7 @@ fn state() -> impl Strategy<Value = State> {
             digest: Some(digest),
             verified: Some(entry.clone()),
             entry,
+            unversioned: false,
         }))
     };
     let list = (text(), text()).prop_map(|(name, feed)| SeenList {
@@ -164,6 +179,8 @@ fn failure_with(version: &str, checks: usize) -> Failure {
         time: "2026-01-02T03:04:05Z".into(),
         times: 1,
         forgiven: false,
+        unversioned: false,
+        entry: None,
     }
 }
 
@@ -245,7 +262,7 @@ fn no_record_is_lost_however_long_the_names_are_that_fat_allows() {
         ..small_update()
     });
     let (digest, verified) = (Some("ab".repeat(32)), Some("signed by ours.pub".to_owned()));
-    let installed = Installed { version: name(20), digest, entry, verified };
+    let installed = Installed { version: name(20), digest, entry, verified, unversioned: false };
     (state.a, state.b) = (Some(installed.clone()), Some(installed));
     assert_eq!(saved(&state).failures.len(), 16);
 }

@@ -12,11 +12,11 @@ pub const FLOORS: &[&[&str]] = &[
     &["src/cli"],
     &["src/without_initramfs"],
     &["src/agent", "src/assess", "initramfs/src"],
-    &["src/doctor", "src/events"],
+    &["src/doctor", "src/events", "src/publish"],
     &["src/update"],
     &["src/feed", "src/health"],
     &["src/image"],
-    &["src/boot", "src/disk", "src/http.rs", "src/systemd"],
+    &["src/boot", "src/delta", "src/disk", "src/http.rs", "src/systemd"],
     &[
         "src/config",
         "src/machine_id.rs",

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use crate::tree::digest;
 use crate::validation::{is_attribute, is_text};
 
+/// Stands for 429 by the quota.
+const QUOTA: u16 = 1429;
+
 /// How far the action is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stand {
@@ -45,6 +48,14 @@ pub struct Habits {
     pub image: Option<u16>,
     /// The status for the description of the action.
     pub order: Option<u16>,
+    /// What is answered to everything but the image, with 200: by a portal or a proxy in between.
+    pub between: Option<String>,
+    /// The id of the action; 7 if it is not given.
+    pub action: Option<u32>,
+    /// The query of the image's link, without which it is not there.
+    pub key: Option<String>,
+    /// After so many bytes the connection of a download breaks.
+    pub cut: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -161,14 +172,22 @@ fn answer(mut stream: TcpStream, inside: &Mutex<Inside>) -> std::io::Result<()> 
     request.read_exact(&mut body)?;
     let mut words = head.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let found = inside.lock().unwrap().found(method, path, &body);
+    let mut inside = inside.lock().unwrap();
+    let cut = inside.habits.cut.filter(|_| path.starts_with("/file"));
+    let found = match inside.habits.between.clone().filter(|_| !path.starts_with("/file")) {
+        Some(text) => Ok(text.into_bytes()),
+        None => inside.found(method, path, &body),
+    };
+    drop(inside);
     let (status, body) = match found {
         Ok(body) => (200, body),
+        // hawkBit's word for its quota, and not that of overload.
+        Err(QUOTA) => (429, br#"{"errorCode":"hawkbit.server.error.quota.tooManyEntries"}"#.to_vec()),
         Err(status) => (status, vec![]),
     };
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     stream.write_all(head.as_bytes())?;
-    stream.write_all(&body)
+    stream.write_all(&body[..cut.unwrap_or(body.len()).min(body.len())])
 }
 
 impl Inside {
@@ -177,14 +196,17 @@ impl Inside {
         let said = serde_json::from_slice(body).unwrap_or_default();
         let rest = path.strip_prefix("/DEFAULT/controller/v1/").and_then(|path| path.split_once('/'));
         match (method, rest.map(|(_, rest)| rest)) {
-            ("GET", None) if path == "/file" => self.habits.image.map_or(Ok(self.file.clone()), Err),
+            ("GET", None) if path.starts_with("/file") && path != self.image_path() => Err(403),
+            ("GET", None) if path.starts_with("/file") => {
+                self.habits.image.map_or(Ok(self.file.clone()), Err)
+            }
             ("GET", None) if rest.is_none() && path.contains("/controller/") => bytes(&self.base(path)),
             ("GET", Some("confirmationBase/7")) if self.stand == Stand::Unconfirmed => {
                 bytes(&json!({ "id": "7", "confirmation": self.order() }))
             }
-            ("GET", Some("deploymentBase/7")) if self.stand == Stand::Running => {
+            ("GET", Some(order)) if order == self.resource() && self.stand == Stand::Running => {
                 self.habits.order.map_or(Ok(()), Err)?;
-                bytes(&json!({ "id": "7", "deployment": self.order() }))
+                bytes(&json!({ "id": self.id(), "deployment": self.order() }))
             }
             ("PUT", Some("configData")) => self.put_attributes(&said),
             ("POST", Some(resource)) => self.post(resource, said),
@@ -201,7 +223,7 @@ impl Inside {
             merged.insert(name.clone(), text(value).ok_or(400_u16)?);
         }
         if self.habits.most_attributes.is_some_and(|most| merged.len() > most) {
-            return Err(429);
+            return Err(QUOTA);
         }
         self.habits.attributes.map_or(Ok(()), Err)?;
         self.attributes = merged;
@@ -246,13 +268,25 @@ impl Inside {
             Stand::Idle | Stand::Closed => None,
         };
         if let Some(resource) = resource {
-            links[resource] = json!({ "href": format!("{}{path}/{resource}/7", self.url) });
+            links[resource] = json!({ "href": format!("{}{path}/{resource}/{}", self.url, self.id()) });
         }
         // As hawkBit does until it has them.
         if self.attributes.is_empty() && self.habits.attributes.is_some() {
             links["configData"] = json!({ "href": format!("{}{path}/configData", self.url) });
         }
-        json!({ "_links": links })
+        json!({ "config": { "polling": { "sleep": "00:05:00" } }, "_links": links })
+    }
+
+    fn id(&self) -> String {
+        self.habits.action.unwrap_or(7).to_string()
+    }
+
+    fn resource(&self) -> String {
+        format!("deploymentBase/{}", self.id())
+    }
+
+    fn image_path(&self) -> String {
+        self.habits.key.as_ref().map_or_else(|| "/file".into(), |key| format!("/file?key={key}"))
     }
 
     fn order(&self) -> Value {
@@ -260,7 +294,7 @@ impl Inside {
             "filename": format!("edge_{}.raw.zst", self.version),
             "size": self.file.len(),
             "hashes": { "sha256": self.digest },
-            "_links": { "download-http": { "href": format!("{}/file", self.url) } },
+            "_links": { "download-http": { "href": format!("{}{}", self.url, self.image_path()) } },
         });
         let chunk = json!({ "part": "os", "name": "edge", "version": self.version, "artifacts": [artifact] });
         let chunks = self.habits.chunks.clone().unwrap_or_else(|| json!([chunk]));

@@ -19,6 +19,7 @@ pub fn uki(file: &str, version: &str) -> Entry {
         profile: 0,
         profile_id: None,
         image_version: None,
+        unversioned: false,
         starts: None,
         read_only: false,
     }

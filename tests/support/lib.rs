@@ -7,6 +7,7 @@ pub mod background;
 pub mod child_server;
 pub mod ddi;
 pub mod dice;
+pub mod emt_node;
 pub mod entry;
 pub mod fleetlock;
 pub mod goosebit;

@@ -43,7 +43,7 @@ pub fn serve(answer: Answer) -> String {
 pub struct Folder {
     /// Of the folder.
     pub url: String,
-    /// The paths, in order; behind them the first byte, where that is not the first of the file.
+    /// The paths, in order; behind them the first byte, where that is not the first of the file, or the range that was asked for.
     pub asked: Arc<Mutex<Vec<String>>>,
     /// Bytes after which the next answer that is longer breaks off.
     pub cut: Arc<Mutex<Option<usize>>>,
@@ -79,20 +79,35 @@ fn send_file(
     let mut line = String::new();
     request.read_line(&mut line)?;
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut start = 0;
+    let mut range = String::new();
     line.clear();
     while request.read_line(&mut line)? > 2 {
-        if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
-            start = range.trim().trim_end_matches('-').parse().unwrap();
+        if let Some(asked) = line.to_lowercase().strip_prefix("range: bytes=") {
+            range = asked.trim().to_owned();
         }
         line.clear();
     }
-    log.lock().unwrap().push(if start > 0 { format!("{path} {start}") } else { path.clone() });
+    let (start, last) = range.split_once('-').unwrap_or(("0", ""));
+    let (start, last): (usize, Option<usize>) = (start.parse().unwrap(), last.parse().ok());
+    let what = match last {
+        Some(last) => format!("{path} {start}-{last}"),
+        None if start > 0 => format!("{path} {start}"),
+        None => path.clone(),
+    };
+    log.lock().unwrap().push(what);
     let Ok(file) = std::fs::read(folder.join(path.trim_start_matches('/'))) else {
         return nothing(&mut stream, 404);
     };
     if start > 0 && start >= file.len() {
         return nothing(&mut stream, 416);
+    }
+    if let Some(last) = last {
+        let wanted = &file[start..=last.min(file.len() - 1)];
+        let range = format!("bytes {start}-{last}/{}", file.len());
+        let head =
+            format!("HTTP/1.1 206 Part\r\nContent-Range: {range}\r\nContent-Length: {}\r\n", wanted.len());
+        write!(stream, "{head}Connection: close\r\n\r\n")?;
+        return stream.write_all(wanted);
     }
     let most = cut.lock().unwrap().take_if(|most| *most < file.len() - start);
     part(&mut stream, start, most.unwrap_or(usize::MAX), &file, &crate::tree::digest(&file))

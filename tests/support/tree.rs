@@ -96,7 +96,7 @@ impl Tree {
         self.stage(version, slot);
         self.abide(&["apply"]).ok();
         self.boot_with_initrd(version);
-        self.abide(&["commit"]).ok();
+        self.abide(&["commit", "--now"]).ok();
         self.boot_with_initrd(version);
     }
 
@@ -187,7 +187,12 @@ impl Tree {
 
     /// What `abide write` leaves of an image with this UKI, without the image.
     pub fn stage(&self, version: &str, slot: &str) {
-        let bytes = uki("edge", version, &cmdline(slot));
+        self.stage_with(version, slot, &cmdline(slot));
+    }
+
+    /// The same, with this command line.
+    pub fn stage_with(&self, version: &str, slot: &str, cmdline: &str) {
+        let bytes = uki("edge", version, cmdline);
         fs::create_dir_all(self.path("efi/EFI/abide")).unwrap();
         fs::write(self.path("efi/EFI/Linux/staged.uki"), &bytes).unwrap();
         let root = self.root();
@@ -202,7 +207,7 @@ impl Tree {
             slot: if slot == "a" { abide_core::disk::SlotName::A } else { abide_core::disk::SlotName::B },
             stage: Stage::Staged,
             uki: Some(Uki { sha256: digest(&bytes), size: bytes.len() as u64 }),
-            root: RootArg::parse(&cmdline(slot)).unwrap().to_string(),
+            root: RootArg::parse(cmdline).unwrap().to_string(),
             entry: String::new(),
             tries: 0,
             applied_in: String::new(),
@@ -212,9 +217,11 @@ impl Tree {
             ended: None,
             counted: false,
             excused: false,
+            root_hash: None,
             verified: None,
             floor: None,
             reboots: Reboots::default(),
+            unversioned: false,
         });
         store.save(dirs.esp.as_ref(), &state).unwrap();
     }

@@ -11,6 +11,11 @@ pub fn uki(id: &str, version: &str, cmdline: &str) -> Vec<u8> {
 pub fn uki_with(id: &str, version: &str, cmdline: &str, more: &str) -> Vec<u8> {
     let osrel =
         format!("ID={id}\nIMAGE_ID={id}\nIMAGE_VERSION={version}\nPRETTY_NAME=\"Edge {version}\"\n{more}");
+    uki_of(&osrel, version, cmdline)
+}
+
+/// A UKI with this os-release; `build` is its initramfs.
+pub fn uki_of(osrel: &str, build: &str, cmdline: &str) -> Vec<u8> {
     pe(
         X86_64,
         &[
@@ -18,7 +23,7 @@ pub fn uki_with(id: &str, version: &str, cmdline: &str, more: &str) -> Vec<u8> {
             (".cmdline", cmdline.as_bytes()),
             (".uname", b"6.12.0-test"),
             (".linux", &vec![0xc3; 8192]),
-            (".initrd", version.as_bytes()),
+            (".initrd", build.as_bytes()),
         ],
     )
 }

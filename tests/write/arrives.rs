@@ -21,7 +21,7 @@ fn what_was_written_can_be_applied_and_boots() {
     write(&tree, &Image::new("2.0", "b")).ok();
     tree.abide(&["apply"]).ok();
     assert_eq!(tree.boot_with_initrd("2.0"), "edge_2.0+2-1.efi");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.entries(), ["edge_1.0.efi", "edge_2.0.efi"]);
     write(&tree, &Image::new("3.0", "a")).ok();
     assert_eq!(tree.entries(), ["edge_2.0.efi"]);
@@ -70,10 +70,11 @@ fn the_slot_gets_the_partition_uuid_that_the_uki_names() {
 }
 
 #[test]
-fn emt_images_name_their_root_by_boot_uuid() {
+fn a_partition_in_root_goes_before_boot_uuid() {
     let tree = machine();
-    let uuid = "11111111-2222-4333-8444-555555555555";
-    write(&tree, &Image::with_cmdline("2.0", &format!("root=LABEL=rootfs boot_uuid={uuid} panic=1"))).ok();
+    let (uuid, other) = ("11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555");
+    let cmdline = format!("root=PARTUUID={uuid} boot_uuid={other} panic=1");
+    write(&tree, &Image::with_cmdline("2.0", &cmdline)).ok();
     assert!(tree.path(&format!("dev/disk/by-partuuid/{uuid}")).exists());
 }
 

@@ -3,12 +3,20 @@
 use super::*;
 
 #[test]
-fn a_wrong_digest_leaves_the_slot_unbootable() {
+fn a_wrong_digest_of_a_file_changes_nothing() {
     let tree = machine();
     let path = publish(&tree, "image.raw", &Image::new("2.0", "b").bytes());
     tree.abide(&["write", &path, "--sha256", &digest(b"another")]).fails(7);
-    unbootable(&tree);
+    untouched(&tree);
     tree.abide(&["write", &path]).ok();
+}
+
+#[test]
+fn a_wrong_digest_of_what_is_read_once_leaves_the_slot_unbootable() {
+    let tree = machine();
+    let url = serve(Answer::Bare(Image::new("2.0", "b").bytes()));
+    tree.abide(&["write", &url, "--sha256", &digest(b"another")]).fails(7);
+    unbootable(&tree);
 }
 
 #[test]

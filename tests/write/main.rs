@@ -7,6 +7,7 @@ mod arrives;
 mod carried;
 mod cut_off;
 mod damaged;
+mod delta;
 mod download;
 mod https;
 mod keys;
@@ -110,6 +111,8 @@ fn remember(tree: &Tree, version: &str, digest: Option<&str>) {
         time: String::new(),
         times: 1,
         forgiven: false,
+        unversioned: false,
+        entry: None,
     });
     tree.save(&state);
 }

@@ -85,7 +85,7 @@ fn a_committed_image_raises_the_floor_to_its_security_epoch() {
     tree.abide(&["apply"]).ok();
     tree.boot_with_initrd("2.0");
     assert_eq!(tree.state().floor, None, "not before the commit");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.state().floor.as_deref(), Some("1.5"));
     let old = publish(&tree, "image.raw", &Image::new("1.4", "a").bytes());
     let run = tree.abide(&["write", &old]).fails(6);
@@ -95,6 +95,6 @@ fn a_committed_image_raises_the_floor_to_its_security_epoch() {
     tree.abide(&["write", &next]).ok();
     tree.abide(&["apply"]).ok();
     tree.boot_with_initrd("3.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     assert_eq!(tree.state().floor.as_deref(), Some("1.5"));
 }

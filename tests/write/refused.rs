@@ -15,6 +15,7 @@ fn an_image_whose_root_is_not_the_other_slot_is_refused() {
         "root=tmpfs".into(),
         "quiet panic=1".into(),
         format!("boot_uuid={}", partuuid("a")),
+        format!("root=LABEL=rootfs boot_uuid={}", partuuid("b")),
         format!("roothash={}", "ab".repeat(32)),
     ];
     for cmdline in roots {

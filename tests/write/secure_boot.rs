@@ -214,7 +214,7 @@ fn what_was_revoked_since_it_was_written_is_not_applied_or_gone_back_to() {
     set(&tree, "dbx", &[]);
     tree.abide(&["apply"]).ok();
     tree.boot_with_initrd("2.0");
-    tree.abide(&["commit"]).ok();
+    tree.abide(&["commit", "--now"]).ok();
     tree.boot_with_initrd("2.0");
     set(&tree, "dbx", &keys.list("vendor"));
     let run = tree.abide(&["rollback"]).fails(6);

@@ -24,6 +24,7 @@ pub(crate) fn uki(file: &str, version: &str) -> Entry {
         profile: 0,
         profile_id: None,
         image_version: None,
+        unversioned: false,
         starts: None,
         read_only: false,
     }

@@ -86,8 +86,10 @@ fn cut_update(update: &mut Update) {
         ended,
         verified,
         floor,
+        root_hash,
         ..
     } = update;
+    root_hash.iter_mut().for_each(|hash| abridge(hash, MAX_STAMP));
     verified.iter_mut().for_each(|text| cut_to(text, MAX_NAME));
     floor.iter_mut().for_each(keep_word);
     for word in [image_id, version].into_iter().chain(digest) {
@@ -124,6 +126,7 @@ fn cut_verdict(verdict: &mut Verdict) {
 fn cut_failure(failure: &mut Failure) {
     keep_word(&mut failure.version);
     failure.digest.iter_mut().for_each(keep_word);
+    failure.entry.iter_mut().for_each(|entry| cut_to(entry, MAX_ENTRY));
     cut(&mut failure.reason);
     cut_checks(&mut failure.checks);
     cut_to(&mut failure.time, MAX_STAMP);

@@ -96,6 +96,9 @@ pub struct Installed {
     /// What vouched for the image when it was written, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
+    /// As [`Update::unversioned`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unversioned: bool,
 }
 
 /// What passed and what had already failed on the last committed boot.
@@ -197,6 +200,9 @@ pub struct Update {
     /// Whether its verdict is not held against it: the checks that failed had failed on the system before it, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub excused: bool,
+    /// The root hash of the dm-verity tree that was made for it, where the machine makes the tree itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_hash: Option<String>,
     /// What vouched for the image when it was written, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
@@ -206,6 +212,10 @@ pub struct Update {
     /// Reboots that Abide has asked for since it was applied.
     #[serde(default, skip_serializing_if = "Reboots::is_none")]
     pub reboots: Reboots,
+    /// Whether its image has no version of its own (`IMAGE_VERSION`): many builds have this version, and the digest
+    /// alone tells which one it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unversioned: bool,
 }
 
 /// A UKI as it was verified when it was written.
@@ -315,6 +325,12 @@ pub struct Failure {
     /// Whether it may be tried again in spite of this; stored only if true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forgiven: bool,
+    /// Whether other images have this version, too, so that only the digest is refused; stored only if true.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unversioned: bool,
+    /// Id of the boot entry, where neither the version nor a digest tells which system it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
 }
 
 fn once() -> u32 {
@@ -322,14 +338,17 @@ fn once() -> u32 {
 }
 
 impl Failure {
-    /// Whether it is of an image of this version or with this digest.
+    /// Whether it is of an image of this version or with this digest. The version of an image that has none of its own
+    /// is that of a whole product line, and does not count.
     #[must_use]
     pub fn is_of(&self, version: Option<&str>, digest: Option<&str>) -> bool {
         let is_digest = |d: &str| {
             let known = self.digest.as_deref();
             known.is_some_and(|known| kept_word(known).eq_ignore_ascii_case(&kept_word(d)))
         };
-        version.is_some_and(|v| kept_word(&self.version) == kept_word(v)) || digest.is_some_and(is_digest)
+        let is_version = |v: &str| kept_word(&self.version) == kept_word(v);
+        let version = version.filter(|_| !self.unversioned);
+        version.is_some_and(is_version) || digest.is_some_and(is_digest)
     }
 }
 
@@ -369,7 +388,7 @@ impl State {
     pub fn remember(&mut self, mut failure: Failure) {
         let key = |f: &Failure| {
             let digest = f.digest.as_deref().map(|digest| kept_word(digest).into_owned());
-            (kept_word(&f.version).into_owned(), digest)
+            (kept_word(&f.version).into_owned(), digest, f.entry.clone())
         };
         let image = key(&failure);
         let is_same = |f: &Failure| key(f) == image;
@@ -398,6 +417,8 @@ mod tests {
             time: "2026-01-02T03:04:05Z".into(),
             times: 1,
             forgiven: false,
+            unversioned: false,
+            entry: None,
         }
     }
 

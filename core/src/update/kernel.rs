@@ -1,8 +1,10 @@
 //! What the running kernel says of itself.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use crate::boot::model::osrel::OsRelease;
+use crate::error::{Error, Result};
 use crate::root::Root;
 
 /// Of what started the kernel (Linux, `Documentation/admin-guide/sysctl/kernel.rst`); x86 only.
@@ -46,10 +48,23 @@ pub fn running_version(root: &Root) -> Option<String> {
 /// in `/etc`.
 #[must_use]
 pub fn os_release(system: &Root) -> Option<OsRelease> {
-    let text = ["/usr/lib/os-release", "/etc/os-release"]
-        .into_iter()
-        .find_map(|path| fs::read_to_string(system.resolve(path).ok()?).ok())?;
-    Some(OsRelease::parse(&text))
+    read_os_release(system).ok()
+}
+
+/// As [`os_release`].
+///
+/// # Errors
+/// [`Error::Failed`] with the cause. On a damaged file system, or one that dm-verity refuses, the file may be there.
+pub fn read_os_release(system: &Root) -> Result<OsRelease> {
+    let mut cause = None;
+    for path in ["/usr/lib/os-release", "/etc/os-release"] {
+        match fs::read_to_string(system.resolve(path)?) {
+            Ok(text) => return Ok(OsRelease::parse(&text)),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => cause = cause.or(Some(format!("{path} cannot be read: {e}"))),
+        }
+    }
+    Err(Error::Failed(cause.unwrap_or_else(|| "no os-release".into())))
 }
 
 #[cfg(test)]
@@ -90,6 +105,16 @@ mod tests {
         let mounted = ("sysroot/usr/lib/os-release", "VERSION_ID=2.0\n");
         let (_dir, root) = tree(&[own, ("etc/initrd-release", ""), mounted]);
         assert_eq!(running_version(&root).as_deref(), Some("2.0"));
+    }
+
+    #[test]
+    fn an_os_release_that_cannot_be_read_is_not_called_missing() {
+        let (dir, root) = tree(&[]);
+        assert_eq!(read_os_release(&root).unwrap_err().to_string(), "no os-release");
+        // Reading a folder fails as reading a damaged file does.
+        fs::create_dir_all(dir.path().join("usr/lib/os-release")).unwrap();
+        let why = read_os_release(&root).unwrap_err().to_string();
+        assert!(why.starts_with("/usr/lib/os-release cannot be read: "), "{why}");
     }
 
     #[test]

@@ -248,10 +248,13 @@ impl Machine {
     }
 
     /// Whether an entry boots the root that runs, under whatever name. A file system's name or a device node may
-    /// mean one slot today and the other one tomorrow.
-    fn is_this_system(&self, entry: &Entry) -> bool {
+    /// mean one slot today and the other one tomorrow; the UUID in `boot_uuid=` belongs to what is booted.
+    #[must_use]
+    pub fn is_this_system(&self, entry: &Entry) -> bool {
         let witnesses = self.witnesses();
-        let is_exact = |root: &RootArg| matches!(root, RootArg::PartUuid(_) | RootArg::RootHash(_));
+        let is_exact = |root: &RootArg| {
+            matches!(root, RootArg::PartUuid(_) | RootArg::RootHash(_) | RootArg::BootUuid(_))
+        };
         let root = Witnesses::root_of(entry).filter(is_exact);
         let is_root = |kernel| root.as_ref().is_some_and(|root| witnesses.is_same_root(root, kernel));
         witnesses.kernel.is_some_and(is_root)

@@ -19,6 +19,7 @@ pub fn committed_state(state: &State, update: &Update, now: &str) -> State {
             digest: update.digest.clone(),
             entry: update.entry.clone(),
             verified: update.verified.clone(),
+            unversioned: update.unversioned,
         }),
     );
     next.floor = highest(next.floor, update.floor.clone());
@@ -48,6 +49,8 @@ pub fn failed_state(state: &State, update: &Update, verdict: &Verdict, attempts:
             time: now.to_owned(),
             times: 1,
             forgiven: false,
+            unversioned: update.unversioned,
+            entry: (update.unversioned && update.digest.is_none()).then(|| update.entry.clone()),
         });
     }
     ended_state(&next, update, verdict, now)

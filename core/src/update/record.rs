@@ -26,8 +26,10 @@ pub fn of_entry(machine: &Machine, entry: &Entry, previous: Previous, tries: u32
         ended: None,
         counted: false,
         excused: false,
+        root_hash: None,
         verified: None,
         floor: None,
         reboots: Reboots::default(),
+        unversioned: entry.unversioned,
     }
 }

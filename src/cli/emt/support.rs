@@ -1,11 +1,10 @@
-//! What both tools need: EMT's disk layout, and the exit codes.
+//! What both tools need: EMT's files, and the exit codes.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::cli::context::root_at;
 use crate::cli::{Context, output};
-use abide_core::disk::RootArg;
 use abide_core::error::{Error, OrError, Result};
 use abide_core::logger;
 use abide_core::root::Root;
@@ -14,7 +13,6 @@ use abide_core::root::Root;
 const USAGE: u8 = 1;
 
 const IMAGE_ID: &str = "/etc/image-id";
-const BLOCK: &str = "/sys/block";
 
 /// Prints to stderr, as these tools do.
 fn print_error(tool: &str, text: &str) {
@@ -76,66 +74,9 @@ pub fn image_uuid(root: &Root) -> Result<String> {
         .ok_or_else(|| Error::Failed(format!("{IMAGE_ID}: has no IMAGE_UUID")))
 }
 
-/// Refuses EMT with full-disk encryption, or with a verity tree that is made on the device: writing an image
-/// as it was published cannot produce such a root.
-pub fn refuse_foreign_devices(root: &Root) -> Result<()> {
-    let cmdline = root.kernel_cmdline();
-    let published_hash = matches!(RootArg::parse(&cmdline), Some(RootArg::RootHash(_)));
-    for device in fs::read_dir(root.path(BLOCK)).into_iter().flatten().flatten() {
-        let attribute =
-            |name: &str| fs::read_to_string(device.path().join("dm").join(name)).unwrap_or_default();
-        let (name, uuid) = (attribute("name"), attribute("uuid"));
-        if !name.trim().starts_with("rootfs") {
-            continue;
-        }
-        if uuid.starts_with("CRYPT-VERITY-") {
-            if !published_hash {
-                return Err(unsupported("a dm-verity tree that is created on the device", name.trim()));
-            }
-        } else if uuid.starts_with("CRYPT-") {
-            return Err(unsupported("full-disk encryption", name.trim()));
-        }
-    }
-    Ok(())
-}
-
-fn unsupported(what: &str, device: &str) -> Error {
-    Error::Refused(format!(
-        "the root is on /dev/mapper/{device}: {what} is not supported; Abide writes an image as it was published"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn tree_with(name: &str, uuid: &str, cmdline: &str) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        let dm = dir.path().join("sys/block/dm-0/dm");
-        fs::create_dir_all(&dm).unwrap();
-        fs::write(dm.join("name"), format!("{name}\n")).unwrap();
-        fs::write(dm.join("uuid"), format!("{uuid}\n")).unwrap();
-        fs::create_dir(dir.path().join("proc")).unwrap();
-        fs::write(dir.path().join("proc/cmdline"), cmdline).unwrap();
-        dir
-    }
-
-    fn refusal(name: &str, uuid: &str, cmdline: &str) -> Option<String> {
-        let dir = tree_with(name, uuid, cmdline);
-        refuse_foreign_devices(&Root::at(dir.path())).err().map(|e| e.to_string())
-    }
-
-    #[test]
-    fn encryption_and_a_verity_tree_of_the_device_are_refused_by_name() {
-        let why = refusal("rootfs_a", "CRYPT-LUKS2-1", "root=/dev/mapper/rootfs_a").unwrap();
-        assert!(why.contains("encryption is not supported"), "{why}");
-        let why =
-            refusal("rootfs_verity", "CRYPT-VERITY-1", "root=/dev/mapper/rootfs_verity boot_uuid=1").unwrap();
-        assert!(why.contains("created on the device is not supported"), "{why}");
-        assert_eq!(refusal("rootfs_verity", "CRYPT-VERITY-1", "roothash=aa"), None);
-        assert_eq!(refusal("edge_persistent", "CRYPT-LUKS2-1", "root=PARTUUID=1"), None);
-    }
 
     #[test]
     fn an_exit_code_distinguishes_nothing_to_do_from_a_failure() {

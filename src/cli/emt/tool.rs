@@ -1,14 +1,22 @@
 //! `os-update-tool.sh`: write, apply, commit, each by its flag.
 
-use crate::cli::emt::support::{Job, context, exit_code, image_uuid, refuse_foreign_devices, usage};
+use log::warn;
+
+use crate::assess::evidence;
+use crate::cli::emt::support::{Job, context, exit_code, image_uuid, usage};
 use crate::cli::output;
 use crate::cli::{Context, apply, commit, write};
+use crate::config::{CommitOn, Config};
+use crate::health::baseline;
 use crate::image::sha256;
 use crate::update::WholeMachine;
+use crate::update::applied_by_other;
+use crate::update::takeover::{self, Takeover};
 use crate::url;
 use abide_core::error::{Error, Result};
 use abide_core::logger;
-use abide_core::state::Stage;
+use abide_core::state::lock::BRIEFLY;
+use abide_core::state::{Lock, Stage};
 
 /// The name it is called by.
 pub const NAME: &str = "os-update-tool.sh";
@@ -25,9 +33,10 @@ Options:
   -u       The image: a path, or an http:// or https:// URL
   -s       The SHA-256 of the image as it is published; -w needs it
   -a       Make the written image boot next, on trial
-  -c       Commit the running system, if it is the one on trial
+  -c       Commit the running system, if it is the one on trial and its checks pass
   -h       Show this help
   --debug  Increase verbosity
+  --dev    Ignored: no login is added to the image, which stays as it was published
 
 -w, -a and -c can be combined; they run in this order.";
 
@@ -41,6 +50,7 @@ struct Request {
     image: Option<String>,
     sha256: Option<String>,
     debug: bool,
+    dev: bool,
     help: bool,
 }
 
@@ -68,6 +78,7 @@ impl Request {
                 "-c" => request.commit = true,
                 "-h" => request.help = true,
                 "--debug" => request.debug = true,
+                "--dev" => request.dev = true,
                 "-u" => request.image = Some(value("-u", args.next())?),
                 "-s" => request.sha256 = Some(value("-s", args.next())?),
                 other => return Err(format!("invalid option {other}")),
@@ -99,6 +110,9 @@ impl Request {
         if self.show {
             return show(&context).map_err(|e| (Job::Look, e));
         }
+        if self.dev {
+            warn!("--dev is ignored: no login is added to the image, which stays as it was published");
+        }
         if self.write {
             let image = self.image.as_deref().unwrap_or_default();
             write_image(&context, image, self.sha256.as_deref()).map_err(|e| (Job::Write, e))?;
@@ -115,7 +129,6 @@ impl Request {
 
 /// Writes an image on an EMT disk.
 pub fn write_image(context: &Context, image: &str, sha256: Option<&str>) -> Result<()> {
-    refuse_foreign_devices(&context.root)?;
     write::run(context, &write::Args::of(image, sha256))
 }
 
@@ -126,18 +139,88 @@ fn value(flag: &str, given: Option<&String>) -> std::result::Result<String, Stri
     }
 }
 
-/// `-c`: commits the system on trial. It succeeds again on the committed system, whether a user or Abide
-/// committed it.
+/// `-c`: commits the system on trial, once the required checks have passed. It succeeds again on the committed system,
+/// whether a user or Abide committed it; and after a fallback, as EMT's own tool does.
 fn commit_trial(context: &Context) -> Result<()> {
-    let machine = context.look(&context.load_config()?)?;
+    let config = context.load_config()?;
+    let machine = context.look(&config)?;
     let state = machine.state();
-    let committed = state.update.as_ref().filter(|u| u.stage == Stage::Committed && machine.runs(u));
+    let its = |stage| state.update.as_ref().filter(|u| u.stage == stage);
+    let committed = its(Stage::Committed).filter(|u| machine.runs(u));
+    // That tool may have put another build under the name of a committed one.
+    let found = if committed.is_some() && applied_by_other::uncommitted(&machine).is_none() {
+        Takeover::Nothing
+    } else {
+        takeover::find(&machine)?
+    };
+    match found {
+        Takeover::Nothing => {}
+        Takeover::Settled { pinned } => {
+            drop(machine);
+            return settle(context, &config, pinned);
+        }
+        Takeover::Open { version, .. } => {
+            drop(machine);
+            return take_over(context, &config, &version);
+        }
+    }
     if let Some(update) = committed {
         output::say(format_args!("{} is already committed", update.version));
         return Ok(());
     }
+    if let Some(update) = its(Stage::Failed).filter(|u| !machine.runs(u)) {
+        // Callers repeat a commit that fails at every boot.
+        let reason =
+            update.verdict.as_ref().map_or("no reason is recorded", |verdict| verdict.reason.as_str());
+        warn!("{} was rolled back: {reason}; the running system stays committed", update.version);
+        return Ok(());
+    }
     drop(machine);
-    commit::run(context, &commit::Args {})
+    match config.emt.commit {
+        CommitOn::AtOnce => commit::keep(context, &config),
+        CommitOn::Evidence => commit::keep_on_evidence(context, &config, Some(config.emt.commit_wait)),
+    }
+}
+
+/// Ends an update that EMT's own tool has applied and that needs nothing any more. Where it does not follow from the
+/// default that the machine fell back, the running system may be the new one.
+fn settle(context: &Context, config: &Config, fell_back: bool) -> Result<()> {
+    if !fell_back {
+        ask_for_evidence(context, config, "the running system")?;
+    }
+    let _lock = Lock::wait(&context.root, BRIEFLY)?;
+    applied_by_other::clean_up(&context.change(config)?);
+    output::say("the running system boots next; nothing is left of the update of EMT's own tool");
+    Ok(())
+}
+
+fn ask_for_evidence(context: &Context, config: &Config, what: &str) -> Result<()> {
+    if config.emt.commit == CommitOn::AtOnce {
+        return Ok(());
+    }
+    evidence::wait_for(&context.root, config, Some(config.emt.commit_wait)).map_err(|e| {
+        Error::Refused(format!(
+            "{what} was applied by EMT's own tool and is not committed: {e}; call -c again, or reboot for the \
+             system before it"
+        ))
+    })
+}
+
+/// Commits an update that EMT's own tool has applied.
+fn take_over(context: &Context, config: &Config, version: &str) -> Result<()> {
+    ask_for_evidence(context, config, version)?;
+    let lock = Lock::wait(&context.root, BRIEFLY)?;
+    let mut machine = context.change(config)?;
+    let Takeover::Open { steps, .. } = takeover::find(&machine)? else {
+        output::say(format_args!("{version} is committed"));
+        return Ok(());
+    };
+    commit::expect(context, config, version);
+    takeover::commit(&mut machine, &steps, baseline::read(&context.root))?;
+    output::say(format_args!("{version} is committed"));
+    let update = machine.state().update;
+    drop((machine, lock));
+    update.map_or(Ok(()), |update| commit::announce(context, config, &update))
 }
 
 /// `-v`: shows what runs.

@@ -4,9 +4,11 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use log::warn;
+
 use crate::cli::emt::support::{Job, context, exit_code, usage};
 use crate::cli::emt::tool;
-use crate::cli::{Context, apply};
+use crate::cli::{Context, apply, output};
 use crate::image::trust::Keys;
 use crate::image::{Source, sha256};
 use crate::url;
@@ -30,6 +32,11 @@ SHA-256 digest, or a file with a line that starts with one. With -r and -v the i
 BASE_URL/edge-readonly-RELEASE.BUILD-signed.raw.gz, and its checksum is in the file of the same
 name with the suffix .sha256sum.
 
+It does not carry over users or configuration from the running system, and installs no
+script that does so after the reboot: keep them on a separate partition, or use EMT's
+own os-update.sh, which works with Abide's os-update-tool.sh.
+
+  -o  Accepted for EMT's OXM mode, which differs in what is carried over
   -h  Show this help";
 
 /// An image and its checksum.
@@ -44,7 +51,10 @@ struct Request {
 pub fn run(args: &[String]) -> u8 {
     let request = match Request::parse(args) {
         Ok(Some(request)) => request,
-        Ok(None) => return usage(NAME, HELP, None),
+        Ok(None) => {
+            output::say(HELP);
+            return 0;
+        }
         Err(why) => return usage(NAME, HELP, Some(&why)),
     };
     logger::start(0, false);
@@ -60,6 +70,7 @@ impl Request {
         while let Some(arg) = args.next() {
             let slot = match arg.as_str() {
                 "-h" => return Ok(None),
+                "-o" => continue,
                 "-i" => &mut image,
                 "-c" => &mut checksum,
                 "-u" => &mut url,
@@ -97,6 +108,7 @@ impl Request {
 
     fn perform(&self) -> std::result::Result<(), (Job, Error)> {
         let context = context().map_err(|e| (Job::Look, e))?;
+        warn!("users and configuration of the running system are not carried over to the new one");
         let sha256 = self.sha256(&context).map_err(|e| (Job::Look, e))?;
         tool::write_image(&context, &self.image, Some(&sha256)).map_err(|e| (Job::Write, e))?;
         apply::run(&context, &apply::Args { reboot: true }).map_err(|e| (Job::Apply, e))

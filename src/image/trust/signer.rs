@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use abide_core::error::Error;
+
 /// How far a clock may be behind that of the publisher.
 const SLACK: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -27,6 +29,15 @@ impl Signer {
     }
 }
 
+/// How a refusal by the clock is told.
+const CLOCK: &str = "but this machine's clock says";
+
+/// Whether something is refused by the clock of this machine alone.
+#[must_use]
+pub fn is_by_clock(error: &Error) -> bool {
+    error.to_string().contains(CLOCK)
+}
+
 /// Refuses a moment that has not come yet, for a signature that was made then or by a key that was.
 ///
 /// # Errors
@@ -36,7 +47,7 @@ pub fn refuse_future(seconds: u64, now: SystemTime) -> Result<(), String> {
     match made {
         Some(made) if now.checked_add(SLACK).is_none_or(|latest| made <= latest) => Ok(()),
         made => Err(format!(
-            "was made on {}, but this machine's clock says {}; set the clock",
+            "was made on {}, {CLOCK} {}; set the clock",
             made.map_or_else(|| "an impossible day".into(), day_of),
             day_of(now)
         )),

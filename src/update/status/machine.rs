@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::boot::secure_boot::SecureBoot;
 use crate::config::Config;
 use crate::update::WholeMachine;
-use crate::update::refusal::failure_of;
+use crate::update::applied_by_other;
+use crate::update::refusal::failure_of_system;
 use crate::update::status::feed::FeedStatus;
 use crate::update::status::slot::SlotStatus;
 use crate::update::status::update::UpdateStatus;
@@ -72,7 +73,12 @@ impl Status {
     /// # Errors
     /// [`abide_core::error::Error::Failed`] if `/proc` cannot be read.
     pub fn read(machine: &Machine, config: &Config, window_left: Option<u64>) -> Result<Self> {
-        let Course { note, steps, .. } = machine.reconcile();
+        let Course { mut note, steps, .. } = machine.reconcile();
+        if let Some(contradiction) =
+            applied_by_other::uncommitted(machine).filter(|_| note.kind != BootKind::Unknown)
+        {
+            (note.kind, note.because) = (BootKind::Unknown, contradiction.to_string());
+        }
         let state = reconciled(&steps).unwrap_or_else(|| machine.state());
         let on_trial = note.kind == BootKind::Trial;
         let running = machine.running_slot().ok();
@@ -80,7 +86,8 @@ impl Status {
         let window_left = window_left.unwrap_or(config.assess.test_window.as_secs());
         let feed = FeedStatus::read(machine, config);
         let update = state.update.as_ref().map(|u| {
-            let is_refused = failure_of(&state, Some(&u.version), u.digest.as_deref()).is_some();
+            let is_refused =
+                failure_of_system(&state, Some(&u.version), u.digest.as_deref(), &u.entry).is_some();
             UpdateStatus::new(u, running, on_trial, window_left, is_refused)
         });
         Ok(Self {

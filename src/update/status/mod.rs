@@ -1,5 +1,6 @@
 //! What `abide status` shows, as data: EVE's vocabulary for Abide's state.
 
+mod build;
 mod feed;
 mod machine;
 mod slot;

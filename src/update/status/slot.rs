@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::update::WholeMachine;
+use crate::update::root_hash;
 use crate::update::standing::{Standing, standing};
+use crate::update::status::build;
 use abide_core::disk::SlotName;
 use abide_core::state::{Stage, State};
 use abide_core::text;
@@ -20,13 +22,15 @@ pub struct SlotStatus {
     pub state: &'static str,
     /// The version that it holds.
     pub version: Option<String>,
+    /// The build that runs, where its image has no version of its own and says which build it is.
+    pub build: Option<String>,
     /// SHA-256 of the image that was written to it.
     pub digest: Option<String>,
     /// What vouched for that image.
     pub verified: Option<String>,
     /// Path of its boot entry on the ESP or XBOOTLDR.
     pub entry: Option<String>,
-    /// Whether it holds a system that was kept and has not failed since: for the other slot,
+    /// Whether it holds a system that was kept, has not failed since, and has its root hash where it needs one: for the other slot,
     /// whether there is one to go back to.
     pub good: bool,
 }
@@ -52,8 +56,9 @@ impl SlotStatus {
         };
         let installed = state.installed(name);
         let shown = entry.as_ref();
-        let good =
-            shown.is_some_and(|e| matches!(standing(state, e, name), Standing::Good | Standing::Unhealthy));
+        let good = shown
+            .is_some_and(|e| matches!(standing(state, e, name), Standing::Good | Standing::Unhealthy))
+            && root_hash::missing(machine, name).is_none();
         Self {
             name,
             running: is_running,
@@ -62,6 +67,7 @@ impl SlotStatus {
                 .map(|u| u.version.clone())
                 .or_else(|| shown.and_then(|e| e.version.as_deref().map(text::line)))
                 .or_else(|| installed.map(|i| i.version.clone())),
+            build: build::of_running(&machine.root).filter(|_| is_running),
             digest: update
                 .filter(|u| u.stage > Stage::Writing)
                 .and_then(|u| u.digest.clone())

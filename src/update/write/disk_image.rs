@@ -8,7 +8,9 @@ use crate::disk::gpt::NO_AUTO;
 use crate::disk::role::Role;
 use crate::image::transfer::Known;
 use crate::image::trust::Expected;
-use crate::image::{Esp, HEAD, ImagePartition, Layout, PartitionType, Source, Spool, Stream};
+use crate::image::{
+    Esp, HEAD, ImagePartition, Layout, PartitionType, Source, Spool, Stream, sha256, wrong_digest,
+};
 use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
 use crate::update::write::staged_uki;
 use abide_core::boot::model::uki;
@@ -28,6 +30,10 @@ pub struct DiskImage {
     kept: Option<Esp>,
     spool_dirs: Vec<PathBuf>,
     sha256: Option<String>,
+    /// The length of the signature in front of it.
+    skip: u64,
+    /// Whether it can be read twice.
+    repeatable: bool,
     /// The partitions to write, in the order of their position.
     partitions: Vec<(Role, ImagePartition)>,
 }
@@ -76,11 +82,16 @@ impl DiskImage {
         }
         partitions.sort_by_key(|(_, partition)| partition.start);
         let (kept, spool_dirs) = (Some(kept), spool_dirs.to_vec());
-        Ok(Self { name, layout, esp, root, stream, kept, spool_dirs, sha256, partitions })
+        Ok(Self { name, layout, esp, root, stream, kept, spool_dirs, sha256, skip, repeatable, partitions })
     }
 
     fn kept(&self) -> Result<&Esp> {
         self.kept.as_ref().ok_or_else(|| no_uki(&self.name))
+    }
+
+    fn partition(&self, role: Role) -> &ImagePartition {
+        let found = self.partitions.iter().find(|(its, _)| *its == role);
+        found.map_or(&self.root, |(_, partition)| partition)
     }
 
     fn read_rest(&mut self, staged: &Uki) -> Result<()> {
@@ -144,6 +155,17 @@ impl OpenImage for DiskImage {
         })
     }
 
+    fn verify_ahead(&self) -> Result<()> {
+        let Some(wanted) = self.sha256.as_deref().filter(|_| self.repeatable) else { return Ok(()) };
+        let cannot = || format!("{}: cannot read", self.name);
+        let Some(mut source) = Source::file(&self.name)? else { return Err(changed(&self.name)) };
+        io::copy(&mut source.reader.by_ref().take(self.skip), &mut io::sink()).or_image(cannot)?;
+        match sha256::of_reader(source.reader).or_image(cannot)? {
+            (digest, _) if digest != wanted => Err(wrong_digest(&self.name, &digest, wanted)),
+            _ => Ok(()),
+        }
+    }
+
     fn uki(&self) -> Result<Box<dyn ReadSeek + '_>> {
         Ok(Box::new(self.kept()?.uki()?))
     }
@@ -152,9 +174,14 @@ impl OpenImage for DiskImage {
         self.kept = None;
     }
 
+    fn peek(&mut self, role: Role, len: usize) -> Result<Vec<u8>> {
+        let start = self.partition(role).start;
+        self.stream.skip_to(start)?;
+        self.stream.look_ahead(len)
+    }
+
     fn read(&mut self, role: Role) -> Result<Fill<'_>> {
-        let found = self.partitions.iter().find(|(its, _)| *its == role);
-        let partition = found.map_or(&self.root, |(_, partition)| partition);
+        let partition = self.partition(role).clone();
         self.stream.skip_to(partition.start)?;
         let (stream, end) = (&mut self.stream, partition.end());
         Ok(Box::new(move |to: &mut [u8]| {

@@ -8,7 +8,9 @@ use crate::disk::role::Role;
 use crate::feed::published::{ListedFile, digest};
 use crate::image::names::{Content, Name};
 use crate::image::{Folder, Spool, Stream};
+use crate::update::write::delta::Delta;
 use crate::update::write::open_image::{Fill, ImageSummary, OpenImage, PartitionSummary, ReadSeek, no_uki};
+use crate::update::write::regions::RegionStream;
 use crate::url::shown;
 use abide_core::boot::model::uki;
 use abide_core::error::{Error, OrError, Result};
@@ -24,8 +26,26 @@ pub struct ImageSet {
     files: BTreeMap<Content, ListedFile>,
     uki: Option<Spool>,
     digest: String,
+    /// How its root can be had in parts.
+    delta: Option<Delta>,
     /// The partition that is being read.
-    current: Option<(Role, Stream)>,
+    current: Option<(Role, Current)>,
+}
+
+/// A partition that is being read.
+enum Current {
+    Stream(Box<Stream>),
+    /// The root, each region of it verified.
+    Regions(RegionStream),
+}
+
+impl Current {
+    fn fill(&mut self, to: &mut [u8]) -> Result<usize> {
+        match self {
+            Self::Stream(stream) => stream.fill(to),
+            Self::Regions(regions) => regions.fill(to),
+        }
+    }
 }
 
 impl ImageSet {
@@ -33,6 +53,7 @@ impl ImageSet {
     pub fn open(
         folder: Folder,
         files: BTreeMap<Content, ListedFile>,
+        delta: Option<Delta>,
         spool_dirs: &[PathBuf],
     ) -> Result<Self> {
         let listed =
@@ -50,6 +71,7 @@ impl ImageSet {
             folder,
             files,
             uki: Some(spool),
+            delta,
             current: None,
         })
     }
@@ -67,10 +89,30 @@ impl ImageSet {
 
     /// The size of a partition, if its file is local and not packed.
     fn len(&self, role: Role) -> Option<u64> {
+        if let Some(delta) = self.delta.as_ref().filter(|_| role == Role::Root) {
+            return Some(delta.len());
+        }
         let listed = self.files.get(&Content::Part(role))?;
         let is_plain =
             !self.folder.is_remote() && (listed.name.ends_with(".raw") || listed.name.ends_with(".img"));
         is_plain.then(|| fs::metadata(self.folder.join(&listed.name)).ok().map(|meta| meta.len())).flatten()
+    }
+
+    /// The partition, opened unless it is already.
+    fn current(&mut self, role: Role) -> Result<&mut Current> {
+        let current = match self.current.take() {
+            Some(current) if current.0 == role => current,
+            _ => (role, self.open_part(role)?),
+        };
+        Ok(&mut self.current.insert(current).1)
+    }
+
+    fn open_part(&mut self, role: Role) -> Result<Current> {
+        let name = self.listed(role)?.name.clone();
+        match self.delta.take_if(|_| role == Role::Root) {
+            Some(delta) => Ok(Current::Regions(delta.start(self.folder.clone(), &name)?)),
+            None => Ok(Current::Stream(Box::new(Stream::open(self.folder.open(&name)?, None)?))),
+        }
     }
 
     fn listed(&self, role: Role) -> Result<&ListedFile> {
@@ -101,6 +143,11 @@ impl OpenImage for ImageSet {
         })
     }
 
+    fn verify_ahead(&self) -> Result<()> {
+        // A digest is given for one file only; each part of a set is verified when it has been read.
+        Ok(())
+    }
+
     fn uki(&self) -> Result<Box<dyn ReadSeek + '_>> {
         Ok(Box::new(self.kept()?.reader()))
     }
@@ -109,16 +156,22 @@ impl OpenImage for ImageSet {
         self.uki = None;
     }
 
+    fn peek(&mut self, role: Role, len: usize) -> Result<Vec<u8>> {
+        match self.current(role)? {
+            Current::Stream(stream) => stream.look_ahead(len),
+            Current::Regions(regions) => regions.look_ahead(len),
+        }
+    }
+
     fn read(&mut self, role: Role) -> Result<Fill<'_>> {
-        let listed = self.listed(role)?;
-        let source = self.folder.open(&listed.name)?;
-        let (_, stream) = self.current.insert((role, Stream::open(source, None)?));
-        Ok(Box::new(move |to: &mut [u8]| stream.fill(to)))
+        let current = self.current(role)?;
+        Ok(Box::new(move |to: &mut [u8]| current.fill(to)))
     }
 
     /// The file must end here, and its digest must be the listed one.
     fn end_partition(&mut self) -> Result<()> {
-        let Some((role, mut stream)) = self.current.take() else { return Ok(()) };
+        let Some((role, current)) = self.current.take() else { return Ok(()) };
+        let Current::Stream(mut stream) = current else { return Ok(()) };
         let sha256 = self.listed(role)?.sha256.clone();
         match stream.fill(&mut [0]) {
             Ok(0) => stream.verified(Some(&sha256)).map(drop),
@@ -134,7 +187,7 @@ impl OpenImage for ImageSet {
     }
 
     fn or_changed(mut self: Box<Self>, error: Error) -> Error {
-        let Some((role, stream)) = self.current.take() else { return error };
+        let Some((role, Current::Stream(stream))) = self.current.take() else { return error };
         let sha256 = self.listed(role).ok().map(|listed| listed.sha256.clone());
         stream.or_changed(error, sha256.as_deref())
     }

@@ -5,16 +5,21 @@
 //! after everything was read back and the digest is right does it record that an update is staged. The
 //! next `write` simply starts again.
 
+mod delta;
 mod discovery;
 mod disk_image;
 mod esp_space;
+mod foresight;
 mod image_set;
+mod mapped_root;
 mod named_image;
 mod open;
 mod open_image;
 mod overwrite;
+mod own_tree;
 mod partitions;
 mod plan;
+mod regions;
 mod slot_write;
 mod staged_uki;
 mod staging;

@@ -1,5 +1,6 @@
 //! What the name of an image's file says that it is.
 
+use crate::boot::names::is_same_image;
 use crate::image::names::Name;
 use abide_core::error::{Error, Result};
 
@@ -70,7 +71,7 @@ impl NamedImage {
             Some("") => true,
             _ if self.is_listed => false,
             Some(more) if more.starts_with(['-', '_', '+']) => true,
-            _ => self.image != image_id,
+            _ => !is_same_image(&self.image, image_id),
         };
         if is_fine {
             return Ok(());

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::config::{Config, Download};
+use crate::disk::role::Role;
 use crate::feed::freshness::{Acceptance, with_list};
 use crate::feed::poll::{self, Listing};
 use crate::feed::published;
@@ -15,6 +16,7 @@ use crate::image::transfer::Known;
 use crate::image::trust::{Expected, Installer, Proof, Verifier};
 use crate::image::{Folder, Source, addons};
 use crate::update::refusal::refuse_failed;
+use crate::update::write::delta::{Delta, OldRoots};
 use crate::update::write::disk_image::DiskImage;
 use crate::update::write::image_set::ImageSet;
 use crate::update::write::named_image::NamedImage;
@@ -67,7 +69,8 @@ impl Opening<'_> {
         let (image, download) = (self.wanted.image, &config.download);
         if let Some(folder) = Folder::at(image, download) {
             let folder = folder.with_own_list(self.image_id, self.wanted.version)?;
-            return self.open_folder(folder, &verifier, config, &spool_dirs);
+            let old = OldRoots::of(machine);
+            return self.open_folder(folder, old, &verifier, config, &spool_dirs);
         }
         let Some((folder, name)) = Folder::of(image, download) else {
             return match verifier.expected("standard input", None, self.sha256) {
@@ -88,6 +91,7 @@ impl Opening<'_> {
     fn open_folder(
         &self,
         folder: Folder,
+        old: OldRoots,
         verifier: &Verifier,
         config: &Config,
         spool_dirs: &[PathBuf],
@@ -123,7 +127,9 @@ impl Opening<'_> {
                     return Err(addons::refusal(&folder.to_string(), addon));
                 }
                 let named = Some(NamedImage::listed(&uki, &version));
-                let image = ImageSet::open(folder, files, spool_dirs)?;
+                let root = files.get(&Content::Part(Role::Root));
+                let delta = root.map(|root| Delta::open(&folder, root, sums, old)).transpose()?.flatten();
+                let image = ImageSet::open(folder, files, delta, spool_dirs)?;
                 Ok(Opened { image: Box::new(image), digest: Some(digest), named, proof, lists })
             }
         }

@@ -47,11 +47,18 @@ pub trait OpenImage {
     /// Describes it. Fails after [`OpenImage::drop_uki`].
     fn summary(&self) -> Result<ImageSummary>;
 
+    /// Reads a local file once more, if its digest is known: a wrong one must not cost the system in the slot. What is
+    /// written is verified all the same.
+    fn verify_ahead(&self) -> Result<()>;
+
     /// The UKI's bytes. Fails after [`OpenImage::drop_uki`].
     fn uki(&self) -> Result<Box<dyn ReadSeek + '_>>;
 
     /// Frees the memory of the UKI.
     fn drop_uki(&mut self);
+
+    /// The first `len` bytes of a partition, or fewer of a shorter one, before it is read. They are not verified yet.
+    fn peek(&mut self, role: Role, len: usize) -> Result<Vec<u8>>;
 
     /// The bytes of a partition. They must be read in the order of the summary.
     fn read(&mut self, role: Role) -> Result<Fill<'_>>;

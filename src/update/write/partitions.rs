@@ -73,6 +73,13 @@ pub fn plan(
             continue;
         };
         check_size(partition, &area, target)?;
+        // The initramfs finds the slot by what it holds, whatever the table says.
+        if matches!(root, RootArg::BootUuid(_)) {
+            let (role, len) = (partition.role, partition.len);
+            let none = EntryChange::default();
+            plans.push(PartitionPlan { role, len, area, before: none.clone(), after: none });
+            continue;
+        }
         let label = label_of(partition.role, &area, target, label)?;
         let own = match partition.role {
             Role::Root => after.uuid,
@@ -154,7 +161,8 @@ fn fit(root: &RootArg, target: &Slot, running: &Slot, label: &str) -> Result<Ent
     }
     let mut change = EntryChange::default();
     match root {
-        RootArg::PartUuid(uuid) | RootArg::BootUuid(uuid) => {
+        RootArg::BootUuid(_) => {}
+        RootArg::PartUuid(uuid) => {
             let uuid = uuid::Uuid::try_parse(uuid).map_err(|_| {
                 Error::Refused(format!("the image boots {root}, which is not the UUID of a GPT partition"))
             })?;

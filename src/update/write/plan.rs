@@ -1,21 +1,24 @@
 //! Whether an image fits this machine, and what to change before it is written. Pure.
 
+use crate::boot::installed_version::installed_version;
 use crate::boot::kernel_args::reboots_on_panic;
-use crate::boot::names::unnameable;
+use crate::boot::names::{is_same_image, stem, unnameable};
 use crate::config::OnMissing;
-use crate::disk::verity;
+use crate::disk::slot_layout::is_mapped;
 use crate::image::trust::Proof;
 use crate::update::floor::Floor;
 use crate::update::refusal::refuse_failed;
 use crate::update::switch::{entry_id, free_stem, is_taken};
 use crate::update::write::discovery;
 use crate::update::write::esp_space::{EspSpace, SPARE};
+use crate::update::write::mapped_root::{self, MappedRoot};
 use crate::update::write::named_image::NamedImage;
 use crate::update::write::open_image::ImageSummary;
 use crate::update::write::partitions;
 use crate::update::write::partitions::PartitionPlan;
 use abide_core::arch::{Arch, NATIVE};
 use abide_core::boot::Entry;
+use abide_core::boot::model::osrel::OsRelease;
 use abide_core::boot::model::uki::Uki;
 use abide_core::disk::{RootArg, SlotName, Slots};
 use abide_core::error::{Error, Result};
@@ -65,6 +68,8 @@ pub struct WritePlan {
     pub update: Update,
     /// The partitions that are written.
     pub partitions: Vec<PartitionPlan>,
+    /// What a root below a mapping that the initramfs makes needs beside.
+    pub mapped: Option<MappedRoot>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -84,7 +89,7 @@ impl PlanInput<'_> {
             )));
         }
         let (image_id, version) = identity(uki)?;
-        if let Some(own) = self.image_id.filter(|own| *own != image_id) {
+        if let Some(own) = self.image_id.filter(|own| !is_same_image(own, &image_id)) {
             return Err(Error::Refused(format!(
                 "the image is '{image_id}', but this machine runs '{own}'; if that is intended, set image_id in \
                  [trust] of the configuration"
@@ -96,9 +101,10 @@ impl PlanInput<'_> {
         }
         self.floor.refuse_older(&version)?;
         let root = self.root_arg()?;
-        let label = format!("{image_id}_{version}");
+        let mapped = mapped_root::plan(&root, uki, self.slots, target)?;
+        let label = stem(&image_id, &version);
         let ids = self.ids_to_remove(&image_id, &version)?;
-        let removed = self.entries_to_remove(&ids);
+        let removed = self.entries_to_remove(&ids, &root);
         let stays = |entry: &&Entry| !removed.iter().any(|gone| std::ptr::eq(*gone, *entry));
         let is_discoverable = discovery::matters(self.entries.iter().filter(stays));
         let running = self.slots.get(self.running);
@@ -123,23 +129,19 @@ impl PlanInput<'_> {
             ended: None,
             counted: false,
             excused: false,
+            root_hash: None,
             verified: Some(self.proof.to_string()),
             floor: uki.main.osrel.as_ref().and_then(|osrel| osrel.security_epoch.clone()),
             reboots: Reboots::default(),
+            unversioned: uki.main.osrel.as_ref().is_some_and(OsRelease::is_unversioned),
         };
         let warnings = warnings(uki).into_iter().chain(notes).collect();
-        Ok(WritePlan { clear: self.clear(&removed, &ids, &update), partitions, warnings, update })
+        Ok(WritePlan { clear: self.clear(&removed, &ids, &update), partitions, mapped, warnings, update })
     }
 
     /// The root that every profile of the UKI boots.
     fn root_arg(&self) -> Result<RootArg> {
         let uki = &self.image.uki;
-        if let Some(node) = uki.main.cmdline.as_deref().and_then(verity::mapped) {
-            return Err(Error::Refused(format!(
-                "the image boots {node}, which needs encryption or a verity tree that is created on the device; that is not \
-                 supported: an image is written as it was published"
-            )));
-        }
         let of = |cmdline: &Option<String>| cmdline.as_deref().and_then(RootArg::parse);
         let root = of(&uki.main.cmdline).ok_or_else(|| {
             Error::Refused(
@@ -172,21 +174,31 @@ impl PlanInput<'_> {
         Ok(ids)
     }
 
-    /// The entries to remove: those that boot the target slot, and every form of those with these ids; never the running one.
-    fn entries_to_remove(&self, ids: &[String]) -> Vec<&Entry> {
+    /// The entries to remove: those that boot the target slot, or would boot it with its new content, every form of those
+    /// with these ids, and those that boot neither slot any more; never the running one.
+    fn entries_to_remove(&self, ids: &[String], root: &RootArg) -> Vec<&Entry> {
         let target = self.running.other();
         let running = self.running_entry.id();
         let is_removed = |entry: &&Entry| {
             let id = entry.id();
+            let named = entry.options.as_deref().and_then(RootArg::parse);
             let boots_target =
-                entry.options.as_deref().and_then(|o| self.slots.of_cmdline(o)) == Some(target);
-            id != running && (boots_target || ids.contains(&id))
+                named.as_ref().is_some_and(|n| n == root || self.slots.of_root(n) == Some(target));
+            let is_dead = named.as_ref().is_some_and(|root| self.is_dead(root));
+            id != running && (boots_target || is_dead || ids.contains(&id))
         };
         let (mut first, then): (Vec<&Entry>, Vec<&Entry>) =
             self.entries.iter().filter(is_removed).partition(|entry| entry.starts.is_some());
         // A file goes after the entries that start it.
         first.extend(then);
         first
+    }
+
+    /// Whether what `boot_uuid=` names was overwritten by another tool: neither slot holds it.
+    fn is_dead(&self, root: &RootArg) -> bool {
+        let is_known = self.slots.get(self.running).boot_uuid.is_some();
+        let is_mapped = matches!(root, RootArg::BootUuid(_)) && is_mapped(self.slots.layout.kind);
+        is_mapped && is_known && !self.slots.a.is(root) && !self.slots.b.is(root)
     }
 
     fn check_space(&self, removed: &[&Entry]) -> Result<()> {
@@ -249,7 +261,7 @@ fn check_machine(uki: &Uki, root_arch: Option<&str>) -> Result<()> {
 fn identity(uki: &Uki) -> Result<(String, String)> {
     let osrel = uki.main.osrel.as_ref();
     let id = osrel.and_then(|o| o.image_id.as_deref().or(o.id.as_deref()));
-    let version = osrel.and_then(|o| o.image_version());
+    let version = osrel.and_then(installed_version);
     let (Some(id), Some(version)) = (id, version) else {
         return Err(Error::Image(
             "the os-release in the image's UKI names no version; it needs IMAGE_ID and IMAGE_VERSION".into(),

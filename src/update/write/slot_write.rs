@@ -3,9 +3,12 @@
 use log::{debug, warn};
 
 use crate::config::Config;
-use crate::disk::direct::DirectFile;
+use crate::disk::direct::{ALIGN, DirectFile};
+use crate::disk::ext4;
+use crate::disk::hash_tree::HashTree;
 use crate::disk::overwrite::{Totals, overwrite};
 use crate::disk::relabel::TableEntry;
+use crate::disk::role::Role;
 use crate::image::sha256;
 use crate::image::trust::Proof;
 use crate::update::WholeMachine;
@@ -13,10 +16,11 @@ use crate::update::floor::Floor;
 use crate::update::refusal::refuse_failed;
 use crate::update::startable::refuse_unstartable;
 use crate::update::write::esp_space::EspSpace;
+use crate::update::write::foresight;
 use crate::update::write::named_image::NamedImage;
 use crate::update::write::open::{Opened, Opening};
-use crate::update::write::open_image::OpenImage;
-use crate::update::write::overwrite::refuse_to_overwrite_now;
+use crate::update::write::open_image::{Fill, OpenImage};
+use crate::update::write::own_tree::OwnTree;
 use crate::update::write::partitions::PartitionPlan;
 use crate::update::write::plan::{PlanInput, WritePlan};
 use crate::update::write::staging::{Complete, begin, end};
@@ -28,10 +32,8 @@ use abide_core::disk::{Area, SlotName};
 use abide_core::error::{Error, Result};
 use abide_core::root::Root;
 use abide_core::state::history::{Event, Happened};
-use abide_core::update::finding::Witnesses;
 use abide_core::update::kernel::os_release;
 use abide_core::update::machine::Machine;
-use abide_core::update::step::entries_after;
 
 /// How much of the slot is written, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,10 +112,19 @@ fn write_image(
         )));
     }
     refuse_unstartable(machine, &running, image.name(), image.uki()?)?;
-    refuse_to_overwrite_after(machine, &plan)?;
+    foresight::refuse_to_clear(machine, &plan)?;
+    let image_uki = (image.name(), image.uki()?);
+    foresight::refuse_unappliable(machine, &plan, image_uki, &running, config.assess.tries)?;
+    if given.is_some() {
+        image.verify_ahead()?;
+    }
     for warning in &plan.warnings {
         warn!("{}: {warning}", image.name());
     }
+    let own_tree = match prepare(&machine.root, &plan, image.as_mut()) {
+        Ok(own_tree) => own_tree,
+        Err(e) => return Err(image.or_changed(e)),
+    };
     let mut devices = Vec::new();
     for partition in &plan.partitions {
         for change in [&partition.before, &partition.after] {
@@ -128,8 +139,9 @@ fn write_image(
     for partition in &plan.partitions {
         TableEntry(&partition.area).change(&machine.root, &partition.before)?;
     }
-    let totals = match write_partitions(image.as_mut(), &devices, &mut progress) {
-        Ok(totals) => totals,
+    let written = write_partitions(image.as_mut(), &devices, own_tree.as_ref(), &mut progress);
+    let (totals, root_hash) = match written {
+        Ok(written) => written,
         Err(e) => return Err(image.or_changed(e)),
     };
     drop(devices);
@@ -138,15 +150,12 @@ fn write_image(
     for partition in &plan.partitions {
         TableEntry(&partition.area).change(&machine.root, &partition.after)?;
     }
-    end(machine, &plan, Complete { uki, digest: &digest, lists })?;
+    if let Some(own_tree) = &own_tree {
+        own_tree.publish(root_hash.as_deref())?;
+    }
+    end(machine, &plan, Complete { uki, digest: &digest, root_hash, lists })?;
     debug!("{totals:?}");
     Ok(Written { version: plan.update.version, slot, digest, totals, proof })
-}
-
-/// Refuses before anything is changed what would be refused once the slot is unbootable.
-fn refuse_to_overwrite_after(machine: &Machine, plan: &WritePlan) -> Result<()> {
-    let entries = entries_after(&machine.entries, &plan.clear);
-    refuse_to_overwrite_now(&Witnesses { entries: &entries, ..machine.witnesses() }, plan.update.slot)
 }
 
 /// The image that the running system is a version of: by its UKI, or else by its os-release, in the same words.
@@ -204,26 +213,57 @@ fn plan(
     .plan()
 }
 
-/// Writes the partitions in the order in which the image contains them.
+/// Checks what the image brings for a root below a mapping, and opens what is written beside its partition.
+fn prepare(root: &Root, plan: &WritePlan, image: &mut dyn OpenImage) -> Result<Option<OwnTree>> {
+    let Some(mapped) = &plan.mapped else { return Ok(None) };
+    let head = image.peek(Role::Root, ext4::HEAD)?;
+    let image_len =
+        plan.partitions.iter().find(|partition| partition.role == Role::Root).and_then(|root| root.len);
+    let file_system = mapped.check(image.name(), &head, image_len)?;
+    OwnTree::open(root, mapped, &file_system).map(Some)
+}
+
+/// Writes the partitions in the order in which the image contains them. Returns the root hash of the tree that was made.
 fn write_partitions(
     image: &mut dyn OpenImage,
     devices: &[(&PartitionPlan, DirectFile)],
+    own_tree: Option<&OwnTree>,
     progress: &mut impl FnMut(Progress),
-) -> Result<Totals> {
-    let most = |partition: &PartitionPlan| partition.len.unwrap_or(partition.area.size);
+) -> Result<(Totals, Option<String>)> {
+    let has_tree = |partition: &PartitionPlan| own_tree.is_some() && partition.role == Role::Root;
+    let most = |partition: &PartitionPlan| {
+        let (len, size) = (partition.len.unwrap_or(partition.area.size), partition.area.size);
+        // A tree covers whole blocks.
+        if has_tree(partition) { len.next_multiple_of(ALIGN as u64).min(size) } else { len }
+    };
     let total = devices.iter().map(|(partition, _)| most(partition)).sum();
-    let mut whole = Totals::default();
+    let (mut whole, mut root_hash) = (Totals::default(), None);
     for (partition, device) in devices {
         let before = whole.bytes;
-        let totals = overwrite(device, most(partition), image.read(partition.role)?, |done| {
+        let tree = own_tree.filter(|_| has_tree(partition)).map_or(Ok(None), OwnTree::begin)?;
+        let fill = image.read(partition.role)?;
+        let fill = if tree.is_some() { padded(fill) } else { fill };
+        let totals = overwrite(device, tree.as_ref(), most(partition), fill, |done| {
             progress(Progress { done: before + done, total });
         })?;
         image.end_partition()?;
+        root_hash = tree.map(HashTree::finish).transpose()?.or(root_hash);
         whole.bytes += totals.bytes;
         whole.written += totals.written;
         whole.zeroed += totals.zeroed;
     }
-    Ok(whole)
+    Ok((whole, root_hash))
+}
+
+/// The same bytes with zeros behind them up to the end of their last block.
+fn padded(mut fill: Fill<'_>) -> Fill<'_> {
+    Box::new(move |to: &mut [u8]| {
+        let count = fill(to)?;
+        let rest = count..count.next_multiple_of(ALIGN).min(to.len());
+        let whole = rest.end;
+        to.get_mut(rest).unwrap_or_default().fill(0);
+        Ok(whole)
+    })
 }
 
 fn open_area(slot: SlotName, area: &Area) -> Result<DirectFile> {

@@ -18,6 +18,8 @@ pub struct Complete<'a> {
     pub uki: Uki,
     /// SHA-256 of the published image.
     pub digest: &'a str,
+    /// The root hash of the tree that was made for it, if one was.
+    pub root_hash: Option<String>,
     /// The lists of images to remember, if they have changed.
     pub lists: Option<Vec<SeenList>>,
 }
@@ -48,9 +50,9 @@ pub fn end(machine: &mut Machine, plan: &WritePlan, complete: Complete<'_>) -> R
 }
 
 fn staged(state: State, update: &Update, complete: Complete<'_>) -> State {
-    let Complete { uki, digest, lists } = complete;
-    let update =
-        Update { stage: Stage::Staged, uki: Some(uki), digest: Some(digest.to_owned()), ..update.clone() };
+    let Complete { uki, digest, root_hash, lists } = complete;
+    let digest = Some(digest.to_owned());
+    let update = Update { stage: Stage::Staged, uki: Some(uki), digest, root_hash, ..update.clone() };
     let lists = lists.unwrap_or_else(|| state.lists.clone());
     State { update: Some(update), lists, ..state }
 }

@@ -1,5 +1,6 @@
 //! Where an update goes.
 
+use crate::disk::slot_layout::refuse_unwritable;
 use crate::update::WholeMachine;
 use crate::update::write::overwrite::refuse_to_overwrite;
 use abide_core::boot::Entry;
@@ -20,10 +21,12 @@ pub struct Target {
 ///
 /// # Errors
 /// [`abide_core::error::Error::Refused`] unless it is certain that the other slot runs, and that what runs is a
-/// good system; [`abide_core::error::Error::Failed`] if there are no two slots.
+/// good system, and if what lies over the slots is a layout that cannot be written;
+/// [`abide_core::error::Error::Failed`] if there are no two slots.
 pub fn target(machine: &Machine) -> Result<Target> {
     machine.refuse_on_trial()?;
     let slot = machine.running_slot()?.other();
+    refuse_unwritable(&machine.slots()?.layout, slot)?;
     refuse_to_overwrite(&machine.witnesses(), slot)?;
     Ok(Target { slot, running: machine.running_entry()? })
 }

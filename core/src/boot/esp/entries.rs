@@ -9,6 +9,7 @@ use crate::boot::esp::volume::{Item, Volume};
 use crate::boot::model::entry::{BootPartition, CONF_DIR, Entry, EntryKind, Starts, UKI_DIR};
 use crate::boot::model::loader_conf::LoaderConf;
 use crate::boot::model::name::{EntryName, Suffix};
+use crate::boot::model::osrel::OsRelease;
 use crate::boot::model::quirks::Quirks;
 use crate::boot::model::type1;
 use crate::boot::model::uki;
@@ -130,6 +131,7 @@ pub fn uki_entry(
         machine_id: None,
         version: own(osrel.entry_version()),
         image_version: own(osrel.image_version()),
+        unversioned: osrel.is_unversioned(),
         options: profile.cmdline.clone(),
         starts: None,
         profile: number,
@@ -160,7 +162,8 @@ fn read_conf(
         debug!("{path}: {} does not exist, so the boot loader does not show the entry", it.target);
         return None;
     }
-    let own_options = || target.and_then(|file| cmdline_of_uki(file, it.profile, quirks));
+    let profile = target.and_then(|file| profile_of_uki(file, it.profile, quirks));
+    let osrel = profile.as_ref().and_then(|profile| profile.osrel.as_ref());
     Some(Entry {
         name: name.clone(),
         partition,
@@ -170,7 +173,8 @@ fn read_conf(
         machine_id: it.machine_id,
         version: it.version,
         image_version: None,
-        options: it.options.or_else(own_options),
+        unversioned: osrel.is_some_and(OsRelease::is_unversioned),
+        options: it.options.or_else(|| profile.and_then(|profile| profile.cmdline)),
         starts: (it.starts != Starts::UkiUrl).then_some(it.target),
         profile: it.profile,
         profile_id: None,
@@ -178,12 +182,12 @@ fn read_conf(
     })
 }
 
-/// The command line in the profile of a UKI; the stub uses it where the entry gives no options. `None` if the file is
-/// not a UKI.
-fn cmdline_of_uki(file: impl Read + Seek, profile: u32, quirks: &Quirks) -> Option<String> {
+/// The profile of a UKI; the stub uses its command line where the entry gives no options. `None` if the file is not a
+/// UKI.
+fn profile_of_uki(file: impl Read + Seek, profile: u32, quirks: &Quirks) -> Option<Profile> {
     let uki = uki::read(file, quirks.single_quotes).ok()?;
     let index = usize::try_from(profile).ok()?;
-    std::iter::once(uki.main).chain(uki.others).nth(index)?.cmdline
+    std::iter::once(uki.main).chain(uki.others).nth(index)
 }
 
 #[cfg(test)]

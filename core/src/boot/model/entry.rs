@@ -110,6 +110,8 @@ pub struct Entry {
     pub version: Option<String>,
     /// `IMAGE_VERSION`, else `VERSION_ID`, of the UKI: by it an update is known, while the loader may show another text.
     pub image_version: Option<String>,
+    /// Whether its UKI has no `IMAGE_VERSION`: many builds have its version.
+    pub unversioned: bool,
     /// The kernel command line.
     pub options: Option<String>,
     /// The file on its partition that a Type #1 entry starts, with `/` between the parts and none in front.

@@ -79,6 +79,12 @@ impl OsRelease {
     pub fn image_version(&self) -> Option<&str> {
         first([&self.image_version, &self.version_id, &self.build_id])
     }
+
+    /// Whether it is that of an image without a version of its own: every build of the distribution has this one.
+    #[must_use]
+    pub fn is_unversioned(&self) -> bool {
+        self.image_version.is_none()
+    }
 }
 
 fn first<const N: usize>(fields: [&Option<String>; N]) -> Option<&str> {
