@@ -69,7 +69,7 @@ fn attempt(device: &Path) -> io::Result<Option<Flock<File>>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).mode(0o644).custom_flags(libc::O_NOFOLLOW);
     let Some(file) = lock(options.open(&path)?)? else { return Ok(None) };
-    // Whoever releases the lock removes its file: then this one protects nothing.
+    // cryptsetup removes the file when it releases the lock. Then this descriptor is of a removed file.
     let (held, there) = (file.metadata()?, path.symlink_metadata());
     let is_there = there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
     Ok(is_there.then_some(file))

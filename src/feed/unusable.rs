@@ -46,7 +46,7 @@ impl Unusable {
     }
 }
 
-/// The version in the name of a file of this image, whatever it ends with; none if there is no number.
+/// The version in the name of a file of this image, with any ending; none if there is no number.
 fn version_in<'n>(name: &'n str, image: &str) -> Option<&'n str> {
     let rest = name.strip_prefix(image)?.strip_prefix(['_', '-'])?;
     let is_end = |(at, c): &(usize, char)| {
