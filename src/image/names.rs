@@ -86,7 +86,7 @@ impl<'a> Name<'a> {
         if !text::is_printable(name) {
             return None;
         }
-        let mut rest = PACKED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let mut rest = unpacked(name);
         let (mut content, mut arch, mut raw) = (None, None, false);
         while let Some((before, end)) = rest.rsplit_once('.') {
             if let Some((found, its_arch)) = part(end).filter(|_| content.is_none()) {
@@ -118,6 +118,12 @@ impl<'a> Name<'a> {
         let (image, version) = rest.rsplit_once('_').or_else(|| split_at_hyphen(rest))?;
         (!image.is_empty() && !version.is_empty()).then_some(Self { image, version, content, arch, stem })
     }
+}
+
+/// The name of a file without the ending of its packing.
+#[must_use]
+pub fn unpacked(name: &str) -> &str {
+    PACKED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
 /// The last component of a path.

@@ -76,6 +76,12 @@ pub fn write_patch(new: &RootFile, map: &Map, old: &RootFile, level: i32, to: &m
     header.write(to).or_failed(|| "cannot write the patch")?;
     let make = |number: usize| {
         let bytes = region(new, number)?;
+        let published = map.regions.get(number).map(|region| region.sha256);
+        if new.len != map.len || published != Some(delta::digest(&bytes)) {
+            return Err(Error::Refused(format!(
+                "{new}: is not the root that was published with this version; publish it as another version"
+            )));
+        }
         if let Some(record) = copied(&anchors, old, &bytes).or_image(cannot)? {
             return Ok(record);
         }

@@ -13,10 +13,10 @@ use crate::publish::root_file::is_packed;
 use abide_core::boot::model::version;
 use abide_core::error::{Error, OrError, Result};
 
-/// The roots of a folder, unpacked ones before packed ones of the same version.
+/// The roots of a folder by version; of one version, packed ones before unpacked ones.
 pub fn roots(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
-    for name in names(folder)? {
+    for name in files(folder)? {
         if let Some(parsed) = Name::parse(&name).filter(|name| name.content == Content::Part(Role::Root)) {
             found.push((parsed.version.to_owned(), folder.join(&name)));
         }
@@ -30,7 +30,7 @@ fn is_packed_path(path: &Path) -> bool {
 }
 
 /// The names of the files of a folder, sorted.
-fn names(folder: &Path) -> Result<Vec<String>> {
+pub fn files(folder: &Path) -> Result<Vec<String>> {
     let cannot = || format!("{}: cannot read", folder.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).or_failed(cannot)? {

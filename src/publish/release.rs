@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::delta::{Map, file_names};
 use crate::disk::role::Role;
-use crate::image::names::{Content, Name, SUMS};
+use crate::image::names::{self, Content, Name, SUMS};
 use crate::publish::deltas::{pack_root, write_patch};
-use crate::publish::folder::{Listed, roots, update_list};
-use crate::publish::root_file::{RootFile, is_packed};
+use crate::publish::folder::{Listed, files, roots, update_list};
+use crate::publish::root_file::RootFile;
 use abide_core::error::{Error, OrError, Result};
 
 /// What to publish.
@@ -67,7 +67,7 @@ pub fn publish(options: &Options, mut tell: impl FnMut(&Made)) -> Result<()> {
     let (version, path) = new_root(options)?;
     let old = options.from.iter().map(|from| old_root(folder, from, &version)).collect::<Result<Vec<_>>>()?;
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let unpacked = unpacked_name(&file);
+    let unpacked = names::unpacked(&file);
     let listed = Listed::read(folder)?;
     let root = RootFile::open(&path, folder)?;
     if root.len == 0 {
@@ -107,19 +107,14 @@ fn new_root(options: &Options) -> Result<(String, PathBuf)> {
     let Options { folder, version, .. } = options;
     let mut found = roots(folder)?;
     found.retain(|(its, _)| version.as_ref().is_none_or(|version| version == its));
-    let newest = found.last().map(|(version, _)| version.clone());
-    // The unpacked one of several files.
-    found
-        .into_iter()
-        .filter(|(its, _)| Some(its) == newest.as_ref())
-        .min_by_key(|(_, path)| is_packed(&path.to_string_lossy()))
-        .ok_or_else(|| {
-            let which = version.as_ref().map_or_else(String::new, |version| format!(" of version {version}"));
-            Error::Usage(format!(
-                "{}: has no root{which}; expected a file such as edge_2.0.root.raw",
-                folder.display()
-            ))
-        })
+    // Behind packed ones of the same version: the unpacked one.
+    found.pop().ok_or_else(|| {
+        let which = version.as_ref().map_or_else(String::new, |version| format!(" of version {version}"));
+        Error::Usage(format!(
+            "{}: has no root{which}; expected a file such as edge_2.0.root.raw",
+            folder.display()
+        ))
+    })
 }
 
 /// The root of an older release, and its version.
@@ -141,10 +136,6 @@ fn old_root(folder: &Path, from: &str, new: &str) -> Result<(String, PathBuf)> {
     })
 }
 
-fn unpacked_name(file: &str) -> &str {
-    [".zst", ".xz", ".gz", ".bz2"].iter().find_map(|end| file.strip_suffix(end)).unwrap_or(file)
-}
-
 /// The map of a release that is published already.
 fn published_map(folder: &Path, listed: &Listed, full: &str, map: &str) -> Result<Option<Map>> {
     if !listed.has(folder, full)? || !listed.has(folder, map)? {
@@ -157,20 +148,13 @@ fn published_map(folder: &Path, listed: &Listed, full: &str, map: &str) -> Resul
 /// The other files of the release: its UKI and verity parts.
 fn parts_beside(folder: &Path, root: &str, version: &str) -> Result<Vec<String>> {
     let own = Name::parse(root);
-    let mut beside = Vec::new();
-    for entry in fs::read_dir(folder).or_failed(|| format!("{}: cannot read", folder.display()))? {
-        let entry = entry.or_failed(|| format!("{}: cannot read", folder.display()))?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let is_part = Name::parse(&name).is_some_and(|name| {
-            let is_of_release =
-                name.version == version && own.as_ref().is_some_and(|own| own.image == name.image);
-            is_of_release && !matches!(name.content, Content::Disk | Content::Part(Role::Root))
-        });
-        if is_part {
-            beside.push(name);
-        }
-    }
-    beside.sort_unstable();
+    let is_part = |name: &Name<'_>| {
+        let is_of_release =
+            name.version == version && own.as_ref().is_some_and(|own| own.image == name.image);
+        is_of_release && !matches!(name.content, Content::Disk | Content::Part(Role::Root))
+    };
+    let mut beside = files(folder)?;
+    beside.retain(|name| Name::parse(name).is_some_and(|name| is_part(&name)));
     Ok(beside)
 }
 

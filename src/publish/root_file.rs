@@ -1,10 +1,12 @@
 //! A root with random access: an unpacked file, or a packed one unpacked into a temporary file.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::image::names::unpacked;
 use crate::image::{Source, Stream};
 use abide_core::error::{Error, OrError, Result};
 
@@ -56,9 +58,15 @@ impl RootFile {
     }
 }
 
+impl fmt::Display for RootFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
 /// Whether a file of this name is packed.
 pub fn is_packed(name: &str) -> bool {
-    [".zst", ".xz", ".gz", ".bz2"].iter().any(|end| name.ends_with(end))
+    unpacked(name) != name
 }
 
 fn tempfile(folder: &Path) -> io::Result<File> {

@@ -258,6 +258,10 @@ fn publishing_is_repeatable_and_replaces_nothing_that_was_published() {
     let run = one.publish(&["--from", "1.0"]).ok();
     assert!(run.stdout.contains("SHA256SUMS is unchanged"), "{}", run.stdout);
     one.put("edge_2.0.root.raw", &noise(LEN, 4));
+    let run = one.publish(&["--from", "1.0"]);
+    assert!(run.stderr.contains("is not the root that was published"), "{}", run.stderr);
+    run.fails(6);
+    assert!(one.file(PATCH) == two.file(PATCH), "the published patch was replaced");
     fs::remove_file(one.dir.path().join(MAP)).unwrap();
     let run = one.publish(&[]);
     assert!(run.stderr.contains("publish another version"), "{}", run.stderr);

@@ -51,34 +51,18 @@ pub struct Delta {
 impl Delta {
     /// Opens what the list has beside the root. None if it has no map, or one that cannot be used, which is logged: then the
     /// full file is read.
-    ///
-    /// # Errors
-    /// Those of reading from the folder.
-    pub fn open(folder: &Folder, root: &ListedFile, sums: &Sums, old: OldRoots) -> Result<Option<Self>> {
-        let Some(unpacked) = file_names::unpacked(&root.name) else { return Ok(None) };
+    pub fn open(folder: &Folder, root: &ListedFile, sums: &Sums, old: OldRoots) -> Option<Self> {
+        let unpacked = file_names::unpacked(&root.name)?;
         let name = file_names::map(unpacked);
-        let Some(listed) = sums.get(&name) else { return Ok(None) };
-        let Some(bytes) = folder.read(&name, Map::MAX)? else {
-            warn!("{folder}: lists {name}, but does not have it; using the full file");
-            return Ok(None);
-        };
-        if sha256::of_bytes(&bytes) != listed {
-            warn!("{folder}: {name} is not the listed one; using the full file");
-            return Ok(None);
-        }
-        let map = match Map::parse(&bytes) {
-            Ok(map) => map,
-            Err(e) => {
-                warn!("{folder}: {name} {e}; using the full file");
-                return Ok(None);
-            }
-        };
+        let map = read_map(folder, &name, sums.get(&name)?)
+            .map_err(|why| warn!("{folder}: {name}: {why}; using the full file"))
+            .ok()?;
         let version = old.running.as_ref().map(|(version, _)| version.as_str());
         let patch = version
             .map(|version| file_names::patch(unpacked, version))
-            .filter(|name| sums.get(name).is_some());
-        let patch = patch.and_then(|name| open_patch(folder, &name, &map));
-        Ok(Some(Self { map, old, patch }))
+            .filter(|name| sums.get(name).is_some())
+            .and_then(|name| open_patch(folder, &name, &map));
+        Some(Self { map, old, patch })
     }
 
     /// The size of the root in bytes.
@@ -97,6 +81,16 @@ impl Delta {
         };
         RegionStream::start(Regions::new(self.map, holders, self.patch, folder, name))
     }
+}
+
+/// The map of this digest.
+fn read_map(folder: &Folder, name: &str, sha256: &str) -> std::result::Result<Map, String> {
+    let bytes = folder.read(name, Map::MAX).map_err(|e| e.to_string())?;
+    let bytes = bytes.ok_or("is listed, but not there")?;
+    if sha256::of_bytes(&bytes) != sha256 {
+        return Err("is not the listed one".into());
+    }
+    Map::parse(&bytes)
 }
 
 fn open_patch(folder: &Folder, name: &str, map: &Map) -> Option<OpenPatch> {

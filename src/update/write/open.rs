@@ -128,7 +128,7 @@ impl Opening<'_> {
                 }
                 let named = Some(NamedImage::listed(&uki, &version));
                 let root = files.get(&Content::Part(Role::Root));
-                let delta = root.map(|root| Delta::open(&folder, root, sums, old)).transpose()?.flatten();
+                let delta = root.and_then(|root| Delta::open(&folder, root, sums, old));
                 let image = ImageSet::open(folder, files, delta, spool_dirs)?;
                 Ok(Opened { image: Box::new(image), digest: Some(digest), named, proof, lists })
             }

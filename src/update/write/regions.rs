@@ -232,6 +232,8 @@ impl Drop for Regions {
 /// The bytes of a root that another thread makes, region by region.
 pub struct RegionStream {
     regions: Receiver<Result<Vec<u8>>>,
+    /// Bytes that the other thread has yet to make.
+    left: u64,
     /// The region that is being passed on, and how much of it was.
     current: Vec<u8>,
     passed: usize,
@@ -244,6 +246,7 @@ impl RegionStream {
     /// [`Error::Failed`] if no thread can be started.
     pub fn start(mut regions: Regions) -> Result<Self> {
         let (send, receive) = sync_channel(AHEAD);
+        let left = regions.map.len;
         let make = move || {
             while let Some(next) = regions.next().transpose() {
                 let is_last = next.is_err();
@@ -253,7 +256,19 @@ impl RegionStream {
             }
         };
         Builder::new().name("regions".into()).spawn(make).or_failed(|| "cannot start to make regions")?;
-        Ok(Self { regions: receive, current: Vec::new(), passed: 0 })
+        Ok(Self { regions: receive, left, current: Vec::new(), passed: 0 })
+    }
+
+    /// Takes the next region; `false` at the end of the root.
+    fn take_next(&mut self) -> Result<bool> {
+        if self.left == 0 {
+            return Ok(false);
+        }
+        let next =
+            self.regions.recv().or_failed(|| "the thread that makes the regions has ended early")??;
+        self.left = self.left.saturating_sub(next.len() as u64);
+        (self.current, self.passed) = (next, 0);
+        Ok(true)
     }
 
     /// The next `len` bytes, as far as they are in one region; they can be read again.
@@ -261,10 +276,8 @@ impl RegionStream {
     /// # Errors
     /// As [`RegionStream::fill`].
     pub fn look_ahead(&mut self, len: usize) -> Result<Vec<u8>> {
-        if self.passed >= self.current.len()
-            && let Ok(next) = self.regions.recv()
-        {
-            (self.current, self.passed) = (next?, 0);
+        if self.passed >= self.current.len() {
+            self.take_next()?;
         }
         let left = self.current.get(self.passed..).unwrap_or_default();
         Ok(left.get(..len).unwrap_or(left).to_vec())
@@ -279,8 +292,9 @@ impl RegionStream {
         while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let left = self.current.get(self.passed..).unwrap_or_default();
             if left.is_empty() {
-                let Ok(next) = self.regions.recv() else { break };
-                (self.current, self.passed) = (next?, 0);
+                if !self.take_next()? {
+                    break;
+                }
                 continue;
             }
             let count = left.len().min(rest.len());
