@@ -42,7 +42,7 @@ DOCDIR    := $(DESTDIR)$(PREFIX)/share/doc/abide
 
 SHELL_SCRIPTS = $(shell git ls-files ':!*.md' | xargs -r grep -slE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' -- 2>/dev/null)
 
-.PHONY: all build build-full build-initramfs sbom deps install install-docs lint test soak fuzz demo bench fleet clean
+.PHONY: all build build-full build-initramfs sbom deps install install-docs lint test soak fuzz demo bench bench-delta fleet clean
 
 all: build
 
@@ -105,9 +105,13 @@ lint: deps
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --log-level error check bans licenses sources; fi
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "lint: no shellcheck, shell scripts not checked" >&2; fi
 
-# The guests contain what `make install` installs. Tests of servers that are not available are skipped.
-test: build
+# The guests contain what `make install` installs. Tests of servers that are not available are skipped. The release build
+# ends with one crate on one processor: it runs beside that of the tests.
+test: deps
 	-@packaging/install-build-deps packaging/server-deps
+	$(MAKE) --no-print-directory build & release=$$!; \
+	$(CARGO) test --quiet --locked --workspace --no-run || { wait $$release; exit 1; }; \
+	wait $$release
 	$(CARGO) test --locked --workspace --no-fail-fast
 
 # Two updates in QEMU/OVMF: one is committed, the kernel of the other one panics.
@@ -140,6 +144,11 @@ fuzz:
 bench: build
 	@packaging/install-build-deps packaging/bench-deps
 	$(CARGO) bench --quiet --locked --profile dev --bench write
+
+# What machines fetch of a new root, with Abide and with other tools; writes docs/explanation/delta.md. Needs root.
+bench-delta: build
+	@packaging/install-build-deps packaging/bench-delta-deps
+	python3 benches/delta/main.py
 
 # Fleets of up to 100 000 machines with a virtual clock; writes the figures in docs/explanation/fleet.md.
 fleet: deps
