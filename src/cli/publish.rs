@@ -8,7 +8,7 @@ use crate::publish::{Made, Options, how_to_sign, publish};
 use abide_core::error::Result;
 
 /// Make the files of a release that let machines fetch only what differs
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The folder with the files of the release; becomes the published folder
     folder: PathBuf,
@@ -18,27 +18,35 @@ pub struct Args {
     /// The version to publish; by default the newest in FOLDER
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
+    /// Add the release to FOLDER/feed.toml, unless it is there
+    #[arg(long)]
+    feed_toml: bool,
+    /// When it is published, for feed.toml: YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ
+    #[arg(long, value_name = "TIME", requires = "feed_toml")]
+    published: Option<String>,
 }
 
 pub fn run(_: &Context, args: &Args) -> Result<()> {
-    let options =
-        Options { folder: args.folder.clone(), from: args.from.clone(), version: args.version.clone() };
-    publish(&options, |made| output::say(told(made, &options)))
+    let Args { folder, from, version, feed_toml, published } = args.clone();
+    let options = Options { folder, from, version, feed_toml, published };
+    publish(&options, |made| output::say(told(&made, &options)))
 }
 
 fn told(made: &Made, options: &Options) -> String {
     match made {
         Made::Full { name, bytes, unpacked } => {
-            format!(
-                "{name}: {}, {} unpacked; what a machine without a patch fetches",
-                mib(*bytes),
-                mib(*unpacked)
-            )
+            format!("{name}: {}, {} unpacked", mib(*bytes), mib(*unpacked))
         }
         Made::Patch { from, name, bytes, full } => {
             let share = *bytes as f64 * 100.0 / (*full).max(1) as f64;
-            format!("{name}: {}, {share:.1} % of that; what a machine with {from} fetches", mib(*bytes))
+            format!("{name}: {}, {share:.1} % of the full file, for machines with {from}", mib(*bytes))
         }
+        Made::Unlisted(disk) => {
+            format!("{disk}: is published as UKI and partitions; it is not listed, and need not be uploaded")
+        }
+        Made::Warning(warning) => format!("warning: {warning}"),
+        Made::Total { from: Some(from), bytes } => format!("a machine with {from} fetches {}", mib(*bytes)),
+        Made::Total { from: None, bytes } => format!("any other machine fetches {}", mib(*bytes)),
         Made::List { changed: true } => format!("SHA256SUMS has changed; {}", how_to_sign(&options.folder)),
         Made::List { changed: false } => "SHA256SUMS is unchanged".to_owned(),
     }

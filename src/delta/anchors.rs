@@ -12,7 +12,7 @@ use crate::delta::patch::{MAX_OLD, Range};
 const CHUNK: usize = 512;
 
 /// The most chunks of a root: larger roots have larger chunks, so that the index has a bounded size.
-const MAX_CHUNKS: u64 = 16 << 20;
+const MAX_CHUNKS: u64 = 8 << 20;
 
 /// Old bytes are taken in blocks of this size.
 const BLOCK: u64 = 64 << 10;
@@ -68,7 +68,7 @@ impl Anchors {
         if bytes.iter().all(|byte| byte == first) {
             return;
         }
-        let hash = mixed(bytes.iter().fold(0, |hash, byte| push(hash, *byte)));
+        let hash = mixed(hash_of(bytes));
         let Ok(entry) = u32::try_from(number + 1) else { return };
         let mask = self.table.len() - 1;
         let mut slot = low(hash) & mask;
@@ -117,14 +117,14 @@ impl Anchors {
         let mut hits = Vec::new();
         let Some(first) = region.get(..self.chunk) else { return hits };
         let oldest = (1..self.chunk).fold(1_u64, |factor, _| factor.wrapping_mul(FACTOR));
-        let mut hash = first.iter().fold(0, |hash, byte| push(hash, *byte));
+        let mut hash = hash_of(first);
         let mut at = 0;
         loop {
             if let Some(old) = self.find(mixed(hash)) {
                 hits.push((at as u64, old));
                 at += self.chunk;
                 let Some(next) = region.get(at..at + self.chunk) else { return hits };
-                hash = next.iter().fold(0, |hash, byte| push(hash, *byte));
+                hash = hash_of(next);
                 continue;
             }
             let (Some(out), Some(new)) = (region.get(at), region.get(at + self.chunk)) else { return hits };
@@ -134,12 +134,15 @@ impl Anchors {
     }
 
     /// The ranges of the old root that `region`, which begins at `offset` of the new root, resembles most: at most
-    /// [`MAX_OLD`] bytes, in order, none overlapping.
+    /// [`MAX_OLD`] bytes, in order, none overlapping. None if it has no chunk of the old root.
     #[must_use]
     pub fn ranges(&self, region: &[u8], offset: u64) -> Vec<Range> {
         let mut votes: BTreeMap<u64, u64> = BTreeMap::new();
         for (_, old) in self.hits(region) {
             *votes.entry(old / BLOCK).or_default() += 2;
+        }
+        if votes.is_empty() {
+            return Vec::new();
         }
         // What lies beside such blocks, and at the same place, may be similar in less than a chunk.
         let found: Vec<u64> = votes.keys().copied().collect();
@@ -175,6 +178,17 @@ impl Anchors {
         let starts = hits.into_iter().filter_map(|(at, old)| old.checked_sub(at));
         starts.into_iter().find(|start| start + region.len() as u64 <= self.old_len)
     }
+}
+
+/// As if its bytes were pushed one by one; four at once take a quarter of the time. The length of a chunk is a multiple of that.
+fn hash_of(chunk: &[u8]) -> u64 {
+    const SQUARE: u64 = FACTOR.wrapping_mul(FACTOR);
+    chunk.as_chunks::<4>().0.iter().fold(0, |hash: u64, [a, b, c, d]| {
+        hash.wrapping_mul(SQUARE)
+            .wrapping_add(push(push(0, *a), *b))
+            .wrapping_mul(SQUARE)
+            .wrapping_add(push(push(0, *c), *d))
+    })
 }
 
 fn push(hash: u64, byte: u8) -> u64 {
@@ -232,6 +246,7 @@ mod tests {
         let ranges = anchors.ranges(&region, 3 << 20);
         assert!(covers(&ranges, 1_000_001, 1_300_000), "{ranges:?}");
         assert!(covers(&ranges, 3 << 20, (3 << 20) + 300_000), "{ranges:?}");
+        assert!(anchors.ranges(&noise(3, 300_000), 0).is_empty());
     }
 
     #[test]

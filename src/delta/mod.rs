@@ -13,6 +13,6 @@ mod patch;
 
 pub use anchors::Anchors;
 pub use digest::{Digest, digest};
-pub use frame::{MAX_FRAME, pack, unpack};
+pub use frame::{DICTIONARY, MAX_FRAME, Packer, pack, unpack};
 pub use map::{Map, REGION, Region};
 pub use patch::{Header, MAX_OLD, MAX_RANGES, Range, Record, read_record, write_record};

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use crate::disk::gpt::PartitionTable;
+use crate::disk::role::Role;
 use abide_core::arch;
 use abide_core::arch::Arch;
 use abide_core::boot::esp::partitions::ESP_TYPE;
@@ -99,7 +100,7 @@ impl Layout {
             }
             partitions.push(partition);
         }
-        partitions.sort_by_key(|p| p.start);
+        partitions.sort_unstable_by_key(|p| p.start);
         if let Some([first, second]) = partitions.windows(2).find_map(|pair| match pair {
             [a, b] if a.end() > b.start => Some([a, b]),
             _ => None,
@@ -149,11 +150,23 @@ impl Layout {
         }
     }
 
-    /// The only partition of this type that is not empty.
+    /// The partitions of a slot, in the order of their position.
     ///
     /// # Errors
-    /// [`Error::Image`] if there are several.
-    pub fn only(&self, kind: PartitionType, name: &str) -> Result<Option<&ImagePartition>> {
+    /// [`Error::Image`] if there is no root, or which one to write is ambiguous.
+    pub fn slot(&self, name: &str) -> Result<Vec<(Role, ImagePartition)>> {
+        let mut found = vec![(Role::Root, self.root(name)?.clone())];
+        for (role, kind) in
+            [(Role::Verity, PartitionType::Verity), (Role::VeritySig, PartitionType::VeritySig)]
+        {
+            found.extend(self.only(kind, name)?.map(|partition| (role, partition.clone())));
+        }
+        found.sort_unstable_by_key(|(_, partition)| partition.start);
+        Ok(found)
+    }
+
+    /// The only partition of this type that is not empty.
+    fn only(&self, kind: PartitionType, name: &str) -> Result<Option<&ImagePartition>> {
         let mut all = self.partitions.iter().filter(|p| p.kind == kind && p.label != "_empty");
         match (all.next(), all.next()) {
             (first, None) => Ok(first),

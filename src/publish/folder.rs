@@ -9,24 +9,69 @@ use crate::disk::role::Role;
 use crate::image::names::{Content, Name, SUMS};
 use crate::image::sha256;
 use crate::image::trust::Sums;
-use crate::publish::root_file::is_packed;
+use crate::publish::raw_file::is_packed;
 use abide_core::boot::model::version;
 use abide_core::error::{Error, OrError, Result};
 
-/// The roots of a folder by version; of one version, packed ones before unpacked ones.
-pub fn roots(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
-    for name in files(folder)? {
-        if let Some(parsed) = Name::parse(&name).filter(|name| name.content == Content::Part(Role::Root)) {
-            found.push((parsed.version.to_owned(), folder.join(&name)));
-        }
-    }
-    found.sort_by(|(a, x), (b, y)| version::compare(a, b).then(is_packed_path(y).cmp(&is_packed_path(x))));
-    Ok(found)
+/// The files of one release in a folder of the publisher's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The version.
+    pub version: String,
+    /// The image.
+    pub image: String,
+    /// By what they hold; of two, the unpacked one.
+    pub by_content: BTreeMap<Content, PathBuf>,
 }
 
-fn is_packed_path(path: &Path) -> bool {
-    is_packed(&path.to_string_lossy())
+impl Files {
+    /// Those of each release in `folder`, by version.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the folder cannot be read.
+    pub fn in_folder(folder: &Path) -> Result<Vec<Self>> {
+        let mut found: Vec<Self> = Vec::new();
+        for name in files(folder)? {
+            let Some(Name { image, version, content, .. }) = Name::parse(&name) else { continue };
+            let known = found.iter_mut().find(|files| files.version == version && files.image == image);
+            match known {
+                Some(files) if is_packed(&name) && files.by_content.contains_key(&content) => {}
+                Some(files) => drop(files.by_content.insert(content, folder.join(&name))),
+                None => found.push(Self {
+                    version: version.to_owned(),
+                    image: image.to_owned(),
+                    by_content: [(content, folder.join(&name))].into(),
+                }),
+            }
+        }
+        found.sort_by(|a, b| version::compare(&a.version, &b.version));
+        Ok(found)
+    }
+
+    /// Those of the release that the file `path` is of, with this one.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if its folder cannot be read.
+    pub fn with(path: &Path) -> Result<Option<Self>> {
+        let Some(Name { image, version, content, .. }) =
+            path.file_name().and_then(|name| name.to_str()).and_then(Name::parse)
+        else {
+            return Ok(None);
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut all = Self::in_folder(folder.unwrap_or(Path::new(".")))?;
+        all.retain(|files| files.version == version && files.image == image);
+        Ok(all.pop().map(|mut files| {
+            files.by_content.insert(content, path.to_owned());
+            files
+        }))
+    }
+
+    /// Whether it has a root.
+    #[must_use]
+    pub fn has_root(&self) -> bool {
+        self.by_content.contains_key(&Content::Part(Role::Root))
+    }
 }
 
 /// The names of the files of a folder, sorted.
@@ -76,6 +121,12 @@ impl Listed {
         }
     }
 
+    /// Whether it lists one of these files.
+    #[must_use]
+    pub fn lists(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.sums.get(name).is_some())
+    }
+
     /// Refuses to replace files that are listed: machines know the release by their digests.
     ///
     /// # Errors
@@ -90,7 +141,11 @@ impl Listed {
     }
 }
 
-fn digest_of(path: &Path) -> Result<String> {
+/// The SHA-256 of a file.
+///
+/// # Errors
+/// [`Error::Failed`] if it cannot be read.
+pub fn digest_of(path: &Path) -> Result<String> {
     let cannot = || format!("{}: cannot read", path.display());
     let (digest, _) = sha256::of_reader(fs::File::open(path).or_failed(cannot)?).or_failed(cannot)?;
     Ok(digest)

@@ -75,8 +75,8 @@ impl Feed {
 }
 
 const FULL: &str = "edge_2.0.root.raw.zst";
-const MAP: &str = "edge_2.0.root.raw.map";
-const PATCH: &str = "edge_2.0.root.raw.from-1.0.patch";
+const MAP: &str = "edge_2.0.root.map";
+const PATCH: &str = "edge_2.0.root.from-1.0.patch";
 
 /// A machine that runs 1.0, with slots as large as the roots.
 fn node() -> Tree {
@@ -259,7 +259,7 @@ fn publishing_is_repeatable_and_replaces_nothing_that_was_published() {
     assert!(run.stdout.contains("SHA256SUMS is unchanged"), "{}", run.stdout);
     one.put("edge_2.0.root.raw", &noise(LEN, 4));
     let run = one.publish(&["--from", "1.0"]);
-    assert!(run.stderr.contains("is not the root that was published"), "{}", run.stderr);
+    assert!(run.stderr.contains("is not what was published"), "{}", run.stderr);
     run.fails(6);
     assert!(one.file(PATCH) == two.file(PATCH), "the published patch was replaced");
     fs::remove_file(one.dir.path().join(MAP)).unwrap();
@@ -290,4 +290,231 @@ fn another_client_makes_the_same_root_from_the_specification_alone() {
     assert!(feed.file("new") == new());
     assert_eq!(run(&[MAP, FULL, "new"]), "5 regions, 5 of them from the full file\n");
     assert!(feed.file("new") == new());
+}
+
+/// A machine with dm-verity hashes of 1.0, and a feed with those of 2.0 and a UKI that resembles the old one.
+fn with_all_parts(publish_first: impl FnOnce(&Feed)) -> (Feed, Tree) {
+    let tree = node();
+    for (node, label) in [("sda4", "rootfs_a_verity"), ("sda5", "rootfs_b_verity")] {
+        fs::write(tree.path("dev").join(node), noise(HASHES, 5)).unwrap();
+        symlink(format!("../../{node}"), tree.path("dev/disk/by-partlabel").join(label)).unwrap();
+    }
+    let (old_uki, new_uki) = ukis();
+    fs::write(tree.entry("edge_1.0.efi"), &old_uki).unwrap();
+    let feed = Feed { dir: tempfile::tempdir().unwrap() };
+    feed.put("edge_1.0.root.raw", &old());
+    feed.put("edge_1.0.root-verity.raw", &noise(HASHES, 5));
+    feed.put("edge_1.0.efi", &old_uki);
+    feed.put("edge_2.0.root.raw", &new());
+    feed.put("edge_2.0.root-verity.raw", &new_hashes());
+    feed.put("edge_2.0.efi", &new_uki);
+    publish_first(&feed);
+    feed.publish(&["--from", "1.0"]).ok();
+    (feed, tree)
+}
+
+const HASHES: usize = 600 << 10;
+
+fn new_hashes() -> Vec<u8> {
+    let mut hashes = noise(HASHES, 5);
+    hashes[..4096].copy_from_slice(&noise(4096, 6));
+    hashes
+}
+
+/// The UKIs of 1.0 and 2.0, with the same kernel of a region and a half behind their other sections.
+fn ukis() -> (Vec<u8>, Vec<u8>) {
+    let of = |version: &str, words: &str| [uki("edge", version, words), noise(3 * REGION / 2, 7)].concat();
+    let hash = "00112233445566778899aabbccddeeff0123456789abcdeffedcba9876543210";
+    let verity = format!("roothash={hash} root=/dev/mapper/root panic=1");
+    (of("1.0", &cmdline("a")), of("2.0", &verity))
+}
+
+const UKI_PATCH: &str = "edge_2.0.uki.from-1.0.patch";
+
+/// The paths that a machine asks for, without list and signatures.
+fn asked_for(tree: &Tree, feed: &Feed) -> Vec<String> {
+    let server = Folder::serve(feed.dir.path());
+    tree.abide(&["write", &server.url]).ok();
+    let mut asked = server.asked();
+    asked.retain(|path| !path.starts_with("/SHA256SUMS"));
+    asked.sort();
+    asked
+}
+
+#[track_caller]
+fn has_all_parts(tree: &Tree) {
+    is_written(tree);
+    assert!(read(&tree.path("dev/sda5")).starts_with(&new_hashes()), "other hashes");
+    assert!(read(&tree.entry("edge_2.0+3-0.efi")) == ukis().1, "another UKI");
+}
+
+#[test]
+fn uki_and_verity_hashes_are_made_from_the_running_ones_too() {
+    let (feed, tree) = with_all_parts(|_| {});
+    let verity = "/edge_2.0.root-verity";
+    let wanted = [
+        format!("{verity}.from-1.0.patch"),
+        format!("{verity}.map"),
+        format!("/{PATCH}"),
+        format!("/{MAP}"),
+        format!("/{UKI_PATCH}"),
+    ];
+    assert_eq!(asked_for(&tree, &feed), wanted);
+    assert!(feed.file(UKI_PATCH).len() < 200_000, "{}", feed.file(UKI_PATCH).len());
+    has_all_parts(&tree);
+}
+
+#[test]
+fn a_uki_that_is_published_packed_is_made_by_its_patch() {
+    let (feed, tree) = with_all_parts(|feed| {
+        feed.put("edge_2.0.efi.zst", &zst(&feed.file("edge_2.0.efi")));
+        fs::remove_file(feed.dir.path().join("edge_2.0.efi")).unwrap();
+    });
+    let asked = asked_for(&tree, &feed);
+    assert!(asked.iter().all(|path| !path.ends_with(".efi.zst")), "{asked:?}");
+    has_all_parts(&tree);
+}
+
+#[test]
+fn a_uki_patch_that_cannot_be_used_means_the_full_uki() {
+    for (what, is_listed) in [("replaced", false), ("changed", true), ("cut", true), ("another base", true)] {
+        let (feed, tree) = with_all_parts(|feed| {
+            if what == "another base" {
+                feed.put("edge_1.0.efi", &[ukis().0, noise(100, 3)].concat()[100..]);
+            }
+        });
+        let mut patch = feed.file(UKI_PATCH);
+        match what {
+            "cut" => patch.truncate(100),
+            "another base" => {}
+            _ => *patch.last_mut().unwrap() ^= 1,
+        }
+        feed.put(UKI_PATCH, &patch);
+        if is_listed {
+            feed.list();
+        }
+        let asked = asked_for(&tree, &feed);
+        assert!(asked.contains(&"/edge_2.0.efi".to_owned()), "{what}: {asked:?}");
+        has_all_parts(&tree);
+    }
+}
+
+#[test]
+fn the_published_bytes_do_not_depend_on_the_number_of_processors() {
+    let (all, _) = with_all_parts(|_| {});
+    let one = Feed { dir: tempfile::tempdir().unwrap() };
+    for name in ["edge_1.0.root.raw", "edge_1.0.root-verity.raw", "edge_1.0.efi", "edge_2.0.root.raw"] {
+        one.put(name, &all.file(name));
+    }
+    for name in ["edge_2.0.root-verity.raw", "edge_2.0.efi"] {
+        one.put(name, &all.file(name));
+    }
+    let mut command = program("taskset");
+    command.args(["-c", "0", env!("CARGO_BIN_EXE_abide"), "publish"]).arg(one.dir.path());
+    Run::of(command.args(["--from", "1.0"])).ok();
+    for name in [FULL, MAP, PATCH, UKI_PATCH, "SHA256SUMS"] {
+        assert!(one.file(name) == all.file(name), "{name} differs");
+    }
+}
+
+#[test]
+fn old_bytes_that_look_like_a_dictionary_are_no_dictionary() {
+    let feed = Feed { dir: tempfile::tempdir().unwrap() };
+    let mut root = noise(REGION, 1);
+    root[..4].copy_from_slice(&[0x37, 0xa4, 0x30, 0xec]);
+    feed.put("edge_1.0.root.raw", &root);
+    root[9000] ^= 1;
+    feed.put("edge_2.0.root.raw", &root);
+    feed.publish(&["--from", "1.0"]).ok();
+    let decoder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/write/decoder.py");
+    let mut command = program("python3");
+    let words = [decoder, MAP, FULL, "new", PATCH, "edge_1.0.root.raw"];
+    let made = Run::of(command.args(words).current_dir(feed.dir.path())).ok().stdout;
+    assert_eq!(made, "1 regions, 0 of them from the full file\n");
+    assert!(feed.file(PATCH).len() < 1000, "{}", feed.file(PATCH).len());
+}
+
+#[test]
+fn the_publisher_is_told_what_is_fetched_and_what_makes_patches_large() {
+    let feed = Feed { dir: tempfile::tempdir().unwrap() };
+    let verity = |salt: u8| {
+        let mut hashes = noise(HASHES, 5);
+        hashes[..8].copy_from_slice(b"verity\0\0");
+        hashes[88..120].fill(salt);
+        hashes
+    };
+    for (version, salt) in [("1.0", 1), ("2.0", 2)] {
+        let root = [b"hsqs".to_vec(), noise(REGION, 1)].concat();
+        feed.put(&format!("edge_{version}.root.raw"), &root);
+        feed.put(&format!("edge_{version}.root-verity.raw"), &verity(salt));
+    }
+    let told = feed.publish(&["--from", "1.0"]).ok().stdout;
+    for words in ["is a squashfs", "1.0: its dm-verity hashes have another salt", "with 1.0 fetches 0."] {
+        assert!(told.contains(words), "{told}");
+    }
+    let mut root = vec![0; 4096];
+    root[1024..1028].copy_from_slice(&0xE0F5_E1E2_u32.to_le_bytes());
+    for (features, is_packed) in [(0, false), (1, true)] {
+        root[1024 + 80] = features;
+        feed.put(&format!("edge_3.{features}.root.raw"), &root);
+        let told = feed.publish(&[]).ok().stdout;
+        assert_eq!(told.contains("is a compressed erofs"), is_packed, "{told}");
+    }
+}
+
+#[test]
+fn a_patch_is_requested_when_its_partition_is_written() {
+    let (feed, tree) = with_all_parts(|_| {});
+    let server = Folder::serve(feed.dir.path());
+    tree.abide(&["write", &server.url]).ok();
+    let asked = server.asked();
+    let at = |end: &str| asked.iter().position(|path| path.ends_with(end)).unwrap();
+    assert!(at("verity.map") < at(PATCH), "{asked:?}");
+    assert!(at(PATCH) < at("verity.from-1.0.patch"), "{asked:?}");
+}
+
+/// What the patterns of systemd-sysupdate match: each name that begins with what they say. Tried with that of systemd 257.
+#[test]
+fn no_pattern_of_systemd_sysupdate_matches_a_map_or_a_patch() {
+    let (feed, _) = with_all_parts(|_| {});
+    let text = String::from_utf8(feed.file("SHA256SUMS")).unwrap();
+    let added: Vec<&str> = text
+        .lines()
+        .map(|line| line.split_once("  ").unwrap().1)
+        .filter(|name| !name.ends_with(".zst"))
+        .collect();
+    assert_eq!(added.len(), 6, "{added:?}");
+    for name in added.into_iter().filter(|name| !name.ends_with(".efi")) {
+        let rest = name.strip_prefix("edge_").unwrap();
+        for end in [".root.raw", ".root.xz", ".root-verity.raw", ".verity", ".efi", ".raw"] {
+            assert!(!rest.contains(end), "edge_@v{end} matches {name}");
+        }
+    }
+}
+
+/// With the real systemd-sysupdate, where the machine that tests has it.
+#[test]
+fn systemd_sysupdate_passes_over_maps_and_patches() {
+    let places = ["/usr/lib/systemd/systemd-sysupdate", "/usr/bin/systemd-sysupdate"];
+    let Some(sysupdate) = places.iter().find(|place| std::path::Path::new(place).exists()) else {
+        eprintln!("skipped: there is no systemd-sysupdate");
+        return;
+    };
+    let (feed, tree) = with_all_parts(|_| {});
+    let definitions = tree.path("sysupdate.d");
+    fs::create_dir_all(&definitions).unwrap();
+    fs::create_dir_all(tree.path("installed")).unwrap();
+    for (number, pattern) in ["edge_@v.root.raw.zst", "edge_@v.efi"].iter().enumerate() {
+        let (from, to) = (feed.dir.path().display(), tree.path("installed"));
+        let text = format!(
+            "[Transfer]\nVerify=no\n[Source]\nType=regular-file\nPath={from}\nMatchPattern={pattern}\n\
+             [Target]\nType=regular-file\nPath={}\nMatchPattern={pattern}\n",
+            to.display()
+        );
+        fs::write(definitions.join(format!("{number}.conf")), text).unwrap();
+    }
+    let mut command = program(sysupdate);
+    command.arg("--definitions").arg(&definitions).args(["--no-pager", "list", "2.0"]);
+    let told = Run::of(&mut command).ok().stdout;
+    assert!(told.contains("/edge_2.0.efi ") && !told.contains("from-"), "{told}");
 }

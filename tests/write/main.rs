@@ -13,6 +13,7 @@ mod https;
 mod keys;
 mod names;
 mod publisher;
+mod publishing;
 mod refused;
 mod secure_boot;
 mod servers;
@@ -20,6 +21,7 @@ mod set;
 mod sizes;
 mod table;
 mod trust;
+mod vectors;
 
 use std::fs;
 use std::io::Write;

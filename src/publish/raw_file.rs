@@ -1,4 +1,4 @@
-//! A root with random access: an unpacked file, or a packed one unpacked into a temporary file.
+//! A partition or a UKI with random access: an unpacked file, or a packed one unpacked into a temporary file.
 
 use std::fmt;
 use std::fs::File;
@@ -10,25 +10,23 @@ use crate::image::names::unpacked;
 use crate::image::{Source, Stream};
 use abide_core::error::{Error, OrError, Result};
 
-/// A root on the publisher's machine.
-pub struct RootFile {
+/// A file on the publisher's machine.
+pub struct RawFile {
     file: File,
     /// In bytes.
     pub len: u64,
     name: String,
 }
 
-impl RootFile {
-    /// Opens the root. A packed one is unpacked into a file without a name in `temporary`.
+impl RawFile {
+    /// Opens a file. A packed one is unpacked into a file without a name in `temporary`.
     ///
     /// # Errors
     /// [`Error::Image`] if it cannot be read, [`Error::Failed`] if there is no room to unpack it.
     pub fn open(path: &Path, temporary: &Path) -> Result<Self> {
         let name = path.display().to_string();
         if !is_packed(&name) {
-            let file = File::open(path).or_image(|| format!("{name}: cannot open"))?;
-            let len = file.metadata().or_image(|| format!("{name}: cannot open"))?.len();
-            return Ok(Self { file, len, name });
+            return Self::open_as_is(path);
         }
         let source = Source::in_folder(&name)?
             .ok_or_else(|| Error::Image(format!("{name}: there is no such file")))?;
@@ -47,6 +45,25 @@ impl RootFile {
         }
     }
 
+    /// Opens a file as it is, packed or not.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if it cannot be read.
+    pub fn open_as_is(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let file = File::open(path).or_image(|| format!("{name}: cannot open"))?;
+        let len = file.metadata().or_image(|| format!("{name}: cannot open"))?.len();
+        Ok(Self { file, len, name })
+    }
+
+    /// A file without a name.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn of(file: File) -> io::Result<Self> {
+        Ok(Self { len: file.metadata()?.len(), file, name: "a temporary file".to_owned() })
+    }
+
     /// Fills `to` with the bytes from `offset` on.
     ///
     /// # Errors
@@ -58,7 +75,7 @@ impl RootFile {
     }
 }
 
-impl fmt::Display for RootFile {
+impl fmt::Display for RawFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
@@ -69,6 +86,7 @@ pub fn is_packed(name: &str) -> bool {
     unpacked(name) != name
 }
 
-fn tempfile(folder: &Path) -> io::Result<File> {
+/// A file without a name.
+pub fn tempfile(folder: &Path) -> io::Result<File> {
     File::options().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(folder)
 }
