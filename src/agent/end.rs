@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::agent::cost::Cost;
 use crate::agent::goal::{Subject, Wait};
 use crate::feed::policy::Candidate;
 use abide_core::error::Result;
@@ -31,8 +32,8 @@ pub struct RunResult {
     pub end: End,
     /// The release to install, if there is one.
     pub candidate: Option<Candidate>,
-    /// The bytes of its files, where they are known.
-    pub size: Option<u64>,
+    /// Its bytes.
+    pub cost: Cost,
 }
 
 /// Why the update is deferred after the run, if it is. An error defers it, too; so does a source that has no image for

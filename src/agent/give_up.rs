@@ -11,6 +11,10 @@ use crate::feed::memory::InstallState;
 /// Failed writes after which an image is not tried again.
 pub const MAX_REFUSALS: u32 = 3;
 
+/// Requests for what is missing in the cache, after which a write that lacks something has failed. The first one is for
+/// single regions, the others for the full file.
+pub const MAX_REQUESTS: u32 = 3;
+
 /// How long an image that was refused is not tried again, in seconds.
 const REFUSAL: i64 = 24 * 60 * 60;
 
@@ -64,6 +68,7 @@ mod tests {
             version: "2.0".into(),
             arch: None,
             files: ReleaseFiles::Disk(ListedFile { name: "edge_2.0.raw".into(), sha256: "d2".into() }),
+            parts: None,
             digest: "d2".into(),
             terms: Terms::default(),
         }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use log::{info, warn};
 
 use crate::agent::context::RunContext;
-use crate::agent::give_up::{MAX_REBOOTS, MAX_REFUSALS};
+use crate::agent::give_up::{MAX_REBOOTS, MAX_REFUSALS, MAX_REQUESTS};
 use crate::agent::memory::AgentMemory;
 use crate::agent::mode::Mode;
 use crate::agent::notice::Notice;
@@ -12,12 +12,13 @@ use crate::events::{Event, EventKind, publish};
 use crate::feed::cache::Cache;
 use crate::feed::memory::InstallState;
 use crate::feed::policy::Candidate;
+use crate::feed::request::Request;
 use crate::health;
 use crate::image::trust::Installer;
 use crate::systemd::reboot;
 use crate::update::WholeMachine;
 use crate::update::apply;
-use crate::update::write::{Wanted, write};
+use crate::update::write::{Lacking, Missing, Wanted, write};
 use abide_core::boot::model::choice::choose;
 use abide_core::error::{Error, Result};
 use abide_core::state::lock::PATIENTLY;
@@ -70,12 +71,19 @@ pub fn write_release(
     candidate: &Candidate,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Result<()> {
-    let written = write_slot(context, source, candidate, notify);
+    let lacking = Lacking::default();
+    let written = write_slot(context, source, candidate, &lacking, notify);
     let from = &source.from;
     let state = &mut memory.install;
+    if let (Err(e), Some(missing), InstallFrom::Cache(cache)) = (&written, lacking.take(), from)
+        && request(context, cache, state, missing)?
+    {
+        info!("{e}; it is fetched");
+        return Ok(());
+    }
     match &written {
         Ok(()) => {
-            (state.refused, state.begun) = (0, false);
+            (state.refused, state.requests, state.begun) = (0, 0, false);
             state.written = Some(memory.fetch.polls);
             // The files are no longer needed: the slot was read back.
             from.sweep()?;
@@ -91,6 +99,8 @@ pub fn write_release(
             }
             // Files that do not match their digest are fetched again. Others would be the same again.
             if matches!(e, Error::Unverified(_)) || !is_refused && state.refused >= MAX_REFUSALS {
+                // Nothing of it is here any more: what is missing then is requested anew.
+                state.requests = 0;
                 from.sweep()?;
             }
         }
@@ -98,10 +108,26 @@ pub fn write_release(
     written
 }
 
+/// Leaves a request for what is missing, for the part of the agent that can fetch it. Returns whether the write is to be tried
+/// again then. The request is counted first: an interruption cannot make it endless.
+fn request(
+    context: RunContext<'_>,
+    cache: &Cache,
+    state: &mut InstallState,
+    missing: Missing,
+) -> Result<bool> {
+    state.requests = state.requests.saturating_add(1);
+    state.write(context.root)?;
+    let regions = if state.requests == 1 { missing.regions } else { Request::whole() };
+    cache.ask(&missing.full, &regions)?;
+    Ok(state.requests <= MAX_REQUESTS)
+}
+
 fn write_slot(
     context: RunContext<'_>,
     source: &Source<'_>,
     candidate: &Candidate,
+    lacking: &Lacking,
     notify: &mut dyn FnMut(Notice<'_>),
 ) -> Result<()> {
     let (root, config) = (context.root, context.config);
@@ -119,9 +145,17 @@ fn write_slot(
         version: Some(version),
         installer: Installer::Agent,
         list_name: source.list_name,
+        lacking: matches!(source.from, InstallFrom::Cache(_)).then_some(lacking),
         ..Wanted::of(&folder)
     };
-    let written = write(&mut machine, &wanted, config, |progress| notify(Notice::Writing(progress)))?;
+    let written = match write(&mut machine, &wanted, config, |progress| notify(Notice::Writing(progress))) {
+        // It is up to date; the machine knows the digest now.
+        Err(Error::Nothing(why)) => {
+            info!("{why}");
+            return Ok(());
+        }
+        written => written?,
+    };
     notify(Notice::Staged(&written));
     announce_update(context, &machine, EventKind::Staged);
     Ok(())

@@ -13,6 +13,7 @@
 
 mod clock;
 mod context;
+mod cost;
 mod end;
 mod fetch;
 mod fleetlock;
@@ -36,6 +37,7 @@ mod survey;
 mod timing;
 mod view;
 
+pub use cost::Cost;
 pub use end::{End, RunResult};
 pub use goal::{Subject, Wait};
 pub use hand_over::{hand_over, take_back};

@@ -159,6 +159,7 @@ mod tests {
             version: "2.0".into(),
             arch: None,
             files: ReleaseFiles::Disk(file),
+            parts: None,
             digest: "d2".into(),
             terms: Terms::default(),
         };

@@ -7,6 +7,7 @@ use log::{debug, info, warn};
 
 use crate::agent::clock::Clock;
 use crate::agent::context::RunContext;
+use crate::agent::cost::{Cost, cost_in_parts};
 use crate::agent::end::{End, RunResult, deferral, next_run};
 use crate::agent::fetch::Fetcher;
 use crate::agent::goal::{Goal, ReleaseState, Subject, Wait};
@@ -29,6 +30,7 @@ use crate::config::Config;
 use crate::events::{Event, EventKind, publish, write_metrics};
 use crate::feed::attempts::Attempts;
 use crate::feed::cache::Cache;
+use crate::feed::catalog::Release;
 use crate::feed::memory::{InstallState, WantedRelease};
 use crate::feed::ownership::claim;
 use crate::feed::policy::Candidate;
@@ -67,13 +69,13 @@ pub fn run(
     let context = RunContext { root, config, mode, privileges, early };
     let cache = Cache::of(root);
     let Some(mut source) = source::open(context, &cache)? else {
-        return Ok(RunResult { end: End::Off, candidate: None, size: None });
+        return Ok(RunResult { end: End::Off, candidate: None, cost: Cost::default() });
     };
     let is_cached = source.local_folder().is_none();
     let _lock = match is_cached.then(|| cache.lock()) {
         // The part that fetches has the update installed afterwards.
         Some(Err(Error::Busy(_))) if !privileges.network => {
-            return Ok(RunResult { end: End::Unprivileged, candidate: None, size: None });
+            return Ok(RunResult { end: End::Unprivileged, candidate: None, cost: Cost::default() });
         }
         lock => lock.transpose()?,
     };
@@ -93,11 +95,23 @@ pub fn run(
     let end = end?;
     remembered?;
     let AgentRun { candidate, source, resources, .. } = run;
-    let size = candidate.as_ref().and_then(|candidate| {
-        let folder = source.local_folder().map_or_else(|| resources.cache.dir().to_owned(), PathBuf::from);
-        candidate.release.files.size(&folder)
-    });
-    Ok(RunResult { end, candidate, size })
+    let cost = candidate.as_ref().map(|candidate| cost(&*source, &resources, &candidate.release));
+    Ok(RunResult { end, candidate, cost: cost.unwrap_or_default() })
+}
+
+/// The bytes of a release; for a check also what is to be fetched.
+fn cost(source: &dyn UpdateSource, resources: &Resources<'_>, release: &Release) -> Cost {
+    let Resources { context, cache, memory, .. } = resources;
+    let folder = source.local_folder();
+    let is_asked = context.mode == Mode::Check && context.privileges.network && folder.is_none();
+    let in_parts = || {
+        let running = survey(*context).ok()?.version;
+        cost_in_parts(source, cache, &memory.fetch, release, &running)
+    };
+    is_asked.then(in_parts).flatten().unwrap_or_else(|| {
+        let folder = folder.map_or_else(|| cache.dir().to_owned(), PathBuf::from);
+        Cost { size: release.files.size(&folder), ..Cost::default() }
+    })
 }
 
 impl AgentRun<'_> {
@@ -140,7 +154,7 @@ impl AgentRun<'_> {
             NextStep::Fetch(candidate) => {
                 let (root, state) = (self.resources.context.root, &mut self.resources.memory.fetch);
                 let mut fetcher = Fetcher { root, cache: &self.resources.cache, state, notify: self.notify };
-                fetcher.fetch(&mut *self.source, &candidate)?;
+                fetcher.fetch(&mut *self.source, &candidate, &survey.version)?;
             }
             NextStep::Write(candidate) => {
                 let from = match self.source.local_folder() {

@@ -56,9 +56,7 @@ impl View<'_> {
         match waiting.map(|waiting| waiting.applied) {
             Some(true) => ReleaseState::Applied,
             Some(false) => ReleaseState::Staged,
-            None if release.files.files().all(|file| self.memory.fetch.has(self.cache, file)) => {
-                ReleaseState::Fetched
-            }
+            None if self.memory.fetch.has_release(self.cache, release) => ReleaseState::Fetched,
             None => ReleaseState::Remote,
         }
     }

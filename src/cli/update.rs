@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::agent::{
-    End, Mode, Notice, Privileges, RunResult, Subject, hand_over, leave_survey, run as update, take_back,
+    Cost, End, Mode, Notice, Privileges, RunResult, Subject, hand_over, leave_survey, run as update,
+    take_back,
 };
 use crate::config::Config;
 use crate::feed::memory::pin;
@@ -134,6 +135,8 @@ struct CheckDocument<'a> {
     version: Option<&'a str>,
     digest: Option<&'a str>,
     size: Option<u64>,
+    fetch: Option<u64>,
+    patch_from: Option<&'a str>,
     towards: Option<&'a str>,
     downgrade: bool,
     source: String,
@@ -161,7 +164,9 @@ fn show_answer(config: &Config, result: &RunResult) -> Result<()> {
             .map_or(waiting.map(|it| it.version.as_str()), |it| Some(it.release.version.as_str())),
         digest: candidate
             .map_or(waiting.and_then(|it| it.digest.as_deref()), |it| Some(it.release.digest.as_str())),
-        size: result.size,
+        size: result.cost.size,
+        fetch: result.cost.fetch,
+        patch_from: result.cost.patch_from.as_deref(),
         towards: candidate.and_then(|candidate| candidate.towards.as_deref()),
         downgrade: candidate.is_some_and(|candidate| candidate.downgrade),
         source: config.update.source().map(shown).unwrap_or_default(),
@@ -179,17 +184,25 @@ fn sentence(mode: Mode, result: &RunResult) -> String {
     match (&result.end, candidate) {
         (End::Wait(_), Some(candidate)) if mode == Mode::Check => {
             let what = if candidate.downgrade { "older than the running version" } else { "available" };
-            match &candidate.towards {
-                Some(towards) => {
-                    format!("{version} is {what}; {towards} requires it first")
-                }
-                None => format!("{version} is {what}"),
-            }
+            let first = candidate.towards.as_ref().map(|towards| format!("; {towards} requires it first"));
+            format!("{version} is {what}{}{}", first.unwrap_or_default(), to_fetch(&result.cost))
         }
         (End::Wait(wait), Some(_)) => format!("{version}: {}", wait.why),
         (End::Wait(wait), None) => wait.why.clone(),
         (End::Reboot, _) => format!("Rebooting into {version}"),
         (End::Off | End::Unprivileged, _) => "Nothing to do".into(),
+    }
+}
+
+/// What is to be fetched, where that is known.
+fn to_fetch(cost: &Cost) -> String {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    match (cost.fetch, cost.size, &cost.patch_from) {
+        (Some(fetch), Some(size), Some(from)) => {
+            format!("; {} to fetch (patch from {from}), full size {}", mib(fetch), mib(size))
+        }
+        (Some(fetch), ..) => format!("; at most {} to fetch", mib(fetch)),
+        (None, ..) => String::new(),
     }
 }
 

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::Download;
+use crate::delta::file_names;
 use crate::feed::catalog::METADATA;
 use crate::files::{self, OpenFolder};
 use crate::image::Folder;
@@ -59,6 +60,12 @@ const MAX_TRIES: usize = 5;
 
 /// The extension of an incomplete file. Its name is the digest of the complete file.
 pub(super) const PARTIAL: &str = "part";
+
+/// The extension of the frames that were fetched of a file, whose digest is the name.
+pub const FRAMES: &str = "frames";
+
+/// The extension of a request for frames of a file, whose digest is the name.
+pub(super) const REQUEST: &str = "request";
 
 /// In front of it, where a file of another length is fetched beside what was fetched before.
 pub(super) const BESIDE: &str = ".new";
@@ -200,15 +207,16 @@ impl Cache {
     }
 }
 
-/// The digest in the name of a partial file, or of the one beside it.
+/// The digest in the name of a partial file, of the one beside it, of its frames, or of a request for these.
 fn partial_of(name: &str) -> Option<&str> {
-    let name = name.strip_suffix(PARTIAL)?.strip_suffix('.')?;
+    let name = [PARTIAL, FRAMES, REQUEST].iter().find_map(|end| name.strip_suffix(end)?.strip_suffix('.'))?;
     Some(name.strip_suffix(BESIDE).unwrap_or(name))
 }
 
 /// Whether a file belongs to a release: not a list, signature or state.
 fn is_payload(name: &str) -> bool {
-    partial_of(name).is_some() || Name::parse(name).is_some()
+    let is_image = |name: &str| Name::parse(name).is_some();
+    partial_of(name).is_some() || is_image(name) || file_names::is_beside(name, is_image)
 }
 
 /// Whether the cache has files of this name.

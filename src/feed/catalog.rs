@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::boot::names::{is_same_image, unnameable};
 use crate::config::forms::{List, open_tables};
+use crate::delta::file_names;
 use crate::image::names::Name;
 use crate::image::trust::sums::BEST_BEFORE;
 use crate::image::trust::{KEY_LIST, Sums};
@@ -18,7 +19,7 @@ use abide_core::error::Error;
 use abide_core::text;
 
 use crate::feed::freshness::Header;
-use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles, insert};
+use crate::feed::published::{FilesByContent, ListedFile, Parts, ReleaseFiles, insert};
 use crate::feed::rollout::Rollout;
 use crate::feed::unusable::Unusable;
 
@@ -78,6 +79,8 @@ pub struct Release {
     pub arch: Option<&'static str>,
     /// Its files.
     pub files: ReleaseFiles,
+    /// How its root can be had in parts. No part of its identity: it may be added later.
+    pub parts: Option<Box<Parts>>,
     /// The digest that identifies it: SHA-256 of the disk image, or of the lines of a set.
     pub digest: String,
     /// The publisher's metadata about it.
@@ -111,6 +114,20 @@ struct NamedTerms {
     terms: Terms,
 }
 
+impl NamedTerms {
+    fn names(&self, image: &str, version: &str) -> bool {
+        self.version == version && self.image.as_deref().is_none_or(|its| its == image)
+    }
+}
+
+/// Whether [`METADATA`] with these bytes has an entry for a version of an image.
+///
+/// # Errors
+/// A sentence, if it cannot be parsed.
+pub fn is_named(metadata: &[u8], image: &str, version: &str) -> Result<bool, String> {
+    Ok(read_metadata(metadata)?.named.iter().any(|named| named.names(image, version)))
+}
+
 impl Catalog {
     /// Sorts the files of `sums` into releases; `metadata` is [`METADATA`], if it is listed.
     ///
@@ -141,15 +158,16 @@ impl Catalog {
                     others.add(|| format!("{image} {version} (incomplete)"));
                     continue;
                 };
-                let names_it =
-                    |n: &&NamedTerms| n.version == version && n.image.as_deref().is_none_or(|i| i == image);
-                let terms = named.iter().find(names_it).map(|n| n.terms.clone()).unwrap_or_default();
+                let its = named.iter().find(|named| named.names(image, version));
+                let terms = its.map(|n| n.terms.clone()).unwrap_or_default();
                 let digest = files.digest();
+                let parts = files.root().and_then(|root| Parts::of(root, sums)).map(Box::new);
                 releases.push(Release {
                     image: image.into(),
                     version: version.into(),
                     arch,
                     files,
+                    parts,
                     digest,
                     terms,
                 });
@@ -161,7 +179,10 @@ impl Catalog {
     /// A catalog of these releases, for tests and simulations.
     #[must_use]
     pub fn of(mut releases: Vec<Release>) -> Self {
-        releases.sort_by(|a, b| compare(&a.version, &b.version));
+        releases.sort_unstable_by(|a, b| {
+            compare(&a.version, &b.version)
+                .then_with(|| (&a.version, &a.digest).cmp(&(&b.version, &b.digest)))
+        });
         Self { releases, ..Self::default() }
     }
 
@@ -212,7 +233,10 @@ impl Catalog {
 
 /// Whether a listed file is one of the feed itself; `-` is what sha256sum(1) makes of nothing.
 fn is_own(name: &str) -> bool {
-    [METADATA, KEY_LIST, "-"].contains(&name) || name.starts_with(BEST_BEFORE)
+    let is_image = |name: &str| Name::parse(name).is_some();
+    [METADATA, KEY_LIST, "-"].contains(&name)
+        || name.starts_with(BEST_BEFORE)
+        || file_names::is_beside(name, is_image)
 }
 
 fn shortened(name: &str) -> String {

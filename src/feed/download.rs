@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{info, warn};
 
 use crate::config::Download;
-use crate::feed::cache::{BESIDE, Cache, PARTIAL};
+use crate::feed::cache::{BESIDE, Cache, FRAMES, PARTIAL};
 use crate::feed::partial_file::PartialFile;
 use crate::image::names::base_name;
 use crate::image::transfer::{Known, Place, Resumed, resume_known};
@@ -38,6 +38,14 @@ pub struct WantedFile<'a> {
     pub is_doubted: bool,
 }
 
+impl<'a> WantedFile<'a> {
+    /// One of which nothing else is known.
+    #[must_use]
+    pub fn of(name: &'a str, sha256: &'a str) -> Self {
+        Self { name, sha256, len: None, likely_len: None, is_doubted: false }
+    }
+}
+
 /// How much of a file is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetched {
@@ -63,7 +71,7 @@ impl From<Error> for FetchError {
 }
 
 impl FetchError {
-    fn outage(error: Error) -> Self {
+    pub(super) fn outage(error: Error) -> Self {
         Self { error, is_outage: true }
     }
 }
@@ -160,17 +168,20 @@ impl Cache {
         self.bytes_of(&format!("{sha256}.{PARTIAL}"))
     }
 
-    /// How many bytes of a file are fetched, in one piece, where a file of another length is fetched beside it, too.
+    /// How many bytes of a file are fetched, in one piece, in frames, or beside it where that has another length.
     #[must_use]
     pub fn most_fetched(&self, sha256: &str) -> u64 {
-        self.fetched(sha256).max(self.bytes_of(&format!("{sha256}{BESIDE}.{PARTIAL}")))
+        let beside = [format!("{sha256}{BESIDE}.{PARTIAL}"), format!("{sha256}.{FRAMES}")];
+        beside.iter().map(|name| self.bytes_of(name)).fold(self.fetched(sha256), u64::max)
     }
 
-    fn bytes_of(&self, name: &str) -> u64 {
+    /// The size of a file of the cache in bytes; 0 if there is none.
+    #[must_use]
+    pub fn bytes_of(&self, name: &str) -> u64 {
         std::fs::symlink_metadata(self.dir().join(name)).map_or(0, |meta| meta.len())
     }
 
-    fn check_free_space(&self, needed: u64) -> Result<()> {
+    pub(super) fn check_free_space(&self, needed: u64) -> Result<()> {
         let stat = nix::sys::statvfs::statvfs(self.dir())
             .or_failed(|| format!("{}: cannot read the free space", self.dir().display()))?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());

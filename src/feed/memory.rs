@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::feed::attempts::Attempts;
 use crate::feed::cache::{self, Cache, FETCH_STATE};
-use crate::feed::published::ListedFile;
+use crate::feed::catalog::Release;
+use crate::feed::published::{ListedFile, Parts};
 use crate::files;
 use crate::files::Access;
 use abide_core::error::{Error, Result};
@@ -41,6 +42,8 @@ pub struct FetchState {
     pub wanted: Option<WantedRelease>,
     /// Digests of the files that were fetched and verified, by name.
     pub have: BTreeMap<String, String>,
+    /// The digest of the full file of which parts suffice, as far as is known.
+    pub in_parts: Option<String>,
     /// The downloads of the release that failed.
     pub attempts: Attempts,
 }
@@ -75,6 +78,20 @@ impl FetchState {
             // The file may be there although its digest is not remembered.
             None => cache.has_name(&file.name) && cache.has(&file.name, &file.sha256),
         }
+    }
+
+    /// Whether everything of a release is in the cache that is needed to install it.
+    #[must_use]
+    pub fn has_release(&self, cache: &Cache, release: &Release) -> bool {
+        release.files.files().all(|file| {
+            let parts = release.parts.as_ref().filter(|parts| parts.full == file.sha256);
+            let suffices = |parts: &Parts| {
+                self.in_parts.as_ref() == Some(&parts.full)
+                    && self.has(cache, &parts.map)
+                    && cache.asked(&parts.full).is_none()
+            };
+            self.has(cache, file) || parts.is_some_and(|parts| suffices(parts))
+        })
     }
 
     /// Notes that a poll has succeeded; `counts`: its answer was carried out, too.
@@ -120,6 +137,8 @@ pub struct InstallState {
     pub announced: Option<String>,
     /// Whether the source had no image for this machine.
     pub no_image: bool,
+    /// How often a part of it was missing and was requested.
+    pub requests: u32,
     /// How often it could not be written.
     pub refused: u32,
     /// When it was refused last, in seconds since 1970, if that may change.

@@ -2,7 +2,7 @@
 //!
 //! The decisions are pure: [`catalog`], [`freshness`], [`policy`], [`rollout`], [`maintenance_window`], [`jitter`],
 //! [`backoff`], [`attempts`], [`unusable`]. The rest are the reader of a feed ([`poll`]), the folder of what was fetched ([`cache`],
-//! [`download`]) and its owners ([`ownership`]), and what is remembered between two runs ([`memory`]).
+//! [`download`], [`frames`], [`frames_download`], [`request`]) and its owners ([`ownership`]), and what is remembered between two runs ([`memory`]).
 
 pub mod attempts;
 pub mod backoff;
@@ -10,6 +10,8 @@ pub mod cache;
 pub mod carried;
 pub mod catalog;
 pub mod download;
+pub mod frames;
+pub mod frames_download;
 pub mod freshness;
 pub mod jitter;
 pub mod maintenance_window;
@@ -19,5 +21,6 @@ mod partial_file;
 pub mod policy;
 pub mod poll;
 pub mod published;
+pub mod request;
 pub mod rollout;
 pub mod unusable;

@@ -107,7 +107,7 @@ pub enum Ruling {
     /// Nothing to install: the wanted release runs.
     UpToDate,
     /// Install this release.
-    Take(Candidate),
+    Take(Box<Candidate>),
     /// Install nothing yet.
     Wait {
         /// The reason, in one sentence.
@@ -250,7 +250,7 @@ impl<'a> Selection<'a> {
                 break;
             }
             match self.path_to(release) {
-                Ok(candidate) => return Decision::of(Ruling::Take(candidate), passed_over),
+                Ok(candidate) => return Decision::of(Ruling::Take(Box::new(candidate)), passed_over),
                 Err(why) => passed_over.push(PassedOver { version: release.version.clone(), why }),
             }
         }
@@ -300,7 +300,7 @@ impl<'a> Selection<'a> {
             return Decision { has_image, ..without_others(Ruling::Refuse { why }) };
         };
         match self.path_to(release) {
-            Ok(candidate) => without_others(Ruling::Take(candidate)),
+            Ok(candidate) => without_others(Ruling::Take(Box::new(candidate))),
             Err(why) => {
                 let sentence = format!("Cannot install the target {version}: {why}");
                 let ruling = match why {

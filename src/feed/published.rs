@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::boot::names::is_same_image;
+use crate::delta::file_names;
 use crate::disk::role::Role;
 use crate::image::names::{Content, Name};
 use crate::image::sha256;
@@ -19,6 +20,32 @@ pub struct ListedFile {
     pub name: String,
     /// SHA-256 of its published bytes.
     pub sha256: String,
+}
+
+/// What a list has beside a root, so that it can be had in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// SHA-256 of the full file.
+    pub full: String,
+    /// The map.
+    pub map: ListedFile,
+    /// The patches, by the version that they are for.
+    pub patches: BTreeMap<String, ListedFile>,
+}
+
+impl Parts {
+    /// What `sums` has beside this full file; none without a map.
+    #[must_use]
+    pub fn of(full: &ListedFile, sums: &Sums) -> Option<Self> {
+        let listed =
+            |name: &str| Some(ListedFile { name: name.to_owned(), sha256: sums.get(name)?.to_owned() });
+        let unpacked = file_names::unpacked(&full.name)?;
+        let map = listed(&file_names::map(unpacked))?;
+        let (prefix, suffix) = file_names::patch_ends(unpacked);
+        let version = |name: &str| Some(name.strip_prefix(&prefix)?.strip_suffix(suffix)?.to_owned());
+        let patches = sums.names().filter_map(|name| Some((version(name)?, listed(name)?))).collect();
+        Some(Self { full: full.sha256.clone(), map, patches })
+    }
 }
 
 /// The files of one version and architecture, by their content.
@@ -58,6 +85,15 @@ impl ReleaseFiles {
     #[must_use]
     pub fn size(&self, folder: &Path) -> Option<u64> {
         self.files().map(|file| Some(fs::metadata(folder.join(&file.name)).ok()?.len())).sum()
+    }
+
+    /// The file of the root of a set.
+    #[must_use]
+    pub fn root(&self) -> Option<&ListedFile> {
+        match self {
+            Self::Disk(_) => None,
+            Self::Set(files) => files.get(&Content::Part(Role::Root)),
+        }
     }
 
     /// The files, in the order in which they are read.

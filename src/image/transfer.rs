@@ -51,6 +51,16 @@ pub fn find_known(place: &Place<'_>, limits: &Download, known: Known) -> Result<
     }
 }
 
+/// The length of a file, if the server says it; nothing of the file is read.
+#[must_use]
+pub fn len(place: &Place<'_>, limits: &Download) -> Option<u64> {
+    let first = Known { until: Some(1), ..Known::by_digest() };
+    match resume_known(place, limits, first).ok()? {
+        Resumed::Rest(source) => source.len,
+        Resumed::Nothing | Resumed::Shorter | Resumed::TooLarge(_) => None,
+    }
+}
+
 /// The URL of a file, and the credentials for its server.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
@@ -75,6 +85,8 @@ pub struct Known {
     pub until: Option<u64>,
     /// Set if the server has no ranges: it sends the whole file, and what is behind `until` can be read, too.
     pub is_whole: Arc<AtomicBool>,
+    /// Whether the whole file is of no use: then nothing of it is read.
+    pub part_only: bool,
 }
 
 impl Known {
@@ -140,6 +152,7 @@ struct Transfer {
     mixed: Arc<AtomicBool>,
     until: Option<u64>,
     is_whole: Arc<AtomicBool>,
+    part_only: bool,
     /// How long the last answer asked to wait.
     retry_after: Option<Duration>,
     started: Instant,
@@ -154,7 +167,7 @@ impl Transfer {
         let now = Instant::now();
         let client = client(limits)?;
         client.check_proxy(place.url).map_err(Error::Usage)?;
-        let Known { from, len, has_digest, mixed, until, is_whole } = known;
+        let Known { from, len, has_digest, mixed, until, is_whole, part_only } = known;
         let max_size = limits.max_size;
         Ok(Self {
             client,
@@ -167,6 +180,7 @@ impl Transfer {
             mixed,
             until,
             is_whole,
+            part_only,
             retry_after: None,
             started: now,
             alive: now,
@@ -195,12 +209,15 @@ impl Transfer {
         let part =
             answer::judge(&self.request, &head).map_err(|e| if is_called_page { page() } else { e })?;
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        if part.start == 0 && self.until.take_if(|_| !is_part).is_some() {
-            self.is_whole.store(true, Ordering::Relaxed);
-        }
         let first = if part.start == 0 { first_bytes(&mut body)? } else { vec![] };
         if is_page(&first) {
             return Err(page());
+        }
+        if part.start == 0 && self.until.take_if(|_| !is_part).is_some() {
+            self.is_whole.store(true, Ordering::Relaxed);
+            if self.part_only {
+                return Err(io::Error::other("the server sends no part of the file alone"));
+            }
         }
         let mut body: Box<dyn Read + Send> = Box::new(Cursor::new(first).chain(body));
         // A server without support for ranges sends the whole file again.

@@ -184,6 +184,7 @@ fn release(version: &str, terms: Terms) -> Release {
         arch: None,
         digest: file.sha256.clone(),
         files: ReleaseFiles::Disk(file),
+        parts: None,
         terms,
     }
 }

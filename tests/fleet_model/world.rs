@@ -6,7 +6,7 @@ use abide::feed::catalog::Release;
 use abide::feed::jitter;
 use abide::feed::maintenance_window::{Begin, begin};
 use abide::feed::policy;
-use abide::feed::policy::{Candidate, FailedImage, Ruling, TrialState};
+use abide::feed::policy::{FailedImage, Ruling, TrialState};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::node::{Doing, Node};
@@ -165,7 +165,7 @@ impl World<'_> {
         match (&node.doing, ruling) {
             (Doing::Trying(_), _) => {}
             (Doing::Fetching(old), Ruling::Take(new)) if *old == new.release => {}
-            (_, Ruling::Take(Candidate { release, .. })) => self.take(number, release),
+            (_, Ruling::Take(new)) => self.take(number, new.release),
             // A removed release is no longer installed.
             (Doing::Fetching(_), _) => {
                 node.doing = Doing::Nothing;

@@ -26,7 +26,8 @@ fn a_script_tells_the_answers_of_a_check_apart() {
     let answer = check(&tree, 5);
     let url = feed.server.url.clone();
     let expected = json!({
-        "schema": 1, "state": "up-to-date", "version": null, "digest": null, "size": null, "towards": null,
+        "schema": 1, "state": "up-to-date", "version": null, "digest": null, "size": null, "fetch": null,
+        "patch_from": null, "towards": null,
         "downgrade": false, "source": url, "reason": "Up to date", "until": null,
     });
     assert_eq!(answer, expected);

@@ -4,6 +4,7 @@
 
 mod answer;
 mod bounds;
+mod delta;
 mod fetch;
 mod follow;
 mod hostile_day;

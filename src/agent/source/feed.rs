@@ -141,7 +141,7 @@ impl UpdateSource for FeedSource<'_> {
                 None => {
                     let state = view.state_of(&candidate.release);
                     let is_here = state == ReleaseState::Remote && !self.folder.is_remote();
-                    Goal::Release(candidate, if is_here { ReleaseState::Fetched } else { state })
+                    Goal::Release(*candidate, if is_here { ReleaseState::Fetched } else { state })
                 }
             },
             Ruling::UpToDate => Goal::Nothing(match decision.note {

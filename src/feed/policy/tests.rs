@@ -19,6 +19,7 @@ fn release(version: &str, terms: Terms) -> Release {
         version: version.into(),
         arch: Some("x86-64"),
         files: ReleaseFiles::Disk(file),
+        parts: None,
         digest,
         terms,
     }

@@ -74,13 +74,7 @@ impl DiskImage {
                 return Err(changed(&name));
             }
         }
-        let mut partitions = vec![(Role::Root, root.clone())];
-        for (role, kind) in
-            [(Role::Verity, PartitionType::Verity), (Role::VeritySig, PartitionType::VeritySig)]
-        {
-            partitions.extend(layout.only(kind, &name)?.map(|partition| (role, partition.clone())));
-        }
-        partitions.sort_by_key(|(_, partition)| partition.start);
+        let partitions = layout.slot(&name)?;
         let (kept, spool_dirs) = (Some(kept), spool_dirs.to_vec());
         Ok(Self { name, layout, esp, root, stream, kept, spool_dirs, sha256, skip, repeatable, partitions })
     }

@@ -17,7 +17,7 @@ use abide_core::error::{Error, OrError, Result};
 use abide_core::state::Uki;
 
 /// The upper bound of an unpacked UKI, in bytes.
-const MAX_UKI: u64 = 1 << 30;
+pub const MAX_UKI: u64 = 1 << 30;
 
 /// The files of one version, with the UKI verified and kept.
 pub struct ImageSet {
@@ -26,8 +26,8 @@ pub struct ImageSet {
     files: BTreeMap<Content, ListedFile>,
     uki: Option<Spool>,
     digest: String,
-    /// How its root can be had in parts.
-    delta: Option<Delta>,
+    /// How its partitions can be had in parts.
+    deltas: BTreeMap<Role, Delta>,
     /// The partition that is being read.
     current: Option<(Role, Current)>,
 }
@@ -35,7 +35,7 @@ pub struct ImageSet {
 /// A partition that is being read.
 enum Current {
     Stream(Box<Stream>),
-    /// The root, each region of it verified.
+    /// One that is made in parts, each region of it verified.
     Regions(RegionStream),
 }
 
@@ -49,29 +49,24 @@ impl Current {
 }
 
 impl ImageSet {
-    /// Fetches the UKI and verifies it before anything of it is parsed.
+    /// Fetches the UKI and verifies it before anything of it is parsed. `uki`: one that was made and verified already.
     pub fn open(
         folder: Folder,
         files: BTreeMap<Content, ListedFile>,
-        delta: Option<Delta>,
+        deltas: BTreeMap<Role, Delta>,
+        uki: Option<Spool>,
         spool_dirs: &[PathBuf],
     ) -> Result<Self> {
         let listed =
             files.get(&Content::Uki).ok_or_else(|| Error::Image(format!("{folder}: lists no UKI")))?;
-        let mut stream = Stream::open(folder.open(&listed.name)?, None)?;
-        let mut spool = Spool::new(spool_dirs.to_vec());
-        let kept = spool.keep_to_end(MAX_UKI, |to| stream.fill(to));
-        if let Err(e) = kept {
-            return Err(stream.or_changed(e, Some(&listed.sha256)));
-        }
-        stream.verified(Some(&listed.sha256))?;
+        let spool = uki.map_or_else(|| fetch_uki(&folder, listed, spool_dirs), Ok)?;
         Ok(Self {
             name: shown(&folder.join(&listed.name)),
             digest: digest(&files),
             folder,
             files,
             uki: Some(spool),
-            delta,
+            deltas,
             current: None,
         })
     }
@@ -89,7 +84,7 @@ impl ImageSet {
 
     /// The size of a partition, if its file is local and not packed.
     fn len(&self, role: Role) -> Option<u64> {
-        if let Some(delta) = self.delta.as_ref().filter(|_| role == Role::Root) {
+        if let Some(delta) = self.deltas.get(&role) {
             return Some(delta.len());
         }
         let listed = self.files.get(&Content::Part(role))?;
@@ -109,7 +104,7 @@ impl ImageSet {
 
     fn open_part(&mut self, role: Role) -> Result<Current> {
         let name = self.listed(role)?.name.clone();
-        match self.delta.take_if(|_| role == Role::Root) {
+        match self.deltas.remove(&role) {
             Some(delta) => Ok(Current::Regions(delta.start(self.folder.clone(), &name)?)),
             None => Ok(Current::Stream(Box::new(Stream::open(self.folder.open(&name)?, None)?))),
         }
@@ -120,6 +115,17 @@ impl ImageSet {
             .get(&Content::Part(role))
             .ok_or_else(|| Error::Image(format!("{}: has no {role}", self.folder)))
     }
+}
+
+fn fetch_uki(folder: &Folder, listed: &ListedFile, spool_dirs: &[PathBuf]) -> Result<Spool> {
+    let mut stream = Stream::open(folder.open(&listed.name)?, None)?;
+    let mut spool = Spool::new(spool_dirs.to_vec());
+    let kept = spool.keep_to_end(MAX_UKI, |to| stream.fill(to));
+    if let Err(e) = kept {
+        return Err(stream.or_changed(e, Some(&listed.sha256)));
+    }
+    stream.verified(Some(&listed.sha256))?;
+    Ok(spool)
 }
 
 impl OpenImage for ImageSet {
@@ -146,6 +152,14 @@ impl OpenImage for ImageSet {
     fn verify_ahead(&self) -> Result<()> {
         // A digest is given for one file only; each part of a set is verified when it has been read.
         Ok(())
+    }
+
+    fn refuse_lacking(&self) -> Result<()> {
+        let root = self.files.get(&Content::Part(Role::Root));
+        match (self.deltas.get(&Role::Root), root) {
+            (Some(delta), Some(root)) => delta.refuse_lacking(&self.folder, &root.name),
+            _ => Ok(()),
+        }
     }
 
     fn uki(&self) -> Result<Box<dyn ReadSeek + '_>> {

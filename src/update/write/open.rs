@@ -1,5 +1,6 @@
 //! Opens the image to write, after it is clear what its bytes must be.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -10,10 +11,10 @@ use crate::disk::role::Role;
 use crate::feed::freshness::{Acceptance, with_list};
 use crate::feed::poll::{self, Listing};
 use crate::feed::published;
-use crate::feed::published::{ListedFile, ReleaseFiles};
+use crate::feed::published::{FilesByContent, ListedFile, ReleaseFiles};
 use crate::image::names::Content;
 use crate::image::transfer::Known;
-use crate::image::trust::{Expected, Installer, Proof, Verifier};
+use crate::image::trust::{Expected, Installer, Proof, Sums, Verifier};
 use crate::image::{Folder, Source, addons};
 use crate::update::refusal::refuse_failed;
 use crate::update::write::delta::{Delta, OldRoots};
@@ -21,6 +22,7 @@ use crate::update::write::disk_image::DiskImage;
 use crate::update::write::image_set::ImageSet;
 use crate::update::write::named_image::NamedImage;
 use crate::update::write::open_image::OpenImage;
+use crate::update::write::uki_patch;
 use crate::update::write::wanted::Wanted;
 use abide_core::arch::NATIVE;
 use abide_core::error::{Error, Result};
@@ -69,8 +71,7 @@ impl Opening<'_> {
         let (image, download) = (self.wanted.image, &config.download);
         if let Some(folder) = Folder::at(image, download) {
             let folder = folder.with_own_list(self.image_id, self.wanted.version)?;
-            let old = OldRoots::of(machine);
-            return self.open_folder(folder, old, &verifier, config, &spool_dirs);
+            return self.open_folder(folder, machine, &verifier, config, &spool_dirs);
         }
         let Some((folder, name)) = Folder::of(image, download) else {
             return match verifier.expected("standard input", None, self.sha256) {
@@ -91,7 +92,7 @@ impl Opening<'_> {
     fn open_folder(
         &self,
         folder: Folder,
-        old: OldRoots,
+        machine: &Machine,
         verifier: &Verifier,
         config: &Config,
         spool_dirs: &[PathBuf],
@@ -127,12 +128,37 @@ impl Opening<'_> {
                     return Err(addons::refusal(&folder.to_string(), addon));
                 }
                 let named = Some(NamedImage::listed(&uki, &version));
-                let root = files.get(&Content::Part(Role::Root));
-                let delta = root.and_then(|root| Delta::open(&folder, root, sums, old));
-                let image = ImageSet::open(folder, files, delta, spool_dirs)?;
+                let deltas = self.deltas(machine, &folder, &files, sums)?;
+                let uki = files.get(&Content::Uki).filter(|_| self.wanted.lacking.is_none());
+                let made = uki.and_then(|uki| uki_patch::make(machine, &folder, uki, sums, spool_dirs));
+                let image = ImageSet::open(folder, files, deltas, made, spool_dirs)?;
                 Ok(Opened { image: Box::new(image), digest: Some(digest), named, proof, lists })
             }
         }
+    }
+
+    /// Which partitions can be had in parts. What the agent has put into its cache has the parts of the root only.
+    fn deltas(
+        &self,
+        machine: &Machine,
+        folder: &Folder,
+        files: &FilesByContent,
+        sums: &Sums,
+    ) -> Result<BTreeMap<Role, Delta>> {
+        let mut deltas = BTreeMap::new();
+        for (content, listed) in files {
+            let Content::Part(role) = *content else { continue };
+            let old = OldRoots::of(machine, role);
+            let delta = match self.wanted.lacking {
+                None => Delta::open(folder, listed, sums, old),
+                Some(lacking) if role == Role::Root => {
+                    Delta::open_cached(folder, listed, sums, old, lacking)?
+                }
+                Some(_) => None,
+            };
+            deltas.extend(delta.map(|delta| (role, delta)));
+        }
+        Ok(deltas)
     }
 
     /// Checks that the list is not older than one that was seen. Returns the lists to remember.

@@ -51,6 +51,11 @@ pub trait OpenImage {
     /// written is verified all the same.
     fn verify_ahead(&self) -> Result<()>;
 
+    /// Fails if it is certain already that something of the image is missing: that must not cost the system in the slot either.
+    fn refuse_lacking(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The UKI's bytes. Fails after [`OpenImage::drop_uki`].
     fn uki(&self) -> Result<Box<dyn ReadSeek + '_>>;
 

@@ -226,7 +226,7 @@ impl PlanInput<'_> {
         steps.extend(removed.iter().map(|e| Step::Remove { partition: e.partition, file: e.path() }));
         // After their entry, which boots with them until it has gone. The state names it until they have gone, too.
         let mut ids: Vec<String> = removed.iter().map(|e| e.name.id()).chain(ids.iter().cloned()).collect();
-        ids.sort();
+        ids.sort_unstable();
         ids.dedup();
         let stays = |entry: &&Entry| {
             !removed.iter().any(|r| r.partition == entry.partition && r.path() == entry.path())

@@ -13,7 +13,10 @@ use std::thread::Builder;
 use log::{info, warn};
 
 use crate::delta::{self, Header, Map, Record, Region};
+use crate::feed::frames::Frames;
+use crate::feed::request::Request;
 use crate::image::{Folder, Source};
+use crate::update::write::lacking::Lacking;
 use abide_core::error::{Error, OrError, Result};
 
 /// Regions that are made in advance.
@@ -45,10 +48,22 @@ pub struct Regions {
     holders: Holders,
     patch: Option<OpenPatch>,
     full: FullFile,
+    cached: Option<Cached>,
     next: usize,
     origins: Origins,
     /// Without a patch: which regions no device holds.
     missing: Option<Vec<bool>>,
+}
+
+/// What a folder without the full file has of it.
+#[derive(Debug, Clone)]
+pub struct Cached {
+    /// Single frames of it.
+    pub frames: Option<Arc<Frames>>,
+    /// Its SHA-256.
+    pub full: String,
+    /// Takes note of what is missing.
+    pub lacking: Lacking,
 }
 
 /// A patch that is being read.
@@ -110,9 +125,16 @@ impl FullFile {
 impl Regions {
     /// Starts to read. `name`: the full file in `folder`.
     #[must_use]
-    pub fn new(map: Map, holders: Holders, patch: Option<OpenPatch>, folder: Folder, name: &str) -> Self {
+    pub fn new(
+        map: Map,
+        holders: Holders,
+        patch: Option<OpenPatch>,
+        folder: Folder,
+        name: &str,
+        cached: Option<Cached>,
+    ) -> Self {
         let full = FullFile { folder, name: name.to_owned(), open: None, is_whole: Arc::default() };
-        Self { map, holders, patch, full, next: 0, origins: Origins::default(), missing: None }
+        Self { map, holders, patch, full, cached, next: 0, origins: Origins::default(), missing: None }
     }
 
     /// The bytes of the next region; none behind the last one.
@@ -121,24 +143,57 @@ impl Regions {
     /// [`Error::Image`] if a region can be had from nowhere; [`Error::Unverified`] if its bytes are not those of the map.
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
         let Some(region) = self.map.regions.get(self.next).copied() else { return Ok(None) };
-        let bytes = self.make(region)?;
+        let len = self.map.region_len(self.next);
+        let bytes = match self.found(len, region) {
+            Some(bytes) => bytes,
+            None if self.cached.is_some() => {
+                let first = vec![self.next];
+                self.next += 1;
+                return self.refuse_lacking(first).map(|()| None);
+            }
+            None => {
+                self.origins.fetched += 1;
+                self.fetched(len, region)?
+            }
+        };
         self.next += 1;
         Ok(Some(bytes))
     }
 
-    /// The bytes of a region.
-    fn make(&mut self, region: Region) -> Result<Vec<u8>> {
-        let len = self.map.region_len(self.next);
+    /// The bytes of a region, if they are on this machine.
+    fn found(&mut self, len: usize, region: Region) -> Option<Vec<u8>> {
         if let Some(bytes) = self.patched(len).filter(|bytes| delta::digest(bytes) == region.sha256) {
             self.origins.patched += 1;
-            return Ok(bytes);
+            return Some(bytes);
         }
         if let Some(bytes) = self.held(self.next, region) {
             self.origins.kept += 1;
-            return Ok(bytes);
+            return Some(bytes);
         }
+        let frames = self.cached.as_ref()?.frames.as_ref()?;
+        let bytes = frames.region(&self.map, self.next)?;
         self.origins.fetched += 1;
-        self.fetched(len, region)
+        Some(bytes)
+    }
+
+    /// Fails if a region is `missing`, or one of those that come next is, after a note of all that are. Nothing can be read
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Image`]
+    pub fn refuse_lacking(&mut self, mut missing: Vec<usize>) -> Result<()> {
+        while let Some(region) = self.map.regions.get(self.next).copied() {
+            if self.found(self.map.region_len(self.next), region).is_none() {
+                missing.push(self.next);
+            }
+            self.next += 1;
+        }
+        match &self.cached {
+            Some(cached) if !missing.is_empty() => {
+                Err(cached.lacking.note(&self.full.name, &cached.full, Request::of(&missing)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The region as the patch makes it; none if it does not, or does not fit the running root.

@@ -23,13 +23,15 @@ use crate::update::write::open_image::{Fill, OpenImage};
 use crate::update::write::own_tree::OwnTree;
 use crate::update::write::partitions::PartitionPlan;
 use crate::update::write::plan::{PlanInput, WritePlan};
+use crate::update::write::running_build;
+use crate::update::write::staged_uki;
 use crate::update::write::staging::{Complete, begin, end};
 use crate::update::write::target::{Target, target};
 use crate::update::write::wanted::Wanted;
 use abide_core::boot::Entry;
 use abide_core::boot::model::entry::EntryKind;
 use abide_core::disk::{Area, SlotName};
-use abide_core::error::{Error, Result};
+use abide_core::error::{Error, OrError, Result};
 use abide_core::root::Root;
 use abide_core::state::history::{Event, Happened};
 use abide_core::update::kernel::os_release;
@@ -66,7 +68,7 @@ pub struct Written {
 /// running system is on trial, or the partition table must be changed and cannot be; [`Error::Unverified`] if it is not verified as the configuration requires.
 /// After that the slot may be incomplete, and nothing boots it: [`Error::Image`] if the image cannot be read or
 /// the slot cannot be written, [`Error::Unverified`] if a digest is wrong or something reads back differently,
-/// [`Error::Boot`] if the ESP cannot be changed.
+/// [`Error::Boot`] if the ESP cannot be changed. [`Error::Nothing`] if the image is the build that runs.
 pub fn write(
     machine: &mut Machine,
     wanted: &Wanted<'_>,
@@ -95,6 +97,16 @@ fn write_image(
     let image_id = config.trust.image_id.clone().or_else(|| image_id_of(&running, &machine.root));
     let opening = Opening { wanted, sha256: given.as_deref(), image_id: image_id.as_deref(), state: &state };
     let Opened { mut image, digest, named, proof, lists } = opening.open(machine, config)?;
+    if let Some(listed) = &digest
+        && running_build::is_it(machine, &running, image.uki()?)?
+    {
+        // Its bytes are verified as those of an image that is written.
+        let uki = staged_uki::measure(image.uki()?).or_image(|| format!("{}: cannot read", image.name()))?;
+        let name = image.name().to_owned();
+        image.finish(&uki)?;
+        running_build::remember(machine, &running, listed)?;
+        return Err(Error::Nothing(format!("{name}: is the build that runs; nothing to write")));
+    }
     let request = Request {
         running: &running,
         digest: digest.as_deref(),
@@ -118,6 +130,7 @@ fn write_image(
     if given.is_some() {
         image.verify_ahead()?;
     }
+    image.refuse_lacking()?;
     for warning in &plan.warnings {
         warn!("{}: {warning}", image.name());
     }

@@ -1,6 +1,7 @@
 //! What is to be written.
 
 use crate::image::trust::Installer;
+use crate::update::write::lacking::Lacking;
 
 /// What to write.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,8 @@ pub struct Wanted<'a> {
     pub list_name: Option<&'a str>,
     /// Whether the image may be older than the floor, and its list older than one that was seen.
     pub allow_downgrade: bool,
+    /// Takes note of what is missing, where the folder need not have the full file of a root; none: it has to.
+    pub lacking: Option<&'a Lacking>,
 }
 
 impl<'a> Wanted<'a> {
@@ -31,6 +34,7 @@ impl<'a> Wanted<'a> {
             installer: Installer::ByHand,
             list_name: None,
             allow_downgrade: false,
+            lacking: None,
         }
     }
 }

@@ -172,10 +172,10 @@ impl DdiClient {
         stuck: &mut Vec<Stuck>,
         save: impl Fn(&Ledger) -> Result<()>,
     ) -> Result<()> {
-        let mut waiting = ledger.waiting.clone();
-        waiting.sort_by_key(|feedback| !feedback.is_answer());
+        let (answers, others): (Vec<_>, Vec<_>) =
+            ledger.waiting.iter().cloned().partition(Feedback::is_answer);
         let mut failed = None;
-        for feedback in waiting {
+        for feedback in answers.into_iter().chain(others) {
             let is_answer = feedback.is_answer();
             let key = (feedback.action.clone(), feedback.about);
             if is_answer && stuck.contains(&key) {

@@ -121,7 +121,7 @@ impl<'a> HawkbitSource<'a> {
                 if skip_download && state == ReleaseState::Remote {
                     Goal::Nothing(Wait::defer("hawkBit does not allow the download yet", None))
                 } else {
-                    Goal::Release(candidate, state)
+                    Goal::Release(*candidate, state)
                 }
             }
             Ruling::UpToDate => {
