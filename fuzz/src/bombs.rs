@@ -16,6 +16,11 @@ pub fn bombs() -> Vec<(&'static str, Vec<u8>)> {
         ("uki", uki(".profile", SECTIONS)),
         ("stream", zst_with_a_large_window()),
         ("stream", xz_with_a_large_window()),
+        ("map", map_of_the_largest_root()),
+        ("patch", patch_with_lengths(1024, u32::MAX)),
+        ("patch", patch_with_lengths(u16::MAX, 8 << 20)),
+        ("patch", patch_with_lengths(0, 8 << 20)),
+        ("frame", [vec![0, 0], zst_with_a_large_window()].concat()),
     ]
 }
 
@@ -54,4 +59,24 @@ fn xz_with_a_large_window() -> Vec<u8> {
     crc.update(&bytes[12..end]);
     bytes[end..end + 4].copy_from_slice(&crc.sum().to_le_bytes());
     bytes
+}
+
+/// It has no regions, and says that there are eight millions of them.
+fn map_of_the_largest_root() -> Vec<u8> {
+    let mut map = [&b"ABIDEMAP"[..], &1_u32.to_le_bytes(), &(64_u32 << 10).to_le_bytes()].concat();
+    map.extend((512_u64 << 30).to_le_bytes());
+    map.resize(64, 0);
+    map
+}
+
+/// Its first record has these numbers in front of it, and nothing else.
+fn patch_with_lengths(ranges: u16, frame: u32) -> Vec<u8> {
+    let mut patch = [&b"ABIDEPAT"[..], &1_u32.to_le_bytes(), &(2_u32 << 20).to_le_bytes()].concat();
+    patch.extend(u64::MAX.to_le_bytes());
+    patch.resize(56, 0);
+    patch.extend(ranges.to_le_bytes());
+    patch.extend(frame.to_le_bytes());
+    // Ranges that say four GiB each.
+    patch.resize(patch.len() + 12 * usize::from(ranges.min(1024)), 0xff);
+    patch
 }

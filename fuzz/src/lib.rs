@@ -5,6 +5,7 @@
 //! change the seeds at random for a moment, so that a target that breaks is noticed every day.
 
 mod bombs;
+mod delta;
 mod disk;
 mod image;
 mod mutate;
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "gpt", run: disk::gpt, seeds: disk::gpt_seeds },
     Target { name: "fat", run: disk::fat, seeds: disk::fat_seeds },
     Target { name: "image-esp", run: disk::image_esp, seeds: disk::fat_seeds },
@@ -43,6 +44,9 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "loader-conf", run: text::loader_conf, seeds: text::loader_conf_seeds },
     Target { name: "command-line", run: text::command_line, seeds: text::command_line_seeds },
     Target { name: "versions", run: text::versions, seeds: text::version_seeds },
+    Target { name: "map", run: delta::map, seeds: delta::map_seeds },
+    Target { name: "patch", run: delta::patch, seeds: delta::patch_seeds },
+    Target { name: "frame", run: delta::frame, seeds: delta::frame_seeds },
     Target { name: "sums", run: trust::sums, seeds: trust::sums_seeds },
     Target { name: "signatures", run: trust::signatures, seeds: trust::signature_seeds },
     Target { name: "carried", run: trust::carried, seeds: trust::carried_seeds },
