@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
-use abide_testing::Tree;
 use abide_testing::emt_node::{
     NodeKind, build_uuid, ext4, mapped_cmdline, mapped_image, node, runs_from, slot_device,
 };
 use abide_testing::process::program;
-use abide_testing::uki::uki;
+use abide_testing::tree::digest;
+use abide_testing::uki::{uki, uki_of};
+use abide_testing::{Image, Tree};
 
 /// Puts an image into the tree, and returns its path.
 fn publish(tree: &Tree, bytes: &[u8]) -> String {
@@ -143,6 +145,60 @@ fn the_running_build_is_refused_since_both_slots_would_have_one_uuid() {
     }
 }
 
+/// The os-release of every build.
+const UNVERSIONED: &str = "ID=edge\nNAME=Edge\nVERSION_ID=3.0\n";
+
+/// A build of that version, whose UKI differs from others by its kernel.
+fn unversioned(number: u8) -> Image {
+    let uki = uki_of(UNVERSIONED, &format!("build {number}"), &mapped_cmdline(&build_uuid(number)));
+    Image { uki: Some(uki), ..mapped_image("3.0", number) }
+}
+
+#[test]
+fn a_feed_that_lists_the_running_build_is_up_to_date() {
+    for kind in [NodeKind::Verity, NodeKind::Encrypted, NodeKind::Linear] {
+        let mut tree = node(kind);
+        let running = unversioned(1);
+        fs::write(tree.entry("edge_3.0.efi"), running.uki.as_ref().unwrap()).unwrap();
+        fs::create_dir_all(tree.path("usr/lib")).unwrap();
+        fs::write(tree.path("usr/lib/os-release"), UNVERSIONED).unwrap();
+        tree.boot();
+        let feed = tree.path("feed");
+        fs::create_dir_all(&feed).unwrap();
+        fs::create_dir_all(tree.path("etc/abide")).unwrap();
+        let config = "[update]\nfeed = '/feed'\n[trust]\npolicy = 'digest'\n";
+        fs::write(tree.path("etc/abide/abide.toml"), config).unwrap();
+        let list = |bytes: &[u8], sha256: &str| {
+            fs::write(feed.join("edge_3.0.raw.gz"), bytes).unwrap();
+            fs::write(feed.join("SHA256SUMS"), format!("{sha256}  edge_3.0.raw.gz\n")).unwrap();
+        };
+        let known = |tree: &Tree| tree.state().a.and_then(|installed| installed.digest);
+        let before = fs::read(slot_device(&tree, kind, "b")).unwrap();
+        let bytes = running.gz();
+        // Damaged behind its UKI: it proves nothing.
+        let mut damaged = bytes.clone();
+        let last = damaged.len() - 9;
+        damaged[last] ^= 1;
+        list(&damaged, &digest(&bytes));
+        tree.abide(&["update"]).fails(7);
+        assert_eq!(known(&tree), None);
+
+        list(&bytes, &digest(&bytes));
+        for _ in 0..2 {
+            let run = tree.abide(&["update"]).ok();
+            assert!(run.stdout.contains("Up to date"), "{kind:?}: {}{}", run.stdout, run.stderr);
+            assert_eq!(known(&tree), Some(digest(&bytes)));
+        }
+        assert_eq!((tree.state().update, tree.entries()), (None, vec!["edge_3.0.efi".to_owned()]));
+        assert!(fs::read(slot_device(&tree, kind, "b")).unwrap() == before);
+        // Another build of that version is none that runs.
+        let other = unversioned(2).gz();
+        list(&other, &digest(&other));
+        tree.abide(&["update", "--download-only"]).ok();
+        assert_eq!(tree.state().update.unwrap().digest, Some(digest(&other)));
+    }
+}
+
 #[test]
 fn an_image_for_another_kind_of_machine_is_refused() {
     let tree = node(NodeKind::Verity);
@@ -179,6 +235,20 @@ fn an_interrupted_write_leaves_nothing_bootable_and_is_repeated() {
     let path = publish(&tree, &whole[..whole.len() / 2]);
     let old = root_hash(&tree, "b");
     tree.abide(&["write", &path]).fails(3);
+    // Where it cannot be known, it may still be going on.
+    assert_eq!(tree.status()["update"]["subStatus"], "UPDATE_INITIALIZING");
+    let lock = fs::metadata(tree.path("run/abide/lock")).unwrap();
+    fs::write(tree.path("proc/locks"), "").unwrap();
+    let update = tree.status()["update"].clone();
+    assert_eq!((&update["userStatus"], &update["subStatus"]), (&"FAILED".into(), &"NONE".into()));
+    assert_eq!(update["swErr"]["description"], "The write did not complete");
+    let shown = tree.abide(&["status"]).ok().stdout;
+    assert!(shown.contains("The write did not complete; write it again"), "{shown}");
+    // As in makedev(3), for small numbers.
+    let (major, minor) = (lock.dev() >> 8 & 0xfff, lock.dev() & 0xff);
+    let held = format!("1: FLOCK  ADVISORY  WRITE 7 {major:02x}:{minor:02x}:{} 0 EOF\n", lock.ino());
+    fs::write(tree.path("proc/locks"), held).unwrap();
+    assert_eq!(tree.status()["update"]["subStatus"], "UPDATE_INITIALIZING");
     assert_eq!((tree.entries(), root_hash(&tree, "b")), (vec!["edge_3.0.efi".to_owned()], old));
     tree.abide(&["apply"]).fails(5);
     let path = publish(&tree, &whole);
@@ -342,7 +412,7 @@ fn a_fallback_whose_state_is_lost_is_good_once_its_name_says_so() {
     tree.boot();
     let path = publish(&tree, &mapped_image("3.1", 3).gz());
     let said = tree.abide(&["write", &path]).fails(6).stderr;
-    assert!(said.contains("removing the counter from its file's name"), "{said}");
+    assert!(said.contains("remove the counter from its file's name"), "{said}");
     let now = tree.entries().into_iter().find(|name| name.starts_with("edge_3.0")).unwrap();
     fs::rename(tree.entry(&now), tree.entry("edge_3.0.efi")).unwrap();
     tree.abide(&["write", &path]).ok();

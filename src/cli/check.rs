@@ -49,7 +49,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     });
     written?;
     if args.slowest {
-        results.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        results.sort_unstable_by(|a, b| b.seconds.total_cmp(&a.seconds).then_with(|| a.name.cmp(&b.name)));
     }
     let failed: Vec<&str> =
         results.iter().filter(|r| r.required && !r.result.is_fine()).map(|r| r.name.as_str()).collect();

@@ -11,7 +11,7 @@ pub(super) fn look(entries: &[Entry]) -> Vec<Finding> {
 fn duplicates(entries: &[Entry]) -> Vec<Finding> {
     let of_file: Vec<&Entry> = entries.iter().filter(|e| e.profile == 0).collect();
     let mut ids: Vec<String> = of_file.iter().map(|e| e.id()).collect();
-    ids.sort();
+    ids.sort_unstable();
     let mut twice: Vec<&String> =
         ids.windows(2).filter_map(|pair| (pair.first() == pair.last()).then(|| pair.first())?).collect();
     twice.dedup();

@@ -34,7 +34,7 @@ pub(super) fn read(root: &Root) -> Vec<String> {
     let class = "/sys/class/watchdog";
     let files = fs::read_dir(root.path(class)).into_iter().flatten().flatten();
     let mut devices: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
-    devices.sort();
+    devices.sort_unstable();
     let identity = |device: &String| fs::read_to_string(root.path(format!("{class}/{device}/identity")));
     devices
         .iter()

@@ -56,7 +56,7 @@ fn shared(entries: &[&Entry], slots: &Slots, slot: SlotName) -> Option<Finding> 
     let of_slot =
         |e: &&&Entry| e.profile == 0 && e.options.as_deref().and_then(|o| slots.of_cmdline(o)) == Some(slot);
     let mut ids: Vec<String> = entries.iter().filter(of_slot).map(|e| e.id()).collect();
-    ids.sort();
+    ids.sort_unstable();
     ids.dedup();
     if ids.len() < 2 {
         return None;

@@ -139,7 +139,7 @@ pub(super) fn events_in(dir: &Path) -> Result<Vec<PathBuf>> {
     };
     let mut files: Vec<PathBuf> =
         entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
-    files.sort();
+    files.sort_unstable();
     Ok(files)
 }
 

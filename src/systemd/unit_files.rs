@@ -65,7 +65,7 @@ pub fn required_by(root: &Root, unit: &str) -> Vec<String> {
     let folders = UNIT_DIRS.iter().map(|dir| root.path(format!("{dir}/{unit}.requires")));
     let files = folders.filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
     let mut names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
-    names.sort();
+    names.sort_unstable();
     names.dedup();
     names
 }

@@ -12,8 +12,8 @@ use abide_core::update::outcome::committed_state;
 use abide_core::update::renames::{find, rename};
 use abide_core::update::step::{Effects, Step, entries_after, perform_all};
 
-use crate::update::staged;
 use crate::update::switch::{Loader, refuse_unless_next};
+use crate::update::{applied_by_other, staged};
 
 /// Commits the system on trial: its entry loses the counter, and the state records it.
 /// Returns the committed version. A repeated commit changes nothing.
@@ -86,6 +86,9 @@ fn refuse_twin(machine: &Machine, update: &Update) -> Result<()> {
 }
 
 fn on_trial<'a>(state: &'a State, machine: &Machine) -> Result<&'a Update> {
+    if let Some(found) = applied_by_other::uncommitted(machine) {
+        return Err(Error::Nothing(format!("no update of Abide's is on trial: {found}")));
+    }
     let update = state
         .update
         .as_ref()

@@ -31,6 +31,8 @@ pub enum Takeover {
     Settled {
         /// Whether a default in a variable leads to it: that tool has set it before it rebooted, so the machine fell back.
         pinned: bool,
+        /// What records its commit, if that was cut off.
+        steps: Vec<Step>,
     },
     /// The running system is on its only try; after these steps it is committed.
     Open {
@@ -60,7 +62,8 @@ pub fn find(machine: &Machine) -> Result<Takeover> {
         return Err(refused(BLIND.into()));
     }
     if boots_next(machine) {
-        return Ok(Takeover::Settled { pinned: machine.settings.default.is_some() });
+        let pinned = machine.settings.default.is_some();
+        return Ok(Takeover::Settled { pinned, steps: if pinned { vec![] } else { unrecorded(machine)? } });
     }
     let settings = Settings { oneshot: None, ..machine.settings.clone() };
     let next = choose(&machine.entries, &settings, &machine.quirks);
@@ -103,25 +106,42 @@ fn steps(machine: &Machine, running: &Entry, next: &Entry) -> Result<Vec<Step>> 
     remember(&mut state, machine, &old);
     // A record of an earlier update would be taken for that of this slot.
     state.update = None;
-    let previous = Previous {
-        slot: slot.other(),
-        entry: old.id(),
-        version: old.version.clone(),
-        demoted: demotions
-            .iter()
-            .any(|step| matches!(step, Step::Rename { from, .. } if *from == old.path())),
-    };
-    let release = os_release(&machine.root);
-    let update = Update {
-        floor: release.and_then(|release| release.security_epoch),
-        ..record::of_entry(machine, running, previous, 0)
-    };
-    let committed = committed_state(&state, &update, &machine.now);
+    state.takeover = Some(running.id());
+    let is_old = |step: &Step| matches!(step, Step::Rename { from, .. } if *from == old.path());
+    let demoted = demotions.iter().any(is_old);
+    let committed = committed(&state, machine, running, &old, demoted)?;
     let mut steps = vec![Step::Save(Box::new(state))];
     steps.extend(machine.pins_to_clear());
     steps.extend(demotions);
     steps.push(Step::Save(Box::new(committed)));
     Ok(steps)
+}
+
+/// The state once the running system is committed; `old` is the system before it.
+fn committed(state: &State, machine: &Machine, running: &Entry, old: &Entry, demoted: bool) -> Result<State> {
+    let slot = machine.running_slot()?.other();
+    let previous = Previous { slot, entry: old.id(), version: old.version.clone(), demoted };
+    let release = os_release(&machine.root);
+    let update = Update {
+        floor: release.and_then(|release| release.security_epoch),
+        ..record::of_entry(machine, running, previous, 0)
+    };
+    Ok(committed_state(state, &update, &machine.now))
+}
+
+/// What records a commit that was cut off once the running system booted next. Nothing if there was none.
+///
+/// # Errors
+/// As [`Machine::running_entry`].
+fn unrecorded(machine: &Machine) -> Result<Vec<Step>> {
+    let (state, running) = (machine.state(), machine.running_entry()?);
+    if state.takeover.as_ref() != Some(&running.id()) {
+        return Ok(vec![]);
+    }
+    let Some(old) = old_system(machine, machine.running_slot()?.other()) else { return Ok(vec![]) };
+    let demoted = old.name.counter().is_some();
+    let committed = committed(&state, machine, &running, &old, demoted)?;
+    Ok(vec![Step::Save(Box::new(committed))])
 }
 
 /// The entry by which the old system stays bootable: rather the UKI itself than one that starts it, which is lost where
@@ -149,6 +169,19 @@ fn remember(state: &mut State, machine: &Machine, entry: &Entry) {
         unversioned: entry.unversioned,
     };
     state.set_installed(slot, Some(installed));
+}
+
+/// Ends an update of which there is nothing to commit.
+///
+/// # Errors
+/// Those of [`Step::Save`].
+pub fn close(machine: &mut Machine) -> Result<()> {
+    let state = machine.state();
+    if state.takeover.is_some() {
+        machine.perform(&Step::Save(Box::new(State { takeover: None, ..state })))?;
+    }
+    clean_up(machine);
+    Ok(())
 }
 
 /// Commits what [`find`] has found.

@@ -130,6 +130,7 @@ fn state() -> impl Strategy<Value = State> {
         baseline,
         unhealthy,
         lists,
+        takeover: floor.clone(),
         floor,
     })
 }

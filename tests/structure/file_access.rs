@@ -20,9 +20,10 @@ const OPENERS: [&str; 9] = [
 ];
 
 /// The files that do so all the same, and what they open: nothing that a user other than root can have made.
-const KNOWN: [(&str, &str); 27] = [
+const KNOWN: [(&str, &str); 30] = [
     ("src/cli/emt/support.rs", "the system's release file, and sysfs"),
     ("src/cli/emt/update.rs", "a file that the command line names"),
+    ("src/cli/interrupt.rs", "/proc"),
     ("src/config/update/zone.rs", "the time zones of the system"),
     ("src/disk/direct.rs", "a device"),
     ("src/disk/direct_reader.rs", "a file that is open already"),
@@ -44,8 +45,10 @@ const KNOWN: [(&str, &str); 27] = [
     ("src/image/trust/keys.rs", "keys in /etc and /usr"),
     ("src/machine_id.rs", "/etc/machine-id"),
     ("src/publish/folder.rs", "the publisher's own folder"),
+    ("src/publish/metadata.rs", "the publisher's own folder"),
+    ("src/publish/split.rs", "the publisher's own folder"),
     ("src/publish/release.rs", "the publisher's own folder"),
-    ("src/publish/root_file.rs", "the publisher's own folder"),
+    ("src/publish/raw_file.rs", "the publisher's own folder"),
     ("src/secret.rs", "a new file in the folder of a unit that has just started"),
     ("src/update/write/regions.rs", "a device"),
 ];

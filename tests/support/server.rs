@@ -107,7 +107,8 @@ fn send_file(
         let head =
             format!("HTTP/1.1 206 Part\r\nContent-Range: {range}\r\nContent-Length: {}\r\n", wanted.len());
         write!(stream, "{head}Connection: close\r\n\r\n")?;
-        return stream.write_all(wanted);
+        let most = cut.lock().unwrap().take_if(|most| *most < wanted.len());
+        return stream.write_all(&wanted[..most.unwrap_or(wanted.len())]);
     }
     let most = cut.lock().unwrap().take_if(|most| *most < file.len() - start);
     part(&mut stream, start, most.unwrap_or(usize::MAX), &file, &crate::tree::digest(&file))

@@ -3,10 +3,13 @@
 
 use std::fs;
 
-use abide_qemu::paths;
+use abide_qemu::{Machine, paths};
 use abide_testing::program;
 use abide_testing::skip::skipped;
 
+use crate::crash::judge::Promise;
+use crate::crash::node as judged;
+use crate::crash::recorder::Recorder;
 use crate::support::edge::{Edge, image_path};
 use crate::support::emt::{Kind, Published, configure, downloaded, node, reboot_and_commit, root, served};
 
@@ -16,20 +19,32 @@ const FIRST: &str = "3.0.1";
 /// A node with [`FIRST`] that has booted.
 #[track_caller]
 fn booted(name: &str, kind: Kind) -> Edge {
-    let mut edge = Edge::on(node(name, kind, FIRST));
+    first_boot(node(name, kind, FIRST))
+}
+
+#[track_caller]
+fn first_boot(machine: Machine) -> Edge {
+    let mut edge = Edge::on(machine);
     assert_eq!(edge.next_boot().version, FIRST);
     edge
 }
 
-/// Waits until the write of an image into partition 6 is so many sectors on its way, and cuts the power.
+/// Cuts the power once so many sectors of a partition were written by the write of an image; `while_off`: what is done
+/// to the machine before it is switched on.
 #[track_caller]
-fn cut_while_writing(mut edge: Edge, image: &Published, sectors: u64) -> Edge {
-    edge.ok(&format!("setsid sh -c '{}' >/run/write.log 2>&1 &", image.write()));
+fn cut_while_writing(
+    mut edge: Edge,
+    image: &Published,
+    (partition, sectors): (&str, u64),
+    while_off: impl FnOnce(Machine) -> Machine,
+) -> Edge {
+    edge.ok(&format!("setsid sh -c '{}' >/run/write.log 2>&1 & echo $! >/run/writer", image.write()));
+    // A write that is over has not come so far.
     edge.ok(&format!(
-        "while read -r _ _ _ _ _ _ written _ </sys/class/block/vda6/stat && [ $written -lt {sectors} ]; do \
-         sleep 0.1; done; cat /run/write.log"
+        "until read -r _ _ _ _ _ _ written _ </sys/class/block/{partition}/stat && [ $written -ge {sectors} ]; do \
+         kill -0 $(cat /run/writer) || {{ cat /run/write.log; exit 1; }}; sleep 0.05; done"
     ));
-    let mut edge = edge.power_cycle(|_| {});
+    let mut edge = edge.power_cycle_as(while_off);
     assert_eq!(edge.next_boot().version, FIRST);
     let status = edge.status();
     assert_eq!(status["failures"].as_array().map(Vec::len), Some(0), "{status:#}");
@@ -49,10 +64,9 @@ fn of_os_release(version: &str) -> u64 {
     String::from_utf8(found).unwrap().trim().parse().unwrap()
 }
 
-/// Writes and applies an image of 3.0.3 whose root then loses one byte; the node comes back with `old`.
+/// The root of 3.0.3, which is applied, loses one byte; the node comes back with `old`.
 #[track_caller]
-fn one_flipped_byte_falls_back(edge: &mut Edge, image: &Published, device: &str, old: &str) {
-    edge.ok(&format!("{} -a", image.write()));
+fn one_flipped_byte_falls_back(edge: &mut Edge, device: &str, old: &str) {
     let version = "3.0.3";
     let at = of_os_release(version);
     edge.ok(&format!("printf x | dd of={device} bs=1 seek={at} conv=notrunc,fsync status=none"));
@@ -79,18 +93,36 @@ fn a_bad_image_falls_back(edge: &mut Edge, version: &str, old: &str) {
 }
 
 #[test]
-fn a_verity_node_updates_after_a_power_cut_and_over_a_reboot() {
-    let mut edge = booted("emt-verity", Kind::Verity);
+fn a_verity_node_updates_after_a_power_cut() {
+    // Recorded from the start: the firmware looks for the disk where it was at its first boot.
+    let machine = node("emt-verity", Kind::Verity, FIRST);
+    let is_judged = soaks();
+    let mut edge = first_boot(if is_judged { machine.record_writes() } else { machine });
     assert!(root(&mut edge).contains("verity 1 254:2 254:4 "), "{}", root(&mut edge));
     let image = downloaded(&mut edge, "3.0.2", "emt-node");
     edge.refused("os-update-tool.sh -a", 1);
-    edge = cut_while_writing(edge, &image, 80_000);
+    // From here on each disk that another cut would leave is judged.
+    let mut recorder = None;
+    let mut edge = cut_while_writing(edge, &image, ("vda6", 80_000), |machine| {
+        recorder = is_judged.then(|| Recorder::of(&machine, Promise::of_committed(FIRST)));
+        machine
+    });
+    let mut end = |name: &str, change: &dyn Fn(&mut Promise)| {
+        if let Some(recorder) = &mut recorder {
+            recorder.end(name, |now| change(now));
+        }
+    };
     edge.ok("until mountpoint -q /opt; do sleep 0.2; done");
+    end("power-on", &|_| {});
     edge.ok(&image.write());
-    // The agent applies it hours later, after a reboot.
-    assert_eq!(edge.reboot().version, FIRST);
+    end("-w", &|_| {});
     edge.ok("os-update-tool.sh -a");
+    end("-a", &|now| now.next = ["3.0.2"].into());
     reboot_and_commit(&mut edge, "3.0.2");
+    end("boot of 3.0.2 and -c", &|now| {
+        now.committed = ["3.0.2"].into();
+        now.good.insert("3.0.2");
+    });
     assert!(root(&mut edge).contains("verity 1 254:6 254:5 "), "{}", root(&mut edge));
     assert!(edge.ok("os-update-tool.sh -v").contains("Active partition: /dev/vda6\n"));
 
@@ -102,19 +134,23 @@ fn a_verity_node_updates_after_a_power_cut_and_over_a_reboot() {
     assert!(said.contains("SHA-256"), "{said}");
     assert_eq!(edge.status()["slots"], slots);
     assert_eq!((&slots[0]["version"], &slots[0]["good"]), (&FIRST.into(), &true.into()), "{slots:#}");
-    one_flipped_byte_falls_back(&mut edge, &image, "/dev/vda2", "3.0.2");
-    // The agent repeats a commit that fails.
-    let said = edge.ok("os-update-tool.sh -c");
-    assert!(said.contains("3.0.3 was rolled back"), "{said}");
+    end("a wrong digest", &|_| {});
+    edge.ok(&format!("{} -a", image.write()));
+    end("-w -a", &|now| now.next = ["3.0.3"].into());
+
+    let machine = edge.vm.cut_power().unwrap();
+    let images = [FIRST, "3.0.2", "3.0.3"].map(|version| (version, image_path(version, "emt-node", "none")));
+    if let Some(recorder) = recorder {
+        judged::judge(recorder.finish(), &images, &machine.dir().join("judge"));
+    }
 }
 
 #[test]
-fn an_encrypted_node_falls_back_from_a_bad_image_and_takes_a_good_one() {
+fn an_encrypted_node_updates() {
     let mut edge = booted("emt-encrypted", Kind::Encrypted);
-    a_bad_image_falls_back(&mut edge, "3.0.2", FIRST);
-    let image = served(&mut edge, "3.0.3", "emt-node");
+    let image = served(&mut edge, "3.0.2", "emt-node");
     edge.ok(&format!("{} -a", image.write()));
-    reboot_and_commit(&mut edge, "3.0.3");
+    reboot_and_commit(&mut edge, "3.0.2");
     let table = edge.ok("dmsetup deps rootfs_b");
     assert!(table.contains("(254, 6)"), "{table}");
 }
@@ -160,6 +196,9 @@ fn the_test_plan_of_emt_holds_on_a_verity_node() {
     for version in ["3.0.9", "3.0.2"] {
         let image = downloaded(&mut edge, version, "emt-node");
         edge.ok(&image.write());
+        // The agent applies it hours later, after a reboot.
+        let running = edge.reboot().version;
+        assert_ne!(running, version);
         edge.ok("os-update-tool.sh -a");
         reboot_and_commit(&mut edge, version);
         assert_eq!(edge.ok("cat /opt/k3s/config"), "node-1\n");
@@ -176,13 +215,19 @@ fn a_verity_node_survives_power_cuts_and_a_wrong_root_hash() {
     }
     let mut edge = booted("emt-cuts", Kind::Verity);
     let image = downloaded(&mut edge, "3.0.2", "emt-node");
-    for sectors in [1, 40_000, 100_000, 150_000, 165_000] {
-        edge = cut_while_writing(edge, &image, sectors);
+    // The first byte, the middle of the root, that of the tree, its end, the file with the root hash.
+    for at in [("vda6", 1), ("vda6", 60_000), ("vda5", 800), ("vda5", 1_600), ("vda7", 1)] {
+        edge = cut_while_writing(edge, &image, at, |machine| machine);
         edge.ok("until mountpoint -q /opt; do sleep 0.2; done");
     }
     edge.ok(&format!("{} -a", image.write()));
     reboot_and_commit(&mut edge, "3.0.2");
-    a_bad_image_falls_back(&mut edge, "3.0.3", "3.0.2");
+    let flipped = downloaded(&mut edge, "3.0.3", "emt-node");
+    edge.ok(&format!("{} -a", flipped.write()));
+    one_flipped_byte_falls_back(&mut edge, "/dev/vda2", "3.0.2");
+    // The agent repeats a commit that fails.
+    let said = edge.ok("os-update-tool.sh -c");
+    assert!(said.contains("3.0.3 was rolled back"), "{said}");
 
     // Nothing of a root can be read whose root hash is another one.
     let image = served(&mut edge, "3.0.4", "emt-node");
@@ -201,12 +246,14 @@ fn an_encrypted_node_survives_a_power_cut_and_a_flipped_byte() {
     }
     let mut edge = booted("emt-encrypted-cut", Kind::Encrypted);
     let image = downloaded(&mut edge, "3.0.2", "emt-node");
-    edge = cut_while_writing(edge, &image, 80_000);
+    edge = cut_while_writing(edge, &image, ("vda6", 80_000), |machine| machine);
     edge.ok("until mountpoint -q /opt; do sleep 0.2; done");
     edge.ok(&image.write());
     assert_eq!(edge.reboot().version, FIRST);
     edge.ok("os-update-tool.sh -a");
     reboot_and_commit(&mut edge, "3.0.2");
     let image = served(&mut edge, "3.0.3", "emt-node");
-    one_flipped_byte_falls_back(&mut edge, &image, "/dev/mapper/rootfs_a", "3.0.2");
+    edge.ok(&format!("{} -a", image.write()));
+    one_flipped_byte_falls_back(&mut edge, "/dev/mapper/rootfs_a", "3.0.2");
+    a_bad_image_falls_back(&mut edge, "3.0.4", "3.0.2");
 }

@@ -94,10 +94,10 @@ impl<'t> Section<'t> {
     /// # Errors
     /// [`Error::Usage`] with file, line and the nearest known key for the first that is not.
     pub fn finish(&self) -> Result<()> {
-        let mut unknown: Vec<(&String, &Node)> =
-            self.table.into_iter().flatten().filter(|(key, _)| !self.asked.contains(&key.as_str())).collect();
-        unknown.sort_by_key(|(_, node)| node.origin.to_string());
-        let Some((key, node)) = unknown.first() else { return Ok(()) };
+        let unknown = self.table.into_iter().flatten().filter(|(key, _)| !self.asked.contains(&key.as_str()));
+        let Some((key, node)) = unknown.min_by_key(|(_, node)| node.origin.to_string()) else {
+            return Ok(());
+        };
         let place = match self.name.as_str() {
             "" => String::new(),
             name => format!(" in {name}"),

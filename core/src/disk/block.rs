@@ -41,7 +41,7 @@ pub fn partitions(root: &Root) -> Vec<Partition> {
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut all: Vec<Partition> = names.filter_map(|name| partition(root, &name)).collect();
     // sdb before sdaa, sda9 before sda10.
-    all.sort_by(|x, y| (x.disk.len(), &x.disk, x.number).cmp(&(y.disk.len(), &y.disk, y.number)));
+    all.sort_unstable_by(|x, y| (x.disk.len(), &x.disk, x.number).cmp(&(y.disk.len(), &y.disk, y.number)));
     all
 }
 
@@ -94,7 +94,7 @@ pub fn holders(root: &Root, devno: &str) -> Vec<Partition> {
             Some(Partition { disk: name, number: 0, devno, node, label: String::new() })
         })
         .collect();
-    all.sort_by(|x, y| x.node.cmp(&y.node));
+    all.sort_unstable_by(|x, y| x.node.cmp(&y.node));
     all
 }
 

@@ -75,7 +75,7 @@ fn list(root: &Root, kernel: &[Partition]) -> Result<Vec<LabelledPartition>> {
     }
     let mut all: Vec<LabelledPartition> = all.into_values().filter(|p| !p.label.is_empty()).collect();
     // sda9 before sda10.
-    all.sort_by(|x, y| (x.node.len(), &x.node).cmp(&(y.node.len(), &y.node)));
+    all.sort_unstable_by(|x, y| (x.node.len(), &x.node).cmp(&(y.node.len(), &y.node)));
     Ok(all)
 }
 

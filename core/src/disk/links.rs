@@ -24,7 +24,7 @@ pub fn links(root: &Root, dir: &str) -> Result<Vec<(String, String)>> {
         let node = node_of(root, &format!("{dir}/{name}"))?;
         links.push((name, node));
     }
-    links.sort();
+    links.sort_unstable();
     Ok(links)
 }
 

@@ -141,7 +141,7 @@ pub fn mappings(root: &Root) -> Vec<Mapping> {
     if names.is_empty() {
         return Vec::new();
     }
-    names.sort();
+    names.sort_unstable();
     let tables = Tables::open(root);
     names.iter().filter_map(|name| mapping(root, name, &tables)).collect()
 }
@@ -201,7 +201,7 @@ fn mapping(root: &Root, kernel_name: &str, tables: &Tables) -> Option<Mapping> {
         .filter_map(|slave| fs::read_to_string(slave.path().join("dev")).ok())
         .map(|devno| devno.trim().to_owned())
         .collect();
-    below.sort();
+    below.sort_unstable();
     let targets = match tables.of(&name, &devno) {
         Some(targets) => {
             targets.iter().map(|(kind, parameters)| Target::parse(kind, parameters, &below)).collect()

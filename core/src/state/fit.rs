@@ -40,7 +40,7 @@ const MAX_BASELINE: usize = 4096;
 
 /// Cuts every field to its bound. Does nothing to a state that has been cut already.
 pub(super) fn cut_state(state: &mut State) {
-    let State { update, failures, a, b, baseline, unhealthy, lists, floor } = state;
+    let State { update, failures, a, b, baseline, unhealthy, lists, floor, takeover } = state;
     if let Some(update) = update {
         cut_update(update);
     }
@@ -53,6 +53,7 @@ pub(super) fn cut_state(state: &mut State) {
         installed.verified.iter_mut().for_each(|text| cut_to(text, MAX_NAME));
     }
     floor.iter_mut().for_each(keep_word);
+    takeover.iter_mut().for_each(|entry| abridge(entry, MAX_ENTRY));
     keep_last(lists, MAX_LISTS);
     for list in lists {
         abridge(&mut list.name, MAX_NAME);

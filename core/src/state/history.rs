@@ -151,7 +151,7 @@ impl History {
     #[must_use]
     pub fn read(esp: &dyn Volume) -> Self {
         let mut events: Vec<(u64, Event)> = whole(esp).iter().flat_map(|file| records(esp, file)).collect();
-        events.sort_by_key(|(number, _)| *number);
+        events.sort_unstable_by_key(|(number, _)| *number);
         let excess = events.len().saturating_sub(EVENTS);
         events.drain(..excess);
         Self { events }
@@ -182,7 +182,7 @@ impl History {
             .or_boot(|| format!("{file}: cannot write"))?;
         self.events.retain(|(known, _)| place_of(*known) != place_of(number));
         self.events.push((number, event));
-        self.events.sort_by_key(|(number, _)| *number);
+        self.events.sort_unstable_by_key(|(number, _)| *number);
         Ok(())
     }
 

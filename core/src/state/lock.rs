@@ -20,7 +20,8 @@ pub const BRIEFLY: Duration = Duration::from_secs(15);
 /// How long a step waits that nobody waits for: longer than it takes to write a slot.
 pub const PATIENTLY: Duration = Duration::from_secs(3600);
 
-const PATH: &str = "/run/abide/lock";
+/// The file that is locked.
+pub const PATH: &str = "/run/abide/lock";
 
 /// Only root can open the lock, even to read it: a lock needs no more than an open file.
 const MODE: u32 = 0o600;

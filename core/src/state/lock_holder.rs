@@ -1,7 +1,7 @@
 //! Which process holds a lock, for messages.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{major, minor};
@@ -31,11 +31,17 @@ impl fmt::Display for Holder {
 #[must_use]
 pub fn find(root: &Root, file: &File) -> Option<Holder> {
     let meta = file.metadata().ok()?;
-    let locks = fs::read_to_string(root.path(LOCKS)).ok()?;
-    let pid = pid(&locks, major(meta.dev()), minor(meta.dev()), meta.ino())?;
+    let pid = pid_of(root, &meta)??;
     let dir = root.path(format!("/proc/{pid}"));
     let name = fs::read_to_string(dir.join("comm")).ok().map(|name| visible(&name));
     Some(Holder { pid, name, uid: fs::metadata(dir).ok().map(|meta| meta.uid()) })
+}
+
+/// The process that has locked this file with flock(2), if one has; `None` if that is unknown.
+#[must_use]
+pub fn pid_of(root: &Root, meta: &Metadata) -> Option<Option<u32>> {
+    let locks = fs::read_to_string(root.path(LOCKS)).ok()?;
+    Some(pid(&locks, major(meta.dev()), minor(meta.dev()), meta.ino()))
 }
 
 /// Every process chooses its name.

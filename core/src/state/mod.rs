@@ -10,7 +10,7 @@ mod carry;
 mod fit;
 pub mod history;
 pub mod lock;
-mod lock_holder;
+pub mod lock_holder;
 mod reboots;
 pub mod run_file;
 pub mod saved_state;

@@ -35,6 +35,9 @@ pub struct State {
     /// The lowest version that may be installed, as the committed images have demanded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor: Option<String>,
+    /// Id of the entry that another tool has applied and whose commit has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takeover: Option<String>,
 }
 
 /// A list of images that was accepted.

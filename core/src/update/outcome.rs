@@ -23,6 +23,7 @@ pub fn committed_state(state: &State, update: &Update, now: &str) -> State {
         }),
     );
     next.floor = highest(next.floor, update.floor.clone());
+    next.takeover = None;
     // It was given another chance, and has used it.
     next.failures.retain(|f| !(f.forgiven && f.is_of(Some(&update.version), update.digest.as_deref())));
     next.update = Some(update);

@@ -58,7 +58,7 @@ impl Executable {
             vec![0..checksum, checksum + 4..headers]
         };
         let mut sections = sections(head, pe, optional)?;
-        sections.sort_by_key(|section| section.start);
+        sections.sort_unstable_by_key(|section| (section.start, section.end));
         let hashed = headers + sections.iter().map(|section| section.end - section.start).sum::<u64>();
         // Firmware hashes what is behind the sections up to the signatures, by their size alone.
         let end = size.checked_sub(signatures.end - signatures.start)?;

@@ -50,7 +50,7 @@ impl Signed {
         let mut hashes = vec![Hash::Sha256];
         hashes.extend(signatures.iter().flatten().map(|signature| signature.hash));
         hashes.extend(firmware.all().flat_map(|(_, list)| &list.digests).map(|(hash, _)| *hash));
-        hashes.sort();
+        hashes.sort_unstable();
         hashes.dedup();
         let digest = |hash| Ok((hash, executable.digest(hash, file)?));
         let digests = hashes.into_iter().map(digest).collect::<io::Result<Vec<_>>>()?;

@@ -155,7 +155,7 @@ fn commit_trial(context: &Context) -> Result<()> {
     };
     match found {
         Takeover::Nothing => {}
-        Takeover::Settled { pinned } => {
+        Takeover::Settled { pinned, .. } => {
             drop(machine);
             return settle(context, &config, pinned);
         }
@@ -165,6 +165,11 @@ fn commit_trial(context: &Context) -> Result<()> {
         }
     }
     if let Some(update) = committed {
+        if applied_by_other::is_left_open(&machine) {
+            // A takeover was cut off behind its last step.
+            let _lock = Lock::wait(&context.root, BRIEFLY)?;
+            applied_by_other::clean_up(&context.change(&config)?);
+        }
         output::say(format_args!("{} is already committed", update.version));
         return Ok(());
     }
@@ -188,8 +193,19 @@ fn settle(context: &Context, config: &Config, fell_back: bool) -> Result<()> {
     if !fell_back {
         ask_for_evidence(context, config, "the running system")?;
     }
-    let _lock = Lock::wait(&context.root, BRIEFLY)?;
-    applied_by_other::clean_up(&context.change(config)?);
+    let lock = Lock::wait(&context.root, BRIEFLY)?;
+    let mut machine = context.change(config)?;
+    let found = takeover::find(&machine)?;
+    if let Takeover::Settled { steps, .. } = found
+        && !steps.is_empty()
+    {
+        takeover::commit(&mut machine, &steps, baseline::read(&context.root))?;
+        output::say("the commit of the running system, which was cut off, is recorded");
+        let update = machine.state().update;
+        drop((machine, lock));
+        return update.map_or(Ok(()), |update| commit::announce(context, config, &update));
+    }
+    takeover::close(&mut machine)?;
     output::say("the running system boots next; nothing is left of the update of EMT's own tool");
     Ok(())
 }

@@ -405,7 +405,7 @@ fn read_list_of(name: &str, folder: &Folder) -> Result<Option<(Folder, Vec<u8>)>
 
 fn signed(by: &[Signer]) -> Proof {
     let mut names: Vec<String> = by.iter().map(|signer| signer.name().to_owned()).collect();
-    names.sort();
+    names.sort_unstable();
     Proof::Signed(names)
 }
 

@@ -63,7 +63,7 @@ impl Connection {
         let call = Call::manager("ListUnitsFiltered", "as", &(vec!["failed"],))?;
         let (units,): (Vec<ListedUnit>,) = self.call(&call)?.read()?;
         let mut names: Vec<String> = units.into_iter().map(|unit| unit.0).collect();
-        names.sort();
+        names.sort_unstable();
         Ok(names)
     }
 

@@ -1,5 +1,8 @@
 //! The whole status: the loader, this boot, the slots, the update in flight.
 
+use std::fs;
+use std::io::ErrorKind;
+
 use serde::Serialize;
 
 use crate::boot::secure_boot::SecureBoot;
@@ -14,7 +17,8 @@ use crate::uptime;
 use abide_core::boot::model::name::fold_id;
 use abide_core::disk::SlotName;
 use abide_core::error::Result;
-use abide_core::state::{BootKind, Failure, State};
+use abide_core::root::Root;
+use abide_core::state::{BootKind, Failure, State, lock, lock_holder};
 use abide_core::update::machine::Machine;
 use abide_core::update::reconcile::Course;
 use abide_core::update::step::Step;
@@ -88,7 +92,8 @@ impl Status {
         let update = state.update.as_ref().map(|u| {
             let is_refused =
                 failure_of_system(&state, Some(&u.version), u.digest.as_deref(), &u.entry).is_some();
-            UpdateStatus::new(u, running, on_trial, window_left, is_refused)
+            let is_cut_off = is_locked(&machine.root) == Some(false);
+            UpdateStatus::new(u, running, on_trial, window_left, is_refused, is_cut_off)
         });
         Ok(Self {
             schema: 1,
@@ -126,4 +131,13 @@ fn reconciled(steps: &[Step]) -> Option<State> {
         .iter()
         .rev()
         .find_map(|step| if let Step::Save(state) = step { Some((**state).clone()) } else { None })
+}
+
+/// Whether another process changes the machine; `None` if that is unknown. Nothing is opened or locked: a reader must not turn
+/// a writer away.
+fn is_locked(root: &Root) -> Option<bool> {
+    match fs::metadata(root.path(lock::PATH)) {
+        Ok(meta) => lock_holder::pid_of(root, &meta).map(|pid| pid.is_some()),
+        Err(e) => (e.kind() == ErrorKind::NotFound).then_some(false),
+    }
 }

@@ -7,6 +7,9 @@ use crate::update::status::feed::FeedStatus;
 use abide_core::disk::SlotName;
 use abide_core::state::{Stage, Update};
 
+/// Why a slot is half written, and by nobody.
+const CUT_OFF: &str = "The write did not complete";
+
 /// `update`
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,16 +48,18 @@ pub struct ErrorInfo {
 
 impl UpdateStatus {
     /// The status of the update that the state records. `running` is the slot of this boot, if it is known;
-    /// `is_refused`: a failure record forbids the image.
+    /// `is_refused`: a failure record forbids the image; `is_cut_off`: nobody writes it any more.
     pub(super) fn new(
         update: &Update,
         running: Option<SlotName>,
         on_trial: bool,
         window_left: u64,
         is_refused: bool,
+        is_cut_off: bool,
     ) -> Self {
         let (user_status, sub_status, text) = match update.stage {
             _ if update.verdict.is_some() => ("FAILED", "NONE", String::new()),
+            Stage::Writing if is_cut_off => ("FAILED", "NONE", format!("{CUT_OFF}; write it again")),
             Stage::Writing => ("UPDATING", "UPDATE_INITIALIZING", "Initializing update".into()),
             Stage::Staged => ("DOWNLOAD_DONE", "NONE", "Downloaded and verified".into()),
             Stage::Testing if on_trial => {
@@ -74,8 +79,8 @@ impl UpdateStatus {
             sub_status,
             sub_status_progress: if testing { window_left } else { 0 },
             sub_status_str: text,
-            sw_err: update.verdict.as_ref().map(|verdict| ErrorInfo {
-                description: format!("{} (phase {})", verdict.reason, phase::word(verdict.phase)),
+            sw_err: what_failed(update, is_cut_off).map(|description| ErrorInfo {
+                description,
                 timestamp: update.ended.clone().unwrap_or_default(),
                 severity: "ERROR",
                 retry_condition: if is_refused {
@@ -99,6 +104,14 @@ impl UpdateStatus {
             _ => Some(download(available, feed)),
         }
     }
+}
+
+fn what_failed(update: &Update, is_cut_off: bool) -> Option<String> {
+    if update.stage == Stage::Writing && is_cut_off {
+        return Some(CUT_OFF.to_owned());
+    }
+    let verdict = update.verdict.as_ref()?;
+    Some(format!("{} (phase {})", verdict.reason, phase::word(verdict.phase)))
 }
 
 fn deferred(update: UpdateStatus, feed: &FeedStatus) -> UpdateStatus {

@@ -144,6 +144,7 @@ impl Owner {
             good,
             may_fail: if kept { BTreeSet::new() } else { set(&[target]) },
             must_fail: BTreeSet::new(),
+            ..Promise::default()
         }
     }
 

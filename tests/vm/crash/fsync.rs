@@ -8,7 +8,7 @@ use abide_qemu::fat::{Fat, Item};
 use abide_qemu::slots::ESP_START;
 use abide_qemu::write_log::{Entry, Write};
 
-use super::life::Recording;
+use super::recorder::Recording;
 use super::states::{Cut, rebuild};
 
 /// A flush that made changes in the folder of the entries durable, and no file's data.
@@ -113,6 +113,7 @@ pub fn left_out(recording: &Recording, fsync: &Fsync) -> Recording {
     let (Some(first), end) = (fsync.writes.first(), recording.transitions[fsync.transition].entries.end)
     else {
         return Recording {
+            never_torn: Vec::new(),
             disk: recording.disk.clone(),
             entries,
             transitions: recording.transitions.clone(),
@@ -133,5 +134,10 @@ pub fn left_out(recording: &Recording, fsync: &Fsync) -> Recording {
             index += 1;
         }
     }
-    Recording { disk: recording.disk.clone(), entries, transitions: recording.transitions.clone() }
+    Recording {
+        disk: recording.disk.clone(),
+        entries,
+        transitions: recording.transitions.clone(),
+        never_torn: Vec::new(),
+    }
 }

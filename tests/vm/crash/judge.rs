@@ -16,6 +16,8 @@ use abide_qemu::sectors::{SECTOR, Sectors};
 use abide_qemu::slots::{ESP_START, Guest};
 use abide_qemu::table::{self, Partition};
 
+use super::slots::{PartUuids, Slots};
+
 pub type Version = &'static str;
 
 /// What is wrong, in one sentence.
@@ -40,18 +42,28 @@ pub struct Promise {
     pub may_fail: BTreeSet<Version>,
     /// What must have one.
     pub must_fail: BTreeSet<Version>,
+    /// What the files with root hashes may hold, each with its slot, where the machine has such files.
+    pub root_hashes: BTreeSet<String>,
 }
 
 impl Promise {
+    /// A machine at rest that runs this version, and knows no other.
+    pub fn of_committed(version: Version) -> Promise {
+        let (next, committed, good) = ([version].into(), [version].into(), [version].into());
+        Promise { next, committed, good, ..Promise::default() }
+    }
+
     /// Everything that was there before may still be there, or what was to be after.
     pub fn between(before: &Promise, after: &Promise) -> Promise {
         let union = |a: &BTreeSet<Version>, b: &BTreeSet<Version>| a.union(b).copied().collect();
+        let root_hashes = before.root_hashes.union(&after.root_hashes).cloned().collect();
         Promise {
             next: union(&before.next, &after.next),
             committed: union(&before.committed, &after.committed),
             good: union(&before.good, &after.good),
             may_fail: union(&before.may_fail, &after.may_fail),
             must_fail: before.must_fail.intersection(&after.must_fail).copied().collect(),
+            root_hashes,
         }
     }
 }
@@ -60,16 +72,15 @@ impl Promise {
 #[derive(Debug)]
 struct Known {
     version: Version,
-    uuid: String,
     uki: Vec<u32>,
     uki_length: u64,
-    root: Vec<u32>,
 }
 
 /// Knows every version.
 #[derive(Debug)]
 pub struct Judge {
     known: Vec<Known>,
+    slots: Box<dyn Slots>,
     quirks: Quirks,
 }
 
@@ -79,6 +90,7 @@ struct View {
     settings: Settings,
     /// The entries, each with the whole system that it boots.
     entries: Vec<(Entry, Version)>,
+    partitions: Vec<Partition>,
     is_table_torn: bool,
 }
 
@@ -92,16 +104,21 @@ pub struct Found {
 }
 
 impl Judge {
-    /// A judge of disks whose contents have the same numbers as those of `disk`.
+    /// A judge of disks of the tiny guest whose contents have the same numbers as those of `disk`.
     pub fn new(guest: &Guest, disk: &Sectors) -> Judge {
-        let known = guest.systems.iter().map(|system| Known {
-            version: system.version,
-            uuid: system.uuid.clone(),
-            uki: disk.intern(&system.uki),
-            uki_length: system.uki.len() as u64,
-            root: disk.intern(&system.root),
-        });
-        Judge { known: known.collect(), quirks: Quirks::of(Some(LOADER)) }
+        let ukis = guest.systems.iter().map(|system| (system.version, system.uki.as_slice()));
+        Judge::of(ukis, Box::new(PartUuids::new(guest, disk)), disk)
+    }
+
+    /// The same of machines with these UKIs and slots.
+    pub fn of<'a>(
+        ukis: impl Iterator<Item = (Version, &'a [u8])>,
+        slots: Box<dyn Slots>,
+        disk: &Sectors,
+    ) -> Judge {
+        let known =
+            ukis.map(|(version, uki)| Known { version, uki: disk.intern(uki), uki_length: uki.len() as u64 });
+        Judge { known: known.collect(), slots, quirks: Quirks::of(Some(LOADER)) }
     }
 
     /// Judges a disk.
@@ -111,6 +128,7 @@ impl Judge {
         the_committed_system_is_there(&view, promise)?;
         self.the_right_system_boots_next(&view, promise)?;
         failures_are_deserved(&view.state, promise)?;
+        self.slots.check_shared(disk, &view.partitions, promise)?;
         Ok(Found { state: view.state, is_table_torn: view.is_table_torn })
     }
 
@@ -136,6 +154,7 @@ impl Judge {
             state: Store::open(dirs.esp.as_ref()).state(),
             settings: Settings { conf, ..Settings::default() },
             entries: found,
+            partitions: table.partitions,
             is_table_torn: table.is_first_torn,
         })
     }
@@ -145,7 +164,7 @@ impl Judge {
         &self,
         disk: &Sectors,
         fat: &Fat,
-        slots: &[Partition],
+        partitions: &[Partition],
         entry: &Entry,
     ) -> Result<Version, Violation> {
         let item = fat.find(&entry.path())?.ok_or_else(|| format!("{} cannot be found", entry.name))?;
@@ -156,11 +175,8 @@ impl Judge {
                 && sectors.iter().zip(&known.uki).all(|(at, number)| disk.number(*at) == *number)
         };
         let known = self.known.iter().find(is).ok_or_else(|| format!("{} is not whole", entry.name))?;
-        let slot = slots.iter().find(|slot| slot.uuid == known.uuid);
-        let slot = slot.ok_or_else(|| format!("{} boots a partition that is not there", entry.name))?;
-        if !(slot.start..).zip(&known.root).all(|(at, number)| disk.number(at) == *number) {
-            return Err(format!("{} is bootable, but its slot is not whole", entry.name));
-        }
+        let whole = self.slots.check_whole(disk, partitions, known.version);
+        whole.map_err(|why| format!("{} is bootable, but {why}", entry.name))?;
         Ok(known.version)
     }
 

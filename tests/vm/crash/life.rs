@@ -2,37 +2,14 @@
 //! everything that was written to its disk meanwhile.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
-use std::path::PathBuf;
 
 use abide_core::boot::model::entry::UKI_DIR;
 use abide_qemu::esp::Esp;
-use abide_qemu::sectors::Sectors;
 use abide_qemu::slots::Guest;
-use abide_qemu::write_log::{self, Entry, Follower};
 use abide_qemu::{Running, tiny};
 
 use super::judge::{Promise, Version};
-
-/// From one moment at which the machine had nothing to do to the next.
-#[derive(Debug, Clone)]
-pub struct Transition {
-    /// What was done.
-    pub name: String,
-    /// What was recorded meanwhile.
-    pub entries: Range<usize>,
-    /// What held before; it is durable.
-    pub before: Promise,
-    /// What holds afterwards.
-    pub after: Promise,
-}
-
-/// A life.
-pub struct Recording {
-    pub disk: Sectors,
-    pub entries: Vec<Entry>,
-    pub transitions: Vec<Transition>,
-}
+use super::recorder::{Recorder, Recording};
 
 /// Two tries are enough to use them up.
 const TWO_TRIES: &str =
@@ -124,11 +101,7 @@ fn fail(now: &mut Promise, version: Version) {
 struct Life {
     vm: Running,
     guest: &'static Guest,
-    disk: Sectors,
-    path: PathBuf,
-    log: Follower,
-    now: Promise,
-    transitions: Vec<Transition>,
+    recorder: Recorder,
 }
 
 impl Life {
@@ -144,20 +117,14 @@ impl Life {
             esp.remove(&format!("{UKI_DIR}/{file}")).unwrap();
         }
         esp.close().unwrap();
-        let disk = Sectors::read(machine.disk(0).unwrap()).unwrap();
-        let path = machine.write_log();
-        let vm = machine.start().unwrap();
-        let log = Follower::open(&path).unwrap();
-        let running = set(&["1.0"]);
-        let (next, committed, good) = (running.clone(), running.clone(), running);
-        let now = Promise { next, committed, good, ..Promise::default() };
-        Life { vm, guest, disk, path, log, now, transitions: Vec::new() }
+        let recorder = Recorder::of(&machine, Promise::of_committed("1.0"));
+        Life { vm: machine.start().unwrap(), guest, recorder }
     }
 
     fn finish(self) -> Recording {
-        let Life { vm, disk, path, transitions, .. } = self;
+        let Life { vm, recorder, .. } = self;
         drop(vm);
-        Recording { entries: write_log::read(&path, &disk).unwrap(), disk, transitions }
+        recorder.finish()
     }
 
     fn start(&mut self, version: Version) {
@@ -206,12 +173,6 @@ impl Life {
     }
 
     fn end(&mut self, name: &str, change: impl FnOnce(&mut Promise)) {
-        let before = self.now.clone();
-        change(&mut self.now);
-        while self.log.step().unwrap().is_some() {}
-        let start = self.transitions.last().map_or(0, |last| last.entries.end);
-        let end = usize::try_from(self.log.entries).unwrap();
-        let (name, after) = (name.to_owned(), self.now.clone());
-        self.transitions.push(Transition { name, entries: start..end, before, after });
+        self.recorder.end(name, change);
     }
 }

@@ -4,8 +4,11 @@
 mod bench;
 mod cuts;
 mod fsync;
-mod judge;
+pub mod judge;
 mod life;
+pub mod node;
+pub mod recorder;
+mod slots;
 mod states;
 
 use std::collections::BTreeSet;
@@ -21,7 +24,8 @@ use abide_qemu::tiny;
 use bench::{Bench, fsck};
 use cuts::Owner;
 use judge::{Judge, Promise};
-use life::{Recording, Renamer};
+use life::Renamer;
+use recorder::Recording;
 use states::{Cut, Judgement, judge_all, promise, rebuild};
 
 /// A number from the environment.

@@ -11,7 +11,7 @@ use abide_qemu::table;
 use abide_qemu::write_log::{Entry, Write};
 
 use super::judge::{Judge, Promise, Violation};
-use super::life::Recording;
+use super::recorder::Recording;
 
 /// Up to so many unflushed writes every subset of them is tried.
 const ALL_SUBSETS: usize = 8;
@@ -157,6 +157,8 @@ impl Walk<'_> {
                         }
                         self.oldest = self.remembered.len().saturating_sub(1);
                     }
+                    // Nothing of it was kept.
+                    Entry::Write(write) if write.numbers.is_empty() => {}
                     Entry::Write(write) => {
                         self.pending.push((index, write));
                         self.prefix(index + 1, number, false);
@@ -205,7 +207,12 @@ impl Walk<'_> {
                 self.without(&cut, lost);
             }
         }
-        let may_tear = |last: &Write| last.numbers.len() > 1 && last.numbers.len() != OF_FIRMWARE;
+        let may_tear = |last: &Write| {
+            let end = last.at + last.numbers.len() as u64;
+            let is_whole = |range: &Range<u64>| last.at < range.end && range.start < end;
+            let is_torn = !self.recording.never_torn.iter().any(is_whole);
+            is_torn && last.numbers.len() > 1 && last.numbers.len() != OF_FIRMWARE
+        };
         if let Some((_, last)) = self.pending.last().filter(|(_, last)| !at_rest && may_tear(last)) {
             let length = last.numbers.len();
             if table::touches_first(last.at, length) {

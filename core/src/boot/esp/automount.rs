@@ -63,10 +63,11 @@ pub(super) fn trigger(
 /// Opens a directory, but does not wait forever: systemd may be unable to mount anything now.
 fn open(dir: PathBuf) -> Result<(), String> {
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    let wait = move || {
         // After the time limit the receiver is gone, and the result is not needed.
         sender.send(File::open(dir).map(drop).map_err(|e| e.to_string())).ok();
-    });
+    };
+    thread::Builder::new().spawn(wait).map_err(|e| format!("cannot start a thread: {e}"))?;
     receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("no answer".into()))
 }
 

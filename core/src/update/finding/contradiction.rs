@@ -193,7 +193,7 @@ impl Kind {
                 witnesses: "names on the ESP ↔ state",
                 cause: "systemd-sysupdate or an installer began the trial; the state was lost during the trial",
                 decided: "left to systemd-bless-boot.service, unless `other_trials` is set; Abide neither commits nor ends it",
-                remedy: "wait until it is blessed, or run `/usr/lib/systemd/systemd-bless-boot good`; if this system is known to be good, removing the counter from its file's name does the same",
+                remedy: "if this system is known to be good, remove the counter from its file's name, or run `/usr/lib/systemd/systemd-bless-boot good`; otherwise wait until it is blessed",
             },
             Self::AppliedByOther => Row {
                 name: "applied-by-other",

@@ -80,7 +80,7 @@ fn interfaces(root: &Root, addresses: &[(String, IpAddr)]) -> Result<Vec<Interfa
             name,
         });
     }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
